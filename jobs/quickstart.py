@@ -1,0 +1,23 @@
+"""The whole loop on the embedded benchmark: pre-train, fine-tune, self-train with CLTP, report.
+
+Needs no downloads and no GPU; a few minutes on two cores.
+"""
+
+import sys
+
+from xlt_ray.cli import main
+
+DEFAULTS = {
+    "benchmark": {"name": "toy"},
+    "backbone": "toy",
+    "method": {
+        "name": "cltp",
+        "source_lr": 1e-3, "source_epochs": 4,
+        "round_lr": 5e-4, "round_epochs": 2,
+        "final_epochs": 2, "rounds": 5, "src_ratio": 0.3,
+    },
+    "run": {"name": "quickstart"},
+}  # fmt: skip
+
+if __name__ == "__main__":
+    sys.exit(main(DEFAULTS, __doc__))

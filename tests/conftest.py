@@ -1,0 +1,101 @@
+"""What all tests share: a sealed environment, the sample data and one local Ray."""
+
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Read when libraries are first imported, here and in every process a test starts.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # never the user's own ~/.ray/auth_token
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+os.environ.pop("RAY_ADDRESS", None)  # tests never run on somebody's cluster
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+torch.set_num_threads(2)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what this machine cannot run; marks what uses the cluster or the sample data."""
+    no_gpu = pytest.mark.skip(reason="no CUDA device")
+    no_network = pytest.mark.skip(reason="needs the model hub: set XLT_NETWORK=1")
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "ray_cluster" in fixtures:
+            item.add_marker("ray")
+        if "shared" in fixtures:
+            item.add_marker("shared")
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(no_gpu)
+        if item.get_closest_marker("network") and os.environ.get("XLT_NETWORK") != "1":
+            item.add_marker(no_network)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real sample data and a small encoder, beside the repository."""
+    folder = Path(os.environ.get("XLT_SHARED") or ROOT.parent / "shared")
+    if folder.is_dir():
+        return folder
+    reason = f"no sample data at {folder} (set XLT_SHARED to its folder)"
+    if os.environ.get("XLT_REQUIRE_SHARED") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def shared_data(shared: Path) -> Path:
+    """The sample data sets."""
+    return _part(shared / "data")
+
+
+@pytest.fixture(scope="session")
+def shared_model(shared: Path) -> Path:
+    """The small multilingual encoder."""
+    return _part(shared / "models" / "mini-xlmr")
+
+
+def _part(folder: Path) -> Path:
+    if not folder.is_dir():
+        pytest.fail(f"the sample data has no folder {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[str]:
+    """One local Ray for the whole session; gives its address."""
+    import ray
+
+    # Ray keeps Unix sockets in there, whose paths may have 107 characters.
+    folder = tempfile.mkdtemp(prefix="xlt-", dir=_short_temporary_folder())
+    try:
+        ray.init(
+            address="local",
+            num_cpus=4,
+            include_dashboard=False,
+            object_store_memory=300_000_000,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=folder,
+        )
+        yield ray.get_runtime_context().gcs_address
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short_temporary_folder() -> str:
+    folder = tempfile.gettempdir()
+    return folder if len(folder) <= 20 else "/tmp"

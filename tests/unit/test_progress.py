@@ -1,0 +1,73 @@
+"""Progress on files, broken streams and terminals."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from xlt_ray.report.progress import LiveProgress, PlainProgress, open_progress, step_line
+
+
+def run_steps(progress: PlainProgress | LiveProgress) -> None:
+    progress.started("source", "model", "3 epochs")
+    progress.note("a note\nof two lines")
+    progress.finished("source", "model", 12.34, False, "source dev 81.00")
+    progress.started("round 1 [x]", "annotation")
+    progress.finished("round 1 [x]", "annotation", 3.0, True)
+
+
+def test_file_gets_one_line_per_step(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    with path.open("w", encoding="utf-8") as stream, open_progress(stream) as progress:
+        assert isinstance(progress, PlainProgress)
+        run_steps(progress)
+        assert path.read_text(encoding="utf-8").count("\n") == 3  # nothing waits in a buffer
+    assert path.read_text(encoding="utf-8").splitlines() == [
+        "a note of two lines",
+        "   12.3 s  model       source  source dev 81.00",
+        "   cached  annotation  round 1 [x]",
+    ]
+
+
+def test_stream_of_few_characters(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    with path.open("w", encoding="ascii") as stream:
+        PlainProgress(stream).note("caf\u00e9")
+    assert path.read_text(encoding="ascii") == "caf\\xe9\n"
+
+
+def test_run_outlives_its_reader(tmp_path: Path) -> None:
+    stream = (tmp_path / "log.txt").open("w", encoding="utf-8")
+    progress = PlainProgress(stream)
+    stream.close()
+    run_steps(progress)
+
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    run_steps(PlainProgress(Full()))
+
+
+def test_line_of_a_step_is_one_line() -> None:
+    assert step_line("a\nb", "model", 1.0, False, "") == "    1.0 s  model       a b"
+
+
+def test_standard_output_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with open_progress() as progress:
+        progress.note("hello")
+    assert capsys.readouterr().out == "hello\n"
+
+
+def test_terminal_shows_finished_steps_and_gives_the_terminal_back() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=100, _environ={"TERM": "xterm"})
+    display = LiveProgress(console)
+    run_steps(display)
+    display.close()
+    text = out.getvalue()
+    assert "a note" in text
+    assert "12.3 s  model       source  source dev 81.00" in text
+    assert "round 1 [x]" in text
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # cursor hidden, then shown

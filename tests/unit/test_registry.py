@@ -1,0 +1,203 @@
+"""The registry: what is in it, languages, sources, and the limit on bad rows."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from xlt_ray.data import registry, toy
+from xlt_ray.data.hub import HubSource
+from xlt_ray.data.readers import FileSource
+from xlt_ray.data.registry import (
+    BENCHMARKS,
+    check_bad_fraction,
+    lookup,
+    resolve_targets,
+    sources,
+)
+from xlt_ray.data.schema import BadRow, Example
+
+WIKIANN = BENCHMARKS["wikiann"]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Column files in English and German, a JSONL file without train in Swahili."""
+    for name in ("en/train.txt", "en/dev.txt", "de/train.conll", "de/dev.tsv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("Anna\tB-PER\n\n")
+    (tmp_path / "sw").mkdir()
+    (tmp_path / "sw/dev.jsonl").write_text('{"tokens": ["Anna"], "tags": ["B-PER"]}\n')
+    return tmp_path
+
+
+def test_entries_are_consistent() -> None:
+    for name, benchmark in BENCHMARKS.items():
+        assert benchmark.name == name
+        assert benchmark.source == benchmark.languages[0]
+        assert len(set(benchmark.languages)) == len(benchmark.languages)
+        assert set(benchmark.split_names) == {"train", "dev", "test"}
+        assert (benchmark.toy is None) == (benchmark.hub_id is not None)
+        assert (benchmark.metric == "f1") == benchmark.label_set.is_bio
+        assert benchmark.licence
+        assert benchmark.citation
+        assert "{language}" in benchmark.config
+
+
+def test_wikiann() -> None:
+    """Class ids as on the dataset's card; the 40 languages of XTREME's PAN-X."""
+    assert WIKIANN.labels == ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
+    assert len(WIKIANN.languages) == 40
+    assert WIKIANN.languages[0] == WIKIANN.source == "en"
+
+
+def test_lookup() -> None:
+    assert lookup("wikiann") is WIKIANN
+    with pytest.raises(ValueError, match=r"unknown benchmark 'conll', allowed: toy, .*wikiann"):
+        lookup("conll")
+
+
+def test_targets(root: Path) -> None:
+    assert resolve_targets(WIKIANN, None, "all") == WIKIANN.languages[1:]
+    assert resolve_targets(WIKIANN, str(root), "all") == ("de", "sw")
+    assert resolve_targets(WIKIANN, str(root), "all", source_languages=("de", "sw")) == ("en",)
+    assert resolve_targets(WIKIANN, str(root), ["sw", "de"]) == ("sw", "de")
+    assert resolve_targets(BENCHMARKS["toy"], None, "all") == toy.LANGUAGES[1:]
+    with pytest.raises(ValueError, match=f"no language 'fr' in {root}, there are: de, en, sw"):
+        resolve_targets(WIKIANN, str(root), ["fr"])
+    with pytest.raises(ValueError, match="no language 'xx' in wikiann, there are: en, af, ar"):
+        resolve_targets(WIKIANN, None, ["xx"])
+    with pytest.raises(ValueError, match="language 'de' is listed twice in de, sw, de"):
+        resolve_targets(WIKIANN, None, ["de", "sw", "de"])
+    with pytest.raises(ValueError, match="has no language besides de, en, sw"):
+        resolve_targets(WIKIANN, str(root), "all", source_languages=("de", "en", "sw"))
+    with pytest.raises(ValueError, match=f"data folder {root}/no does not exist"):
+        resolve_targets(WIKIANN, f"{root}/no", "all")
+
+
+def test_sources_below_a_root(root: Path) -> None:
+    found = sources(WIKIANN, root=str(root), languages=["sw", "en", "de"], split="dev")
+    assert [(item.language, item.split) for item in found] == [
+        (x, "dev") for x in ("sw", "en", "de")
+    ]
+    for item in found:
+        assert isinstance(item, FileSource)
+        (row,) = item.examples(WIKIANN.label_set)
+        assert isinstance(row, Example)
+        assert (row.tokens, row.labels) == (("Anna",), (1,))
+        json.dumps(item.identity())
+
+
+def test_reading_options_reach_the_files(root: Path) -> None:
+    prefixed = replace(WIKIANN, scheme="iob1", strip_prefix=True)
+    (item,) = sources(prefixed, root=str(root), languages=["en"], split="dev")
+    assert isinstance(item, FileSource)
+    assert (item.scheme, item.strip_prefix) == ("iob1", True)
+
+
+def test_parquet_below_a_root(tmp_path: Path) -> None:
+    (tmp_path / "de").mkdir()
+    table = pa.table({"tokens": [["Anna"]], "ner_tags": [[1]]})
+    pq.write_table(table, tmp_path / "de/validation-00000-of-00001.parquet")
+    assert resolve_targets(WIKIANN, str(tmp_path), "all") == ("de",)
+    (item,) = sources(WIKIANN, root=str(tmp_path), languages=["de"], split="dev")
+    (row,) = item.examples(WIKIANN.label_set)
+    assert isinstance(row, Example)
+    assert row.labels == (1,)
+    with pytest.raises(ValueError, match="no split 'train'"):
+        sources(WIKIANN, root=str(tmp_path), languages=["de"], split="train")
+
+
+def test_hub_sources_share_one_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def resolve(hub_id: str, revision: str | None) -> str:
+        asked.append((hub_id, revision))
+        return COMMIT
+
+    monkeypatch.setattr(registry, "resolve_revision", resolve)
+    pinned = replace(WIKIANN, revision="v1")
+    found = sources(pinned, root=None, languages=["de", "sw"], split="dev")
+    assert asked == [("unimelb-nlp/wikiann", "v1")]
+    for item, language in zip(found, ("de", "sw"), strict=True):
+        assert isinstance(item, HubSource)
+        assert (item.config, item.revision) == (language, COMMIT)
+        assert item.identity()["columns"] == {"tokens": "tokens", "labels": "ner_tags"}
+        assert item.identity()["split"] == ["validation", "dev"]
+
+
+@pytest.mark.parametrize("name", [name for name, item in BENCHMARKS.items() if item.toy])
+def test_toy_sources(name: str) -> None:
+    benchmark = BENCHMARKS[name]
+    found = sources(
+        benchmark, root=None, languages=benchmark.languages, split="dev", toy={"dev": 30}
+    )
+    assert [item.language for item in found] == list(toy.LANGUAGES)
+    for item in found:
+        rows = list(item.examples(benchmark.label_set))
+        assert len(rows) == 30
+        for row in rows:
+            assert isinstance(row, Example)
+            assert (row.tokens is not None) == (benchmark.task == "token")
+            assert (row.text_pair is not None) == (benchmark.task == "pair")
+        json.dumps(item.identity())
+
+
+def test_faults(root: Path) -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
+        (
+            {"languages": ["sw"], "split": "train"},
+            r"no split 'train' in .*/sw, there are: dev \(dev",
+        ),
+        ({"languages": ["xx"]}, "no language 'xx' in .*, there are: de, en, sw"),
+        ({"languages": ["de", "de"]}, "language 'de' is listed twice"),
+        ({"split": "validation"}, "unknown split 'validation', allowed: train, dev, test"),
+        ({"toy": {"dev": 3}}, "benchmark.toy: wikiann is not generated"),
+        ({"root": None}, "the hub cannot be reached"),
+    ]
+    for changes, message in cases:
+        arguments = {"root": str(root), "languages": ["de"], "split": "dev"} | changes
+        with pytest.raises(ValueError, match=message):
+            sources(WIKIANN, **arguments)
+    with pytest.raises(ValueError, match=r"benchmark.root: toy is generated, remove "):
+        sources(BENCHMARKS["toy"], root=str(root), languages=["mira"], split="dev")
+    with pytest.raises(ValueError, match=r"toy option"):
+        sources(
+            BENCHMARKS["toy"], root=None, languages=[toy.LANGUAGES[0]], split="dev", toy={"x": 1}
+        )
+    with pytest.raises(ValueError, match=r"benchmark.root: own is on no hub, set its folder"):
+        resolve_targets(replace(WIKIANN, name="own", hub_id=None), None, "all")
+
+
+def test_fraction_of_bad_rows() -> None:
+    bad = [BadRow("de/dev.txt", line, f"reason {line}") for line in range(1, 5)]
+    bad.append(BadRow("sw/dev.txt", 7, "reason 7"))
+    check_bad_fraction(bad, total=50, max_fraction=0.1)
+    check_bad_fraction([], total=0, max_fraction=0)
+    expected = (
+        "5 of 49 rows cannot be used (10.2%, data.max_bad_fraction is 10.0%) in de/dev.txt (4), "
+        "sw/dev.txt (1); the first:\n  de/dev.txt:1: reason 1\n  de/dev.txt:2: reason 2\n"
+        "  de/dev.txt:3: reason 3"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+        check_bad_fraction(bad, total=49, max_fraction=0.1)
+    with pytest.raises(ValueError, match="1 of 1 rows cannot be used"):
+        check_bad_fraction(bad[:1], total=1, max_fraction=0)
+
+
+def test_sample_data_through_the_registry(shared_data: Path) -> None:
+    """All 39 languages of the sample with their official label set; Thai is not in it."""
+    root = str(shared_data / "wikiann")
+    targets = resolve_targets(WIKIANN, root, "all")
+    assert set(targets) == set(WIKIANN.languages) - {"en", "th"}
+    found = sources(WIKIANN, root=root, languages=targets, split="test")
+    for item in found:
+        rows = list(item.examples(WIKIANN.label_set, limit=50))
+        assert len(rows) == 50
+        assert all(isinstance(row, Example) for row in rows)

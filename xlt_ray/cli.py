@@ -1,0 +1,230 @@
+"""What every job does: flags, configuration, cluster, recipe, evaluation, report.
+
+Exit codes: 0 done, 2 bad configuration or data, 3 a failure after which the same command goes on.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the pools are the parallelism
+
+from xlt_ray.config import ConfigError, RunConfig, describe, load, schema_for, to_dict
+from xlt_ray.data.registry import BENCHMARKS
+from xlt_ray.ledger import LeaseHeldError
+
+DONE, BAD_CONFIG, RESUMABLE = 0, 2, 3
+
+
+def main(defaults: Mapping[str, Any], description: str = "", argv: Sequence[str] | None = None) -> int:
+    """Run one job from its flags; returns the exit code.
+
+    Args:
+        defaults: The job's configuration, as nested keys.
+        description: First lines of ``--help``.
+        argv: Flags; default: the command line's.
+    """
+    flags = _parse(defaults, description, sys.argv[1:] if argv is None else argv)
+    try:
+        config = configure(defaults, flags.config, flags.set)
+        if flags.dry_run:
+            return dry_run(config)
+        run(config)
+    except (ConfigError, LeaseHeldError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return RESUMABLE if isinstance(error, LeaseHeldError) else BAD_CONFIG
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return RESUMABLE
+    except Exception as error:
+        if os.environ.get("XLT_DEBUG"):
+            raise
+        print(
+            f"failed: {_cause(error)}\nThe same command goes on from the last finished step "
+            "(XLT_DEBUG=1 shows the whole trace).",
+            file=sys.stderr,
+        )
+        return RESUMABLE
+    return DONE
+
+
+def _cause(error: BaseException) -> str:
+    """The first user-readable cause under Ray's wrappers."""
+    seen: BaseException = error
+    while True:
+        inner = getattr(seen, "cause", None) or seen.__cause__
+        if not isinstance(inner, BaseException) or inner is seen:
+            break
+        seen = inner
+    text = str(seen).strip() or type(seen).__name__
+    return f"{type(seen).__name__}: {text.splitlines()[-1]}"
+
+
+def _parse(defaults: Mapping[str, Any], description: str, argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_keys(defaults) if {"-h", "--help"} & set(argv) else None,
+    )
+    parser.add_argument("--config", action="append", default=[], metavar="FILE",
+                        help="YAML file of keys; repeatable, later files win")  # fmt: skip
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="one key; repeatable, wins over files")  # fmt: skip
+    parser.add_argument("--dry-run", action="store_true",
+                        help="check everything and print the plan; run nothing")  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def _keys(defaults: Mapping[str, Any]) -> str:
+    from xlt_ray.methods import METHODS
+
+    schema = schema_for(defaults, {name: item.Config for name, item in METHODS.items()})
+    return "\n".join(["keys, with the defaults of this job:", *describe(schema, defaults)])
+
+
+def configure(
+    defaults: Mapping[str, Any], files: Sequence[str] = (), flags: Sequence[str] = ()
+) -> RunConfig[Any]:
+    """The configuration of a run, checked as far as that needs no data.
+
+    Raises:
+        ConfigError: what is wrong, where it came from, what is allowed.
+    """
+    from xlt_ray.methods import METHODS
+
+    schemas = {name: item.Config for name, item in METHODS.items()}
+    config = load(defaults, files=files, flags=flags, methods=schemas)
+    name = config.benchmark.name
+    if name not in BENCHMARKS:
+        known = ", ".join(sorted(BENCHMARKS))
+        raise ConfigError(f"benchmark.name: unknown benchmark {name!r}; allowed: {known}")
+    method, task = METHODS[config.method.name], BENCHMARKS[name].task
+    if task not in method.tasks:
+        able = ", ".join(sorted(method.tasks))
+        raise ConfigError(
+            f"method.name: {config.method.name} works on {able} tasks, and {name} is a {task} task"
+        )
+    return config
+
+
+def run(config: RunConfig[Any]) -> dict[str, Any]:
+    """Run a recipe to its report; returns the report."""
+    from xlt_ray.driver import RayDriver
+    from xlt_ray.engine.cluster import settle
+    from xlt_ray.engine.gate import right_to
+    from xlt_ray.ledger import Lease, RunFolder
+    from xlt_ray.methods import METHODS
+    from xlt_ray.report.progress import open_progress
+    from xlt_ray.steps import StepRunner, versions
+    from xlt_ray.store import Store
+
+    store = Store(config.store.root)
+    folder = RunFolder(store, config.run_name)
+    lease = Lease(store, folder.path)
+    lease.acquire()
+    try:
+        with _cluster(config):
+            plan = settle(config.resources)
+            folder.write_json("config.json", to_dict(config))
+            folder.write_json("versions.json", versions())
+            folder.event("session", pid=os.getpid(), resources=plan.to_json())
+            with open_progress() as progress:
+                runner = StepRunner(store, folder, lease, progress, right_to)
+                driver = RayDriver(config, runner, plan)
+                outcome = METHODS[config.method.name](config.method).run(driver)
+                report = _report(config, driver, outcome)
+            lease.check()
+            _publish(folder, report, outcome.final.artifact.local())
+            folder.event("done", average=report.average)
+            return report.to_json()
+    finally:
+        lease.release()
+
+
+@contextmanager
+def _cluster(config: RunConfig[Any]) -> Any:
+    import ray
+
+    from xlt_ray.engine.cluster import connect
+
+    started = connect(config.resources)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _report(config: RunConfig[Any], driver: Any, outcome: Any) -> Any:
+    from xlt_ray.report import Report
+    from xlt_ray.steps import versions
+
+    zero_shot = driver.evaluate("zero-shot", outcome.zero_shot, "test")
+    final = driver.evaluate("final", outcome.final, "test")
+    rounds = []
+    for item in outcome.rounds:
+        entry = {
+            "round": item.number,
+            "selected": dict(item.selected),
+            "set_sizes": dict(item.set_sizes),
+            "source_dev": item.model.source_dev,
+        }
+        if config.run.score_rounds:
+            entry["scores"] = driver.evaluate(f"round {item.number}", item.model, "test")
+        rounds.append(entry)
+    steps = [
+        {key: step[key] for key in ("title", "kind", "fingerprint", "seconds", "cached")}
+        for step in driver.runner.ledger
+    ]
+    return Report.build(
+        run=config.run_name,
+        method=config.method.name,
+        benchmark=config.benchmark.name,
+        metric=driver.benchmark.metric,
+        source=list(driver.source_languages),
+        targets=list(driver.targets),
+        zero_shot=zero_shot,
+        final=final,
+        rounds=rounds,
+        steps=steps,
+        config=to_dict(config),
+        versions=versions(),
+    )
+
+
+def _publish(folder: Any, report: Any, model: Any) -> None:
+    from rich.console import Console
+
+    from xlt_ray.report import terminal_table, write_report
+
+    for path in sorted(model.iterdir()):
+        if path.is_file() and path.name != "manifest.json":
+            folder.write(f"model/{path.name}", path.read_bytes())
+    write_report(report, folder.write)
+    console = Console()
+    console.print(terminal_table(report))
+    print(f"report: {folder.path}/report.md\nmodel:  {folder.path}/model", flush=True)
+
+
+def dry_run(config: RunConfig[Any]) -> int:
+    """Check data, labels, cluster and backbone and print the plan; returns the exit code."""
+    from xlt_ray.engine.cluster import available, settle
+    from xlt_ray.ledger import RunFolder
+    from xlt_ray.methods import METHODS
+    from xlt_ray.plan import PlanDriver, PlanRunner, text_of
+    from xlt_ray.store import Store
+
+    plan = settle(config.resources, available(config.resources))
+    store = Store(config.store.root)
+    driver = PlanDriver(config, PlanRunner(store), plan)
+    outcome = METHODS[config.method.name](config.method).run(driver)
+    driver.evaluate("zero-shot", outcome.zero_shot, "test")
+    driver.evaluate("final", outcome.final, "test")
+    RunFolder(store, config.run_name).write_json("resolved.json", to_dict(config))
+    print(text_of(driver, plan))
+    return BAD_CONFIG if driver.missing else DONE

@@ -1,0 +1,347 @@
+"""The configuration schema, and how YAML files and ``--set`` flags become one frozen object.
+
+Files merge left to right over a job's defaults, then the flags. Every key is checked against the
+schema; an error names the key, the value, what is allowed and where the value came from.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+Split = Literal["train", "dev", "test"]
+
+
+class ConfigError(ValueError):
+    """A configuration that the user can mend; the message says where and how."""
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values cannot be changed later."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+
+def _split_commas(value: Any) -> Any:
+    if isinstance(value, str) and value != "all":
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), Field(min_length=1)]
+
+
+class BenchmarkConfig(Section):
+    """Which labelled and unlabelled text a run uses."""
+
+    name: str
+    """Registry name of the benchmark."""
+    root: str | None = None
+    """Folder or URI of <lang>/{train,dev,test}.txt|jsonl; absent: the hub."""
+    source: Names | None = None
+    """Source languages, comma separated; absent: the benchmark's own."""
+    targets: Annotated[Literal["all"] | Names, BeforeValidator(_split_commas)] = "all"
+    """Target languages, comma separated, or "all"."""
+    unlabelled_split: Split = "dev"
+    """Split of the target languages whose text is used without its labels."""
+    limit: Annotated[int, Field(ge=1)] | dict[Split, Annotated[int, Field(ge=1)]] | None = None
+    """Cap on the sentences of every split, or one cap per split (benchmark.limit.train=3000)."""
+    revision: str | None = None
+    """Hub revision; absent: the registry's, or else the current commit, which is recorded."""
+    toy: dict[str, Any] = Field(default_factory=dict)
+    """Options of the embedded benchmark: sizes, seed, knobs of its languages."""
+
+    def limit_of(self, split: Split) -> int | None:
+        """Cap that holds for one split, or None."""
+        return self.limit.get(split) if isinstance(self.limit, dict) else self.limit
+
+
+class MethodConfig(Section):
+    """Base of the methods' own sections."""
+
+    name: str
+    """Name of the method."""
+
+
+class TrainConfig(Section):
+    """How a train step optimises; the methods add learning rates and epochs."""
+
+    batch_size: int = Field(32, ge=1)
+    """Sentences per optimiser step, over all workers."""
+    max_length: int = Field(128, ge=8)
+    """Longest model input in sub-words, special tokens included; longer sentences are windowed."""
+    max_tokens: int = Field(4096, ge=8)
+    """Token budget (rows x longest) of one forward pass; more is accumulated."""
+    weight_decay: float = Field(1e-4, ge=0)
+    """AdamW weight decay (not on biases and layer norms)."""
+    warmup: float = Field(0.1, ge=0, le=1)
+    """Fraction of the steps in which the learning rate rises; then it falls linearly to 0."""
+    clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout of the encoder and the head while training."""
+    eval_every: int | None = Field(None, ge=1)
+    """Optimiser steps between source-dev scores, besides the one after each epoch."""
+    checkpoint_every: int = Field(200, ge=1)
+    """Optimiser steps between checkpoints from which a killed step resumes."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory for large encoders."""
+    deterministic: bool = True
+    """Use deterministic kernels, so that a repeated run gives the same bytes."""
+
+
+class DataConfig(Section):
+    """Reading, checking and batching of text."""
+
+    max_bad_fraction: float = Field(0.01, ge=0, le=1)
+    """Largest fraction of quarantined rows per file; more stops the run before training."""
+    shard_rows: int = Field(512, ge=1)
+    """Sentences per shard: the unit that one annotator takes at a time."""
+    batch_tokens: int = Field(8192, ge=8)
+    """Token budget (rows x longest) of one inference batch."""
+
+
+Pool = int | tuple[int, int]
+
+
+class ResourcesConfig(Section):
+    """What a run asks the cluster for; absent values are read off the cluster."""
+
+    address: str | None = None
+    """Ray address to connect to; absent: RAY_ADDRESS, or else a local Ray on loopback."""
+    num_cpus: int | None = Field(None, ge=1)
+    """CPUs of a local Ray; absent: the machine's."""
+    object_store_memory: int | None = Field(None, ge=100_000_000)
+    """Bytes of a local Ray's object store; absent: 10% of the memory, at most 2 GB."""
+    annotators: Annotated[Pool | None, BeforeValidator(_split_commas)] = None
+    """Annotator actors: a number, or "min,max" for an autoscaling pool; absent: one per GPU or CPU."""
+    annotator_cpus: int = Field(1, ge=1)
+    """CPUs (threads) of one annotator."""
+    annotator_gpus: float | None = Field(None, ge=0)
+    """GPUs of one annotator, fractions allowed; absent: 1 if the cluster has any."""
+    train_workers: int | None = Field(None, ge=0)
+    """Training workers; 0: in the driver's process; absent: one per GPU, or 0 without GPUs."""
+    train_cpus: int | None = Field(None, ge=1)
+    """CPUs (threads) of one training worker; absent: the node's CPUs shared by its workers."""
+    train_gpus: float | None = Field(None, ge=0)
+    """GPUs of one training worker; absent: 1 if the cluster has any."""
+    train_retries: int = Field(3, ge=0)
+    """Restarts of the workers of one train step before the run gives up."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the encoder; auto: bf16 on GPUs that have it, fp32 elsewhere."""
+
+
+class StoreConfig(Section):
+    """Where artifacts and runs are kept."""
+
+    root: str = "~/xlt_ray"
+    """Folder or object-store URI, reachable from every node."""
+
+
+class RunSection(Section):
+    """Identity of a run and what its report adds."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
+    """Name of the run's folder; absent: <method>-<benchmark>-s<seed>."""
+    score_rounds: bool = False
+    """Also score every round's model on the test splits, after training, for the report only."""
+
+
+M = TypeVar("M", bound=MethodConfig)
+
+
+class RunConfig(Section, Generic[M]):
+    """Everything a run depends on."""
+
+    benchmark: BenchmarkConfig
+    backbone: str
+    """Hub id or folder of the pre-trained encoder; "toy" for the embedded benchmark's own."""
+    method: M
+    train: TrainConfig = TrainConfig()
+    data: DataConfig = DataConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+    store: StoreConfig = StoreConfig()
+    run: RunSection = RunSection()
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of everything random in the run."""
+
+    @property
+    def run_name(self) -> str:
+        """Name of the run's folder."""
+        return self.run.name or f"{self.method.name}-{self.benchmark.name}-s{self.seed}"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which ``no``, ``on`` and their kin stay strings: "no" is a language code."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|false|True|False)$"), list("tTfF")
+)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Parse one YAML file of nested keys.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML, or is not a mapping.
+    """
+    try:
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
+    except OSError as error:
+        raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path}: no valid YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"--config {path}: expected keys and values, found {content!r}")
+    return content
+
+
+def parse_set(flag: str) -> dict[str, Any]:
+    """Turn ``a.b=value`` into ``{"a": {"b": value}}``; the value is JSON if it parses as JSON."""
+    key, found, text = flag.partition("=")
+    parts = key.strip().split(".")
+    if not found or not all(parts):
+        raise ConfigError(f"--set {flag}: expected key=value, such as train.batch_size=16")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    for part in reversed(parts):
+        value = {part: value}
+    return value
+
+
+@dataclass(frozen=True)
+class _Layer:
+    origin: str
+    values: Mapping[str, Any]
+
+
+def _merge(base: dict[str, Any], layer: _Layer, origins: dict[str, str], prefix: str = "") -> None:
+    for key, value in layer.values.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            _merge(base[key], _Layer(layer.origin, value), origins, f"{path}.")
+        else:
+            base[key] = json.loads(json.dumps(value)) if isinstance(value, Mapping) else value
+            origins[path] = layer.origin
+
+
+def _origin_of(path: str, origins: Mapping[str, str]) -> str:
+    while path:
+        if path in origins:
+            return origins[path]
+        path = path.rpartition(".")[0]
+    return "defaults"
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str], schema: type[BaseModel]) -> str:
+    lines = []
+    seen = set()
+    for item in error.errors():
+        parts = [str(part) for part in item["loc"]]
+        path = ".".join(part for part in parts if re.fullmatch(r"[A-Za-z0-9_-]+", part))
+        if item["type"] == "extra_forbidden":
+            text = f"{path}: unknown key; allowed: {', '.join(_siblings(schema, parts[:-1]))}"
+        elif item["type"] == "missing":
+            text = f"{path}: is required"
+        else:
+            text = f"{path}: {item['msg']}, got {item['input']!r}"
+        if text not in seen:
+            seen.add(text)
+            lines.append(f"{text} (from {_origin_of(path, origins)})")
+    return "\n".join(lines)
+
+
+def _siblings(schema: type[BaseModel], parts: Sequence[str]) -> list[str]:
+    for part in parts:
+        fields = {field.alias or name: field for name, field in schema.model_fields.items()}
+        inner = fields[part].annotation if part in fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        schema = inner
+    return sorted(field.alias or name for name, field in schema.model_fields.items())
+
+
+def load(
+    defaults: Mapping[str, Any],
+    *,
+    files: Sequence[str | Path] = (),
+    flags: Sequence[str] = (),
+    methods: Mapping[str, type[MethodConfig]],
+) -> RunConfig[Any]:
+    """Merge defaults, files and flags, and validate the result.
+
+    Args:
+        defaults: Nested keys of the job.
+        files: YAML files, later ones override earlier ones.
+        flags: ``key=value`` texts of ``--set``, applied last.
+        methods: Configuration class of every method by ``method.name``.
+
+    Raises:
+        ConfigError: one line per wrong key, with the value, what is allowed and its origin.
+    """
+    layers = [_Layer("the job's defaults", defaults)]
+    layers += [_Layer(str(path), read_yaml(path)) for path in files]
+    layers += [_Layer(f"--set {flag}", parse_set(flag)) for flag in flags]
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer in layers:
+        _merge(merged, layer, origins)
+    schema = schema_for(merged, methods, origins)
+    try:
+        return schema.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, origins, schema)) from None
+
+
+def schema_for(
+    values: Mapping[str, Any],
+    methods: Mapping[str, type[MethodConfig]],
+    origins: Mapping[str, str] | None = None,
+) -> type[RunConfig[Any]]:
+    """Pick the run schema of the method that ``method.name`` asks for."""
+    section = values.get("method")
+    name = section.get("name") if isinstance(section, Mapping) else None
+    if name not in methods:
+        origin = _origin_of("method.name", origins or {})
+        known = ", ".join(sorted(methods))
+        raise ConfigError(f"method.name: unknown method {name!r}; allowed: {known} (from {origin})")
+    return RunConfig[methods[name]]
+
+
+def to_dict(config: BaseModel) -> dict[str, Any]:
+    """Plain JSON form of a configuration, keyed as the user writes it."""
+    return config.model_dump(mode="json", by_alias=True)
+
+
+def describe(schema: type[BaseModel], defaults: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """One line per key: name, default and meaning, for ``--help``."""
+    lines = []
+    for name, field in schema.model_fields.items():
+        key = field.alias or name
+        inner = field.annotation
+        given = defaults.get(key)
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            nested = given if isinstance(given, Mapping) else {}
+            lines += describe(inner, nested, f"{prefix}{key}.")
+            continue
+        if given is None:
+            given = "(required)" if field.is_required() else field.get_default(call_default_factory=True)
+        shown = json.dumps(given, default=str) if not isinstance(given, str) else given
+        lines.append(f"  {prefix + key:36} {shown:24} {field.description or ''}".rstrip())
+    return lines

@@ -1,0 +1,1 @@
+"""Text and labels: benchmarks, readers, the embedded benchmark, tokenisation and batching."""

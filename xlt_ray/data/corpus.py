@@ -1,0 +1,163 @@
+"""Handles of what steps exchange: corpora, mixtures of them, and models.
+
+A :class:`Corpus` is a lazy view: a tokenised artifact, perhaps joined with a table of labels, with
+rows taken out or sampled. Nothing is copied; the workers that read a view resolve it by id.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from xlt_ray.store import Artifact
+
+UNLABELLED = -100
+"""Class index of a word that takes part in no loss and no score."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Rows of a tokenised corpus.
+
+    Attributes:
+        tokens: Tokenised artifact.
+        labels: Artifact with ``id``, ``labels`` and perhaps ``candidates``; only its rows remain.
+        removed: Artifacts with an ``id`` column; their rows are left out.
+        fraction: Share of the rows that is kept, drawn at random.
+        seed: Seed of that draw.
+    """
+
+    tokens: Artifact
+    labels: Artifact | None = None
+    removed: tuple[Artifact, ...] = ()
+    fraction: float = 1.0
+    seed: int = 0
+
+    def labelled(self, labels: Artifact) -> "Corpus":
+        """The rows that ``labels`` has, with its labels."""
+        return replace(self, labels=labels)
+
+    def without(self, *removed: Artifact) -> "Corpus":
+        """The rows that none of the artifacts has."""
+        return replace(self, removed=(*self.removed, *removed))
+
+    def sample(self, fraction: float, *, seed: int) -> "Corpus":
+        """A random share of the rows, floor(fraction x rows) of them, drawn by hash of the id.
+
+        Raises:
+            ValueError: the fraction is not in (0, 1].
+        """
+        if not 0 < fraction <= 1:
+            raise ValueError(f"the fraction of a sample must be in (0, 1], got {fraction}")
+        return self if fraction == 1 else replace(self, fraction=fraction, seed=seed)
+
+    @property
+    def inputs(self) -> tuple[Artifact, ...]:
+        """Every artifact that the view reads."""
+        return (self.tokens, *((self.labels,) if self.labels else ()), *self.removed)
+
+    def describe(self) -> dict[str, Any]:
+        """What the view is, for a fingerprint."""
+        return {
+            "tokens": self.tokens.fingerprint,
+            "labels": self.labels.fingerprint if self.labels else None,
+            "removed": sorted(item.fingerprint for item in self.removed),
+            "fraction": self.fraction,
+            "seed": self.seed,
+        }
+
+    def restrict(self, table: pa.Table, removed: pa.Array, kept: pa.Array | None) -> pa.Table:
+        """The rows of a shard that belong to the view; the two id lists come from the view."""
+        if len(removed):
+            table = table.filter(pc.invert(pc.is_in(table["id"], value_set=removed)))
+        if kept is not None:
+            table = table.filter(pc.is_in(table["id"], value_set=kept))
+        return table
+
+    def rows(self) -> pa.Table:
+        """All of its rows, with the label columns if it has labels, sorted by id."""
+        removed, kept = ids_of(*self.removed), self.kept_ids()
+        shards = self.tokens.tables()
+        table = pa.concat_tables([self.restrict(item, removed, kept) for item in shards])
+        if self.labels is not None:
+            columns = [name for name in ("labels", "candidates") if self._has(name)]
+            labels = self.labels.table(["id", *columns])
+            position = pc.index_in(table["id"], value_set=labels["id"].combine_chunks())
+            table = table.filter(pc.is_valid(position))
+            taken = labels.take(position.drop_null())
+            for name in columns:
+                table = table.append_column(name, taken[name])
+        return table.take(pc.sort_indices(table["id"])).combine_chunks()
+
+    def _has(self, name: str) -> bool:
+        assert self.labels is not None
+        return name in next(self.labels.tables()).column_names
+
+    def kept_ids(self) -> pa.Array | None:
+        """The ids that labels and sampling leave, or None for all."""
+        if self.fraction == 1.0:
+            return self.labels.table(["id"])["id"].combine_chunks() if self.labels else None
+        ids = self.tokens.table(["id"])["id"].combine_chunks()
+        if self.labels is not None:
+            wanted = self.labels.table(["id"])["id"].combine_chunks()
+            ids = ids.filter(pc.is_in(ids, value_set=wanted))
+        return sample_ids(ids, int(self.fraction * len(ids)), seed=self.seed)
+
+
+def ids_of(*artifacts: Artifact) -> pa.Array:
+    """The ids of all rows of some artifacts."""
+    chunks = [item.table(["id"])["id"].combine_chunks() for item in artifacts]
+    return pa.concat_arrays(chunks) if chunks else pa.array([], pa.string())
+
+
+def sample_ids(ids: pa.Array, count: int, *, seed: int) -> pa.Array:
+    """Draw ids without replacement, by a hash that depends on nothing but the seed and the id."""
+    draws = np.array([_draw(seed, str(item)) for item in ids.to_pylist()], dtype=np.uint64)
+    return ids.take(pa.array(np.argsort(draws, kind="stable")[:count]))
+
+
+def _draw(seed: int, item: str) -> int:
+    key = seed.to_bytes(8, "little", signed=True)
+    return int.from_bytes(blake2b(item.encode(), digest_size=8, key=key).digest(), "little")
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What a train step learns from: labelled corpora, read together."""
+
+    parts: tuple[Corpus, ...]
+
+    def __init__(self, *parts: Corpus):
+        for part in parts:
+            assert part.labels is not None, "a mix is made of labelled corpora"
+        object.__setattr__(self, "parts", parts)
+
+    @property
+    def inputs(self) -> tuple[Artifact, ...]:
+        """Every artifact that the parts read."""
+        return tuple(item for part in self.parts for item in part.inputs)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """What the mix is, for a fingerprint."""
+        return [part.describe() for part in self.parts]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model: a folder in the Hugging Face layout, and how it came about."""
+
+    artifact: Artifact
+
+    @property
+    def source_dev(self) -> float | None:
+        """Score on the source languages' dev split; None if it was not trained here or is planned."""
+        return self.artifact.info.get("source_dev")
+
+    @property
+    def history(self) -> list[Mapping[str, Any]]:
+        """One entry per source-dev score taken while training."""
+        return list(self.artifact.info.get("history", []))

@@ -1,0 +1,126 @@
+"""Sub-word tokenisation with word alignment, and windows over long sentences.
+
+A tokenised row keeps the sub-words of all its words, without special tokens, and how many each word
+has. So it depends on the tokenizer alone; a longest input is a matter of batching.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from xlt_ray.data.schema import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TOKENISED = pa.schema(
+    [
+        ("id", pa.string()),
+        ("language", pa.string()),
+        ("pieces", pa.list_(pa.int32())),
+        ("lengths", pa.list_(pa.int32())),
+    ]
+)
+"""Rows of a tokenised corpus: ``lengths`` are sub-words per word, or per text of a pair."""
+
+
+class Window(NamedTuple):
+    """Part of a sentence that fits the model: words ``start..end-1`` are read as context and words
+    ``first..last-1`` are labelled here and nowhere else."""
+
+    start: int
+    end: int
+    first: int
+    last: int
+
+
+def load_tokenizer(folder: str) -> "PreTrainedTokenizerBase":
+    """The tokenizer of a local folder."""
+    from transformers import AutoTokenizer  # seconds that tasks without a tokenizer need not spend
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def tokenise(table: pa.Table, tokenizer: "PreTrainedTokenizerBase", *, task: Task) -> pa.Table:
+    """Turn text rows into tokenised rows.
+
+    A word for which the tokenizer has no sub-word (zero-width characters) gets the unknown one, so
+    every word has a first sub-word that is labelled and scored.
+
+    Args:
+        table: Rows in the text schema of the task.
+        tokenizer: A fast tokenizer.
+        task: "token", "sentence" or "pair".
+    """
+    if task == "token":
+        pieces, lengths = _words(table["tokens"].to_pylist(), tokenizer)
+    else:
+        columns = ["text"] if task == "sentence" else ["text", "text_pair"]
+        texts = [table[name].to_pylist() for name in columns]
+        parts = [tokenizer(text, add_special_tokens=False)["input_ids"] if text else [] for text in texts]
+        rows = list(zip(*parts, strict=True))
+        pieces = [[piece for part in row for piece in part] for row in rows]
+        lengths = [[len(part) for part in row] for row in rows]
+    return pa.table(
+        [table["id"], table["language"], pa.array(pieces, TOKENISED.field("pieces").type),
+         pa.array(lengths, TOKENISED.field("lengths").type)],
+        schema=TOKENISED,
+    )
+
+
+def _words(
+    sentences: Sequence[Sequence[str]], tokenizer: Any
+) -> tuple[list[list[int]], list[list[int]]]:
+    pieces, lengths = [], []
+    if not sentences:
+        return pieces, lengths
+    encoded = tokenizer(
+        list(sentences), is_split_into_words=True, add_special_tokens=False, truncation=False
+    )
+    for index, words in enumerate(sentences):
+        word_of = np.array(encoded.word_ids(index), dtype=np.int64)
+        count = np.bincount(word_of, minlength=len(words))
+        ids = np.array(encoded["input_ids"][index], dtype=np.int64)
+        silent = np.flatnonzero(count == 0)
+        if len(silent):
+            ids = np.insert(ids, np.searchsorted(word_of, silent), tokenizer.unk_token_id)
+            count[silent] = 1
+        pieces.append(ids.tolist())
+        lengths.append(count.tolist())
+    return pieces, lengths
+
+
+def windows(lengths: Sequence[int], limit: int) -> list[Window]:
+    """Cover a sentence with windows of at most ``limit`` sub-words.
+
+    A word longer than that counts as ``limit`` sub-words and is cut. Neighbouring windows share about
+    half a window of words as context; each shared word is labelled in the one where it stands
+    farther from the edge.
+
+    Args:
+        lengths: Sub-words of each word, all at least 1.
+        limit: Sub-words of a window, special tokens not counted, at least 1.
+    """
+    sizes = np.minimum(np.asarray(lengths, dtype=np.int64), limit)
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    count = len(sizes)
+    if ends[-1] <= limit:
+        return [Window(0, count, 0, count)]
+    spans = []
+    start = 0
+    while True:
+        end = int(np.searchsorted(ends, ends[start] + limit, side="right")) - 1
+        spans.append((start, end))
+        if end == count:
+            break
+        step = int(np.searchsorted(ends, ends[end] - limit // 2, side="left"))
+        start = min(max(step, start + 1), end)
+    edges = [0]
+    edges += [(before[1] + after[0]) // 2 for before, after in zip(spans, spans[1:], strict=False)]
+    edges.append(count)
+    return [
+        Window(start, end, first, last)
+        for (start, end), first, last in zip(spans, edges[:-1], edges[1:], strict=True)
+    ]

@@ -1,0 +1,145 @@
+"""Annotate steps: a Ray Data pipeline whose actors each take a shard of the corpus at a time.
+
+A shard is read, batched under the token budget, put through the model and written as one Parquet
+file of the attempt, by one actor. Batches, rows and file names depend on the shard alone, so the
+result is the same for any number of actors and any order, and a step that was killed takes over the
+files that its earlier attempts had finished. Only counts travel through the object store.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray.data
+import torch
+
+from xlt_ray.data.batching import Examples, layout_of
+from xlt_ray.data.corpus import Corpus, ids_of
+from xlt_ray.data.tokenise import load_tokenizer
+from xlt_ray.engine.inference import Precision, choose_device, predict_logits
+from xlt_ray.methods.base import Annotator, Columns, Facts
+from xlt_ray.models.tagger import load_tagger
+from xlt_ray.store import Artifact, Attempt
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Actors of an annotate step: a fixed number, or between two numbers."""
+
+    smallest: int
+    largest: int
+    cpus: int
+    gpus: float
+
+
+@dataclass(frozen=True)
+class AnnotateTask:
+    """Everything an annotator actor needs; it travels by value."""
+
+    attempt: Attempt
+    corpus: Corpus
+    model: Artifact
+    annotator: Annotator
+    facts: Facts
+    max_length: int
+    budget: int
+    precision: Precision
+    threads: int
+
+
+class ShardAnnotator:
+    """One actor: loads the model once, then turns shards into files."""
+
+    def __init__(self, task: AnnotateTask):
+        torch.set_num_threads(task.threads)
+        self.task = task
+        self.device = choose_device()
+        folder = task.model.local()
+        self.layout = layout_of(load_tokenizer(str(folder)), task.max_length)
+        self.model = load_tagger(folder, task.facts.labels.names).to(self.device).eval()
+        self.view = View(task.corpus)
+
+    def __call__(self, shards: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Annotate shards by name; returns how many rows each has."""
+        counts = [self.shard(str(name)) for name in shards["shard"]]
+        return {"shard": shards["shard"], "rows": np.array(counts)}
+
+    def shard(self, name: str) -> int:
+        """Annotate one shard and write its file."""
+        rows = self.view.shard(name)
+        examples = Examples(rows, self.layout, self.task.facts.languages)
+        logits = predict_logits(
+            self.model,
+            examples,
+            budget=self.task.budget,
+            device=self.device,
+            precision=self.task.precision,
+        )
+        offsets = examples.item_offsets
+        columns = self.task.annotator.annotate(logits, offsets, self.task.facts)
+        self.task.attempt.write_table(name, to_table(rows, offsets, columns))
+        return len(rows)
+
+
+class View:
+    """A corpus, shard by shard, with its restrictions looked up once."""
+
+    def __init__(self, corpus: Corpus):
+        self.corpus = corpus
+        self.removed = ids_of(*corpus.removed)
+        self.kept = corpus.kept_ids()
+
+    def shard(self, name: str) -> pa.Table:
+        """Rows of one shard that belong to the corpus."""
+        return self.corpus.restrict(self.corpus.tokens.shard(name), self.removed, self.kept)
+
+
+def to_table(rows: pa.Table, offsets: np.ndarray, columns: Columns) -> pa.Table:
+    """Annotated rows: id, language, a list per item column, a value (or vector) per row column."""
+    table = rows.select(["id", "language"])
+    ends = pa.array(offsets.astype(np.int32))
+    for name, values in columns.items.items():
+        table = table.append_column(name, pa.ListArray.from_arrays(ends, _values(values)))
+    for name, values in columns.rows.items():
+        table = table.append_column(name, _values(values))
+    return table
+
+
+def _values(values: np.ndarray) -> pa.Array:
+    if values.ndim == 1:
+        return pa.array(values)
+    inner = pa.array(values.reshape(-1))
+    ends = pa.array(np.arange(len(values) + 1, dtype=np.int32) * values.shape[1])
+    return pa.ListArray.from_arrays(ends, inner)
+
+
+def run_annotate(task: AnnotateTask, pool: Pool) -> dict[str, Any]:
+    """Annotate every shard of the corpus; returns facts for the manifest.
+
+    Raises:
+        RuntimeError: an actor failed for good; the message is its cause.
+    """
+    names = [name for name in task.corpus.tokens.names if name.endswith(".parquet")]
+    todo = [name for name in names if not task.attempt.has(name)]
+    if todo:
+        _run_pool(task, pool, todo)
+    rows = sum(task.attempt.rows(name) for name in names)
+    return {"rows": rows, "shards": len(names)}
+
+
+def _run_pool(task: AnnotateTask, pool: Pool, todo: list[str]) -> None:
+    largest = min(pool.largest, len(todo))
+    strategy = ray.data.ActorPoolStrategy(min_size=min(pool.smallest, largest), max_size=largest)
+    shards = ray.data.from_items([{"shard": name} for name in todo], override_num_blocks=len(todo))
+    done = shards.map_batches(
+        ShardAnnotator,
+        fn_constructor_args=(task,),
+        batch_size=1,
+        compute=strategy,
+        num_cpus=pool.cpus if not pool.gpus else 0,
+        num_gpus=pool.gpus or None,
+    )
+    finished = sum(1 for _ in done.iter_rows())
+    if finished != len(todo):
+        raise RuntimeError(f"{finished} of {len(todo)} shards were annotated")

@@ -1,0 +1,154 @@
+"""Reading, checking and tokenising corpora with Ray Data.
+
+Text and gold labels are read in separate passes into separate artifacts: the pass over text does not
+look at the labels. One task reads one file; one task tokenises one shard; each writes its own file of
+the attempt, so the result does not depend on how many run at once.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import pyarrow.parquet as pq
+import ray.data
+
+from xlt_ray.data.registry import check_bad_fraction
+from xlt_ray.data.schema import GOLD_SCHEMA, TEXT_SCHEMA, BadRow, Example, Task
+from xlt_ray.data.sources import Source
+from xlt_ray.data.tokenise import load_tokenizer, tokenise
+from xlt_ray.labels import LabelSet
+from xlt_ray.store import Artifact, Attempt, write_parquet
+
+Content = Literal["text", "gold"]
+
+
+@dataclass(frozen=True)
+class ReadTask:
+    """What a reading task needs besides its source."""
+
+    attempt: Attempt
+    content: Content
+    task: Task
+    labels: LabelSet | None
+    limit: int | None
+    shard_rows: int
+    max_bad_fraction: float
+
+
+def read_source(source: Source, task: ReadTask) -> dict[str, Any]:
+    """Read one file into the attempt; returns its counts.
+
+    Rows go to ``<content>-<language>.parquet`` in row groups of one shard, bad rows to
+    ``quarantine-<language>.jsonl``.
+    """
+    bad: list[BadRow] = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for item in source.examples(task.labels, task.limit):
+            if isinstance(item, BadRow):
+                bad.append(item)
+            else:
+                yield _text_row(item) if task.content == "text" else _gold_row(item)
+
+    schema = TEXT_SCHEMA[task.task] if task.content == "text" else GOLD_SCHEMA[task.task]
+    name = f"{task.content}-{source.language}.parquet"
+    count = write_parquet(
+        lambda: task.attempt.stream(name), schema, rows(), chunk=task.shard_rows
+    )
+    lines = [json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in bad]
+    task.attempt.write(f"quarantine-{source.language}.jsonl", "".join(lines).encode())
+    check_bad_fraction(bad, total=count + len(bad), max_fraction=task.max_bad_fraction)
+    return {"language": source.language, "rows": count, "bad": len(bad)}
+
+
+def _text_row(item: Example) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": item.id, "language": item.language}
+    if item.tokens is not None:
+        return {**row, "tokens": list(item.tokens)}
+    row["text"] = item.text
+    return row if item.text_pair is None else {**row, "text_pair": item.text_pair}
+
+
+def _gold_row(item: Example) -> dict[str, Any]:
+    labels = item.labels
+    values = [labels] if isinstance(labels, int) else list(labels or ())
+    return {"id": item.id, "language": item.language, "labels": values}
+
+
+def run_read(sources: Sequence[Source], task: ReadTask) -> dict[str, Any]:
+    """Read several files at once; returns facts for the manifest.
+
+    Raises:
+        ValueError: a file cannot be read, is empty, or has too many bad rows.
+    """
+    dataset = ray.data.from_items(
+        [{"index": index} for index in range(len(sources))], override_num_blocks=len(sources)
+    )
+
+    def read(row: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return {"result": read_source(sources[row["index"]], task), "error": None}
+        except ValueError as error:
+            return {"result": None, "error": str(error)}
+
+    results = sorted(dataset.map(read).take_all(), key=lambda row: str(row["result"]))
+    errors = sorted(row["error"] for row in results if row["error"])
+    if errors:
+        raise ValueError("\n".join(errors))
+    counts = [row["result"] for row in results]
+    return {
+        "rows": sum(count["rows"] for count in counts),
+        "quarantined": sum(count["bad"] for count in counts),
+        "rows_by_language": {count["language"]: count["rows"] for count in counts},
+        "quarantined_by_language": {count["language"]: count["bad"] for count in counts},
+    }
+
+
+@lru_cache(maxsize=2)
+def _tokenizer(folder: str) -> Any:
+    return load_tokenizer(folder)
+
+
+def tokenise_shard(
+    text: Artifact, backbone: Artifact, attempt: Attempt, task: Task, *, file: str, group: int, name: str
+) -> dict[str, Any]:
+    """Tokenise one row group of a text file into one shard."""
+    with text.open(file) as stream:
+        rows = pq.ParquetFile(stream).read_row_group(group, use_threads=False)
+    table = tokenise(rows, _tokenizer(str(backbone.local())), task=task)
+    attempt.write_table(name, table)
+    return {
+        "rows": len(table),
+        "items": len(table["lengths"].combine_chunks().flatten()),
+        "pieces": len(table["pieces"].combine_chunks().flatten()),
+        "languages": dict(Counter(table["language"].to_pylist())),
+    }
+
+
+def run_tokenise(text: Artifact, backbone: Artifact, attempt: Attempt, task: Task) -> dict[str, Any]:
+    """Tokenise every row group of a text artifact; returns facts for the manifest."""
+    shards = []
+    for file in text.names:
+        if file.startswith("text-"):
+            with text.open(file) as stream:
+                groups = pq.ParquetFile(stream).num_row_groups
+            shards += [{"file": file, "group": group} for group in range(groups)]
+    for number, shard in enumerate(shards):
+        shard["name"] = f"part-{number:06d}.parquet"
+    todo = [shard for shard in shards if not attempt.has(shard["name"])]
+    dataset = ray.data.from_items(todo, override_num_blocks=len(todo))
+
+    def one(row: dict[str, Any]) -> dict[str, Any]:
+        return {"counts": tokenise_shard(text, backbone, attempt, task, **row)}
+
+    counts = [row["counts"] for row in dataset.map(one).take_all()]
+    return {
+        "rows": sum(count["rows"] for count in counts),
+        "items": sum(count["items"] for count in counts),
+        "pieces": sum(count["pieces"] for count in counts),
+        "shards": len(shards),
+        "rows_by_language": dict(text.info["rows_by_language"]),
+    }

@@ -1,0 +1,69 @@
+"""Derive and score steps: one Ray task each, over columns of whole artifacts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+
+from xlt_ray.evaluate import Ragged, score, seqeval_f1
+from xlt_ray.labels import LabelSet
+from xlt_ray.methods.base import Derivation
+from xlt_ray.store import Artifact, Attempt
+
+
+@ray.remote(num_cpus=1, max_retries=3)
+def run_derive(
+    function: Derivation, artifacts: Sequence[Artifact], parameters: Mapping[str, Any], attempt: Attempt
+) -> dict[str, Any]:
+    """Call a derivation, write its table, and return its facts."""
+    table, facts = function(*artifacts, **parameters)
+    attempt.write_table("rows.parquet", table)
+    return {"rows": len(table), **facts}
+
+
+@ray.remote(num_cpus=1, max_retries=3)
+def run_score(
+    predicted: Artifact, gold: Artifact, metric: str, labels: LabelSet, attempt: Attempt
+) -> dict[str, Any]:
+    """Score predictions per language; entity F1 by seqeval."""
+    scores = score_by_language(
+        predicted.table(["id", "language", "labels"]), _gold_table(gold), metric, labels
+    )
+    attempt.write_json("scores.json", scores)
+    return {"scores": scores}
+
+
+def _gold_table(gold: Artifact) -> pa.Table:
+    names = [name for name in gold.names if name.startswith("gold-")]
+    return pa.concat_tables([gold.shard(name) for name in names])
+
+
+def score_by_language(
+    predicted: pa.Table, gold: pa.Table, metric: str, labels: LabelSet
+) -> dict[str, dict[str, float]]:
+    """Scores of every language of the gold table.
+
+    Args:
+        predicted: ``id`` and ``labels``, at least for every gold row.
+        gold: ``id``, ``language`` and ``labels``.
+        metric: A name of :data:`xlt_ray.evaluate.METRICS`.
+        labels: Classes of the task.
+
+    Returns:
+        {language: {metric: fraction, "support": n}}.
+    """
+    scores = {}
+    for name in sorted(set(gold["language"].to_pylist())):
+        rows = gold.filter(pc.equal(gold["language"], name))
+        position = pc.index_in(rows["id"], value_set=predicted["id"].combine_chunks())
+        assert position.null_count == 0, f"{name}: gold rows without predictions"
+        found = predicted["labels"].take(position).combine_chunks()
+        wanted = Ragged.from_arrow(rows["labels"])
+        given = Ragged.from_arrow(found)
+        values = score(metric, wanted, given, labels)
+        if metric == "f1":
+            values["f1"] = seqeval_f1(wanted, given, labels)
+        scores[name] = values
+    return scores

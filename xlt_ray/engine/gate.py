@@ -1,0 +1,65 @@
+"""One computation of a step in a cluster, however many drivers and trials ask for it at once.
+
+A named actor hands out the right to compute a fingerprint. The holder renews it in the background; a
+holder that died loses it after ``SECONDS``.
+"""
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+SECONDS = 20.0
+NAME = "xlt_ray.gate"
+
+
+class Rights:
+    """Who computes what; state of the actor."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, tuple[str, float]] = {}
+
+    def acquire(self, key: str, owner: str) -> bool:
+        """Take or renew the right to compute; False while somebody else has it."""
+        now = time.monotonic()
+        holder, expires = self._held.get(key, (owner, 0.0))
+        if holder != owner and expires > now:
+            return False
+        self._held[key] = (owner, now + SECONDS)
+        return True
+
+    def release(self, key: str, owner: str) -> None:
+        """Give the right up."""
+        if self._held.get(key, ("", 0.0))[0] == owner:
+            del self._held[key]
+
+
+def _actor() -> ray.actor.ActorHandle:
+    remote = ray.remote(num_cpus=0)(Rights)
+    return remote.options(
+        name=NAME, namespace="xlt_ray", lifetime="detached", get_if_exists=True, max_restarts=-1
+    ).remote()
+
+
+@contextmanager
+def right_to(key: str) -> Iterator[None]:
+    """Wait until nobody else in the cluster computes ``key``, and hold it meanwhile."""
+    actor, owner, stop = _actor(), uuid.uuid4().hex, threading.Event()
+    while not ray.get(actor.acquire.remote(key, owner)):
+        time.sleep(0.5)
+
+    def renew() -> None:
+        while not stop.wait(SECONDS / 4):
+            ray.get(actor.acquire.remote(key, owner))
+
+    thread = threading.Thread(target=renew, name="gate", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        ray.get(actor.release.remote(key, owner))

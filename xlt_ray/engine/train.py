@@ -1,0 +1,37 @@
+"""Train steps: the training loop under a Ray Train trainer, in one process or in many."""
+
+from typing import Any
+
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from xlt_ray.engine.cluster import Plan
+from xlt_ray.engine.train_loop import TrainTask, run_worker
+
+
+def run_train(task: TrainTask, plan: Plan, *, retries: int) -> dict[str, Any]:
+    """Train a model into the task's attempt; returns facts for the manifest.
+
+    With 0 workers the loop runs in this process. A worker that dies is replaced, up to ``retries``
+    times, and the step goes on from its newest checkpoint, as it does when this is called again.
+    """
+    workers = plan.train_workers
+    resources = {"CPU": float(plan.train_cpus), "GPU": plan.train_gpus}
+    trainer = TorchTrainer(
+        lambda: run_worker(task),
+        scaling_config=ScalingConfig(
+            num_workers=workers,
+            use_gpu=bool(workers and plan.train_gpus),
+            resources_per_worker=resources if workers else None,
+        ),
+        run_config=RunConfig(
+            # Ray silently takes up a run of the same name; an attempt's name is used once, so that
+            # resuming is left to the checkpoints of the loop.
+            name=task.attempt.folder.replace("/", "-"),
+            storage_path=task.scratch,
+            failure_config=FailureConfig(max_failures=retries),
+        ),
+    )
+    result = trainer.fit()
+    assert result.return_value is not None, "training ended without a result"
+    return dict(result.return_value)

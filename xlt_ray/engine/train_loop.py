@@ -1,0 +1,374 @@
+"""What a training worker does: the same loop in one process, or in many with Ray Train.
+
+Rows belong to the worker that their id hashes to. An optimiser step takes ``batch_size`` sentences
+over all workers, split into forward passes under the token budget; gradients are those of the loss
+summed over the step's labelled items on all workers, divided by their number. Every step draws its
+randomness from the run's seed and its own number, so a step that resumes repeats itself exactly.
+"""
+
+import math
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray.train
+import torch
+import torch.distributed as dist
+from ray.train.torch import prepare_model
+from torch import Tensor, nn
+
+from xlt_ray.config import TrainConfig
+from xlt_ray.data.batching import Examples, layout_of, plan_batches, plan_epoch, seed_of
+from xlt_ray.data.corpus import Corpus, Mix
+from xlt_ray.data.tokenise import load_tokenizer
+from xlt_ray.engine.checkpoints import Checkpoints
+from xlt_ray.engine.inference import Precision, autocast, choose_device, predict_labels
+from xlt_ray.evaluate import Ragged, score
+from xlt_ray.labels import LabelSet
+from xlt_ray.methods.base import Facts, Objective, Schedule
+from xlt_ray.models.tagger import Tagger, load_tagger
+from xlt_ray.store import Artifact, Attempt
+
+
+@dataclass
+class TrainTask:
+    """Everything a worker needs; it travels by value."""
+
+    root: str
+    fingerprint: str
+    attempt: Attempt
+    mix: Mix
+    dev: Corpus
+    start: Artifact
+    objective: Objective
+    schedule: Schedule
+    train: TrainConfig
+    labels: LabelSet
+    languages: tuple[str, ...]
+    metric: str
+    seed: int
+    threads: int
+    precision: Precision
+    budget: int
+
+    @property
+    def scratch(self) -> str:
+        """Where Ray Train may keep notes of its own."""
+        return f"{Checkpoints(self.root, self.fingerprint).uri}/ray"
+
+
+class Position:
+    """Where training stands: finished optimiser steps, and the scores so far."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.step_in_epoch = 0
+        self.total = 0
+        self.loss = 0.0
+        self.items = 0
+        self.tokens = 0
+        self.history: list[dict[str, Any]] = []
+        self.stopped = False
+
+    def best(self) -> int | None:
+        """Index of the best source-dev score, the earliest on ties."""
+        scores = [entry["source_dev"] for entry in self.history]
+        return int(np.argmax(scores)) if scores else None
+
+
+def run_worker(task: TrainTask) -> dict[str, Any]:
+    """Train, checkpoint, and leave the chosen model in the attempt; returns facts for the manifest."""
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    torch.set_num_threads(task.threads)
+    torch.use_deterministic_algorithms(task.train.deterministic, warn_only=True)
+    worker = Worker(task, rank, world)
+    worker.resume()
+    while worker.position.epoch < task.schedule.epochs and not worker.position.stopped:
+        worker.epoch()
+    return worker.finish()
+
+
+class Worker:
+    """One worker's model, optimiser, rows and position."""
+
+    def __init__(self, task: TrainTask, rank: int, world: int):
+        self.task, self.rank, self.world = task, rank, world
+        self.device = choose_device()
+        self.checkpoints = Checkpoints(task.root, task.fingerprint)
+        folder = task.start.local()
+        layout = layout_of(load_tokenizer(str(folder)), task.train.max_length)
+        rows = pa.concat_tables([_padded(part.rows()) for part in task.mix.parts])
+        owners = np.array([zlib.crc32(item.encode()) % world for item in rows["id"].to_pylist()])
+        self.rows_per_rank = np.bincount(owners, minlength=world)
+        mine = rows.take(pa.array(np.flatnonzero(owners == rank)))
+        self.examples = Examples(mine, layout, task.languages)
+        dev = task.dev.rows()
+        self.dev_gold = Ragged.from_arrow(dev["labels"])
+        dev_rows = np.arange(rank, len(dev), world)
+        self.dev = Examples(dev.take(pa.array(dev_rows)).drop_columns(["labels"]), layout)
+        self.model: Tagger = load_tagger(
+            folder,
+            task.labels.names,
+            dropout=task.train.dropout,
+            seed=seed_of(task.seed, "head") % 2**31,
+            gradient_checkpointing=task.train.gradient_checkpointing,
+        ).to(self.device)
+        self.wrapped: nn.Module = prepare_model(self.model) if world > 1 else self.model
+        self.optimiser = _optimiser(self.model, task.schedule.lr, task.train.weight_decay)
+        facts = Facts(task.labels, task.languages, self.examples.num_items)
+        task.objective.prepare(facts, self.model)
+        self.position = Position()
+        self.best: dict[str, Tensor] | None = None
+        per_rank = max(1, task.train.batch_size // world)
+        self.rows_per_step = per_rank
+        self.steps_per_epoch = max(1, math.ceil(self.rows_per_rank.max() / per_rank))
+        self.steps = self.steps_per_epoch * task.schedule.epochs
+
+    # -- one epoch -------------------------------------------------------------------------------
+
+    def epoch(self) -> None:
+        """Go through the rows once, from where the position says."""
+        task, position = self.task, self.position
+        seed = seed_of(task.seed, "epoch", position.epoch)
+        plan = plan_epoch(self.examples.longest, self.rows_per_step, seed=seed)
+        plan += [np.zeros(0, np.int64)] * (self.steps_per_epoch - len(plan))
+        self.wrapped.train()
+        while position.step_in_epoch < len(plan):
+            self.step(plan[position.step_in_epoch])
+            position.step_in_epoch += 1
+            position.total += 1
+            ends = position.step_in_epoch == len(plan)
+            every = task.train.eval_every
+            if not ends and every and position.total % every == 0:
+                self.score()
+            if not ends and position.total % task.train.checkpoint_every == 0:
+                self.checkpoint()
+        task.objective.after_epoch()
+        self.score()
+        position.epoch, position.step_in_epoch = position.epoch + 1, 0
+        self.checkpoint()
+        ray.train.report(position.history[-1])
+
+    def step(self, chosen: np.ndarray) -> None:
+        """One optimiser step over some of this worker's sentences."""
+        task, examples = self.task, self.examples
+        torch.manual_seed(seed_of(task.seed, "step", self.position.total, self.rank))
+        parts = plan_batches(
+            examples.longest, examples.num_windows, task.train.max_tokens, order=chosen
+        ) or [np.zeros(0, np.int64)]
+        batches = [examples.collate(part) for part in parts]
+        count = self._sum([float(sum(batch.num_items for batch in batches))])[0]
+        total = 0.0
+        for index, batch in enumerate(batches):
+            on_device = batch.to(self.device)
+            with self._sync(index == len(batches) - 1), autocast(self.device, task.precision):
+                logits = self.wrapped(
+                    on_device.input_ids, on_device.attention_mask, on_device.items
+                )
+                with torch.autocast(self.device.type, enabled=False):
+                    loss = task.objective.loss(logits.float(), on_device)["loss"]
+                (loss * (self.world / max(count, 1.0))).backward()
+            total += float(loss.detach())
+            self.position.tokens += int(batch.attention_mask.sum())
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), task.train.clip)
+        rate = task.schedule.lr * _warmup(self.position.total, self.steps, task.train.warmup)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        task.objective.after_step()
+        self.position.loss += total
+        self.position.items += sum(batch.num_items for batch in batches)
+
+    def _sync(self, last: bool) -> Any:
+        return torch.enable_grad() if last or self.world == 1 else self.wrapped.no_sync()  # type: ignore[operator]
+
+    def _sum(self, values: list[float]) -> list[float]:
+        if self.world == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor)
+        return tensor.tolist()
+
+    # -- source dev ------------------------------------------------------------------------------
+
+    def score(self) -> None:
+        """Score source dev, remember the best model, and see whether to stop."""
+        task, position = self.task, self.position
+        predicted = predict_labels(
+            self.model, self.dev, budget=task.budget, device=self.device, precision=task.precision
+        )
+        parts: list[Any] = [None] * self.world
+        if self.world > 1:
+            dist.all_gather_object(parts, predicted)
+        else:
+            parts = [predicted]
+        found = score(task.metric, self.dev_gold, self._dev_order(parts), task.labels)
+        loss, items = self._sum([position.loss, float(position.items)])
+        entry = {
+            "epoch": position.epoch + 1,
+            "step": position.total,
+            "loss": loss / max(items, 1.0),
+            "source_dev": float(found[task.metric]),
+        }
+        position.history.append(entry)
+        position.loss, position.items = 0.0, 0
+        best = position.best()
+        if best == len(position.history) - 1 and task.schedule.keep == "best":
+            self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+        patience = task.schedule.patience
+        if patience is not None and best is not None:
+            position.stopped = len(position.history) - 1 - best >= patience
+
+    def _dev_order(self, parts: list[np.ndarray]) -> Ragged:
+        flat = np.empty_like(self.dev_gold.flat)
+        offsets = self.dev_gold.offsets
+        for rank, values in enumerate(parts):
+            at = 0
+            for row in range(rank, len(self.dev_gold), self.world):
+                size = offsets[row + 1] - offsets[row]
+                flat[offsets[row] : offsets[row + 1]] = values[at : at + size]
+                at += size
+        return Ragged(flat, offsets)
+
+    # -- checkpoints and the result --------------------------------------------------------------
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint; it counts once every worker has written its part."""
+        step = self.position.total
+        self.checkpoints.save_part(step, f"worker-{self.rank}", self._own_state())
+        if self.rank == 0:
+            self.checkpoints.save_part(step, "model", dict(self.model.state_dict()))
+            self.checkpoints.save_part(step, "optimiser", _flatten(self.optimiser.state_dict()))
+            if self.best is not None:
+                self.checkpoints.save_part(step, "best", self.best)
+        if self.world > 1:
+            dist.barrier()
+        if self.rank == 0:
+            meta = {**vars(self.position), "world": self.world, "has_best": self.best is not None}
+            self.checkpoints.complete(step, meta)
+
+    def _own_state(self) -> dict[str, Tensor]:
+        """What only this worker knows: the objective's state and its share of the sums."""
+        position = self.position
+        sums = torch.tensor([position.loss, position.items, position.tokens], dtype=torch.float64)
+        state = self.task.objective.state_dict()
+        return {**{f"objective.{name}": value for name, value in state.items()}, "sums": sums}
+
+    def _take_own_state(self, state: dict[str, Tensor]) -> None:
+        loss, items, tokens = state.pop("sums").tolist()
+        position = self.position
+        position.loss, position.items, position.tokens = loss, int(items), int(tokens)
+        self.task.objective.load_state_dict(
+            {name.removeprefix("objective."): v.to(self.device) for name, v in state.items()}
+        )
+
+    def resume(self) -> None:
+        """Go on from the newest checkpoint, if there is one of as many workers."""
+        found: list[Any] = [None]
+        if self.rank == 0:
+            steps = self.checkpoints.steps()
+            usable = [step for step in steps if self.checkpoints.meta(step)["world"] == self.world]
+            found = [usable[-1] if usable else None]
+        if self.world > 1:
+            dist.broadcast_object_list(found)
+        step = found[0]
+        if step is None:
+            return
+        meta = self.checkpoints.meta(step)
+        for name in vars(self.position):
+            setattr(self.position, name, meta[name])
+        self.model.load_state_dict(self.checkpoints.load_part(step, "model"))
+        _unflatten(self.optimiser, self.checkpoints.load_part(step, "optimiser"), self.device)
+        self._take_own_state(self.checkpoints.load_part(step, f"worker-{self.rank}"))
+        if meta["has_best"]:
+            self.best = self.checkpoints.load_part(step, "best")
+
+    def finish(self) -> dict[str, Any]:
+        """Write the chosen model into the attempt (first worker only) and sum up."""
+        position, schedule = self.position, self.task.schedule
+        best = position.best()
+        chosen = best if schedule.keep == "best" else len(position.history) - 1
+        assert chosen is not None
+        (rows, items, tokens) = self._sum(
+            [float(len(self.examples)), float(self.examples.num_items), float(position.tokens)]
+        )
+        if self.rank == 0:
+            if schedule.keep == "best" and self.best is not None:
+                self.model.load_state_dict(self.best)
+            with TemporaryDirectory() as folder:
+                self.model.save(Path(folder))
+                self.task.attempt.write_folder(Path(folder))
+            for path in _tokenizer_files(self.task.start.local()):
+                self.task.attempt.write(path.name, path.read_bytes())
+        return {
+            "source_dev": position.history[chosen]["source_dev"],
+            "chosen": chosen,
+            "history": position.history,
+            "rows": int(rows),
+            "items": int(items),
+            "tokens": int(tokens),
+            "steps": position.total,
+        }
+
+
+def _padded(table: pa.Table) -> pa.Table:
+    """Give every part of a mix the same columns; a part without sets has empty ones."""
+    if "candidates" not in table.column_names:
+        labels = table["labels"].combine_chunks()
+        zeros = pa.array(np.zeros(len(labels.flatten()), np.int64))
+        sizes = labels.value_lengths().to_numpy(zero_copy_only=False)
+        offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32))
+        table = table.append_column("candidates", pa.ListArray.from_arrays(offsets, zeros))
+    kept = ["id", "language", "pieces", "lengths", "labels", "candidates"]
+    return table.select(kept)
+
+
+def _warmup(step: int, steps: int, share: float) -> float:
+    rising = share * steps
+    if step < rising:
+        return (step + 1) / max(rising, 1.0)
+    return max(0.0, (steps - step) / max(steps - rising, 1.0))
+
+
+def _optimiser(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
+    decayed, plain = [], []
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            (decayed if parameter.ndim > 1 else plain).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=lr, fused=True)
+
+
+def _flatten(state: dict[str, Any]) -> dict[str, Tensor]:
+    return {
+        f"{index}.{name}": value
+        for index, entry in state["state"].items()
+        for name, value in entry.items()
+    }
+
+
+def _unflatten(
+    optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], device: torch.device
+) -> None:
+    state = optimiser.state_dict()
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        state["state"].setdefault(int(index), {})[name] = value.to(device)
+    optimiser.load_state_dict(state)
+
+
+def _tokenizer_files(folder: Path) -> Iterator[Path]:
+    weights = {"config.json", "manifest.json", "model.safetensors"}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name not in weights and path.suffix != ".safetensors":
+            yield path

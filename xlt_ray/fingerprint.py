@@ -1,0 +1,100 @@
+"""Fingerprints: what a result depends on, as one hash.
+
+The code that computes a step counts by its meaning: the abstract syntax trees, without comments and
+docstrings, of the module that defines it and of every ``xlt_ray`` module that one imports.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from xlt_ray.store import canonical_json
+
+PACKAGE = "xlt_ray"
+PLUMBING = frozenset({"xlt_ray.store", "xlt_ray.fingerprint", "xlt_ray.ledger", "xlt_ray.config"})
+"""Modules that move results about and have no part in what they are."""
+
+
+def fingerprint(kind: str, *, params: Any, inputs: Iterable[str], seed: int, code: str) -> str:
+    """Hash of a step: its kind, parameters, inputs' fingerprints, seed and code."""
+    text = canonical_json([kind, params, list(inputs), seed, code])
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def code_digest(*modules: str) -> str:
+    """Hash of the code of modules and of the package's modules that they import, directly or not."""
+    names = sorted(_closure(modules))
+    sums = {name: _module_digest(name) for name in names}
+    return hashlib.sha256(canonical_json(sums).encode()).hexdigest()
+
+
+def _closure(modules: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    pending = list(modules)
+    while pending:
+        name = pending.pop()
+        if name in found or name in PLUMBING:
+            continue
+        found.add(name)
+        pending += _imports(name)
+    return found
+
+
+@cache
+def _path(name: str) -> Path | None:
+    loaded = sys.modules.get(name)
+    file = getattr(loaded, "__file__", None)
+    if file is None:
+        spec = importlib.util.find_spec(name)
+        file = spec.origin if spec else None
+    return Path(file) if file else None
+
+
+@cache
+def _tree(name: str) -> ast.Module:
+    path = _path(name)
+    return ast.parse(path.read_text(encoding="utf-8") if path else "")
+
+
+@cache
+def _imports(name: str) -> tuple[str, ...]:
+    wanted = []
+    for node in ast.walk(_tree(name)):
+        if isinstance(node, ast.Import):
+            wanted += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            wanted += [item if _is_module(item) else node.module for item in inner]
+    return tuple(item for item in wanted if item == PACKAGE or item.startswith(f"{PACKAGE}."))
+
+
+@cache
+def _is_module(name: str) -> bool:
+    if not name.startswith(f"{PACKAGE}."):
+        return False
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@cache
+def _module_digest(name: str) -> str:
+    tree = ast.parse(ast.unparse(_tree(name)))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [item for item in node.body if not _is_text(item)] or [ast.Pass()]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

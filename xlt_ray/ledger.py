@@ -1,0 +1,148 @@
+"""A run's folder: its configuration, ledger, events and lease.
+
+The ledger has one line per step of the run, in order; it is rewritten when the run is taken up again,
+so it always tells the whole story. The events are the history over all sessions and only grow.
+The lease keeps two drivers off one run.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from xlt_ray.store import Store, read_bytes, write_bytes
+
+LEASE_SECONDS = 30.0
+
+
+class LeaseHeldError(RuntimeError):
+    """Another driver is at work on this run."""
+
+
+class Lease:
+    """The right to drive one run, renewed in the background, until it is released or lost.
+
+    A lease that has expired, or whose process is gone from this machine, is taken over at once.
+    """
+
+    def __init__(self, store: Store, folder: str, *, seconds: float = LEASE_SECONDS):
+        self._store = store
+        self._path = f"{folder}/lease.json"
+        self._seconds = seconds
+        self._owner = uuid.uuid4().hex
+        self._stop = threading.Event()
+        self._lost = False
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    def acquire(self) -> None:
+        """Take the lease.
+
+        Raises:
+            LeaseHeldError: another driver holds it and is alive, as far as can be told.
+        """
+        held = self._read()
+        if held and self._is_alive(held):
+            left = held["expires"] - time.time()
+            raise LeaseHeldError(
+                f"another driver is at work on this run: process {held['pid']} on {held['host']}. "
+                f"Wait for it to end, or, if that process is gone, {left:.0f} seconds for its lease "
+                "to expire; or choose another run.name."
+            )
+        self._write()
+        current = self._read()
+        if current is None or current["owner"] != self._owner:
+            raise LeaseHeldError("another driver took this run at the same moment; start again")
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise if another driver has taken over in the meantime."""
+        if self._lost:
+            raise LeaseHeldError("this driver's lease expired and another driver took over the run")
+
+    def release(self) -> None:
+        """Give the lease up."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        held = self._read()
+        if held and held["owner"] == self._owner:
+            self._store.fs.delete_file(self._path)
+
+    def _read(self) -> dict[str, Any] | None:
+        data = read_bytes(self._store.fs, self._path)
+        return json.loads(data) if data else None
+
+    def _write(self) -> None:
+        held = {
+            "owner": self._owner,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "expires": time.time() + self._seconds,
+        }
+        write_bytes(self._store.fs, self._path, json.dumps(held).encode())
+
+    @staticmethod
+    def _is_alive(held: Mapping[str, Any]) -> bool:
+        if held["expires"] < time.time():
+            return False
+        if held["host"] != socket.gethostname():
+            return True
+        try:
+            os.kill(held["pid"], 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+    def _renew(self) -> None:
+        while not self._stop.wait(self._seconds / 6):
+            held = self._read()
+            if held is None or held["owner"] != self._owner:
+                self._lost = True
+                return
+            self._write()
+
+
+class RunFolder:
+    """Files of one run; safe to read at any moment."""
+
+    def __init__(self, store: Store, name: str):
+        self.store = store
+        self.name = name
+        self.path = store.run_folder(name)
+        self._ledger: list[str] = []
+        self._events = ""
+        if not store.is_local:
+            self._events = (read_bytes(store.fs, f"{self.path}/events.jsonl") or b"").decode()
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write one JSON file whole."""
+        self.write(name, (json.dumps(value, sort_keys=True, indent=1) + "\n").encode())
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write one file whole."""
+        write_bytes(self.store.fs, f"{self.path}/{name}", data)
+
+    def step(self, entry: Mapping[str, Any]) -> None:
+        """Add a step to the ledger."""
+        self._ledger.append(json.dumps(entry, sort_keys=True) + "\n")
+        self.write("ledger.jsonl", "".join(self._ledger).encode())
+
+    def event(self, name: str, **fields: Any) -> None:
+        """Add an event to the history."""
+        line = json.dumps({"event": name, "time": round(time.time(), 3), **fields}, sort_keys=True)
+        if self.store.is_local:
+            with open(f"{self.path}/events.jsonl", "a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+            return
+        self._events += line + "\n"
+        self.write("events.jsonl", self._events.encode())
+
+
+Recorder = Callable[..., None]
+"""Signature of :meth:`RunFolder.event`."""

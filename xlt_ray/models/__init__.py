@@ -1,0 +1,1 @@
+"""Neural modules: encoders with the heads that the methods train."""

@@ -1,0 +1,1 @@
+"""Pure tensor and array functions, one file per family of equations."""

@@ -1,0 +1,159 @@
+"""``--dry-run``: the recipe against a driver that looks up and counts, and computes nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from xlt_ray.config import ConfigError, RunConfig, Split
+from xlt_ray.data.corpus import Corpus, Mix, Model
+from xlt_ray.data.registry import check_bad_fraction, sources
+from xlt_ray.data.schema import BadRow
+from xlt_ray.data.sources import Source
+from xlt_ray.driver import RayDriver
+from xlt_ray.engine.cluster import Plan
+from xlt_ray.engine.corpora import Content
+from xlt_ray.methods.base import Annotator, Objective, Schedule
+from xlt_ray.steps import PLANNED, Compute, Step
+from xlt_ray.store import Artifact, Store
+
+
+class Unknown(dict[str, Any]):
+    """Facts of a result that is not there yet: every value that is not known is None."""
+
+    def __missing__(self, key: str) -> None:
+        return None
+
+
+def planned(kind: str, facts: Mapping[str, Any]) -> Artifact:
+    """Stands for an artifact that a run would make."""
+    manifest = {"info": Unknown(facts), "files": {}, "seconds": 0.0, "folder": PLANNED}
+    return Artifact("", kind, PLANNED, manifest)
+
+
+@dataclass
+class PlanRunner:
+    """Looks steps up in the store instead of running them."""
+
+    store: Store
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(self, step: Step, compute: Compute, **facts: Any) -> Artifact:
+        """The artifact, if it is there; otherwise one that stands for it."""
+        name = step.fingerprint()
+        found = self.store.find(step.kind, name) if name != PLANNED else None
+        known = found.info if found else Unknown(facts)
+        entry = {"title": step.title, "kind": step.kind, "cached": found is not None}
+        self.steps.append({**entry, "rows": known.get("rows"), "note": known.get("note", "")})
+        return found or planned(step.kind, facts)
+
+
+class PlanDriver(RayDriver):
+    """Follows a recipe, reading what can be read and noting what is missing."""
+
+    def __init__(self, config: RunConfig[Any], runner: PlanRunner, plan: Plan):
+        super().__init__(config, runner, plan)  # type: ignore[arg-type]
+        self.plans = runner
+        self.missing: list[str] = []
+
+    @property
+    def backbone(self) -> Model:  # type: ignore[override]
+        """The backbone, or what stands for it."""
+        if not hasattr(self, "_backbone"):
+            try:
+                self._backbone = RayDriver.backbone.func(self)  # type: ignore[attr-defined]
+            except ConfigError as error:
+                self.missing.append(str(error))
+                self._backbone = Model(planned("backbone", {}))
+        return self._backbone
+
+    def _read(
+        self, title: str, languages: Sequence[str], split: Split, content: Content
+    ) -> Artifact:
+        try:
+            return super()._read(title, languages, split, content)
+        except ValueError as error:
+            self.missing.append(f"{title} {content}: {error}")
+            self.plans.steps.append(
+                {"title": f"{title} {content}", "kind": content, "cached": False, "rows": None,
+                 "note": "missing"}
+            )
+            return planned(content, {})
+
+    def _run_read(self, step: Step, found: list[Source], compute: Compute) -> Artifact:
+        labels = self.labels if step.kind == "gold" else None
+        counts, bad, limit = {}, 0, step.params["limit"]
+        for source in found:
+            rows, wrong = 0, []
+            for item in source.examples(labels, limit):
+                if isinstance(item, BadRow):
+                    wrong.append(item)
+                else:
+                    rows += 1
+            limit_bad = self.config.data.max_bad_fraction
+            check_bad_fraction(wrong, total=rows + len(wrong), max_fraction=limit_bad)
+            counts[source.language] = rows
+            bad += len(wrong)
+        note = f"{bad} to quarantine" if bad else ""
+        return self.plans.run(
+            step, compute, rows=sum(counts.values()), rows_by_language=counts, note=note
+        )
+
+    def _run_tokens(self, step: Step, compute: Compute) -> Artifact:
+        facts = step.inputs[0].info
+        return self.plans.run(
+            step, compute, rows=facts["rows"], rows_by_language=facts["rows_by_language"]
+        )
+
+    def train(
+        self, title: str, mix: Mix, objective: Objective, *, start: Model, schedule: Schedule
+    ) -> Model:
+        """Note a train step."""
+        model = super().train(title, mix, objective, start=start, schedule=schedule)
+        rows = [_rows(part) for part in mix.parts]
+        known = sum(item for item in rows if item is not None)
+        more = " and what is selected" if None in rows else ""
+        batch = self.config.train.batch_size
+        self._note(
+            f"{known}{more} sentences, up to {schedule.epochs} epochs, batch {batch}, "
+            f"lr {schedule.lr:g}"
+        )
+        return model
+
+    def annotate(self, title: str, corpus: Corpus, model: Model, annotator: Annotator) -> Artifact:
+        """Note an annotate step."""
+        artifact = super().annotate(title, corpus, model, annotator)
+        rows = corpus.tokens.info.get("rows")
+        most = "at most " if corpus.removed else ""
+        self._note(f"{most}{rows} sentences" if rows is not None else "")
+        return artifact
+
+    def _note(self, text: str) -> None:
+        self.plans.steps[-1]["note"] = text
+
+
+def _rows(part: Corpus) -> int | None:
+    rows = part.labels.info.get("rows") if part.labels else part.tokens.info.get("rows")
+    return None if rows is None else int(part.fraction * rows)
+
+
+def text_of(driver: PlanDriver, plan: Plan) -> str:
+    """The plan as the user reads it: steps, resources, what is missing."""
+    lines = [f"{'':4} {'step':34} {'kind':11} {'state':8} {'rows':>9}  note"]
+    for number, step in enumerate(driver.plans.steps, start=1):
+        rows = "" if step["rows"] is None else step["rows"]
+        state = "cached" if step["cached"] else "to run"
+        line = f"{number:4} {step['title']:34} {step['kind']:11} {state:8} {rows!s:>9}  {step['note']}"
+        lines.append(line.rstrip())
+    pool = plan.annotators
+    size = f"{pool.smallest}" if pool.smallest == pool.largest else f"{pool.smallest}-{pool.largest}"
+    where = f"{plan.train_workers} workers" if plan.train_workers else "in the driver's process"
+    lines += [
+        "",
+        f"annotators: {size}, each {pool.cpus} CPUs and {pool.gpus:g} GPUs",
+        f"training: {where}, each {plan.train_cpus} CPUs and {plan.train_gpus:g} GPUs",
+        f"store: {driver.plans.store.root}",
+        "",
+    ]
+    lines += [f"missing: {text}" for text in driver.missing] or ["missing: nothing"]
+    return "\n".join(lines)
+

@@ -1,0 +1,169 @@
+"""The finished report as data: everything that report.json holds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+Scores = Mapping[str, Mapping[str, float | int]]
+"""`{language: {metric: fraction, "support": n}}`."""
+
+
+@dataclass(frozen=True)
+class RoundReport:
+    """What one self-training round did.
+
+    Attributes:
+        round: Its number, from 1.
+        selected: Selected rows per target language.
+        set_sizes: Selected items by the size of their candidate set, as text.
+        source_dev: Source-dev score of the round's model; None where the round trained none.
+        scores: Scores of the round's model on the test splits, where the run was asked for them.
+    """
+
+    round: int
+    selected: Mapping[str, int]
+    set_sizes: Mapping[str, int]
+    source_dev: float | None
+    scores: Scores | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The round as plain values; `scores` only where there are some."""
+        record = asdict(self)
+        return record if self.scores is not None else _without(record, "scores")
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One durable step: what it was, what it cost when it was computed, and whether it was now."""
+
+    title: str
+    kind: str
+    fingerprint: str
+    seconds: float
+    cached: bool
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Self:
+        """Takes a ledger entry, which holds more."""
+        return cls(
+            title=entry["title"],
+            kind=entry["kind"],
+            fingerprint=entry["fingerprint"],
+            seconds=entry["seconds"],
+            cached=entry["cached"],
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """Results of a run, and what is needed to repeat it. Scores are fractions in [0, 1].
+
+    Attributes:
+        run: Name of the run.
+        method: Name of the method.
+        benchmark: Registry name of the benchmark.
+        metric: "f1", "accuracy" or "macro_f1": the key of every score.
+        source: Source languages.
+        targets: Target languages, in the order of the configuration.
+        zero_shot: Scores of the model trained on the source languages alone.
+        final: Scores of the method's model.
+        rounds: The rounds between the two.
+        steps: The steps of the run, in order.
+        config: The whole configuration, as plain values.
+        versions: Versions of the packages that results depend on.
+    """
+
+    run: str
+    method: str
+    benchmark: str
+    metric: str
+    source: Sequence[str]
+    targets: Sequence[str]
+    zero_shot: Scores
+    final: Scores
+    rounds: Sequence[RoundReport]
+    steps: Sequence[StepReport]
+    config: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+    @property
+    def counted(self) -> list[str]:
+        """The languages averages are over: targets other than the source."""
+        return [language for language in self.targets if language not in self.source]
+
+    @property
+    def languages(self) -> list[str]:
+        """Every scored language: the counted ones, then the rest."""
+        return list(dict.fromkeys([*self.counted, *self.targets, *self.final, *self.zero_shot]))
+
+    @property
+    def zero_shot_average(self) -> float | None:
+        """Mean zero-shot score over the targets without the source; None without such targets."""
+        return self.average_of(self.zero_shot)
+
+    @property
+    def average(self) -> float | None:
+        """Mean final score over the targets without the source; None without such targets."""
+        return self.average_of(self.final)
+
+    def average_of(self, scores: Scores) -> float | None:
+        """Mean score over the targets without the source; None without such targets.
+
+        Args:
+            scores: Scores that hold all those languages.
+        """
+        values = [scores[language][self.metric] for language in self.counted]
+        return sum(values) / len(values) if values else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain values, with the averages."""
+        return {
+            "run": self.run,
+            "method": self.method,
+            "benchmark": self.benchmark,
+            "metric": self.metric,
+            "source": list(self.source),
+            "targets": list(self.targets),
+            "zero_shot": _plain(self.zero_shot),
+            "final": _plain(self.final),
+            "zero_shot_average": self.zero_shot_average,
+            "average": self.average,
+            "rounds": [item.to_json() for item in self.rounds],
+            "steps": [asdict(step) for step in self.steps],
+            "config": dict(self.config),
+            "versions": dict(self.versions),
+        }
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        rounds: Sequence[Mapping[str, Any]],
+        steps: Sequence[Mapping[str, Any]],
+        **fields: Any,
+    ) -> Self:
+        """Makes a report from plain rounds and ledger entries.
+
+        Args:
+            rounds: The fields of `RoundReport`, by round.
+            steps: Ledger entries, or the fields of `StepReport`.
+            **fields: The other fields, as they are.
+        """
+        return cls(
+            rounds=[RoundReport(**item) for item in rounds],
+            steps=[StepReport.of(step) for step in steps],
+            **fields,
+        )
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`; the averages are computed again."""
+        return cls.build(**_without(record, "zero_shot_average", "average"))
+
+
+def _plain(scores: Scores) -> dict[str, dict[str, float | int]]:
+    return {language: dict(values) for language, values in scores.items()}
+
+
+def _without(record: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in keys}

@@ -1,0 +1,156 @@
+"""The report as tables: for a terminal and for Markdown. Scores are shown times 100."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import yaml
+from rich.table import Table
+
+from xlt_ray.report.record import Report, Scores
+
+METRIC_NAMES = {
+    "f1": "entity F1 (micro, seqeval's default mode)",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+}
+COLUMNS = ("language", "support", "zero-shot", "final", "difference")
+
+Row = tuple[str, str, str, str, str]
+
+
+def result_rows(report: Report) -> tuple[list[Row], Row]:
+    """The result table as text.
+
+    Args:
+        report: The report.
+
+    Returns:
+        A row per language under `COLUMNS`, and the row of averages over the targets without the
+        source.
+    """
+    rows = []
+    for language in report.languages:
+        name = f"{language} (source)" if language in report.source else language
+        before = _score_of(report.zero_shot, language, report.metric)
+        after = _score_of(report.final, language, report.metric)
+        support = (report.final.get(language) or report.zero_shot.get(language, {})).get("support")
+        rows.append((name, "-" if support is None else str(support), *_compared(before, after)))
+    count = len(report.counted)
+    compared = _compared(report.zero_shot_average, report.average)
+    return rows, (f"average of {count} target{'' if count == 1 else 's'}", "", *compared)
+
+
+def terminal_table(report: Report) -> Table:
+    """The result table for a terminal."""
+    title = f"{report.method} on {report.benchmark}: {metric_name(report.metric)}"
+    table = Table(title=title, title_justify="left")
+    rows, average = result_rows(report)
+    for column, name in enumerate(COLUMNS):
+        table.add_column(name, justify="left" if column == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    table.add_section()
+    table.add_row(*average, style="bold")
+    return table
+
+
+def markdown(report: Report) -> str:
+    """The whole report as a Markdown page. It holds no time of day."""
+    rows, average = result_rows(report)
+    parts = [
+        f"# {report.run}",
+        f"{report.method} on {report.benchmark}, from {', '.join(report.source)} "
+        f"to {', '.join(report.targets)}.",
+        "## Results",
+        f"Metric: {metric_name(report.metric)}, times 100, on the test splits. "
+        "The average is over the targets other than the source.",
+        markdown_table(COLUMNS, [*rows, tuple(f"**{cell}**" if cell else "" for cell in average)]),
+    ]
+    if report.rounds:
+        parts += ["## Rounds", _rounds_table(report)]
+    parts += [
+        "## Steps",
+        markdown_table(
+            ("step", "kind", "fingerprint", "seconds", "cached"),
+            [
+                (
+                    step.title,
+                    step.kind,
+                    f"`{step.fingerprint[:12]}`",
+                    f"{step.seconds:.1f}",
+                    "yes" if step.cached else "no",
+                )
+                for step in report.steps
+            ],
+            left=3,
+        ),
+        "## Configuration",
+        f"```yaml\n{yaml.safe_dump(dict(report.config), allow_unicode=True)}```",
+        "## Versions",
+        markdown_table(("package", "version"), sorted(report.versions.items()), left=2),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
+    """A Markdown table.
+
+    Args:
+        columns: Column titles.
+        rows: Cells as text; bars and line ends in them are made harmless.
+        left: How many columns, from the first, are aligned to the left; the others to the right.
+    """
+    rule = [":--" if column < left else "--:" for column in range(len(columns))]
+    lines = [columns, rule, *([_cell(text) for text in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def metric_name(metric: str) -> str:
+    """A metric's name for readers."""
+    return METRIC_NAMES.get(metric, metric)
+
+
+def percent(value: float | None) -> str:
+    """A fraction times 100 with two decimals."""
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def _rounds_table(report: Report) -> str:
+    scored = any(item.scores is not None for item in report.rounds)
+    columns = ["round", "source dev", "selected", "set sizes", "per language"]
+    rows = []
+    for item in report.rounds:
+        row = [
+            str(item.round),
+            percent(item.source_dev),
+            str(sum(item.selected.values())),
+            _listed(item.set_sizes),
+            _listed(item.selected),
+        ]
+        if scored:
+            mean = None if item.scores is None else report.average_of(item.scores)
+            row.insert(2, percent(mean))
+        rows.append(row)
+    if scored:
+        columns.insert(2, "test average")
+    return markdown_table(columns, rows)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    def by_number(name: str) -> tuple[int, int, str]:
+        return (0, int(name), "") if name.isdecimal() else (1, 0, name)
+
+    return ", ".join(f"{name}: {counts[name]}" for name in sorted(counts, key=by_number)) or "-"
+
+
+def _score_of(scores: Scores, language: str, metric: str) -> float | None:
+    return scores[language][metric] if language in scores else None
+
+
+def _compared(before: float | None, after: float | None) -> tuple[str, str, str]:
+    if before is None or after is None:
+        return percent(before), percent(after), "-"
+    return percent(before), percent(after), f"{100 * (after - before):+.2f}"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,149 @@
+"""Durable steps: look a result up by its fingerprint, and compute and commit it only if it is not there."""
+
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from xlt_ray import __version__
+from xlt_ray.fingerprint import code_digest, fingerprint
+from xlt_ray.ledger import Lease, RunFolder
+from xlt_ray.report.progress import Progress
+from xlt_ray.store import Artifact, Attempt, Store
+
+PLANNED = "planned"
+_PACKAGES = ("ray", "torch", "transformers", "tokenizers", "datasets", "pyarrow", "numpy", "seqeval")
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that results may depend on."""
+    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"xlt_ray": __version__, "python": platform.python_version(), **found}
+
+
+def hardware() -> dict[str, Any]:
+    """The machine of the driver."""
+    return {"machine": platform.machine(), "system": platform.system(), "cpus": os.cpu_count()}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step, before it has run.
+
+    Attributes:
+        kind: Folder of the store.
+        title: What the reader of a ledger sees.
+        params: Everything the result depends on besides inputs, seed and code.
+        inputs: Artifacts that it reads.
+        modules: Modules that compute it.
+        seed: Seed, or 0 where nothing is random.
+        identities: What stands for the inputs in the fingerprint, if not their fingerprints.
+    """
+
+    kind: str
+    title: str
+    params: Any
+    inputs: Sequence[Artifact]
+    modules: Sequence[str]
+    seed: int = 0
+    identities: Sequence[str] | None = None
+
+    def fingerprint(self) -> str:
+        """Hash of the step; "planned" if an input is not there yet."""
+        if any(item.fingerprint == PLANNED for item in self.inputs):
+            return PLANNED
+        names = self.identities
+        if names is None:
+            names = [item.fingerprint for item in self.inputs]
+        code = code_digest(*self.modules)
+        return fingerprint(self.kind, params=self.params, inputs=names, seed=self.seed, code=code)
+
+
+Compute = Callable[[Attempt], Mapping[str, Any]]
+
+
+@dataclass
+class StepRunner:
+    """Runs the steps of one run, in order, and writes them into its ledger."""
+
+    store: Store
+    folder: RunFolder
+    lease: Lease
+    progress: Progress
+    right_to: Callable[[str], AbstractContextManager[None]]
+    ledger: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(self, step: Step, compute: Compute) -> Artifact:
+        """The step's artifact, from the store or newly computed.
+
+        Args:
+            step: The step.
+            compute: Fills an attempt and returns facts for the manifest (counts, scores).
+        """
+        self.lease.check()
+        name = step.fingerprint()
+        self.progress.started(step.title, step.kind, "")
+        artifact = self.store.find(step.kind, name)
+        cached = artifact is not None
+        if artifact is None:
+            self.folder.event("started", title=step.title, kind=step.kind, fingerprint=name)
+            with self.right_to(f"{step.kind}/{name}"):
+                artifact = self.store.find(step.kind, name) or self._compute(step, name, compute)
+            self.lease.check()
+        self._record(step, artifact, cached=cached)
+        return artifact
+
+    def _compute(self, step: Step, name: str, compute: Compute) -> Artifact:
+        began = time.monotonic()
+        attempt = self.store.attempt(step.kind, name)
+        info = compute(attempt)
+        record = {
+            "kind": step.kind,
+            "title": step.title,
+            "run": self.folder.name,
+            "fingerprint": name,
+            "params": step.params,
+            "inputs": [item.fingerprint for item in step.inputs],
+            "seed": step.seed,
+            "info": dict(info),
+            "seconds": round(time.monotonic() - began, 3),
+            "hardware": hardware(),
+            "versions": versions(),
+        }
+        return self.store.commit(attempt, record)
+
+    def _record(self, step: Step, artifact: Artifact, *, cached: bool) -> None:
+        entry = {
+            "step": len(self.ledger) + 1,
+            "title": step.title,
+            "kind": step.kind,
+            "fingerprint": artifact.fingerprint,
+            "inputs": [item.fingerprint for item in step.inputs],
+            "seconds": artifact.seconds,
+            "cached": cached,
+            "info": _brief(artifact.info),
+        }
+        self.ledger.append(entry)
+        self.folder.step(entry)
+        self.folder.event("finished", **entry)
+        detail = _detail(artifact.info)
+        self.progress.finished(step.title, step.kind, artifact.seconds, cached, detail)
+
+
+def _brief(info: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in info.items() if key != "history"}
+
+
+def _detail(info: Mapping[str, Any]) -> str:
+    parts = []
+    if "rows" in info:
+        parts.append(f"{info['rows']} rows")
+    if info.get("quarantined"):
+        parts.append(f"{info['quarantined']} quarantined")
+    if "source_dev" in info:
+        parts.append(f"source dev {100 * info['source_dev']:.2f}")
+    return ", ".join(parts)

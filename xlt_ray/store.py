@@ -1,0 +1,368 @@
+"""The artifact store: immutable, content-checked results of steps, on any ``pyarrow.fs`` file system.
+
+``<root>/artifacts/<kind>/<fingerprint>/manifest.json`` is written last and names every file with its
+size and sha256; a folder without it does not exist for a reader. On a local file system an attempt is
+a hidden sibling that is renamed into place. On object storage, where renames are not atomic, an
+attempt's files stay where they are and the single write of the manifest names them. Two writers of
+one fingerprint are harmless: the first commit wins and the other attempt is dropped.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+MANIFEST = "manifest.json"
+STALE_SECONDS = 3600.0
+"""An attempt that nobody wrote to for so long is dropped when another one commits."""
+_CHUNK = 1 << 22
+
+
+def canonical_json(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def open_root(root: str) -> tuple[pafs.FileSystem, str]:
+    """File system and path of a folder or URI.
+
+    Raises:
+        ValueError: the URI's scheme is not one that pyarrow knows.
+    """
+    if "://" in root:
+        try:
+            return pafs.FileSystem.from_uri(root)
+        except (pa.ArrowInvalid, ValueError) as error:
+            raise ValueError(f"store.root {root!r}: {error}") from None
+    return pafs.LocalFileSystem(), str(Path(root).expanduser().absolute())
+
+
+def read_bytes(fs: pafs.FileSystem, path: str) -> bytes | None:
+    """Content of a file, or None where there is none."""
+    try:
+        with fs.open_input_stream(path) as stream:
+            return stream.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def write_bytes(fs: pafs.FileSystem, path: str, data: bytes) -> None:
+    """Write a whole file so that readers see the old content or the new, never a part."""
+    if isinstance(fs, pafs.LocalFileSystem):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        temporary = f"{path}.tmp-{uuid.uuid4().hex}"
+        with open(temporary, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+        return
+    with fs.open_output_stream(path) as stream:
+        stream.write(data)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A committed result: a folder of files that never changes.
+
+    Attributes:
+        root: Root of the store that holds it.
+        kind: Kind of the step that made it.
+        fingerprint: Hash of everything the result depends on.
+        manifest: Files, inputs, parameters, counts, seconds, hardware and versions.
+    """
+
+    root: str
+    kind: str
+    fingerprint: str
+    manifest: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What the step said about its result: row counts, scores, small values."""
+        return self.manifest["info"]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of its files, sorted."""
+        return sorted(self.manifest["files"])
+
+    @property
+    def digest(self) -> str:
+        """Hash of the content alone: equal files give an equal digest, however they came about."""
+        sums = {name: entry["sha256"] for name, entry in self.manifest["files"].items()}
+        return hashlib.sha256(canonical_json(sums).encode()).hexdigest()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time that the step took when it ran."""
+        return self.manifest["seconds"]
+
+    @cached_property
+    def _place(self) -> tuple[pafs.FileSystem, str]:
+        fs, base = open_root(self.root)
+        return fs, f"{base}/artifacts/{self.kind}/{self.manifest['folder']}"
+
+    def open(self, name: str) -> pa.NativeFile:
+        """Open one of its files for reading, at random positions."""
+        fs, folder = self._place
+        return fs.open_input_file(f"{folder}/{name}")
+
+    def read(self, name: str) -> bytes:
+        """Whole content of one file."""
+        with self.open(name) as stream:
+            return stream.read()
+
+    def json(self, name: str) -> Any:
+        """Content of a JSON file."""
+        return json.loads(self.read(name))
+
+    def shard(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """One of its Parquet files."""
+        with self.open(name) as stream:
+            return pq.read_table(stream, columns=columns, use_threads=False)
+
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Its Parquet files in the order of their names, one at a time."""
+        for name in self.names:
+            if name.endswith(".parquet"):
+                yield self.shard(name, columns)
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All of its rows; for results that are small, or for a few columns."""
+        return pa.concat_tables(self.tables(columns))
+
+    def local(self) -> Path:
+        """Its folder on a local disk, fetched and checked if the store is elsewhere."""
+        fs, folder = self._place
+        if isinstance(fs, pafs.LocalFileSystem):
+            return Path(folder)
+        cache = Path(tempfile.gettempdir()) / "xlt_ray_cache" / self.kind / self.fingerprint
+        if cache.exists():
+            return cache
+        fetched = Path(f"{cache}.tmp-{uuid.uuid4().hex}")
+        for name, entry in self.manifest["files"].items():
+            data = self.read(name)
+            if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+                raise OSError(f"{self.kind}/{self.fingerprint}/{name}: content differs from its manifest")
+            path = fetched / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        with suppress(OSError):
+            fetched.rename(cache)
+        shutil.rmtree(fetched, ignore_errors=True)
+        return cache
+
+    def verify(self) -> list[str]:
+        """Names of the files whose size or content is not what the manifest says."""
+        return [
+            name
+            for name, entry in self.manifest["files"].items()
+            if hashlib.sha256(self.read(name)).hexdigest() != entry["sha256"]
+        ]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A result in the making; invisible to readers until it is committed."""
+
+    root: str
+    kind: str
+    fingerprint: str
+    folder: str
+
+    @cached_property
+    def _place(self) -> tuple[pafs.FileSystem, str]:
+        fs, base = open_root(self.root)
+        return fs, f"{base}/artifacts/{self.kind}/{self.folder}"
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write one file whole; a file that is there is complete."""
+        fs, folder = self._place
+        write_bytes(fs, f"{folder}/{name}", data)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write one JSON file."""
+        self.write(name, (json.dumps(value, sort_keys=True, indent=1) + "\n").encode())
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        """Write one Parquet file."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self.write(name, sink.getvalue().to_pybytes())
+
+    def stream(self, name: str) -> pa.NativeFile:
+        """Open a file for writing in pieces; it counts once the attempt is committed."""
+        fs, folder = self._place
+        path = f"{folder}/{name}"
+        if isinstance(fs, pafs.LocalFileSystem):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return fs.open_output_stream(path)
+
+    def write_folder(self, source: Path) -> None:
+        """Copy every file of a local folder."""
+        for path in sorted(source.rglob("*")):
+            if path.is_file():
+                self.write(path.relative_to(source).as_posix(), path.read_bytes())
+
+    def rows(self, name: str) -> int:
+        """Rows of a finished Parquet file."""
+        fs, folder = self._place
+        with fs.open_input_file(f"{folder}/{name}") as stream:
+            return pq.read_metadata(stream).num_rows
+
+    def has(self, name: str) -> bool:
+        """Whether the attempt already holds this file."""
+        fs, folder = self._place
+        return fs.get_file_info(f"{folder}/{name}").type == pafs.FileType.File
+
+
+class Store:
+    """Artifacts and run folders under one root."""
+
+    def __init__(self, root: str):
+        self.root = root if "://" in root else str(Path(root).expanduser().absolute())
+        self.fs, self.base = open_root(self.root)
+        self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
+        self.fs.create_dir(f"{self.base}/artifacts", recursive=True)
+
+    def find(self, kind: str, fingerprint: str) -> Artifact | None:
+        """The committed artifact of a fingerprint, or None."""
+        data = read_bytes(self.fs, f"{self.base}/artifacts/{kind}/{fingerprint}/{MANIFEST}")
+        return Artifact(self.root, kind, fingerprint, json.loads(data)) if data else None
+
+    def attempt(self, kind: str, fingerprint: str) -> Attempt:
+        """Start a new attempt at an artifact."""
+        name = uuid.uuid4().hex
+        folder = f"{fingerprint}.tmp-{name}" if self.is_local else f"{fingerprint}/attempt-{name}"
+        attempt = Attempt(self.root, kind, fingerprint, folder)
+        self.fs.create_dir(f"{self.base}/artifacts/{kind}/{folder}", recursive=True)
+        return attempt
+
+    def adopt(self, attempt: Attempt, suffix: str) -> int:
+        """Take over finished files of earlier attempts at the same artifact that never committed.
+
+        Only files written whole count, and the writer must be deterministic: every attempt writes
+        the same bytes under the same name.
+
+        Args:
+            attempt: The attempt to fill.
+            suffix: Ending of the names that may be taken over.
+
+        Returns:
+            How many files were taken over.
+        """
+        adopted = 0
+        for folder in self._attempts(attempt.kind, attempt.fingerprint):
+            if folder == attempt.folder:
+                continue
+            other = Attempt(self.root, attempt.kind, attempt.fingerprint, folder)
+            for name in self._files(other):
+                if name.endswith(suffix) and not attempt.has(name):
+                    attempt.write(name, read_bytes(self.fs, f"{other._place[1]}/{name}") or b"")
+                    adopted += 1
+        return adopted
+
+    def commit(self, attempt: Attempt, record: Mapping[str, Any]) -> Artifact:
+        """Make an attempt the artifact, unless another one was first.
+
+        Args:
+            attempt: The finished attempt.
+            record: What the manifest says besides the files: inputs, params, info, seconds, ...
+        """
+        folder = attempt._place[1]
+        final = f"{self.base}/artifacts/{attempt.kind}/{attempt.fingerprint}"
+        files = {name: self._entry(f"{folder}/{name}") for name in self._files(attempt)}
+        place = attempt.fingerprint if self.is_local else attempt.folder
+        manifest = {**record, "files": files, "folder": place}
+        data = (json.dumps(manifest, sort_keys=True, indent=1) + "\n").encode()
+        if self.is_local:
+            write_bytes(self.fs, f"{folder}/{MANIFEST}", data)
+            with suppress(OSError):
+                os.rename(folder, final)
+        elif read_bytes(self.fs, f"{final}/{MANIFEST}") is None:
+            write_bytes(self.fs, f"{final}/{MANIFEST}", data)
+        artifact = self.find(attempt.kind, attempt.fingerprint)
+        if artifact is None:
+            raise OSError(f"{final}: the commit left no manifest behind")
+        self._drop_stale(attempt, artifact)
+        return artifact
+
+    def discard(self, attempt: Attempt) -> None:
+        """Remove an attempt that will not be committed."""
+        with suppress(FileNotFoundError):
+            self.fs.delete_dir(attempt._place[1])
+
+    def _drop_stale(self, attempt: Attempt, kept: Artifact) -> None:
+        now = time.time()
+        for folder in self._attempts(attempt.kind, attempt.fingerprint):
+            if folder == kept.manifest["folder"]:
+                continue
+            other = Attempt(self.root, attempt.kind, attempt.fingerprint, folder)
+            selector = pafs.FileSelector(other._place[1], recursive=True, allow_not_found=True)
+            found = self.fs.get_file_info(selector)
+            touched = max((item.mtime_ns / 1e9 for item in found if item.mtime_ns), default=now)
+            if folder == attempt.folder or now - touched > STALE_SECONDS:
+                self.discard(other)
+
+    def _attempts(self, kind: str, fingerprint: str) -> list[str]:
+        inside = f"{self.base}/artifacts/{kind}" + ("" if self.is_local else f"/{fingerprint}")
+        found = self.fs.get_file_info(pafs.FileSelector(inside, allow_not_found=True))
+        names = sorted(item.base_name for item in found if item.type == pafs.FileType.Directory)
+        if self.is_local:
+            return [name for name in names if name.startswith(f"{fingerprint}.tmp-")]
+        return [f"{fingerprint}/{name}" for name in names if name.startswith("attempt-")]
+
+    def _files(self, attempt: Attempt) -> list[str]:
+        folder = attempt._place[1]
+        found = self.fs.get_file_info(pafs.FileSelector(folder, recursive=True))
+        names = [item.path[len(folder) + 1 :] for item in found if item.type == pafs.FileType.File]
+        return sorted(name for name in names if ".tmp-" not in name and name != MANIFEST)
+
+    def _entry(self, path: str) -> dict[str, Any]:
+        digest, size = hashlib.sha256(), 0
+        with self.fs.open_input_stream(path) as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+        return {"sha256": digest.hexdigest(), "bytes": size}
+
+    def run_folder(self, name: str) -> str:
+        """Path of a run's folder inside the file system."""
+        folder = f"{self.base}/runs/{name}"
+        self.fs.create_dir(folder, recursive=True)
+        return folder
+
+
+def write_parquet(
+    open_sink: Callable[[], IO[bytes] | pa.NativeFile], schema: pa.Schema, rows: Iterator[Mapping[str, Any]],
+    *, chunk: int = 4096,
+) -> int:
+    """Stream rows into one Parquet file, a bounded number of them in memory.
+
+    Returns:
+        The number of rows written.
+    """
+    total, pending = 0, []
+    with open_sink() as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        for row in rows:
+            pending.append(row)
+            if len(pending) == chunk:
+                writer.write_table(pa.Table.from_pylist(pending, schema=schema))
+                total, pending = total + len(pending), []
+        if pending:
+            writer.write_table(pa.Table.from_pylist(pending, schema=schema))
+    return total + len(pending)
