@@ -21,10 +21,16 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 os.environ.pop("RAY_ADDRESS", None)  # tests never run on somebody's cluster
 
+from xlt_ray.engine.environment import prepare  # noqa: E402
+
+prepare(local=True)
+
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-torch.set_num_threads(2)
+from tests.world import World, write_backbone, write_corpus  # noqa: E402
+
+torch.set_num_threads(1)  # threads that wait for a busy core cost more than they give
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -94,6 +100,17 @@ def ray_cluster() -> Iterator[str]:
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Corpora and an encoder for tests that run whole recipes."""
+    root = tmp_path_factory.mktemp("world")
+    return World(
+        corpus=write_corpus(root / "corpus"),
+        noisy=write_corpus(root / "noisy", noisy_targets=True),
+        backbone=write_backbone(root / "backbone"),
+    )
 
 
 def _short_temporary_folder() -> str:

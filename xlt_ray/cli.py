@@ -9,18 +9,26 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
-
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the pools are the parallelism
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from xlt_ray.config import ConfigError, RunConfig, describe, load, schema_for, to_dict
 from xlt_ray.data.registry import BENCHMARKS
+from xlt_ray.engine.environment import prepare
 from xlt_ray.ledger import LeaseHeldError
+
+if TYPE_CHECKING:
+    from xlt_ray.driver import RayDriver
+    from xlt_ray.ledger import RunFolder
+    from xlt_ray.methods.base import Outcome
+    from xlt_ray.report import Report
 
 DONE, BAD_CONFIG, RESUMABLE = 0, 2, 3
 
 
-def main(defaults: Mapping[str, Any], description: str = "", argv: Sequence[str] | None = None) -> int:
+def main(
+    defaults: Mapping[str, Any], description: str = "", argv: Sequence[str] | None = None
+) -> int:
     """Run one job from its flags; returns the exit code.
 
     Args:
@@ -31,6 +39,8 @@ def main(defaults: Mapping[str, Any], description: str = "", argv: Sequence[str]
     flags = _parse(defaults, description, sys.argv[1:] if argv is None else argv)
     try:
         config = configure(defaults, flags.config, flags.set)
+        address = config.resources.address or os.environ.get("RAY_ADDRESS")
+        prepare(local=address in (None, "", "local"))
         if flags.dry_run:
             return dry_run(config)
         run(config)
@@ -64,7 +74,9 @@ def _cause(error: BaseException) -> str:
     return f"{type(seen).__name__}: {text.splitlines()[-1]}"
 
 
-def _parse(defaults: Mapping[str, Any], description: str, argv: Sequence[str]) -> argparse.Namespace:
+def _parse(
+    defaults: Mapping[str, Any], description: str, argv: Sequence[str]
+) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -160,44 +172,36 @@ def _cluster(config: RunConfig[Any]) -> Any:
             ray.shutdown()
 
 
-def _report(config: RunConfig[Any], driver: Any, outcome: Any) -> Any:
-    from xlt_ray.report import Report
+def _report(config: RunConfig[Any], driver: "RayDriver", outcome: "Outcome") -> "Report":
+    from xlt_ray.report import Report, RoundReport, StepReport
     from xlt_ray.steps import versions
 
     zero_shot = driver.evaluate("zero-shot", outcome.zero_shot, "test")
     final = driver.evaluate("final", outcome.final, "test")
     rounds = []
     for item in outcome.rounds:
-        entry = {
-            "round": item.number,
-            "selected": dict(item.selected),
-            "set_sizes": dict(item.set_sizes),
-            "source_dev": item.model.source_dev,
-        }
+        scores = None
         if config.run.score_rounds:
-            entry["scores"] = driver.evaluate(f"round {item.number}", item.model, "test")
-        rounds.append(entry)
-    steps = [
-        {key: step[key] for key in ("title", "kind", "fingerprint", "seconds", "cached")}
-        for step in driver.runner.ledger
-    ]
-    return Report.build(
+            scores = driver.evaluate(f"round {item.number}", item.model, "test")
+        dev = item.model.source_dev
+        rounds.append(RoundReport(item.number, item.selected, item.set_sizes, dev, scores))
+    return Report(
         run=config.run_name,
         method=config.method.name,
         benchmark=config.benchmark.name,
         metric=driver.benchmark.metric,
-        source=list(driver.source_languages),
-        targets=list(driver.targets),
+        source=driver.source_languages,
+        targets=driver.targets,
         zero_shot=zero_shot,
         final=final,
         rounds=rounds,
-        steps=steps,
+        steps=[StepReport.of(entry) for entry in driver.runner.ledger],
         config=to_dict(config),
         versions=versions(),
     )
 
 
-def _publish(folder: Any, report: Any, model: Any) -> None:
+def _publish(folder: "RunFolder", report: "Report", model: Path) -> None:
     from rich.console import Console
 
     from xlt_ray.report import terminal_table, write_report
@@ -206,8 +210,7 @@ def _publish(folder: Any, report: Any, model: Any) -> None:
         if path.is_file() and path.name != "manifest.json":
             folder.write(f"model/{path.name}", path.read_bytes())
     write_report(report, folder.write)
-    console = Console()
-    console.print(terminal_table(report))
+    Console().print(terminal_table(report))
     print(f"report: {folder.path}/report.md\nmodel:  {folder.path}/model", flush=True)
 
 

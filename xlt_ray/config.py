@@ -121,7 +121,7 @@ class ResourcesConfig(Section):
     object_store_memory: int | None = Field(None, ge=100_000_000)
     """Bytes of a local Ray's object store; absent: 10% of the memory, at most 2 GB."""
     annotators: Annotated[Pool | None, BeforeValidator(_split_commas)] = None
-    """Annotator actors: a number, or "min,max" for an autoscaling pool; absent: one per GPU or CPU."""
+    """Annotator actors: a number, or "min,max" of an autoscaling pool; absent: one per GPU or CPU."""
     annotator_cpus: int = Field(1, ge=1)
     """CPUs (threads) of one annotator."""
     annotator_gpus: float | None = Field(None, ge=0)
@@ -341,7 +341,11 @@ def describe(schema: type[BaseModel], defaults: Mapping[str, Any], prefix: str =
             lines += describe(inner, nested, f"{prefix}{key}.")
             continue
         if given is None:
-            given = "(required)" if field.is_required() else field.get_default(call_default_factory=True)
+            given = (
+                "(required)"
+                if field.is_required()
+                else field.get_default(call_default_factory=True)
+            )
         shown = json.dumps(given, default=str) if not isinstance(given, str) else given
         lines.append(f"  {prefix + key:36} {shown:24} {field.description or ''}".rstrip())
     return lines

@@ -1,7 +1,6 @@
 """The driver: the verbs that a recipe is written in, each a durable step on the cluster."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -9,152 +8,36 @@ import ray
 
 from xlt_ray.config import RunConfig, Split
 from xlt_ray.data.corpus import Corpus, Mix, Model
-from xlt_ray.data.registry import BENCHMARKS, resolve_targets, sources
-from xlt_ray.data.sources import Source
 from xlt_ray.engine.annotate import AnnotateTask, run_annotate
-from xlt_ray.engine.backbone import backbone_of
 from xlt_ray.engine.checkpoints import Checkpoints
 from xlt_ray.engine.cluster import Plan
-from xlt_ray.engine.corpora import Content, ReadTask, run_read, run_tokenise
-from xlt_ray.engine.derive import run_derive, run_score
+from xlt_ray.engine.derive import hire
 from xlt_ray.engine.train import run_train
 from xlt_ray.engine.train_loop import TrainTask
-from xlt_ray.labels import LabelSet
+from xlt_ray.library import Library
 from xlt_ray.methods.base import (
     Annotator,
     Derivation,
-    Facts,
     Objective,
     PredictLabels,
     Schedule,
     describe,
 )
-from xlt_ray.steps import Compute, Step, StepRunner
+from xlt_ray.steps import Step, StepRunner
 from xlt_ray.store import Artifact, Attempt
 
-_READ = "xlt_ray.engine.corpora"
 
-
-class RayDriver:
+class RayDriver(Library):
     """Runs the verbs of one run on a cluster."""
 
     def __init__(self, config: RunConfig[Any], runner: StepRunner, plan: Plan):
-        self.config, self.runner, self.plan = config, runner, plan
-        named = BENCHMARKS[config.benchmark.name]
-        self.benchmark = replace(named, revision=config.benchmark.revision or named.revision)
-        self.labels = LabelSet(self.benchmark.labels)
-        self.seed = config.seed
-        self.source_languages = tuple(config.benchmark.source or (named.source,))
-        wanted = config.benchmark.targets
-        self.targets = tuple(
-            resolve_targets(
-                self.benchmark,
-                config.benchmark.root,
-                wanted,
-                source_languages=self.source_languages,
-            )
-        )
-        self._sources: dict[Split, Corpus] = {}
-        self._corpora: dict[tuple[tuple[str, ...], Split], Corpus] = {}
+        super().__init__(config, runner)
+        self.plan = plan
 
     @cached_property
-    def facts(self) -> Facts:
-        """Classes of the task; languages in a fixed order, sources first."""
-        every = dict.fromkeys((*self.source_languages, *self.targets))
-        return Facts(self.labels, tuple(every))
-
-    # -- corpora ---------------------------------------------------------------------------------
-
-    @cached_property
-    def backbone(self) -> Model:
-        """The pre-trained encoder, copied into the store."""
-        found = backbone_of(self.config)
-        step = Step("backbone", "backbone", found.identity, (), (found.module,), found.seed)
-        return Model(self.runner.run(step, found.write))
-
-    def source(self, split: Split) -> Corpus:
-        """Gold-labelled text of the source languages."""
-        if split not in self._sources:
-            corpus = self._corpus(f"source {split}", self.source_languages, split)
-            gold = self._gold(f"source {split}", self.source_languages, split)
-            self._sources[split] = corpus.labelled(gold)
-        return self._sources[split]
-
-    def unlabelled(self) -> Corpus:
-        """Text of the target languages without labels."""
-        languages = tuple(name for name in self.targets if name not in self.source_languages)
-        return self._corpus("unlabelled", languages, self.config.benchmark.unlabelled_split)
-
-    def _corpus(self, title: str, languages: Sequence[str], split: Split) -> Corpus:
-        key = (tuple(languages), split)
-        if key not in self._corpora:
-            text = self._read(title, languages, split, "text")
-            task = self.benchmark.task
-            step = Step(
-                "tokens",
-                f"{title} tokens",
-                {"task": task},
-                (text, self.backbone.artifact),
-                (_READ, "xlt_ray.data.tokenise"),
-                # Equal text gives equal tokens, whatever the files it came from say about labels.
-                identities=(text.digest, self.backbone.artifact.fingerprint),
-            )
-
-            def compute(attempt: Attempt) -> dict[str, Any]:
-                self.runner.store.adopt(attempt, ".parquet")
-                return run_tokenise(text, self.backbone.artifact, attempt, task)
-
-            self._corpora[key] = Corpus(self._run_tokens(step, compute))
-        return self._corpora[key]
-
-    def _gold(self, title: str, languages: Sequence[str], split: Split) -> Artifact:
-        return self._read(title, languages, split, "gold")
-
-    def _read(
-        self, title: str, languages: Sequence[str], split: Split, content: Content
-    ) -> Artifact:
-        config, benchmark = self.config, self.benchmark
-        found: list[Source] = sources(
-            benchmark,
-            root=config.benchmark.root,
-            languages=languages,
-            split=split,
-            toy=config.benchmark.toy,
-        )
-        params = {
-            "sources": [item.identity() for item in found],
-            "languages": list(languages),
-            "task": benchmark.task,
-            "labels": list(benchmark.labels) if content == "gold" else None,
-            "limit": config.benchmark.limit_of(split),
-            "max_bad_fraction": config.data.max_bad_fraction,
-            "shard_rows": config.data.shard_rows,
-        }
-        modules = (_READ, *sorted({type(item).__module__ for item in found}))
-        step = Step(content, f"{title} {content}", params, (), modules)
-
-        def compute(attempt: Attempt) -> dict[str, Any]:
-            labels = self.labels if content == "gold" else None
-            task = ReadTask(
-                attempt,
-                content,
-                benchmark.task,
-                labels,
-                params["limit"],
-                config.data.shard_rows,
-                config.data.max_bad_fraction,
-            )
-            return run_read(found, task)
-
-        return self._run_read(step, found, compute)
-
-    def _run_read(self, step: Step, found: list[Source], compute: Compute) -> Artifact:
-        return self.runner.run(step, compute)
-
-    def _run_tokens(self, step: Step, compute: Compute) -> Artifact:
-        return self.runner.run(step, compute)
-
-    # -- verbs -----------------------------------------------------------------------------------
+    def clerk(self) -> ray.actor.ActorHandle:
+        """The actor that carries out derive and score steps."""
+        return hire()
 
     def train(
         self, title: str, mix: Mix, objective: Objective, *, start: Model, schedule: Schedule
@@ -246,7 +129,7 @@ class RayDriver:
         step = Step("derived", title, params, artifacts, (function.__module__,))
 
         def compute(attempt: Attempt) -> dict[str, Any]:
-            return ray.get(run_derive.remote(function, artifacts, parameters, attempt))
+            return ray.get(self.clerk.derive.remote(function, artifacts, parameters, attempt))
 
         return self.runner.run(step, compute)
 
@@ -262,6 +145,7 @@ class RayDriver:
 
         def compute(attempt: Attempt) -> dict[str, Any]:
             metric = self.benchmark.metric
-            return ray.get(run_score.remote(predicted, gold, metric, self.labels, attempt))
+            call = self.clerk.score.remote(predicted, gold, metric, self.labels, attempt)
+            return ray.get(call)
 
-        return dict(self.runner.run(step, compute).info["scores"])
+        return self.runner.run(step, compute).info["scores"]

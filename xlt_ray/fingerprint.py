@@ -27,7 +27,7 @@ def fingerprint(kind: str, *, params: Any, inputs: Iterable[str], seed: int, cod
 
 
 def code_digest(*modules: str) -> str:
-    """Hash of the code of modules and of the package's modules that they import, directly or not."""
+    """Hash of the code of modules and of all modules of the package that they import."""
     names = sorted(_closure(modules))
     sums = {name: _module_digest(name) for name in names}
     return hashlib.sha256(canonical_json(sums).encode()).hexdigest()

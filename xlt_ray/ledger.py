@@ -1,8 +1,8 @@
 """A run's folder: its configuration, ledger, events and lease.
 
-The ledger has one line per step of the run, in order; it is rewritten when the run is taken up again,
-so it always tells the whole story. The events are the history over all sessions and only grow.
-The lease keeps two drivers off one run.
+The ledger has one line per step of the run, in order; it is rewritten when the run is taken up
+again, so it always tells the whole story. The events are the history over all sessions and only
+grow. The lease keeps two drivers off one run.
 """
 
 import json
@@ -49,8 +49,8 @@ class Lease:
             left = held["expires"] - time.time()
             raise LeaseHeldError(
                 f"another driver is at work on this run: process {held['pid']} on {held['host']}. "
-                f"Wait for it to end, or, if that process is gone, {left:.0f} seconds for its lease "
-                "to expire; or choose another run.name."
+                f"Wait for it to end, or, if that process is gone, {left:.0f} seconds for its "
+                "lease to expire; or choose another run.name."
             )
         self._write()
         current = self._read()

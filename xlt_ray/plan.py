@@ -6,12 +6,13 @@ from typing import Any
 
 from xlt_ray.config import ConfigError, RunConfig, Split
 from xlt_ray.data.corpus import Corpus, Mix, Model
-from xlt_ray.data.registry import check_bad_fraction, sources
+from xlt_ray.data.registry import check_bad_fraction
 from xlt_ray.data.schema import BadRow
 from xlt_ray.data.sources import Source
 from xlt_ray.driver import RayDriver
 from xlt_ray.engine.cluster import Plan
 from xlt_ray.engine.corpora import Content
+from xlt_ray.library import Library
 from xlt_ray.methods.base import Annotator, Objective, Schedule
 from xlt_ray.steps import PLANNED, Compute, Step
 from xlt_ray.store import Artifact, Store
@@ -60,7 +61,7 @@ class PlanDriver(RayDriver):
         """The backbone, or what stands for it."""
         if not hasattr(self, "_backbone"):
             try:
-                self._backbone = RayDriver.backbone.func(self)  # type: ignore[attr-defined]
+                self._backbone = Library.backbone.func(self)  # type: ignore[attr-defined]
             except ConfigError as error:
                 self.missing.append(str(error))
                 self._backbone = Model(planned("backbone", {}))
@@ -74,8 +75,13 @@ class PlanDriver(RayDriver):
         except ValueError as error:
             self.missing.append(f"{title} {content}: {error}")
             self.plans.steps.append(
-                {"title": f"{title} {content}", "kind": content, "cached": False, "rows": None,
-                 "note": "missing"}
+                {
+                    "title": f"{title} {content}",
+                    "kind": content,
+                    "cached": False,
+                    "rows": None,
+                    "note": "missing",
+                }
             )
             return planned(content, {})
 
@@ -142,10 +148,14 @@ def text_of(driver: PlanDriver, plan: Plan) -> str:
     for number, step in enumerate(driver.plans.steps, start=1):
         rows = "" if step["rows"] is None else step["rows"]
         state = "cached" if step["cached"] else "to run"
-        line = f"{number:4} {step['title']:34} {step['kind']:11} {state:8} {rows!s:>9}  {step['note']}"
+        line = (
+            f"{number:4} {step['title']:34} {step['kind']:11} {state:8} {rows!s:>9}  {step['note']}"
+        )
         lines.append(line.rstrip())
     pool = plan.annotators
-    size = f"{pool.smallest}" if pool.smallest == pool.largest else f"{pool.smallest}-{pool.largest}"
+    size = (
+        f"{pool.smallest}" if pool.smallest == pool.largest else f"{pool.smallest}-{pool.largest}"
+    )
     where = f"{plan.train_workers} workers" if plan.train_workers else "in the driver's process"
     lines += [
         "",
@@ -156,4 +166,3 @@ def text_of(driver: PlanDriver, plan: Plan) -> str:
     ]
     lines += [f"missing: {text}" for text in driver.missing] or ["missing: nothing"]
     return "\n".join(lines)
-

@@ -1,4 +1,4 @@
-"""Durable steps: look a result up by its fingerprint, and compute and commit it only if it is not there."""
+"""Durable steps: a result is looked up by its fingerprint and computed only if it is not there."""
 
 import importlib.metadata
 import os
@@ -16,7 +16,16 @@ from xlt_ray.report.progress import Progress
 from xlt_ray.store import Artifact, Attempt, Store
 
 PLANNED = "planned"
-_PACKAGES = ("ray", "torch", "transformers", "tokenizers", "datasets", "pyarrow", "numpy", "seqeval")
+_PACKAGES = (
+    "ray",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "pyarrow",
+    "numpy",
+    "seqeval",
+)
 
 
 def versions() -> dict[str, str]:

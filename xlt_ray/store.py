@@ -1,8 +1,8 @@
-"""The artifact store: immutable, content-checked results of steps, on any ``pyarrow.fs`` file system.
+"""The artifact store: immutable, content-checked results, on any ``pyarrow.fs`` file system.
 
-``<root>/artifacts/<kind>/<fingerprint>/manifest.json`` is written last and names every file with its
-size and sha256; a folder without it does not exist for a reader. On a local file system an attempt is
-a hidden sibling that is renamed into place. On object storage, where renames are not atomic, an
+``<root>/artifacts/<kind>/<fingerprint>/manifest.json`` is written last and names every file with
+its size and sha256; a folder without it does not exist for a reader. On a local file system an
+attempt is a sibling that is renamed into place. On object storage, where renames are not atomic, an
 attempt's files stay where they are and the single write of the manifest names them. Two writers of
 one fingerprint are harmless: the first commit wins and the other attempt is dropped.
 """
@@ -157,7 +157,9 @@ class Artifact:
         for name, entry in self.manifest["files"].items():
             data = self.read(name)
             if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-                raise OSError(f"{self.kind}/{self.fingerprint}/{name}: content differs from its manifest")
+                raise OSError(
+                    f"{self.kind}/{self.fingerprint}/{name}: content differs from its manifest"
+                )
             path = fetched / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
@@ -348,8 +350,11 @@ class Store:
 
 
 def write_parquet(
-    open_sink: Callable[[], IO[bytes] | pa.NativeFile], schema: pa.Schema, rows: Iterator[Mapping[str, Any]],
-    *, chunk: int = 4096,
+    open_sink: Callable[[], IO[bytes] | pa.NativeFile],
+    schema: pa.Schema,
+    rows: Iterator[Mapping[str, Any]],
+    *,
+    chunk: int = 4096,
 ) -> int:
     """Stream rows into one Parquet file, a bounded number of them in memory.
 

@@ -82,7 +82,9 @@ class Examples:
         self.pieces, self.piece_offsets = _flat(table["pieces"])
         self.lengths, self.item_offsets = _flat(table["lengths"])
         names = {name: index for index, name in enumerate(languages)}
-        self.languages = np.array([names.get(x, -1) for x in table["language"].to_pylist()], np.int64)
+        self.languages = np.array(
+            [names.get(x, -1) for x in table["language"].to_pylist()], np.int64
+        )
         columns = table.column_names
         self.labels = self._column(table, "labels", UNLABELLED) if "labels" in columns else None
         self.candidates = self._column(table, "candidates", 0) if "candidates" in columns else None
@@ -111,7 +113,9 @@ class Examples:
         return self.lengths[self.item_offsets[index] : self.item_offsets[index + 1]]
 
     def _size(self, index: int, window: Window) -> int:
-        return int(np.minimum(self._words(index)[window.start : window.end], self.layout.room).sum())
+        return int(
+            np.minimum(self._words(index)[window.start : window.end], self.layout.room).sum()
+        )
 
     def _content(self, index: int, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Sub-words of a window, over-long words cut, and where its words begin in them."""
@@ -127,7 +131,7 @@ class Examples:
 
     def collate(self, chosen: Sequence[int] | np.ndarray) -> Batch:
         """Pad the windows of some sentences into one batch; items keep the order of ``chosen``."""
-        room, width = self.layout.room, int(self.longest[chosen].max()) if len(chosen) else 3
+        width = int(self.longest[chosen].max()) if len(chosen) else 3
         rows = int(self.num_windows[chosen].sum()) if len(chosen) else 1
         input_ids = np.full((rows, width), self.layout.padding, np.int64)
         mask = np.zeros((rows, width), np.int64)

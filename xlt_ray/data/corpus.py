@@ -154,7 +154,7 @@ class Model:
 
     @property
     def source_dev(self) -> float | None:
-        """Score on the source languages' dev split; None if it was not trained here or is planned."""
+        """Score on source dev; None if the model was not trained here or is only planned."""
         return self.artifact.info.get("source_dev")
 
     @property

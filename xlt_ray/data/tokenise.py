@@ -5,6 +5,7 @@ has. So it depends on the tokenizer alone; a longest input is a matter of batchi
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -59,13 +60,19 @@ def tokenise(table: pa.Table, tokenizer: "PreTrainedTokenizerBase", *, task: Tas
     else:
         columns = ["text"] if task == "sentence" else ["text", "text_pair"]
         texts = [table[name].to_pylist() for name in columns]
-        parts = [tokenizer(text, add_special_tokens=False)["input_ids"] if text else [] for text in texts]
+        parts = [
+            tokenizer(text, add_special_tokens=False)["input_ids"] if text else [] for text in texts
+        ]
         rows = list(zip(*parts, strict=True))
         pieces = [[piece for part in row for piece in part] for row in rows]
         lengths = [[len(part) for part in row] for row in rows]
     return pa.table(
-        [table["id"], table["language"], pa.array(pieces, TOKENISED.field("pieces").type),
-         pa.array(lengths, TOKENISED.field("lengths").type)],
+        [
+            table["id"],
+            table["language"],
+            pa.array(pieces, TOKENISED.field("pieces").type),
+            pa.array(lengths, TOKENISED.field("lengths").type),
+        ],
         schema=TOKENISED,
     )
 
@@ -95,9 +102,9 @@ def _words(
 def windows(lengths: Sequence[int], limit: int) -> list[Window]:
     """Cover a sentence with windows of at most ``limit`` sub-words.
 
-    A word longer than that counts as ``limit`` sub-words and is cut. Neighbouring windows share about
-    half a window of words as context; each shared word is labelled in the one where it stands
-    farther from the edge.
+    A word longer than that counts as ``limit`` sub-words and is cut. Neighbouring windows share
+    about half a window of words as context; each shared word is labelled in the one where it
+    stands farther from the edge.
 
     Args:
         lengths: Sub-words of each word, all at least 1.
@@ -118,7 +125,7 @@ def windows(lengths: Sequence[int], limit: int) -> list[Window]:
         step = int(np.searchsorted(ends, ends[end] - limit // 2, side="left"))
         start = min(max(step, start + 1), end)
     edges = [0]
-    edges += [(before[1] + after[0]) // 2 for before, after in zip(spans, spans[1:], strict=False)]
+    edges += [(before[1] + after[0]) // 2 for before, after in pairwise(spans)]
     edges.append(count)
     return [
         Window(start, end, first, last)

@@ -97,8 +97,8 @@ def _hub(name: str) -> Backbone:
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise ConfigError(
             f"backbone {name!r}: neither a folder nor a model that the hub gives "
-            f"({type(error).__name__}). Give a folder with config.json, *.safetensors and tokenizer "
-            "files, or make the hub reachable"
+            f"({type(error).__name__}). Give a folder with config.json, *.safetensors and "
+            "tokenizer files, or make the hub reachable"
         ) from None
 
     def write(attempt: Attempt) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _toy(config: RunConfig[Any]) -> Backbone:
 
 
 TEXT_OPTIONS = ("seed", "knobs")
-"""Options of the embedded benchmark that its text depends on; one backbone serves all seeds of a run."""
+"""Options of the embedded benchmark that its text depends on; one backbone serves every seed."""
 
 SENTENCES = 1500
 """Sentences per toy language for the tokenizer and the masked-LM pre-training."""

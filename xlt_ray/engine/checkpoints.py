@@ -2,7 +2,7 @@
 
 ``<store>/work/<fingerprint>/step-<n>/`` holds one safetensors file per worker and, written last,
 ``complete.json``. Ray Train's own checkpoints are not used: they are committed some time after
-``report`` returns, do not exist in its in-process mode, and the step needs the same behaviour in both.
+``report`` returns and do not exist in its in-process mode, and a step must resume alike in both.
 """
 
 import json

@@ -1,7 +1,4 @@
-"""The cluster: connect to one or start a local one, and settle what a run asks it for.
-
-Settings of Ray that results or safety depend on are all here, with their reasons.
-"""
+"""The cluster: connect to one or start a local one, and settle what a run asks it for."""
 
 import logging
 import os
@@ -9,18 +6,10 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any
 
-from xlt_ray.config import ConfigError, ResourcesConfig
-
-# These are read when Ray is imported.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# Ray Data's pools make the core print a line at error level that calls for no action.
-os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-# Workers answer `report` at the controller's poll; every two seconds by default.
-os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-
 import ray
 import ray.data
 
+from xlt_ray.config import ConfigError, ResourcesConfig
 from xlt_ray.engine.annotate import Pool
 
 
@@ -53,8 +42,8 @@ class Plan:
 def connect(config: ResourcesConfig) -> bool:
     """Connect to the configured cluster, or start a local one; returns whether one was started.
 
-    A local Ray listens on loopback and uses token authentication, which Ray turns on by itself for
-    ``ray.init`` and which is not turned off here.
+    A local Ray listens on loopback, see :mod:`xlt_ray.engine.environment`, and asks for a token,
+    which Ray turns on by itself for ``ray.init`` and which is not turned off here.
 
     Raises:
         ConfigError: there is no cluster at the address.
@@ -76,7 +65,6 @@ def connect(config: ResourcesConfig) -> bool:
         num_cpus=config.num_cpus,
         include_dashboard=False,
         object_store_memory=config.object_store_memory or _object_store(),
-        _node_ip_address="127.0.0.1",
         **quiet,
     )
     _settings()
@@ -85,7 +73,9 @@ def connect(config: ResourcesConfig) -> bool:
 
 def _object_store() -> int:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    shared = os.statvfs("/dev/shm") if os.path.isdir("/dev/shm") else os.statvfs(tempfile.gettempdir())
+    shared = (
+        os.statvfs("/dev/shm") if os.path.isdir("/dev/shm") else os.statvfs(tempfile.gettempdir())
+    )
     free = shared.f_bavail * shared.f_frsize
     return max(100_000_000, min(total // 10, 2_000_000_000, free // 2))
 
@@ -111,7 +101,9 @@ def settle(config: ResourcesConfig, available: dict[str, float] | None = None) -
     """
     have = ray.cluster_resources() if available is None else available
     cpus, gpus = int(have.get("CPU", 0)), float(have.get("GPU", 0))
-    annotator_gpus = (1.0 if gpus else 0.0) if config.annotator_gpus is None else config.annotator_gpus
+    annotator_gpus = (
+        (1.0 if gpus else 0.0) if config.annotator_gpus is None else config.annotator_gpus
+    )
     default = int(gpus / annotator_gpus) if annotator_gpus else cpus // config.annotator_cpus
     wanted = config.annotators if config.annotators is not None else max(1, default)
     smallest, largest = (wanted, wanted) if isinstance(wanted, int) else wanted
@@ -125,7 +117,9 @@ def settle(config: ResourcesConfig, available: dict[str, float] | None = None) -
     train_cpus = config.train_cpus or (share if not gpus else min(share, 4))
     plan = Plan(
         Pool(smallest, largest, config.annotator_cpus, annotator_gpus),
-        workers, train_cpus, train_gpus if workers else 0.0,
+        workers,
+        train_cpus,
+        train_gpus if workers else 0.0,
     )
     check(plan, cpus=cpus, gpus=gpus)
     return plan

@@ -1,8 +1,8 @@
 """Reading, checking and tokenising corpora with Ray Data.
 
-Text and gold labels are read in separate passes into separate artifacts: the pass over text does not
-look at the labels. One task reads one file; one task tokenises one shard; each writes its own file of
-the attempt, so the result does not depend on how many run at once.
+Text and gold labels are read in separate passes into separate artifacts: the pass over text does
+not look at the labels. One task reads one file; one task tokenises one shard; each writes its own
+file of the attempt, so the result does not depend on how many run at once.
 """
 
 import json
@@ -55,9 +55,7 @@ def read_source(source: Source, task: ReadTask) -> dict[str, Any]:
 
     schema = TEXT_SCHEMA[task.task] if task.content == "text" else GOLD_SCHEMA[task.task]
     name = f"{task.content}-{source.language}.parquet"
-    count = write_parquet(
-        lambda: task.attempt.stream(name), schema, rows(), chunk=task.shard_rows
-    )
+    count = write_parquet(lambda: task.attempt.stream(name), schema, rows(), chunk=task.shard_rows)
     lines = [json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in bad]
     task.attempt.write(f"quarantine-{source.language}.jsonl", "".join(lines).encode())
     check_bad_fraction(bad, total=count + len(bad), max_fraction=task.max_bad_fraction)
@@ -113,7 +111,14 @@ def _tokenizer(folder: str) -> Any:
 
 
 def tokenise_shard(
-    text: Artifact, backbone: Artifact, attempt: Attempt, task: Task, *, file: str, group: int, name: str
+    text: Artifact,
+    backbone: Artifact,
+    attempt: Attempt,
+    task: Task,
+    *,
+    file: str,
+    group: int,
+    name: str,
 ) -> dict[str, Any]:
     """Tokenise one row group of a text file into one shard."""
     with text.open(file) as stream:
@@ -128,7 +133,9 @@ def tokenise_shard(
     }
 
 
-def run_tokenise(text: Artifact, backbone: Artifact, attempt: Attempt, task: Task) -> dict[str, Any]:
+def run_tokenise(
+    text: Artifact, backbone: Artifact, attempt: Attempt, task: Task
+) -> dict[str, Any]:
     """Tokenise every row group of a text artifact; returns facts for the manifest."""
     shards = []
     for file in text.names:

@@ -1,4 +1,4 @@
-"""Derive and score steps: one Ray task each, over columns of whole artifacts."""
+"""Derive and score steps: one call each to an actor of the run, over columns of whole artifacts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,26 +13,38 @@ from xlt_ray.methods.base import Derivation
 from xlt_ray.store import Artifact, Attempt
 
 
-@ray.remote(num_cpus=1, max_retries=3)
-def run_derive(
-    function: Derivation, artifacts: Sequence[Artifact], parameters: Mapping[str, Any], attempt: Attempt
-) -> dict[str, Any]:
-    """Call a derivation, write its table, and return its facts."""
-    table, facts = function(*artifacts, **parameters)
-    attempt.write_table("rows.parquet", table)
-    return {"rows": len(table), **facts}
+class Clerk:
+    """Carries out derive and score steps; one actor a run, so that modules are imported once.
+
+    It holds no CPU between calls: a trial or a pool may have them all.
+    """
+
+    def derive(
+        self,
+        function: Derivation,
+        artifacts: Sequence[Artifact],
+        parameters: Mapping[str, Any],
+        attempt: Attempt,
+    ) -> dict[str, Any]:
+        """Call a derivation, write its table, and return its facts."""
+        table, facts = function(*artifacts, **parameters)
+        attempt.write_table("rows.parquet", table)
+        return {"rows": len(table), **facts}
+
+    def score(
+        self, predicted: Artifact, gold: Artifact, metric: str, labels: LabelSet, attempt: Attempt
+    ) -> dict[str, Any]:
+        """Score predictions per language; entity F1 by seqeval."""
+        table = predicted.table(["id", "language", "labels"])
+        scores = score_by_language(table, _gold_table(gold), metric, labels)
+        attempt.write_json("scores.json", scores)
+        return {"scores": scores}
 
 
-@ray.remote(num_cpus=1, max_retries=3)
-def run_score(
-    predicted: Artifact, gold: Artifact, metric: str, labels: LabelSet, attempt: Attempt
-) -> dict[str, Any]:
-    """Score predictions per language; entity F1 by seqeval."""
-    scores = score_by_language(
-        predicted.table(["id", "language", "labels"]), _gold_table(gold), metric, labels
-    )
-    attempt.write_json("scores.json", scores)
-    return {"scores": scores}
+def hire() -> ray.actor.ActorHandle:
+    """Start a clerk, which is replaced if it dies and repeats what it was at."""
+    remote = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(Clerk)
+    return remote.remote()
 
 
 def _gold_table(gold: Artifact) -> pa.Table:

@@ -1,7 +1,7 @@
 """One computation of a step in a cluster, however many drivers and trials ask for it at once.
 
-A named actor hands out the right to compute a fingerprint. The holder renews it in the background; a
-holder that died loses it after ``SECONDS``.
+A named actor hands out the right to compute a fingerprint. The holder renews it in the background;
+a holder that died loses it after ``SECONDS``.
 """
 
 import threading

@@ -82,7 +82,7 @@ class Position:
 
 
 def run_worker(task: TrainTask) -> dict[str, Any]:
-    """Train, checkpoint, and leave the chosen model in the attempt; returns facts for the manifest."""
+    """Train, and leave the chosen model in the attempt; returns facts for the manifest."""
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(task.threads)

@@ -1,4 +1,4 @@
-"""What a method is made of: a recipe, objectives, annotators; and the driver as a recipe sees it."""
+"""What a method is made of: recipe, objectives, annotators; and the driver as a recipe sees it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +54,8 @@ class Facts:
 
 def describe(thing: Any) -> dict[str, Any]:
     """Class and fields of an objective, annotator or schedule, for a fingerprint."""
-    assert is_dataclass(thing) and not isinstance(thing, type)
+    assert is_dataclass(thing)
+    assert not isinstance(thing, type)
     name = f"{type(thing).__module__}.{type(thing).__qualname__}"
     return {"class": name, "fields": asdict(thing)}
 
@@ -63,12 +64,13 @@ def describe(thing: Any) -> dict[str, Any]:
 class Objective(ABC):
     """What a train step minimises.
 
-    The fields are its configuration and travel to the workers. Anything that changes while training
-    is set up in :meth:`prepare`, lives on the worker, and is named by :meth:`state_dict`, so that it
-    is checkpointed with the model. An example stays on its worker, so state may be kept per item.
+    The fields are its configuration and travel to the workers. Anything that changes while
+    training is set up in :meth:`prepare`, lives on the worker, and is named by :meth:`state_dict`,
+    so that it is checkpointed with the model. An example stays on its worker, so state may be kept
+    per item.
     """
 
-    def prepare(self, facts: Facts, model: nn.Module) -> None:
+    def prepare(self, facts: Facts, model: nn.Module) -> None:  # noqa: B027 - most have no state
         """Set up state on the model's device."""
 
     @abstractmethod
@@ -84,17 +86,17 @@ class Objective(ABC):
             the engine divides by the labelled items of the whole optimiser step.
         """
 
-    def after_step(self) -> None:
+    def after_step(self) -> None:  # noqa: B027
         """Called after each optimiser step."""
 
-    def after_epoch(self) -> None:
+    def after_epoch(self) -> None:  # noqa: B027
         """Called after each epoch."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """Tensors to checkpoint."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027
         """Take up the tensors of a checkpoint."""
 
 
@@ -232,7 +234,7 @@ class Method(ABC, Generic[C]):
 
 
 def best_on_source_dev(models: Sequence[Model]) -> Model:
-    """The model with the highest source-dev score; the earliest on ties; planned models count least."""
+    """The model with the highest source-dev score, the earliest on ties; planned ones count least."""
     return max(models, key=lambda model: -1.0 if model.source_dev is None else model.source_dev)
 
 

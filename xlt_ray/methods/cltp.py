@@ -1,42 +1,38 @@
 """CLTP: uncertainty-aware cross-lingual transfer with pseudo-partial labels.
 
-Paper: "Uncertainty-Aware Cross-Lingual Transfer with Pseudo Partial Labels". A classifier whose head
-gives evidence e = ELU(f) + 1 of a Dirichlet distribution is fine-tuned on the source language and
-then trains itself on target text. Per round, unlabelled sentences are annotated; an ambiguous word
-gets a set of candidate classes,
+Paper: "Uncertainty-Aware Cross-Lingual Transfer with Pseudo Partial Labels". A classifier whose
+head gives evidence e = ELU(f) + 1 of a Dirichlet distribution is fine-tuned on the source language
+and then trains itself on target text. Per round, unlabelled sentences are annotated; an ambiguous
+word gets a set of candidate classes,
 
-    y~ = argmin_y (lambda^(|y|-1) + tau) tau^(|y|-2) gamma(x, y)                       (eq. 6)
+    y~ = argmin_y (lambda^(|y|-1) + tau) tau^(|y|-2) gamma(x, y)                          (eq. 6)
 
-where gamma is the dissonance of the beliefs after those of y are merged; the sentences of least gamma
-are selected per language and entity type; and training goes on with the leveraged weighted loss
+where gamma is the dissonance of the beliefs once those of y are merged; the sentences of least
+gamma are selected per language and entity type; and training goes on with the LW loss
 
-    L = sum_{c in y} omega_c sigmoid(-f_c) + beta sum_{c not in y} omega_c sigmoid(f_c)  (eq. 7, 8)
+    L = sum_{c in y} omega_c sigmoid(-f_c) + beta sum_{c not in y} omega_c sigmoid(f_c)   (eq. 7, 8)
 
 The first rounds use the likeliest class alone and L_EVI = digamma(S) - digamma(e_y + 1).
 
 Departures, each an option where the paper's reading is one too: the set of all classes is excluded
-(its gamma is 0); omega is normalised within the set and within its complement, and is taken from the
-training pass itself; f in the loss is the evidence, as in the released code (``lw_input``). The paper
-does not say how sentences with several entities are selected; that rule is the one of its parent
-framework, Xu et al. (2021).
+(its gamma is 0); omega is normalised within the set and within its complement, and comes from the
+training pass itself; f in the loss is the evidence, as in the released code (``lw_input``). The
+paper does not say how sentences with several entities are selected; that rule is the one of its
+parent framework, Xu et al. (2021).
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from xlt_ray.config import MethodConfig
 from xlt_ray.data.batching import Batch, seed_of
-from xlt_ray.data.corpus import UNLABELLED, Mix, Model, ids_of, sample_ids
-from xlt_ray.labels import bio_spans_of_ids, has_orphan
+from xlt_ray.data.corpus import UNLABELLED, Corpus, Mix
 from xlt_ray.methods.base import (
     Annotator,
     Columns,
@@ -50,10 +46,9 @@ from xlt_ray.methods.base import (
     best_on_source_dev,
     stalled,
 )
-from xlt_ray.ops import evidential, leveraged, partial_labels, selection, uncertainty
+from xlt_ray.methods.picks import Selection, entity_scores, gather_earlier, select_sentences
+from xlt_ray.ops import evidential, leveraged, partial_labels, uncertainty
 from xlt_ray.store import Artifact
-
-Selection = Literal["per_class", "top_n", "repo_tail"]
 
 
 class CLTPConfig(MethodConfig):
@@ -74,8 +69,8 @@ class CLTPConfig(MethodConfig):
     top_k: int = Field(2, ge=1)
     """k of label=top_k."""
     selection: Selection = "per_class"
-    """per_class: a quota per language and class; top_n: the least gamma of a language whatever the
-    class; repo_tail: all but the 2k best of each class, as the released code does in its last stage."""
+    """per_class: quota k per language and class; top_n: the k of least gamma of a language;
+    repo_tail: all but the 2k best of each class, in the rounds with sets, as the released code."""
     rank_by: Literal["label", "instance"] = "label"
     """Rank by the gamma of the label given, or by the dissonance of the instance."""
     evidence_floor: float = Field(1e-3, ge=0)
@@ -85,7 +80,7 @@ class CLTPConfig(MethodConfig):
     src_ratio: float = Field(0.6, gt=0, le=1)
     """Share of the source gold that each round trains on."""
     prev_ratio: float = Field(1.0, ge=0)
-    """Earlier selections that a round trains on again, per newly selected sentence of the language."""
+    """Earlier selections trained on again, per newly selected sentence of the language."""
     rounds: int = Field(10, ge=0)
     """Rounds at most."""
     one_hot_rounds: int = Field(3, ge=0)
@@ -227,138 +222,6 @@ class CandidateAnnotator(Annotator):
         )
 
 
-def entity_scores(
-    labels: np.ndarray, scores: np.ndarray, offsets: np.ndarray, facts: Facts
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores of sentences by the entities that their labels spell.
-
-    Args:
-        labels: [N] class of each word, sentence after sentence.
-        scores: [N] score of each word.
-        offsets: [S + 1] first word of each sentence, and N.
-        facts: The task.
-
-    Returns:
-        [S, T] mean per entity type and [S] mean over all entities, NaN where there are none, and
-        [S] whether the sentence has an I- that continues nothing.
-    """
-    types = {name: index for index, name in enumerate(facts.labels.entity_types)}
-    sentence_of, type_of, inside, owner = [], [], [], []
-    orphaned = np.zeros(len(offsets) - 1, bool)
-    for row, (start, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
-        tags = labels[start:end].tolist()
-        orphaned[row] = has_orphan([facts.labels.names[tag] for tag in tags])
-        for span in bio_spans_of_ids(tags, facts.labels):
-            inside += range(start + span.start, start + span.end)
-            owner += [len(sentence_of)] * (span.end - span.start)
-            sentence_of.append(row)
-            type_of.append(types[span.type])
-    words = {
-        "scores_W": scores[np.array(inside, np.int64)],
-        "entity_W": np.array(owner, np.int64),
-        "sentence_E": np.array(sentence_of, np.int64),
-        "num_sentences": len(orphaned),
-    }
-    kinds = np.array(type_of, np.int64)
-    by_type = selection.sentence_type_scores(**words, type_E=kinds, num_types=len(types))
-    overall = selection.sentence_type_scores(**words, type_E=np.zeros_like(kinds), num_types=1)
-    return by_type, overall[:, 0], orphaned
-
-
-def choose(
-    rule: Selection, by_type: np.ndarray, overall: np.ndarray, valid: np.ndarray, k: int
-) -> np.ndarray:
-    """Mask of the sentences of one language that a rule selects; rows stand in the order of ids."""
-    order = np.arange(len(overall))
-    if rule == "per_class":
-        return selection.select_sentences(by_type, order_N=order, k=k, valid_N=valid)
-    if rule == "top_n":
-        return selection.top_n(overall, order_N=order, n=k, valid_N=valid)
-    present = ~np.isnan(by_type) & valid[:, None]
-    tails = [
-        selection.repo_tail(
-            by_type[:, column], classes_N=np.zeros_like(order), order_N=order, k=k,
-            valid_N=present[:, column],
-        )
-        for column in range(by_type.shape[1])
-    ]
-    return present.any(axis=1) & (np.stack(tails, axis=1) == present).all(axis=1)
-
-
-def select_sentences(
-    scored: Artifact, *, selection_rule: Selection, ratio: float, pool_sizes: Mapping[str, int]
-) -> tuple[pa.Table, dict[str, Any]]:
-    """Choose sentences of least gamma, separately per language, and copy their labels.
-
-    Args:
-        scored: Result of a :class:`CandidateAnnotator`.
-        selection_rule: How to choose; see :class:`CLTPConfig`.
-        ratio: Quota as a share of the language's first pool.
-        pool_sizes: Sentences of each language's first pool.
-    """
-    table = scored.table(["id", "language", "type_scores", "score", "valid"])
-    table = table.take(pc.sort_indices(table["id"]))
-    language = np.array(table["language"].to_pylist(), dtype=object)
-    by_type = np.array(table["type_scores"].to_pylist(), dtype=np.float64).reshape(len(table), -1)
-    overall = table["score"].to_numpy()
-    valid = table["valid"].to_numpy(zero_copy_only=False) & ~np.isnan(overall)
-    chosen = np.zeros(len(table), bool)
-    for name, size in sorted(pool_sizes.items()):
-        rows = np.flatnonzero(language == name)
-        k = selection.quota(ratio, size)
-        chosen[rows] = choose(selection_rule, by_type[rows], overall[rows], valid[rows], k)
-    ids = table["id"].combine_chunks().filter(pa.array(chosen))
-    columns = ["id", "language", "labels", "candidates"]
-    picked = [
-        part.filter(pc.is_in(part["id"], value_set=ids)) for part in scored.tables(columns)
-    ]
-    return _counted(pa.concat_tables(picked))
-
-
-def gather_earlier(
-    *picked: Artifact, ratio: float | None, seed: int
-) -> tuple[pa.Table, dict[str, Any]]:
-    """Selections of earlier rounds; a sentence selected twice keeps its last label.
-
-    Args:
-        *picked: Results of :func:`select_sentences` in the order of the rounds.
-        ratio: Draw, per language, at most this many times the size of the last selection, which is
-            itself left out; None: everything, the last selection included.
-        seed: Seed of the draw.
-    """
-    *before, last = [item.table() for item in picked]
-    newest = before if ratio is not None else [*before, last]
-    seen = set(last["id"].to_pylist()) if ratio is not None else set()
-    kept = []
-    for table in reversed(newest):
-        fresh = pa.array([item not in seen for item in table["id"].to_pylist()], pa.bool_())
-        kept.append(table.filter(fresh))
-        seen.update(table["id"].to_pylist())
-    merged = pa.concat_tables([*kept[::-1], last.slice(0, 0)])
-    if ratio is not None:
-        merged = _draw_per_language(merged, last, ratio=ratio, seed=seed)
-    return _counted(merged)
-
-
-def _draw_per_language(table: pa.Table, last: pa.Table, *, ratio: float, seed: int) -> pa.Table:
-    wanted = Counter(last["language"].to_pylist())
-    chosen = []
-    for name, count in sorted(wanted.items()):
-        ids = table.filter(pc.equal(table["language"], name))["id"].combine_chunks()
-        chosen += sample_ids(ids, int(ratio * count), seed=seed).to_pylist()
-    return table.filter(pc.is_in(table["id"], value_set=pa.array(chosen, pa.string())))
-
-
-def _counted(table: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
-    sets = np.array(table["candidates"].combine_chunks().flatten().to_numpy(), dtype=np.int64)
-    sizes = Counter(int(size) for size in np.bitwise_count(sets))
-    facts = {
-        "selected": dict(sorted(Counter(table["language"].to_pylist()).items())),
-        "set_sizes": {str(size): count for size, count in sorted(sizes.items())},
-    }
-    return table.take(pc.sort_indices(table["id"])), facts
-
-
 class CLTP(Method[CLTPConfig]):
     """The recipe: source, rounds of annotate, select and train, and a final pass."""
 
@@ -370,21 +233,28 @@ class CLTP(Method[CLTPConfig]):
         c = self.config
         gold, whole = driver.source("train"), driver.unlabelled()
         schedule = Schedule(c.source_lr, c.source_epochs)
+        objective = EvidentialLoss()
         source = driver.train(
-            "source", Mix(gold), EvidentialLoss(), start=driver.backbone, schedule=schedule
+            "source", Mix(gold), objective, start=driver.backbone, schedule=schedule
         )
         model, pool = source, whole
+        sizes = whole.tokens.info["rows_by_language"]
         picks: list[Artifact] = []
         rounds: list[Round] = []
         for number in range(1, c.rounds + 1):
             partial = number > c.one_hot_rounds
             if c.reset_pool_after_warmup and number == c.one_hot_rounds + 1:
                 pool = whole
-            scored = driver.annotate(f"round {number}", pool, model, self.annotator(partial=partial))
+            annotator = self.annotator(partial=partial)
+            scored = driver.annotate(f"round {number}", pool, model, annotator)
             rule = c.selection if partial or c.selection != "repo_tail" else "per_class"
             picked = driver.derive(
-                f"round {number} selection", select_sentences, scored, selection_rule=rule,
-                ratio=c.ratio, pool_sizes=whole.tokens.info["rows_by_language"],
+                f"round {number} selection",
+                select_sentences,
+                scored,
+                selection_rule=rule,
+                ratio=c.ratio,
+                pool_sizes=sizes,
             )
             if picked.info["rows"] == 0:
                 break
@@ -406,19 +276,20 @@ class CLTP(Method[CLTPConfig]):
         every = driver.derive("all selections", gather_earlier, *picks, ratio=None, seed=0)
         schedule = Schedule(c.round_lr, c.final_epochs, patience=c.final_patience)
         start = best_on_source_dev([item.model for item in rounds])
-        final = driver.train(
-            "final", Mix(gold, whole.labelled(every)), self.lw_loss(), start=start, schedule=schedule
-        )
+        mix = Mix(gold, whole.labelled(every))
+        final = driver.train("final", mix, self.lw_loss(), start=start, schedule=schedule)
         return Outcome(source, final, rounds)
 
-    def earlier(self, driver: Driver, number: int, picks: list[Artifact], whole: Any) -> list[Any]:
+    def earlier(
+        self, driver: Driver, number: int, picks: list[Artifact], whole: Corpus
+    ) -> list[Corpus]:
         """Earlier selections that the round trains on again, as a corpus, if there are any."""
-        if len(picks) < 2 or self.config.prev_ratio == 0:
+        ratio = self.config.prev_ratio
+        if len(picks) < 2 or ratio == 0:
             return []
         seed = seed_of(driver.seed, "earlier selections", number)
-        drawn = driver.derive(
-            f"round {number} earlier", gather_earlier, *picks, ratio=self.config.prev_ratio, seed=seed
-        )
+        title = f"round {number} earlier"
+        drawn = driver.derive(title, gather_earlier, *picks, ratio=ratio, seed=seed)
         return [whole.labelled(drawn)] if drawn.info["rows"] != 0 else []
 
     def annotator(self, *, partial: bool) -> CandidateAnnotator:

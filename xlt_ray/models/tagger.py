@@ -87,8 +87,12 @@ def load_tagger(
             )
     finally:
         transformers_logging.set_verbosity(verbosity)
-    if not isinstance(getattr(model, "classifier", None), nn.Linear) or not hasattr(model, "dropout"):
-        raise ValueError(f"backbone {folder}: {type(model).__name__} has no dropout and linear head")
+    if not isinstance(getattr(model, "classifier", None), nn.Linear) or not hasattr(
+        model, "dropout"
+    ):
+        raise ValueError(
+            f"backbone {folder}: {type(model).__name__} has no dropout and linear head"
+        )
     if gradient_checkpointing:
         model.gradient_checkpointing_enable()
     return Tagger(model)

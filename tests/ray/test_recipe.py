@@ -1,0 +1,156 @@
+"""Whole recipes on a real Ray: repetition, pool sizes, target labels, the run folder."""
+
+import json
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
+
+from tests.world import SIZES, SOURCE, TARGETS, World, artifacts, jsonl, without_times
+from xlt_ray.cli import run
+from xlt_ray.store import Store
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def first(
+    ray_cluster: str, world: World, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict]:
+    """A finished run and its report."""
+    store = tmp_path_factory.mktemp("first")
+    return store, run(world.config(store))
+
+
+def test_report_has_what_is_promised(first):
+    store, report = first
+    assert set(report) == {
+        "run", "method", "benchmark", "metric", "source", "targets", "zero_shot", "final",
+        "zero_shot_average", "average", "rounds", "steps", "config", "versions",
+    }  # fmt: skip
+    assert set(report["final"]) == {SOURCE, *TARGETS}
+    assert all(scores["support"] > 0 for scores in report["final"].values())
+    mean = sum(report["final"][name]["f1"] for name in TARGETS) / len(TARGETS)
+    assert report["average"] == pytest.approx(mean)
+    assert [item["round"] for item in report["rounds"]] == [1, 2, 3]
+    assert set(report["rounds"][0]["set_sizes"]) == {"1"}
+    assert set(report["rounds"][2]["set_sizes"]) > {"1"}
+    assert json.loads((store / "runs/test/report.json").read_text()) == report
+
+
+def test_training_learns(first):
+    _, report = first
+    assert report["zero_shot"][SOURCE]["f1"] > 0.3
+
+
+def test_second_run_is_cached_and_equal(first, world: World):
+    store, report = first
+    before = artifacts(store)
+    markdown = (store / "runs/test/report.md").read_bytes()
+    began = time.monotonic()
+    again = run(world.config(store))
+    assert time.monotonic() - began < 30
+    assert all(step["cached"] for step in again["steps"])
+    assert [step["seconds"] for step in again["steps"]] == [
+        step["seconds"] for step in report["steps"]
+    ]
+    assert without_times(again) == without_times(report)
+    assert artifacts(store) == before
+    lines = zip(
+        markdown.splitlines(),
+        (store / "runs/test/report.md").read_bytes().splitlines(),
+        strict=True,
+    )
+    assert all(old == new or b"cached" in new for old, new in lines)
+
+
+def test_run_folder_explains_the_run(first):
+    store, report = first
+    folder = store / "runs/test"
+    ledger = list(jsonl(folder / "ledger.jsonl"))
+    assert [entry["title"] for entry in ledger] == [step["title"] for step in report["steps"]]
+    known = {entry["fingerprint"] for entry in ledger}
+    assert all(set(entry["inputs"]) <= known for entry in ledger)
+    events = [entry["event"] for entry in jsonl(folder / "events.jsonl")]
+    assert events[0] == "session"
+    assert "done" in events
+    assert json.loads((folder / "config.json").read_text())["method"]["lambda"] == 4.0
+    assert not (folder / "lease.json").exists()
+    assert not list(store.glob("artifacts/*/*.tmp-*"))
+    assert not any((store / "work").iterdir())
+
+
+def test_every_row_is_accounted_for(first):
+    store, _ = first
+    for kind in ("text", "gold"):
+        for manifest in store.glob(f"artifacts/{kind}/*/manifest.json"):
+            info = json.loads(manifest.read_text())["info"]
+            rows = sum(
+                pq.read_metadata(path).num_rows for path in manifest.parent.glob("*.parquet")
+            )
+            assert info["rows"] == rows
+            assert info["rows"] + info["quarantined"] in (
+                SIZES["train"], SIZES["dev"], SIZES["test"] * 3, SIZES["dev"] * 2,
+            )  # fmt: skip
+    annotated = [
+        json.loads(path.read_text())["info"]["rows"]
+        for path in store.glob("artifacts/annotation/*/manifest.json")
+    ]
+    assert max(annotated) == SIZES["dev"] * 2
+
+
+def test_model_is_a_stock_token_classifier(first):
+    store, _ = first
+    folder = store / "runs/test/model"
+    model = AutoModelForTokenClassification.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tagger = pipeline("token-classification", model=model, tokenizer=tokenizer)
+    assert {item["entity"] for item in tagger("a b c")} <= set(model.config.label2id)
+    assert not list(folder.glob("*.bin"))
+    assert not list(store.rglob("*.pkl"))
+
+
+@pytest.mark.parametrize("annotators", [1, 3])
+def test_pool_size_does_not_matter(first, world: World, tmp_path: Path, annotators: int):
+    store, _ = first
+    run(world.config(tmp_path, f"resources.annotators={annotators}"))
+    assert artifacts(tmp_path) == artifacts(store)
+
+
+def test_target_labels_are_never_used(first, world: World, tmp_path: Path):
+    store, report = first
+    noisy = run(world.config(tmp_path, noisy=True))
+    kept = ("backbone", "tokens", "model", "annotation", "derived")
+    clean = {key: value for key, value in artifacts(store).items() if key[0] in kept}
+    assert {key: value for key, value in artifacts(tmp_path).items() if key[0] in kept} == clean
+    assert noisy["rounds"] == report["rounds"]
+    assert noisy["final"] != report["final"]
+    assert noisy["final"][SOURCE] == report["final"][SOURCE]
+
+
+def test_score_rounds_changes_nothing_but_the_report(first, world: World):
+    store, report = first
+    scored = run(world.config(store, "run.score_rounds=true", "run.name=scored"))
+    assert scored["final"] == report["final"]
+    assert set(scored["rounds"][0]["scores"]) == {SOURCE, *TARGETS}
+
+
+def test_cached_artifacts_are_shared_between_runs(first, world: World):
+    store, _ = first
+    other = run(world.config(store, "run.name=other", "method.tau=5"))
+    computed = [step["title"] for step in other["steps"] if not step["cached"]]
+    assert "source" not in computed
+    assert "round 2" not in computed
+    assert "round 3 annotation" in computed
+
+
+def test_store_verifies(first):
+    store, _ = first
+    whole = Store(str(store))
+    for kind, fingerprint in artifacts(store):
+        artifact = whole.find(kind, fingerprint)
+        assert artifact is not None
+        assert artifact.verify() == []

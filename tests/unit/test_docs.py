@@ -1,0 +1,237 @@
+"""README and docs: what they show runs, what they name exists.
+
+Blocks marked ``python`` are executed, each as a module of its own, in an empty folder and without a
+cluster; ``python no-run`` is only compiled. Commands in ``sh`` blocks are checked, not run: make
+targets, jobs, their flags and keys. ``text`` blocks are pictures.
+"""
+
+import importlib.util
+import re
+import runpy
+import shlex
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from pydantic import BaseModel
+
+from xlt_ray.cli import configure
+from xlt_ray.config import RunConfig
+from xlt_ray.data.registry import BENCHMARKS
+from xlt_ray.methods import METHODS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MOST_LINES = 170
+FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CODE_LINK = re.compile(r"\[`(\w+)`\]\(([^)#]+\.py)\)")
+KEY = re.compile(r"`((?:benchmark|method|train|data|resources|store|run)\.[a-z_]+[a-z_.]*)`")
+FILES = {"run.name", "run.md", "data.md"}
+"""Other things that look like keys, or are keys and files."""
+PYTHON = {"python", ".venv/bin/python"}
+NOT_OURS = {"hf", "ray"}
+"""Programs of others; how they are called is not checked."""
+
+
+class Block(NamedTuple):
+    page: Path
+    line: int
+    kind: str
+    text: str
+
+
+@cache
+def blocks() -> list[Block]:
+    found = []
+    for page in PAGES:
+        content = page.read_text(encoding="utf-8")
+        for match in FENCE.finditer(content):
+            line = content.count("\n", 0, match.start()) + 1
+            found.append(Block(page, line, match[1].strip(), match[2]))
+    return found
+
+
+def of_kind(kind: str) -> list[Block]:
+    return [block for block in blocks() if block.kind == kind]
+
+
+def place(value: Any) -> str:
+    return f"{value.page.name}:{value.line}" if isinstance(value, Block) else str(value)
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words of each command, without comments and settings of the environment."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+            words = words[1:]
+        if words:
+            yield words
+
+
+def problem(words: list[str]) -> str | None:
+    """What is wrong with a command, if anything is."""
+    program, *rest = words
+    if program == "make":
+        targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+        wrong = [word for word in rest if "=" not in word and word not in targets]
+        return f"no target {wrong[0]}" if wrong else None
+    if program in PYTHON and rest and rest[0].startswith("jobs/"):
+        return job_problem(rest[0], rest[1:])
+    if program in PYTHON and rest[:1] == ["-m"]:
+        return None if importlib.util.find_spec(rest[1]) else f"no module {rest[1]}"
+    return None if program in NOT_OURS else f"unknown program {program}"
+
+
+def job_problem(job: str, flags: list[str]) -> str | None:
+    path = ROOT / job
+    if not path.is_file():
+        return f"no file {job}"
+    given: dict[str, list[str]] = {"--config": [], "--set": []}
+    rest = iter(flags)
+    for flag in rest:
+        if flag in given:
+            given[flag].append(next(rest))
+        elif flag not in ("--dry-run", "--help"):
+            return f"unknown flag {flag}"
+    files = [str(ROOT / name) for name in given["--config"]]
+    try:
+        configure(runpy.run_path(str(path))["DEFAULTS"], files, given["--set"])
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def keys(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of a schema with its default."""
+    for name, field in schema.model_fields.items():
+        key, inner = f"{prefix}{field.alias or name}", field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from keys(inner, f"{key}.")
+        else:
+            yield key, field.get_default(call_default_factory=True, validated_data={})
+
+
+def schema(method: str = "cltp") -> dict[str, Any]:
+    return dict(keys(RunConfig[METHODS[method].Config]))
+
+
+@pytest.mark.parametrize("block", of_kind("python"), ids=place)
+def test_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block is a file, so that classes in it have a module and fingerprints a source."""
+    name = f"example_{block.page.stem}_{block.line}"
+    file = tmp_path / f"{name}.py"
+    file.write_text(block.text, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, name, module)
+    before = dict(BENCHMARKS), dict(METHODS)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        BENCHMARKS.clear()
+        METHODS.clear()
+        BENCHMARKS.update(before[0])
+        METHODS.update(before[1])
+
+
+@pytest.mark.parametrize("block", of_kind("python no-run"), ids=place)
+def test_python_compiles(block: Block) -> None:
+    compile(block.text, place(block), "exec")
+
+
+@pytest.mark.parametrize("block", of_kind("sh"), ids=place)
+def test_commands_are_right(block: Block) -> None:
+    found = list(commands(block.text))
+    assert found
+    for words in found:
+        assert problem(words) is None, shlex.join(words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page(page: Path) -> None:
+    """Every fence is of a known kind; linked functions and named keys exist; the page is short."""
+    content = page.read_text(encoding="utf-8")
+    kinds = {block.kind for block in blocks() if block.page == page}
+    assert kinds <= {"python", "python no-run", "sh", "text"}
+    assert len(content.splitlines()) <= MOST_LINES
+    for name, target in CODE_LINK.findall(content):
+        source = (page.parent / target).read_text(encoding="utf-8")
+        assert re.search(rf"^(?:def|class) {name}\b", source, re.MULTILINE), f"{target}: {name}"
+    for key in set(KEY.findall(FENCE.sub("", content))) - FILES:
+        assert is_key(key), key
+
+
+def is_key(key: str) -> bool:
+    inner_of = ("benchmark.limit.", "benchmark.toy.")
+    return key in schema() or key.startswith(inner_of)
+
+
+def test_every_key_is_documented() -> None:
+    run_page = (ROOT / "docs/run.md").read_text(encoding="utf-8")
+    method_page = (ROOT / "docs/cltp.md").read_text(encoding="utf-8")
+    for key in schema():
+        page = method_page if key.startswith("method.") else run_page
+        assert key == "method.name" or f"`{key}`" in page, key
+
+
+def test_defaults_of_the_method() -> None:
+    """The key table of the method's page has the schema's defaults."""
+    page = (ROOT / "docs/cltp.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:`method\.\w+`(?:, )?)+) \| ([^|]+) \|", page, re.MULTILINE)
+    shown = {}
+    for names, values in rows:
+        shown |= zip(re.findall(r"`(.+?)`", names), values.strip().split(", "), strict=True)
+    wanted = {key: value for key, value in schema().items() if key.startswith("method.")}
+    del wanted["method.name"]
+    assert set(shown) == set(wanted)
+    for key, value in wanted.items():
+        if isinstance(value, bool) or value is None or isinstance(value, str):
+            assert shown[key] == str(value).lower(), key
+        else:
+            assert float(shown[key]) == value, key
+
+
+def test_files_in_the_readme_exist() -> None:
+    (tree,) = [b.text for b in of_kind("text") if b.page.name == "README.md"]
+    folders: list[str] = []
+    for line in tree.splitlines():
+        name = line.split()[0]
+        depth = (len(line) - len(line.lstrip())) // 2
+        path = ROOT.joinpath(*folders[:depth], name)
+        assert path.is_dir() if name.endswith("/") else path.is_file(), path
+        folders[depth:] = [name]
+
+
+def test_modules_are_in_the_readme() -> None:
+    (tree,) = [b.text for b in of_kind("text") if b.page.name == "README.md"]
+    names = {line.split()[0].rstrip("/") for line in tree.splitlines()}
+    inner = [path for path in (ROOT / "xlt_ray").iterdir() if path.name[0] not in "._"]
+    modules = {path.name for path in inner if path.is_dir() or path.suffix == ".py"}
+    assert modules <= names
+
+
+def test_pages_are_in_the_index() -> None:
+    index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    for page in PAGES[1:]:
+        assert page.name == "index.md" or f"]({page.name})" in index
+
+
+def test_faults_are_found() -> None:
+    assert list(commands("A=b make x \\\n  y # z\n\n")) == [["make", "x", "y"]]
+    assert problem(["make", "quickstart", "PYTHON=python3"]) is None
+    assert problem(["make", "nothing"]) == "no target nothing"
+    assert problem(["rm", "x"]) == "unknown program rm"
+    assert problem(["python", "jobs/none.py"]) == "no file jobs/none.py"
+    assert problem(["python", "jobs/quickstart.py", "--fast"]) == "unknown flag --fast"
+    wrong = problem(["python", "jobs/quickstart.py", "--set", "train.batch=4"])
+    assert wrong is not None
+    assert "train.batch: unknown key" in wrong
+    assert schema()["method.lambda"] == 4.0
+    assert not is_key("train.batch")

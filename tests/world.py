@@ -1,0 +1,125 @@
+"""A small world for tests that run whole recipes: real files, a tiny encoder, a configuration."""
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xlt_ray.cli import configure
+from xlt_ray.config import RunConfig
+from xlt_ray.data.toy import LABELS, LANGUAGES, make_source, unlabelled_text
+from xlt_ray.labels import LabelSet
+from xlt_ray.models.pretrain import PretrainSettings, pretrain
+
+SOURCE, TARGETS = LANGUAGES[0], LANGUAGES[1:3]
+SIZES = {"train": 240, "dev": 96, "test": 64}
+TAGS = LabelSet(("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"))
+
+
+def write_corpus(root: Path, *, noisy_targets: bool = False) -> Path:
+    """Write toy sentences as two-column files; the targets' tags perhaps replaced by noise."""
+    noise = random.Random(7)
+    names = LABELS["ner"]
+    for language in (SOURCE, *TARGETS):
+        for split, size in SIZES.items():
+            source = make_source("ner", language, split, {split: size})
+            lines = []
+            for example in source.examples(LabelSet(names)):
+                for token, label in zip(example.tokens, example.labels, strict=True):  # type: ignore[union-attr]
+                    tag = names[label]
+                    if noisy_targets and language != SOURCE:
+                        tag = noise.choice(TAGS.names)
+                    lines.append(f"{token}\t{tag}\n")
+                lines.append("\n")
+            path = root / language / f"{split}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(lines), encoding="utf-8")
+    return root
+
+
+def write_backbone(folder: Path) -> Path:
+    """Pre-train a tiny encoder for a few steps."""
+    text = [
+        sentence
+        for language in (SOURCE, *TARGETS)
+        for sentence in unlabelled_text(language, size=300)
+    ]
+    settings = PretrainSettings(
+        layers=1, hidden=32, heads=2, feed_forward=64, vocab_size=600, steps=60, batch_tokens=1024
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    pretrain(text, folder, settings=settings, seed=0, threads=1)
+    return folder
+
+
+@dataclass(frozen=True)
+class World:
+    """Folders that every run of a test session reads."""
+
+    corpus: Path
+    noisy: Path
+    backbone: Path
+
+    def values(self, store: Path, *, noisy: bool = False) -> dict[str, Any]:
+        """Nested keys of a small CLTP run: source training and three rounds, one with sets."""
+        return {
+            "benchmark": {
+                "name": "wikiann",
+                "root": str(self.noisy if noisy else self.corpus),
+                "source": [SOURCE],
+                "targets": list(TARGETS),
+            },
+            "backbone": str(self.backbone),
+            "method": {
+                "name": "cltp",
+                "source_lr": 5e-3,
+                "source_epochs": 4,
+                "round_lr": 2e-3,
+                "round_epochs": 1,
+                "final_epochs": 1,
+                "rounds": 3,
+                "one_hot_rounds": 2,
+                "ratio": 0.2,
+            },
+            "train": {"checkpoint_every": 4, "max_tokens": 512},
+            "data": {"shard_rows": 32, "batch_tokens": 1024},
+            "resources": {"annotators": 2, "train_workers": 0, "train_cpus": 1, "num_cpus": 2},
+            "store": {"root": str(store)},
+            "run": {"name": "test"},
+        }
+
+    def config(self, store: Path, *flags: str, noisy: bool = False) -> RunConfig[Any]:
+        """The configuration of such a run."""
+        return configure(self.values(store, noisy=noisy), flags=flags)
+
+
+def artifacts(store: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """{(kind, fingerprint): {file: sha256}} of everything in a store, checked against the files."""
+    found = {}
+    for path in sorted(store.glob("artifacts/*/*/manifest.json")):
+        manifest = json.loads(path.read_text())
+        sums = {}
+        for name, entry in manifest["files"].items():
+            data = (path.parent / name).read_bytes()
+            assert hashlib.sha256(data).hexdigest() == entry["sha256"], f"{path.parent}/{name}"
+            sums[name] = entry["sha256"]
+        found[path.parent.parent.name, path.parent.name] = sums
+    return found
+
+
+def without_times(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report without what a repeated run may change."""
+    steps = [
+        {key: value for key, value in step.items() if key not in ("seconds", "cached")}
+        for step in report["steps"]
+    ]
+    return {**report, "steps": steps}
+
+
+def jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Lines of a JSONL file."""
+    for line in path.read_text().splitlines():
+        yield json.loads(line)

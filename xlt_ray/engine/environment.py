@@ -1,0 +1,25 @@
+"""Settings that Ray reads from the environment when it is imported, so they are made before."""
+
+import os
+
+
+def prepare(*, local: bool) -> None:
+    """Set what a run depends on, unless the user has set it.
+
+    Args:
+        local: Whether this process will start a Ray of its own rather than join a cluster.
+    """
+    settings = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # Ray Data's actor pools print a line at error level that calls for no action.
+        "RAY_BACKEND_LOG_LEVEL": "fatal",
+        # `ray.train.report` returns at the controller's next poll, two seconds apart by default.
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+        "TOKENIZERS_PARALLELISM": "false",  # the actors are the parallelism
+    }
+    if local:
+        # Makes every port of a local Ray listen on loopback only (a switch named after the systems
+        # where that is the default); its head still asks for a token.
+        settings["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
