@@ -12,9 +12,9 @@ DEFAULTS = {
     "backbone": "toy",
     "method": {
         "name": "cltp",
-        "source_lr": 1e-3, "source_epochs": 4,
-        "round_lr": 5e-4, "round_epochs": 2,
-        "final_epochs": 2, "rounds": 5, "src_ratio": 0.3,
+        "source_lr": 1.5e-3, "source_epochs": 5,
+        "round_lr": 7.5e-4, "round_epochs": 2,
+        "final_epochs": 2, "rounds": 4, "src_ratio": 0.5,
     },
     "run": {"name": "quickstart"},
 }  # fmt: skip

@@ -15,7 +15,7 @@ from xlt_ray.labels import LabelSet
 from xlt_ray.models.pretrain import PretrainSettings, pretrain
 
 SOURCE, TARGETS = LANGUAGES[0], LANGUAGES[1:3]
-SIZES = {"train": 240, "dev": 96, "test": 64}
+SIZES = {"train": 300, "dev": 96, "test": 64}
 TAGS = LabelSet(("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"))
 
 
@@ -48,7 +48,7 @@ def write_backbone(folder: Path) -> Path:
         for sentence in unlabelled_text(language, size=300)
     ]
     settings = PretrainSettings(
-        layers=1, hidden=32, heads=2, feed_forward=64, vocab_size=600, steps=60, batch_tokens=1024
+        layers=1, hidden=64, heads=2, feed_forward=128, vocab_size=800, steps=150, batch_tokens=1024
     )
     folder.mkdir(parents=True, exist_ok=True)
     pretrain(text, folder, settings=settings, seed=0, threads=1)
@@ -75,16 +75,16 @@ class World:
             "backbone": str(self.backbone),
             "method": {
                 "name": "cltp",
-                "source_lr": 5e-3,
-                "source_epochs": 4,
-                "round_lr": 2e-3,
+                "source_lr": 4e-3,
+                "source_epochs": 8,
+                "round_lr": 1e-3,
                 "round_epochs": 1,
                 "final_epochs": 1,
                 "rounds": 3,
                 "one_hot_rounds": 2,
                 "ratio": 0.2,
             },
-            "train": {"checkpoint_every": 4, "max_tokens": 512},
+            "train": {"batch_size": 8, "checkpoint_every": 20, "max_tokens": 512},
             "data": {"shard_rows": 32, "batch_tokens": 1024},
             "resources": {"annotators": 2, "train_workers": 0, "train_cpus": 1, "num_cpus": 2},
             "store": {"root": str(store)},

@@ -6,7 +6,9 @@ Exit codes: 0 done, 2 bad configuration or data, 3 a failure after which the sam
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +29,7 @@ DONE, BAD_CONFIG, RESUMABLE = 0, 2, 3
 
 
 def main(
-    defaults: Mapping[str, Any], description: str = "", argv: Sequence[str] | None = None
+    defaults: Mapping[str, Any], description: str | None = None, argv: Sequence[str] | None = None
 ) -> int:
     """Run one job from its flags; returns the exit code.
 
@@ -75,7 +77,7 @@ def _cause(error: BaseException) -> str:
 
 
 def _parse(
-    defaults: Mapping[str, Any], description: str, argv: Sequence[str]
+    defaults: Mapping[str, Any], description: str | None, argv: Sequence[str]
 ) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=description,
@@ -120,6 +122,10 @@ def configure(
         raise ConfigError(
             f"method.name: {config.method.name} works on {able} tasks, and {name} is a {task} task"
         )
+    if method.needs_bio and not BENCHMARKS[name].label_set.is_bio:
+        raise ConfigError(
+            f"method.name: {config.method.name} selects by entities, and {name} has no BIO labels"
+        )
     return config
 
 
@@ -148,13 +154,17 @@ def run(config: RunConfig[Any]) -> dict[str, Any]:
                 runner = StepRunner(store, folder, lease, progress, right_to)
                 driver = RayDriver(config, runner, plan)
                 outcome = METHODS[config.method.name](config.method).run(driver)
-                report = _report(config, driver, outcome)
+                report = _report(config, driver, outcome, runner.ledger)
             lease.check()
             _publish(folder, report, outcome.final.artifact.local())
             folder.event("done", average=report.average)
             return report.to_json()
     finally:
         lease.release()
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 @contextmanager
@@ -164,6 +174,8 @@ def _cluster(config: RunConfig[Any]) -> Any:
     from xlt_ray.engine.cluster import connect
 
     started = connect(config.resources)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)  # Ray has set one that ends in a stack dump
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         yield
@@ -172,7 +184,12 @@ def _cluster(config: RunConfig[Any]) -> Any:
             ray.shutdown()
 
 
-def _report(config: RunConfig[Any], driver: "RayDriver", outcome: "Outcome") -> "Report":
+def _report(
+    config: RunConfig[Any],
+    driver: "RayDriver",
+    outcome: "Outcome",
+    ledger: Sequence[Mapping[str, Any]],
+) -> "Report":
     from xlt_ray.report import Report, RoundReport, StepReport
     from xlt_ray.steps import versions
 
@@ -195,7 +212,7 @@ def _report(config: RunConfig[Any], driver: "RayDriver", outcome: "Outcome") -> 
         zero_shot=zero_shot,
         final=final,
         rounds=rounds,
-        steps=[StepReport.of(entry) for entry in driver.runner.ledger],
+        steps=[StepReport.of(entry) for entry in ledger],
         config=to_dict(config),
         versions=versions(),
     )

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -21,11 +21,14 @@ class ConfigError(ValueError):
     """A configuration that the user can mend; the message says where and how."""
 
 
-class Section(BaseModel):
+class Section(BaseModel, frozen=True):
     """Base of every section: unknown keys are errors, values cannot be changed later."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
+        extra="forbid",
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
     )
 
 
@@ -38,7 +41,7 @@ def _split_commas(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), Field(min_length=1)]
 
 
-class BenchmarkConfig(Section):
+class BenchmarkConfig(Section, frozen=True):
     """Which labelled and unlabelled text a run uses."""
 
     name: str
@@ -63,33 +66,33 @@ class BenchmarkConfig(Section):
         return self.limit.get(split) if isinstance(self.limit, dict) else self.limit
 
 
-class MethodConfig(Section):
+class MethodConfig(Section, frozen=True):
     """Base of the methods' own sections."""
 
     name: str
     """Name of the method."""
 
 
-class TrainConfig(Section):
+class TrainConfig(Section, frozen=True):
     """How a train step optimises; the methods add learning rates and epochs."""
 
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(default=32, ge=1)
     """Sentences per optimiser step, over all workers."""
-    max_length: int = Field(128, ge=8)
+    max_length: int = Field(default=128, ge=8)
     """Longest model input in sub-words, special tokens included; longer sentences are windowed."""
-    max_tokens: int = Field(4096, ge=8)
+    max_tokens: int = Field(default=4096, ge=8)
     """Token budget (rows x longest) of one forward pass; more is accumulated."""
-    weight_decay: float = Field(1e-4, ge=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
     """AdamW weight decay (not on biases and layer norms)."""
-    warmup: float = Field(0.1, ge=0, le=1)
+    warmup: float = Field(default=0.1, ge=0, le=1)
     """Fraction of the steps in which the learning rate rises; then it falls linearly to 0."""
-    clip: float = Field(1.0, gt=0)
+    clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout of the encoder and the head while training."""
-    eval_every: int | None = Field(None, ge=1)
+    eval_every: int | None = Field(default=None, ge=1)
     """Optimiser steps between source-dev scores, besides the one after each epoch."""
-    checkpoint_every: int = Field(200, ge=1)
+    checkpoint_every: int = Field(default=200, ge=1)
     """Optimiser steps between checkpoints from which a killed step resumes."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory for large encoders."""
@@ -97,55 +100,55 @@ class TrainConfig(Section):
     """Use deterministic kernels, so that a repeated run gives the same bytes."""
 
 
-class DataConfig(Section):
+class DataConfig(Section, frozen=True):
     """Reading, checking and batching of text."""
 
-    max_bad_fraction: float = Field(0.01, ge=0, le=1)
+    max_bad_fraction: float = Field(default=0.01, ge=0, le=1)
     """Largest fraction of quarantined rows per file; more stops the run before training."""
-    shard_rows: int = Field(512, ge=1)
+    shard_rows: int = Field(default=512, ge=1)
     """Sentences per shard: the unit that one annotator takes at a time."""
-    batch_tokens: int = Field(8192, ge=8)
+    batch_tokens: int = Field(default=8192, ge=8)
     """Token budget (rows x longest) of one inference batch."""
 
 
 Pool = int | tuple[int, int]
 
 
-class ResourcesConfig(Section):
+class ResourcesConfig(Section, frozen=True):
     """What a run asks the cluster for; absent values are read off the cluster."""
 
     address: str | None = None
     """Ray address to connect to; absent: RAY_ADDRESS, or else a local Ray on loopback."""
-    num_cpus: int | None = Field(None, ge=1)
+    num_cpus: int | None = Field(default=None, ge=1)
     """CPUs of a local Ray; absent: the machine's."""
-    object_store_memory: int | None = Field(None, ge=100_000_000)
+    object_store_memory: int | None = Field(default=None, ge=100_000_000)
     """Bytes of a local Ray's object store; absent: 10% of the memory, at most 2 GB."""
     annotators: Annotated[Pool | None, BeforeValidator(_split_commas)] = None
-    """Annotator actors: a number, or "min,max" of an autoscaling pool; absent: one per GPU or CPU."""
-    annotator_cpus: int = Field(1, ge=1)
+    """Annotator actors: a number, or "min,max" if autoscaling; absent: one per GPU or CPU."""
+    annotator_cpus: int = Field(default=1, ge=1)
     """CPUs (threads) of one annotator."""
-    annotator_gpus: float | None = Field(None, ge=0)
+    annotator_gpus: float | None = Field(default=None, ge=0)
     """GPUs of one annotator, fractions allowed; absent: 1 if the cluster has any."""
-    train_workers: int | None = Field(None, ge=0)
+    train_workers: int | None = Field(default=None, ge=0)
     """Training workers; 0: in the driver's process; absent: one per GPU, or 0 without GPUs."""
-    train_cpus: int | None = Field(None, ge=1)
+    train_cpus: int | None = Field(default=None, ge=1)
     """CPUs (threads) of one training worker; absent: the node's CPUs shared by its workers."""
-    train_gpus: float | None = Field(None, ge=0)
+    train_gpus: float | None = Field(default=None, ge=0)
     """GPUs of one training worker; absent: 1 if the cluster has any."""
-    train_retries: int = Field(3, ge=0)
+    train_retries: int = Field(default=3, ge=0)
     """Restarts of the workers of one train step before the run gives up."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the encoder; auto: bf16 on GPUs that have it, fp32 elsewhere."""
 
 
-class StoreConfig(Section):
+class StoreConfig(Section, frozen=True):
     """Where artifacts and runs are kept."""
 
     root: str = "~/xlt_ray"
     """Folder or object-store URI, reachable from every node."""
 
 
-class RunSection(Section):
+class RunSection(Section, frozen=True):
     """Identity of a run and what its report adds."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
@@ -157,7 +160,7 @@ class RunSection(Section):
 M = TypeVar("M", bound=MethodConfig)
 
 
-class RunConfig(Section, Generic[M]):
+class RunConfig(Section, Generic[M], frozen=True):
     """Everything a run depends on."""
 
     benchmark: BenchmarkConfig
@@ -169,7 +172,7 @@ class RunConfig(Section, Generic[M]):
     resources: ResourcesConfig = ResourcesConfig()
     store: StoreConfig = StoreConfig()
     run: RunSection = RunSection()
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed of everything random in the run."""
 
     @property
@@ -182,13 +185,15 @@ class _Loader(yaml.SafeLoader):
     """YAML in which ``no``, ``on`` and their kin stay strings: "no" is a language code."""
 
 
+_BOOL = "tag:yaml.org,2002:bool"
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:bool"]
+    first: [(tag, regexp) for tag, regexp in resolvers if tag != _BOOL]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|false|True|False)$"), list("tTfF")
-)
+for _first in "tTfF":
+    _Loader.yaml_implicit_resolvers[_first].append(
+        (_BOOL, re.compile(r"^(?:true|false|True|False)$"))
+    )
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -207,7 +212,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise ConfigError(f"--config {path}: expected keys and values, found {content!r}")
-    return content
+    return cast("dict[str, Any]", content)
 
 
 def parse_set(flag: str) -> dict[str, Any]:
@@ -217,12 +222,18 @@ def parse_set(flag: str) -> dict[str, Any]:
     if not found or not all(parts):
         raise ConfigError(f"--set {flag}: expected key=value, such as train.batch_size=16")
     try:
-        value = json.loads(text)
+        value: Any = json.loads(text)
     except json.JSONDecodeError:
         value = text
-    for part in reversed(parts):
-        value = {part: value}
-    return value
+    nested: dict[str, Any] = {parts[-1]: value}
+    for part in reversed(parts[:-1]):
+        nested = {part: nested}
+    return nested
+
+
+def _nested(value: Any) -> dict[str, Any] | None:
+    """A copy of the keys below a key, or None where there is a value."""
+    return json.loads(json.dumps(value)) if isinstance(value, Mapping) else None
 
 
 @dataclass(frozen=True)
@@ -234,10 +245,11 @@ class _Layer:
 def _merge(base: dict[str, Any], layer: _Layer, origins: dict[str, str], prefix: str = "") -> None:
     for key, value in layer.values.items():
         path = f"{prefix}{key}"
-        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
-            _merge(base[key], _Layer(layer.origin, value), origins, f"{path}.")
+        inner = _nested(value)
+        if inner is not None and isinstance(base.get(key), dict):
+            _merge(base[key], _Layer(layer.origin, inner), origins, f"{path}.")
         else:
-            base[key] = json.loads(json.dumps(value)) if isinstance(value, Mapping) else value
+            base[key] = value if inner is None else inner
             origins[path] = layer.origin
 
 
@@ -249,15 +261,21 @@ def _origin_of(path: str, origins: Mapping[str, str]) -> str:
     return "defaults"
 
 
-def _explain(error: ValidationError, origins: Mapping[str, str], schema: type[BaseModel]) -> str:
-    lines = []
-    seen = set()
+def _explain(
+    error: ValidationError,
+    values: Mapping[str, Any],
+    origins: Mapping[str, str],
+    schema: type[BaseModel],
+) -> str:
+    lines: list[str] = []
+    seen: set[str] = set()
     for item in error.errors():
-        parts = [str(part) for part in item["loc"]]
-        path = ".".join(part for part in parts if re.fullmatch(r"[A-Za-z0-9_-]+", part))
+        keys = _keys_of(item["loc"], values)
+        path = ".".join(keys)
         if item["type"] == "extra_forbidden":
-            text = f"{path}: unknown key; allowed: {', '.join(_siblings(schema, parts[:-1]))}"
-        elif item["type"] == "missing":
+            text = f"{path}: unknown key; allowed: {', '.join(_siblings(schema, keys[:-1]))}"
+        elif item["type"] == "missing" and isinstance(item["loc"][-1], str):
+            path = ".".join([*keys, item["loc"][-1]])
             text = f"{path}: is required"
         else:
             text = f"{path}: {item['msg']}, got {item['input']!r}"
@@ -265,6 +283,17 @@ def _explain(error: ValidationError, origins: Mapping[str, str], schema: type[Ba
             seen.add(text)
             lines.append(f"{text} (from {_origin_of(path, origins)})")
     return "\n".join(lines)
+
+
+def _keys_of(places: Sequence[int | str], values: Mapping[str, Any]) -> list[str]:
+    """The keys of an error's location: without list positions and names of alternatives."""
+    keys: list[str] = []
+    here: Any = values
+    for place in places:
+        if isinstance(here, dict) and place in here:
+            keys.append(str(place))
+            here = cast("dict[Any, Any]", here)[place]
+    return keys
 
 
 def _siblings(schema: type[BaseModel], parts: Sequence[str]) -> list[str]:
@@ -306,7 +335,7 @@ def load(
     try:
         return schema.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_explain(error, origins, schema)) from None
+        raise ConfigError(_explain(error, merged, origins, schema)) from None
 
 
 def schema_for(
@@ -315,9 +344,8 @@ def schema_for(
     origins: Mapping[str, str] | None = None,
 ) -> type[RunConfig[Any]]:
     """Pick the run schema of the method that ``method.name`` asks for."""
-    section = values.get("method")
-    name = section.get("name") if isinstance(section, Mapping) else None
-    if name not in methods:
+    name = (_nested(values.get("method")) or {}).get("name")
+    if not isinstance(name, str) or name not in methods:
         origin = _origin_of("method.name", origins or {})
         known = ", ".join(sorted(methods))
         raise ConfigError(f"method.name: unknown method {name!r}; allowed: {known} (from {origin})")
@@ -331,14 +359,13 @@ def to_dict(config: BaseModel) -> dict[str, Any]:
 
 def describe(schema: type[BaseModel], defaults: Mapping[str, Any], prefix: str = "") -> list[str]:
     """One line per key: name, default and meaning, for ``--help``."""
-    lines = []
+    lines: list[str] = []
     for name, field in schema.model_fields.items():
         key = field.alias or name
         inner = field.annotation
         given = defaults.get(key)
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            nested = given if isinstance(given, Mapping) else {}
-            lines += describe(inner, nested, f"{prefix}{key}.")
+            lines += describe(inner, _nested(given) or {}, f"{prefix}{key}.")
             continue
         if given is None:
             given = (

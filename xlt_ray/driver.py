@@ -5,13 +5,14 @@ from functools import cached_property
 from typing import Any
 
 import ray
+from ray.actor import ActorProxy
 
 from xlt_ray.config import RunConfig, Split
 from xlt_ray.data.corpus import Corpus, Mix, Model
 from xlt_ray.engine.annotate import AnnotateTask, run_annotate
 from xlt_ray.engine.checkpoints import Checkpoints
 from xlt_ray.engine.cluster import Plan
-from xlt_ray.engine.derive import hire
+from xlt_ray.engine.derive import Clerk, hire
 from xlt_ray.engine.train import run_train
 from xlt_ray.engine.train_loop import TrainTask
 from xlt_ray.library import Library
@@ -23,19 +24,19 @@ from xlt_ray.methods.base import (
     Schedule,
     describe,
 )
-from xlt_ray.steps import Step, StepRunner
+from xlt_ray.steps import Runner, Step
 from xlt_ray.store import Artifact, Attempt
 
 
 class RayDriver(Library):
     """Runs the verbs of one run on a cluster."""
 
-    def __init__(self, config: RunConfig[Any], runner: StepRunner, plan: Plan):
+    def __init__(self, config: RunConfig[Any], runner: Runner, plan: Plan):
         super().__init__(config, runner)
         self.plan = plan
 
     @cached_property
-    def clerk(self) -> ray.actor.ActorHandle:
+    def clerk(self) -> ActorProxy[Clerk]:
         """The actor that carries out derive and score steps."""
         return hire()
 

@@ -17,10 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
-from xlt_ray.labels import LabelSet
-
-IGNORED = -100
-"""Gold id of a position that is neither scored nor seen (the usual padding id of losses)."""
+from xlt_ray.labels import UNLABELLED, LabelSet
 
 IntArray = NDArray[np.int64]
 
@@ -297,7 +294,7 @@ def _aligned(gold: Ids, pred: Ids, *, num_classes: int) -> tuple[IntArray, IntAr
     gold_ids, pred_ids = _as_ragged(gold), _as_ragged(pred)
     if not np.array_equal(gold_ids.offsets, pred_ids.offsets):
         raise ValueError("gold and predicted ids must have the same lengths")
-    keep = gold_ids.flat != IGNORED
+    keep = gold_ids.flat != UNLABELLED
     offsets = _offsets(keep.astype(np.int64))[gold_ids.offsets]
     gold_N, pred_N = gold_ids.flat[keep], pred_ids.flat[keep]
     for side, ids in (("gold", gold_N), ("predicted", pred_N)):

@@ -7,6 +7,9 @@ from typing import Literal
 
 OUTSIDE = "O"
 
+UNLABELLED = -100
+"""Class id of a word or text that takes part in no loss and no score."""
+
 Scheme = Literal["iob1", "bio", "bioes"]
 
 _PREFIXES: dict[Scheme, frozenset[str]] = {

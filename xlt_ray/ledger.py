@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from xlt_ray.store import Store, read_bytes, write_bytes
+from xlt_ray.store import Store
 
 LEASE_SECONDS = 30.0
 
@@ -70,10 +70,10 @@ class Lease:
             self._thread.join()
         held = self._read()
         if held and held["owner"] == self._owner:
-            self._store.fs.delete_file(self._path)
+            self._store.delete(self._path)
 
     def _read(self) -> dict[str, Any] | None:
-        data = read_bytes(self._store.fs, self._path)
+        data = self._store.read(self._path)
         return json.loads(data) if data else None
 
     def _write(self) -> None:
@@ -83,7 +83,7 @@ class Lease:
             "pid": os.getpid(),
             "expires": time.time() + self._seconds,
         }
-        write_bytes(self._store.fs, self._path, json.dumps(held).encode())
+        self._store.write(self._path, json.dumps(held).encode())
 
     @staticmethod
     def _is_alive(held: Mapping[str, Any]) -> bool:
@@ -118,7 +118,7 @@ class RunFolder:
         self._ledger: list[str] = []
         self._events = ""
         if not store.is_local:
-            self._events = (read_bytes(store.fs, f"{self.path}/events.jsonl") or b"").decode()
+            self._events = (store.read(f"{self.path}/events.jsonl") or b"").decode()
 
     def write_json(self, name: str, value: Any) -> None:
         """Write one JSON file whole."""
@@ -126,7 +126,7 @@ class RunFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Write one file whole."""
-        write_bytes(self.store.fs, f"{self.path}/{name}", data)
+        self.store.write(f"{self.path}/{name}", data)
 
     def step(self, entry: Mapping[str, Any]) -> None:
         """Add a step to the ledger."""

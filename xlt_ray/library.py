@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 from xlt_ray.config import RunConfig, Split
@@ -13,7 +12,7 @@ from xlt_ray.engine.backbone import backbone_of
 from xlt_ray.engine.corpora import Content, ReadTask, run_read, run_tokenise
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.base import Facts
-from xlt_ray.steps import Compute, Step, StepRunner
+from xlt_ray.steps import Compute, Runner, Step
 from xlt_ray.store import Artifact, Attempt
 
 _READ = "xlt_ray.engine.corpora"
@@ -22,7 +21,7 @@ _READ = "xlt_ray.engine.corpora"
 class Library:
     """The corpora, the backbone and the facts of one run's task."""
 
-    def __init__(self, config: RunConfig[Any], runner: StepRunner):
+    def __init__(self, config: RunConfig[Any], runner: Runner):
         self.config, self.runner = config, runner
         named = BENCHMARKS[config.benchmark.name]
         self.benchmark = replace(named, revision=config.benchmark.revision or named.revision)
@@ -38,18 +37,21 @@ class Library:
                 source_languages=self.source_languages,
             )
         )
+        # Languages in a fixed order, sources first.
+        languages = tuple(dict.fromkeys((*self.source_languages, *self.targets)))
+        self.facts = Facts(self.labels, languages)
+        self._backbone: Model | None = None
         self._sources: dict[Split, Corpus] = {}
         self._corpora: dict[tuple[tuple[str, ...], Split], Corpus] = {}
 
-    @cached_property
-    def facts(self) -> Facts:
-        """Classes of the task; languages in a fixed order, sources first."""
-        every = dict.fromkeys((*self.source_languages, *self.targets))
-        return Facts(self.labels, tuple(every))
-
-    @cached_property
+    @property
     def backbone(self) -> Model:
         """The pre-trained encoder, copied into the store."""
+        if self._backbone is None:
+            self._backbone = self._find_backbone()
+        return self._backbone
+
+    def _find_backbone(self) -> Model:
         found = backbone_of(self.config)
         step = Step("backbone", "backbone", found.identity, (), (found.module,), found.seed)
         return Model(self.runner.run(step, found.write))

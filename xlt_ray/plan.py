@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xlt_ray.config import ConfigError, RunConfig, Split
-from xlt_ray.data.corpus import Corpus, Mix, Model
+from xlt_ray.data.corpus import Corpus, Mix, Model, share_of
 from xlt_ray.data.registry import check_bad_fraction
 from xlt_ray.data.schema import BadRow
 from xlt_ray.data.sources import Source
 from xlt_ray.driver import RayDriver
 from xlt_ray.engine.cluster import Plan
 from xlt_ray.engine.corpora import Content
-from xlt_ray.library import Library
 from xlt_ray.methods.base import Annotator, Objective, Schedule
 from xlt_ray.steps import PLANNED, Compute, Step
 from xlt_ray.store import Artifact, Store
@@ -52,20 +51,16 @@ class PlanDriver(RayDriver):
     """Follows a recipe, reading what can be read and noting what is missing."""
 
     def __init__(self, config: RunConfig[Any], runner: PlanRunner, plan: Plan):
-        super().__init__(config, runner, plan)  # type: ignore[arg-type]
+        super().__init__(config, runner, plan)
         self.plans = runner
         self.missing: list[str] = []
 
-    @property
-    def backbone(self) -> Model:  # type: ignore[override]
-        """The backbone, or what stands for it."""
-        if not hasattr(self, "_backbone"):
-            try:
-                self._backbone = Library.backbone.func(self)  # type: ignore[attr-defined]
-            except ConfigError as error:
-                self.missing.append(str(error))
-                self._backbone = Model(planned("backbone", {}))
-        return self._backbone
+    def _find_backbone(self) -> Model:
+        try:
+            return super()._find_backbone()
+        except ConfigError as error:
+            self.missing.append(str(error))
+            return Model(planned("backbone", {}))
 
     def _read(
         self, title: str, languages: Sequence[str], split: Split, content: Content
@@ -139,7 +134,7 @@ class PlanDriver(RayDriver):
 
 def _rows(part: Corpus) -> int | None:
     rows = part.labels.info.get("rows") if part.labels else part.tokens.info.get("rows")
-    return None if rows is None else int(part.fraction * rows)
+    return None if rows is None else share_of(part.fraction, rows)
 
 
 def text_of(driver: PlanDriver, plan: Plan) -> str:

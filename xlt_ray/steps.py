@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from xlt_ray import __version__
 from xlt_ray.fingerprint import code_digest, fingerprint
@@ -73,6 +73,16 @@ class Step:
 
 
 Compute = Callable[[Attempt], Mapping[str, Any]]
+
+
+class Runner(Protocol):
+    """What a driver hands its steps to."""
+
+    store: Store
+
+    def run(self, step: Step, compute: Compute) -> Artifact:
+        """The step's artifact."""
+        ...
 
 
 @dataclass

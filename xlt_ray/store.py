@@ -150,7 +150,7 @@ class Artifact:
         fs, folder = self._place
         if isinstance(fs, pafs.LocalFileSystem):
             return Path(folder)
-        cache = Path(tempfile.gettempdir()) / "xlt_ray_cache" / self.kind / self.fingerprint
+        cache = Path(tempfile.gettempdir()) / "xlt_ray_cache" / self.kind / self.digest
         if cache.exists():
             return cache
         fetched = Path(f"{cache}.tmp-{uuid.uuid4().hex}")
@@ -169,12 +169,14 @@ class Artifact:
         return cache
 
     def verify(self) -> list[str]:
-        """Names of the files whose size or content is not what the manifest says."""
-        return [
-            name
-            for name, entry in self.manifest["files"].items()
-            if hashlib.sha256(self.read(name)).hexdigest() != entry["sha256"]
-        ]
+        """Names of the files that are gone or whose content is not what the manifest says."""
+        fs, folder = self._place
+        wrong: list[str] = []
+        for name, entry in self.manifest["files"].items():
+            data = read_bytes(fs, f"{folder}/{name}")
+            if data is None or hashlib.sha256(data).hexdigest() != entry["sha256"]:
+                wrong.append(name)
+        return wrong
 
 
 @dataclass(frozen=True)
@@ -341,6 +343,18 @@ class Store:
                 digest.update(chunk)
                 size += len(chunk)
         return {"sha256": digest.hexdigest(), "bytes": size}
+
+    def read(self, path: str) -> bytes | None:
+        """Content of a file of a run, by its path inside the file system, or None."""
+        return read_bytes(self.fs, path)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a file of a run whole."""
+        write_bytes(self.fs, path, data)
+
+    def delete(self, path: str) -> None:
+        """Remove a file of a run."""
+        self.fs.delete_file(path)
 
     def run_folder(self, name: str) -> str:
         """Path of a run's folder inside the file system."""

@@ -19,6 +19,7 @@ LAYERS: list[set[str]] = [
     {"models"},
     {"methods"},
     {"engine"},
+    {"library"},
     {"driver", "predict", "export"},
     {"plan"},
     {"cli"},

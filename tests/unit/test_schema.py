@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 
 from xlt_ray.data.schema import (
     GOLD_SCHEMA,
-    QUARANTINE_SCHEMA,
     TEXT_SCHEMA,
-    BadRow,
     ContentIds,
     Example,
     content_id,
@@ -66,7 +64,6 @@ def test_text_tables_have_no_place_for_labels() -> None:
     for task, schema in GOLD_SCHEMA.items():
         assert schema.names == ["id", "language", "labels"], task
         assert schema.field("labels").type == pa.list_(pa.int16())
-    assert QUARANTINE_SCHEMA.names == list(BadRow.__dataclass_fields__)
 
 
 def test_rows_are_frozen_and_have_no_dict() -> None:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from xlt_ray.data.corpus import UNLABELLED
 from xlt_ray.data.tokenise import Window, windows
+from xlt_ray.labels import UNLABELLED
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,18 @@ A :class:`Corpus` is a lazy view: a tokenised artifact, perhaps joined with a ta
 rows taken out or sampled. Nothing is copied; the workers that read a view resolve it by id.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from xlt_ray.data.keyed import positions, sorted_by_id, with_ids, without_ids
 from xlt_ray.store import Artifact
-
-UNLABELLED = -100
-"""Class index of a word that takes part in no loss and no score."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +72,9 @@ class Corpus:
     def restrict(self, table: pa.Table, removed: pa.Array, kept: pa.Array | None) -> pa.Table:
         """The rows of a shard that belong to the view; the two id lists come from the view."""
         if len(removed):
-            table = table.filter(pc.invert(pc.is_in(table["id"], value_set=removed)))
+            table = without_ids(table, removed)
         if kept is not None:
-            table = table.filter(pc.is_in(table["id"], value_set=kept))
+            table = with_ids(table, kept)
         return table
 
     def rows(self) -> pa.Table:
@@ -86,12 +85,12 @@ class Corpus:
         if self.labels is not None:
             columns = [name for name in ("labels", "candidates") if self._has(name)]
             labels = self.labels.table(["id", *columns])
-            position = pc.index_in(table["id"], value_set=labels["id"].combine_chunks())
-            table = table.filter(pc.is_valid(position))
+            position = positions(table, labels)
+            table = table.filter(position.is_valid())
             taken = labels.take(position.drop_null())
             for name in columns:
                 table = table.append_column(name, taken[name])
-        return table.take(pc.sort_indices(table["id"])).combine_chunks()
+        return sorted_by_id(table).combine_chunks()
 
     def _has(self, name: str) -> bool:
         assert self.labels is not None
@@ -100,12 +99,17 @@ class Corpus:
     def kept_ids(self) -> pa.Array | None:
         """The ids that labels and sampling leave, or None for all."""
         if self.fraction == 1.0:
-            return self.labels.table(["id"])["id"].combine_chunks() if self.labels else None
-        ids = self.tokens.table(["id"])["id"].combine_chunks()
+            return ids_of(self.labels) if self.labels else None
+        table = self.tokens.table(["id"])
         if self.labels is not None:
-            wanted = self.labels.table(["id"])["id"].combine_chunks()
-            ids = ids.filter(pc.is_in(ids, value_set=wanted))
-        return sample_ids(ids, int(self.fraction * len(ids)), seed=self.seed)
+            table = with_ids(table, ids_of(self.labels))
+        ids = table["id"].combine_chunks()
+        return sample_ids(ids, share_of(self.fraction, len(ids)), seed=self.seed)
+
+
+def share_of(fraction: float, count: int) -> int:
+    """floor(fraction x count), exact in the decimal fraction that the user wrote."""
+    return math.floor(Fraction(str(fraction)) * count)
 
 
 def ids_of(*artifacts: Artifact) -> pa.Array:

@@ -1,4 +1,4 @@
-"""What a row is: examples, quarantined rows, the Arrow tables of both, and stable ids."""
+"""What a row is: examples, quarantined rows, Arrow tables and stable ids."""
 
 import struct
 from collections.abc import Sequence
@@ -58,11 +58,6 @@ _GOLD = pa.schema([*_KEY, ("labels", pa.list_(pa.int16()))])
 
 GOLD_SCHEMA: dict[Task, pa.Schema] = {"token": _GOLD, "sentence": _GOLD, "pair": _GOLD}
 """Columns of the gold labels of each task; sentence and pair tasks have lists of length 1."""
-
-QUARANTINE_SCHEMA = pa.schema(
-    [("file", pa.string()), ("line", pa.int64()), ("reason", pa.string())]
-)
-"""Columns of the quarantined rows."""
 
 
 def content_id(language: str, split: str, parts: Sequence[str], occurrence: int) -> str:

@@ -99,7 +99,7 @@ def _words(
     return pieces, lengths
 
 
-def windows(lengths: Sequence[int], limit: int) -> list[Window]:
+def windows(lengths: Sequence[int] | np.ndarray, limit: int) -> list[Window]:
     """Cover a sentence with windows of at most ``limit`` sub-words.
 
     A word longer than that counts as ``limit`` sub-words and is cut. Neighbouring windows share

@@ -139,7 +139,7 @@ def _toy(config: RunConfig[Any]) -> Backbone:
 TEXT_OPTIONS = ("seed", "knobs")
 """Options of the embedded benchmark that its text depends on; one backbone serves every seed."""
 
-SENTENCES = 1500
+SENTENCES = 4000
 """Sentences per toy language for the tokenizer and the masked-LM pre-training."""
 
 

@@ -150,7 +150,7 @@ def available(config: ResourcesConfig) -> dict[str, float]:
     """Resources that a run would find, without starting a local Ray."""
     if config.address or os.environ.get("RAY_ADDRESS") or ray.is_initialized():
         connect(config)
-        return ray.cluster_resources()
+        return {name: float(amount) for name, amount in ray.cluster_resources().items()}
     import torch
 
     cpus = config.num_cpus or os.cpu_count() or 1

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
+from ray.actor import ActorProxy
 
+from xlt_ray.data.keyed import of_language, positions
 from xlt_ray.evaluate import Ragged, score, seqeval_f1
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.base import Derivation
@@ -41,7 +42,7 @@ class Clerk:
         return {"scores": scores}
 
 
-def hire() -> ray.actor.ActorHandle:
+def hire() -> ActorProxy[Clerk]:
     """Start a clerk, which is replaced if it dies and repeats what it was at."""
     remote = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(Clerk)
     return remote.remote()
@@ -68,8 +69,8 @@ def score_by_language(
     """
     scores = {}
     for name in sorted(set(gold["language"].to_pylist())):
-        rows = gold.filter(pc.equal(gold["language"], name))
-        position = pc.index_in(rows["id"], value_set=predicted["id"].combine_chunks())
+        rows = of_language(gold, name)
+        position = positions(rows, predicted)
         assert position.null_count == 0, f"{name}: gold rows without predictions"
         found = predicted["labels"].take(position).combine_chunks()
         wanted = Ragged.from_arrow(rows["labels"])

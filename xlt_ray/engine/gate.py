@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray.actor import ActorProxy
 
 SECONDS = 20.0
 NAME = "xlt_ray.gate"
@@ -37,7 +38,7 @@ class Rights:
             del self._held[key]
 
 
-def _actor() -> ray.actor.ActorHandle:
+def _actor() -> ActorProxy[Rights]:
     remote = ray.remote(num_cpus=0)(Rights)
     return remote.options(
         name=NAME, namespace="xlt_ray", lifetime="detached", get_if_exists=True, max_restarts=-1

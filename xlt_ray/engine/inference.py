@@ -5,9 +5,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from xlt_ray.data.batching import Examples, plan_batches
+from xlt_ray.models.tagger import Tagger
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -27,7 +28,7 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 
 @torch.inference_mode()
 def predict_logits(
-    model: nn.Module, examples: Examples, *, budget: int, device: torch.device, precision: Precision
+    model: Tagger, examples: Examples, *, budget: int, device: torch.device, precision: Precision
 ) -> Tensor:
     """Logits of every item, in the order of the sentences.
 
@@ -51,8 +52,7 @@ def predict_logits(
             parts.append(model(batch.input_ids, batch.attention_mask, batch.items))
         owners.append(batch.item_ids)
     if not parts:
-        classes = model.model.config.num_labels  # type: ignore[union-attr]
-        return torch.zeros((0, classes), device=device)
+        return torch.zeros((0, model.head.out_features), device=device)
     logits = torch.cat(parts)
     ordered = torch.empty_like(logits)
     ordered[torch.cat(owners)] = logits
@@ -60,7 +60,7 @@ def predict_logits(
 
 
 def predict_labels(
-    model: nn.Module, examples: Examples, *, budget: int, device: torch.device, precision: Precision
+    model: Tagger, examples: Examples, *, budget: int, device: torch.device, precision: Precision
 ) -> np.ndarray:
     """[N] class of every item, lowest index on ties."""
     was_training = model.training

@@ -224,6 +224,8 @@ class Method(ABC, Generic[C]):
     Config: ClassVar[type[MethodConfig]]
     tasks: ClassVar[frozenset[str]]
     """Tasks that the method can do: "token", "sentence", "pair"."""
+    needs_bio: ClassVar[bool] = False
+    """Whether its token tasks must be about entities, with BIO labels."""
 
     def __init__(self, config: C):
         self.config = config
@@ -234,7 +236,7 @@ class Method(ABC, Generic[C]):
 
 
 def best_on_source_dev(models: Sequence[Model]) -> Model:
-    """The model with the highest source-dev score, the earliest on ties; planned ones count least."""
+    """The highest source-dev score wins, the earliest on ties; planned models count least."""
     return max(models, key=lambda model: -1.0 if model.source_dev is None else model.source_dev)
 
 

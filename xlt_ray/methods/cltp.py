@@ -32,7 +32,8 @@ from torch import Tensor, nn
 
 from xlt_ray.config import MethodConfig
 from xlt_ray.data.batching import Batch, seed_of
-from xlt_ray.data.corpus import UNLABELLED, Corpus, Mix
+from xlt_ray.data.corpus import Corpus, Mix
+from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.base import (
     Annotator,
     Columns,
@@ -51,57 +52,57 @@ from xlt_ray.ops import evidential, leveraged, partial_labels, uncertainty
 from xlt_ray.store import Artifact
 
 
-class CLTPConfig(MethodConfig):
+class CLTPConfig(MethodConfig, frozen=True):
     """Hyper-parameters by the paper's letters; the defaults are its WikiANN setting."""
 
     name: Literal["cltp"] = "cltp"
     """Name of the method."""
     lam: Annotated[float, Field(alias="lambda", ge=1)] = 4.0
     """Base lambda of the penalty on the set size."""
-    tau: float = Field(10.0, gt=1)
+    tau: float = Field(default=10.0, gt=1)
     """Base tau of the penalty on the set size."""
-    beta: float = Field(2.0, ge=0)
+    beta: float = Field(default=2.0, ge=0)
     """Weight of the classes outside the set in the LW loss."""
     penalty: Literal["power", "linear"] = "power"
     """lambda^(|y|-1), or lambda (|y|-1)."""
     label: Literal["partial", "top_k"] = "partial"
     """Candidate sets by eq. 6, or always the k largest classes (Table 4)."""
-    top_k: int = Field(2, ge=1)
+    top_k: int = Field(default=2, ge=1)
     """k of label=top_k."""
     selection: Selection = "per_class"
     """per_class: quota k per language and class; top_n: the k of least gamma of a language;
     repo_tail: all but the 2k best of each class, in the rounds with sets, as the released code."""
     rank_by: Literal["label", "instance"] = "label"
     """Rank by the gamma of the label given, or by the dissonance of the instance."""
-    evidence_floor: float = Field(1e-3, ge=0)
+    evidence_floor: float = Field(default=1e-3, ge=0)
     """Words with S < C + floor have no evidence; their sentences are never selected."""
-    ratio: float = Field(0.08, gt=0, le=1)
+    ratio: float = Field(default=0.08, gt=0, le=1)
     """Quota per class and round, as a share of the language's first pool."""
-    src_ratio: float = Field(0.6, gt=0, le=1)
+    src_ratio: float = Field(default=0.6, gt=0, le=1)
     """Share of the source gold that each round trains on."""
-    prev_ratio: float = Field(1.0, ge=0)
+    prev_ratio: float = Field(default=1.0, ge=0)
     """Earlier selections trained on again, per newly selected sentence of the language."""
-    rounds: int = Field(10, ge=0)
+    rounds: int = Field(default=10, ge=0)
     """Rounds at most."""
-    one_hot_rounds: int = Field(3, ge=0)
+    one_hot_rounds: int = Field(default=3, ge=0)
     """First rounds, in which a label is one class."""
     reset_pool_after_warmup: bool = False
     """Refill the pools after the one-hot rounds, as the released code does."""
     lw_input: Literal["evidence", "logit"] = "evidence"
     """f of the LW loss: the evidence, or the raw output of the head."""
-    patience: int | None = Field(None, ge=1)
+    patience: int | None = Field(default=None, ge=1)
     """Rounds without a better source-dev score after which self-training stops; absent: never."""
-    source_lr: float = Field(2e-5, gt=0)
+    source_lr: float = Field(default=2e-5, gt=0)
     """Peak learning rate on the source gold."""
-    source_epochs: int = Field(10, ge=1)
+    source_epochs: int = Field(default=10, ge=1)
     """Epochs on the source gold."""
-    round_lr: float = Field(2e-5, gt=0)
+    round_lr: float = Field(default=2e-5, gt=0)
     """Peak learning rate of the rounds and the final pass."""
-    round_epochs: int = Field(3, ge=1)
+    round_epochs: int = Field(default=3, ge=1)
     """Epochs of a round."""
-    final_epochs: int = Field(3, ge=1)
+    final_epochs: int = Field(default=3, ge=1)
     """Epochs of the final pass at most."""
-    final_patience: int = Field(1, ge=1)
+    final_patience: int = Field(default=1, ge=1)
     """Epochs without a better source-dev score that end the final pass."""
 
 
@@ -227,18 +228,15 @@ class CLTP(Method[CLTPConfig]):
 
     Config = CLTPConfig
     tasks = frozenset({"token"})
+    needs_bio = True
 
     def run(self, driver: Driver) -> Outcome:
         """Self-train from source gold and unlabelled target text."""
         c = self.config
         gold, whole = driver.source("train"), driver.unlabelled()
-        schedule = Schedule(c.source_lr, c.source_epochs)
-        objective = EvidentialLoss()
-        source = driver.train(
-            "source", Mix(gold), objective, start=driver.backbone, schedule=schedule
-        )
+        schedule, start = Schedule(c.source_lr, c.source_epochs), driver.backbone
+        source = driver.train("source", Mix(gold), EvidentialLoss(), start=start, schedule=schedule)
         model, pool = source, whole
-        sizes = whole.tokens.info["rows_by_language"]
         picks: list[Artifact] = []
         rounds: list[Round] = []
         for number in range(1, c.rounds + 1):
@@ -248,14 +246,9 @@ class CLTP(Method[CLTPConfig]):
             annotator = self.annotator(partial=partial)
             scored = driver.annotate(f"round {number}", pool, model, annotator)
             rule = c.selection if partial or c.selection != "repo_tail" else "per_class"
-            picked = driver.derive(
-                f"round {number} selection",
-                select_sentences,
-                scored,
-                selection_rule=rule,
-                ratio=c.ratio,
-                pool_sizes=sizes,
-            )
+            quota = {"ratio": c.ratio, "pool_sizes": whole.tokens.info["rows_by_language"]}
+            title = f"round {number} selection"
+            picked = driver.derive(title, select_sentences, scored, selection_rule=rule, **quota)
             if picked.info["rows"] == 0:
                 break
             picks.append(picked)

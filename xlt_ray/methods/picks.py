@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from xlt_ray.data.corpus import sample_ids
+from xlt_ray.data.corpus import sample_ids, share_of
+from xlt_ray.data.keyed import of_language, sorted_by_id, with_ids
 from xlt_ray.labels import bio_spans_of_ids, has_orphan_of_ids
 from xlt_ray.methods.base import Facts
 from xlt_ray.ops import selection
@@ -92,21 +92,25 @@ def select_sentences(
         ratio: Quota as a share of the language's first pool.
         pool_sizes: Sentences of each language's first pool.
     """
-    table = scored.table(["id", "language", "type_scores", "score", "valid"])
-    table = table.take(pc.sort_indices(table["id"]))
+    table = scored.table(["id", "language", "type_scores", "score", "valid", "search"])
+    table = sorted_by_id(table)
     language = np.array(table["language"].to_pylist(), dtype=object)
-    by_type = np.array(table["type_scores"].to_pylist(), dtype=np.float64).reshape(len(table), -1)
+    by_type = table["type_scores"].to_pylist()
     overall = table["score"].to_numpy()
     valid = table["valid"].to_numpy(zero_copy_only=False) & ~np.isnan(overall)
     chosen = np.zeros(len(table), bool)
     for name, size in sorted(pool_sizes.items()):
         rows = np.flatnonzero(language == name)
+        if not len(rows):
+            continue  # all of them were selected before
+        scores = np.array([by_type[row] for row in rows], dtype=np.float64)
         k = selection.quota(ratio, size)
-        chosen[rows] = choose(selection_rule, by_type[rows], overall[rows], valid[rows], k)
+        chosen[rows] = choose(selection_rule, scores, overall[rows], valid[rows], k)
     ids = table["id"].combine_chunks().filter(pa.array(chosen))
     columns = ["id", "language", "labels", "candidates"]
-    picked = [part.filter(pc.is_in(part["id"], value_set=ids)) for part in scored.tables(columns)]
-    return _counted(pa.concat_tables(picked))
+    picked = [with_ids(part, ids) for part in scored.tables(columns)]
+    rows, facts = _counted(pa.concat_tables(picked))
+    return rows, {**facts, "search": sorted(set(table["search"].to_pylist()))}
 
 
 def gather_earlier(
@@ -138,9 +142,9 @@ def _draw_per_language(table: pa.Table, last: pa.Table, *, ratio: float, seed: i
     wanted = Counter(last["language"].to_pylist())
     chosen = []
     for name, count in sorted(wanted.items()):
-        ids = table.filter(pc.equal(table["language"], name))["id"].combine_chunks()
-        chosen += sample_ids(ids, int(ratio * count), seed=seed).to_pylist()
-    return table.filter(pc.is_in(table["id"], value_set=pa.array(chosen, pa.string())))
+        ids = of_language(table, name)["id"].combine_chunks()
+        chosen += sample_ids(ids, share_of(ratio, count), seed=seed).to_pylist()
+    return with_ids(table, pa.array(chosen, pa.string()))
 
 
 def _counted(table: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
@@ -150,4 +154,4 @@ def _counted(table: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
         "selected": dict(sorted(Counter(table["language"].to_pylist()).items())),
         "set_sizes": {str(size): count for size, count in sorted(sizes.items())},
     }
-    return table.take(pc.sort_indices(table["id"])), facts
+    return sorted_by_id(table), facts

@@ -10,7 +10,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForTokenClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForTokenClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.utils import logging as transformers_logging
 
 transformers_logging.disable_progress_bar()
@@ -19,14 +24,21 @@ transformers_logging.disable_progress_bar()
 class Tagger(nn.Module):
     """Encoder and linear head over the items of a batch."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: PreTrainedModel):
         super().__init__()
         self.model = model
 
     @property
     def encoder(self) -> nn.Module:
         """The encoder under the head."""
-        return getattr(self.model, self.model.base_model_prefix)  # type: ignore[arg-type]
+        return self.model.base_model
+
+    @property
+    def head(self) -> nn.Linear:
+        """The linear layer that gives the logits."""
+        head = self.model.get_submodule("classifier")
+        assert isinstance(head, nn.Linear)
+        return head
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, items: Tensor) -> Tensor:
         """Logits of the items.
@@ -42,12 +54,12 @@ class Tagger(nn.Module):
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         chosen = hidden.flatten(0, 1).index_select(0, items)
         with torch.autocast(chosen.device.type, enabled=False):  # logits are too fine for bf16
-            return self.model.classifier(self.model.dropout(chosen.float()))  # type: ignore[operator]
+            return self.head(self.model.get_submodule("dropout")(chosen.float()))
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors."""
-        self.model.config.name_or_path = ""  # type: ignore[union-attr]
-        self.model.save_pretrained(folder)  # type: ignore[operator]
+        self.model.config.name_or_path = ""
+        self.model.save_pretrained(folder)
 
 
 def load_tagger(
@@ -68,7 +80,8 @@ def load_tagger(
         gradient_checkpointing: Recompute activations in the backward pass.
 
     Raises:
-        ValueError: the architecture is not one with a dropout and a linear classifier on top.
+        ValueError: the architecture is not one of encoders like XLM-R and BERT: dropouts of those
+            names in its config, a dropout and a linear classifier on top.
     """
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # a new head is what we ask for
@@ -79,11 +92,7 @@ def load_tagger(
                 folder,
                 dtype=torch.float32,
                 local_files_only=True,
-                id2label=dict(enumerate(labels)),
-                label2id={name: index for index, name in enumerate(labels)},
-                hidden_dropout_prob=dropout,
-                attention_probs_dropout_prob=dropout,
-                classifier_dropout=dropout,
+                config=_config(folder, labels, dropout),
             )
     finally:
         transformers_logging.set_verbosity(verbosity)
@@ -94,5 +103,17 @@ def load_tagger(
             f"backbone {folder}: {type(model).__name__} has no dropout and linear head"
         )
     if gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
     return Tagger(model)
+
+
+def _config(folder: str | Path, labels: Sequence[str], dropout: float) -> PreTrainedConfig:
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+        if not hasattr(config, name):
+            raise ValueError(f"backbone {folder}: a {config.model_type} encoder has no {name}")
+        setattr(config, name, dropout)
+    config.classifier_dropout = dropout
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {name: index for index, name in enumerate(labels)}
+    return config

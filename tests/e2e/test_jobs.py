@@ -1,0 +1,109 @@
+"""The jobs as a user calls them: exit codes, messages, the plan, a whole small run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.world import SOURCE, TARGETS, World
+
+ROOT = Path(__file__).resolve().parents[2]
+JOBS = sorted(path.name for path in (ROOT / "jobs").glob("*.py"))
+
+
+def call(job: str, *flags: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """Run a job to its end."""
+    return subprocess.run(
+        [sys.executable, f"jobs/{job}", *flags],
+        cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False,
+    )  # fmt: skip
+
+
+def sets(**values: object) -> list[str]:
+    """``--set`` flags."""
+    return [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", JOBS)
+def test_help_lists_every_key(job: str):
+    done = call(job, "--help")
+    assert done.returncode == 0
+    for key in ("benchmark.root", "method.lambda", "train.batch_size", "store.root", "seed"):
+        assert f"  {key} " in done.stdout
+
+
+@pytest.mark.slow
+def test_dry_run_of_the_paper_setting_without_a_hub(tmp_path: Path):
+    done = call("cltp_wikiann.py", "--dry-run", *sets(**{"store.root": tmp_path}))
+    assert done.returncode == 2
+    assert "missing: backbone 'FacebookAI/xlm-roberta-large'" in done.stdout
+    assert "round 10 annotation" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not any((tmp_path / "artifacts").rglob("manifest.json"))
+    assert (tmp_path / "runs/cltp-wikiann-s0/resolved.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"method.tau": 1}, "method.tau"),
+        ({"benchmark.name": "wikian"}, "unknown benchmark 'wikian'"),
+        ({"benchmark.targets": "de,xx"}, "xx"),
+        ({"method.nosuch": 1}, "method.nosuch: unknown key; allowed:"),
+        ({"benchmark.name": "toy_pair"}, "cltp works on"),
+    ],
+)
+def test_bad_configuration_exits_with_2(tmp_path: Path, flags: dict, message: str):
+    done = call("cltp_wikiann.py", *sets(**{"store.root": tmp_path}, **flags))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_files_of_ones_own(world: World, tmp_path: Path):
+    flags = sets(
+        **{
+            "benchmark.root": world.corpus,
+            "benchmark.source": SOURCE,
+            "benchmark.targets": ",".join(TARGETS),
+            "backbone": world.backbone,
+            "store.root": tmp_path,
+            "method.source_epochs": 1,
+            "method.rounds": 1,
+            "resources.num_cpus": 2,
+        }
+    )
+    done = call("cltp_wikiann.py", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "average of 2 targets" in done.stdout
+    assert (tmp_path / "runs/cltp-wikiann-s0/report.md").exists()
+
+
+@pytest.mark.slow
+def test_too_many_bad_rows_stop_the_run(world: World, tmp_path: Path):
+    root = tmp_path / "corpus"
+    for path in world.corpus.rglob("*.txt"):
+        copy = root / path.relative_to(world.corpus)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        text = path.read_text()
+        copy.write_text(text.replace("\tO\n", "\tOUT\n") if SOURCE in copy.parts else text)
+    flags = sets(
+        **{
+            "benchmark.root": root,
+            "benchmark.source": SOURCE,
+            "benchmark.targets": TARGETS[0],
+            "backbone": world.backbone,
+            "store.root": tmp_path / "store",
+            "resources.num_cpus": 2,
+        }
+    )
+    done = call("cltp_wikiann.py", *flags)
+    assert done.returncode == 2
+    assert f"{SOURCE}/train.txt:" in done.stderr
+    assert "'OUT'" in done.stderr
+    assert "data.max_bad_fraction" in done.stderr
+    assert "Traceback" not in done.stderr

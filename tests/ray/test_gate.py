@@ -1,0 +1,52 @@
+"""One computation of a step in a cluster."""
+
+import threading
+import time
+
+import pytest
+
+from xlt_ray.engine import gate
+
+pytestmark = pytest.mark.ray
+
+
+def test_one_at_a_time_and_all_in_the_end(ray_cluster: str):
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work(number: int) -> None:
+        with gate.right_to("step/abc"):
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.3)
+            inside.remove(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1, 1, 1]
+
+
+def test_other_steps_do_not_wait(ray_cluster: str):
+    with gate.right_to("step/one"):
+        began = time.monotonic()
+        with gate.right_to("step/two"):
+            assert time.monotonic() - began < 5
+
+
+def test_right_passes_on_when_its_holder_died(monkeypatch: pytest.MonkeyPatch):
+    rights = gate.Rights()
+    now = [100.0]
+    monkeypatch.setattr(gate.time, "monotonic", lambda: now[0])
+    assert rights.acquire("step", "first")
+    assert not rights.acquire("step", "second")
+    now[0] += gate.SECONDS / 2
+    assert rights.acquire("step", "first")
+    now[0] += gate.SECONDS + 1
+    assert rights.acquire("step", "second")
+    rights.release("step", "first")
+    assert not rights.acquire("step", "first")
+    rights.release("step", "second")
+    assert rights.acquire("step", "first")

@@ -1,0 +1,139 @@
+"""The command line: help, messages, exit codes."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xlt_ray.cli import BAD_CONFIG, DONE, RESUMABLE, configure, main
+from xlt_ray.config import ConfigError
+from xlt_ray.ledger import Lease
+from xlt_ray.store import Store
+
+JOB: dict[str, Any] = {
+    "benchmark": {"name": "toy", "limit": 6},
+    "backbone": "toy",
+    "method": {"name": "cltp", "rounds": 1},
+    "resources": {"num_cpus": 2},
+}
+
+
+def call(capsys: pytest.CaptureFixture[str], store: Path, *flags: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a job."""
+    code = main(JOB, "A job.", ["--set", f"store.root={store}", *flags])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_help_lists_every_key_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(JOB, "A job.", ["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert "A job." in text
+    for flag in ("--config FILE", "--set KEY=VALUE", "--dry-run"):
+        assert flag in text
+    shown = dict(re.findall(r"^  ([a-z_.]+) +(\S+)", text, re.MULTILINE))
+    assert shown["method.lambda"] == "4.0"
+    assert shown["method.rounds"] == "1"
+    assert shown["benchmark.unlabelled_split"] == "dev"
+    assert shown["train.batch_size"] == "32"
+    assert shown["seed"] == "0"
+
+
+def test_a_dry_run_prints_the_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, err = call(capsys, tmp_path, "--dry-run")
+    assert (code, err) == (DONE, "")
+    for part in ("source train text", "round 1 selection", "final test scores", "to run"):
+        assert part in out
+    assert out.splitlines()[-1] == "missing: nothing"
+    written = json.loads((tmp_path / "runs" / "cltp-toy-s0" / "resolved.json").read_text())
+    assert written["method"]["lambda"] == 4.0
+    assert written["store"]["root"] == str(tmp_path)
+
+
+def test_a_dry_run_with_something_missing_fails(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, out, _ = call(capsys, tmp_path, "--dry-run", "--set", f"backbone={tmp_path}/none")
+    assert code == BAD_CONFIG
+    assert re.search(r"missing: backbone '.*/none': no such folder", out)
+
+
+@pytest.mark.parametrize("dry", [True, False])
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("method.name=magic", "method.name: unknown method 'magic'; allowed: cltp"),
+        ("benchmark.name=wikiwhat", "benchmark.name: unknown benchmark 'wikiwhat'; allowed: "),
+        ("benchmark.name=toy_pair", "cltp works on token tasks, and toy_pair is a pair task"),
+        ("train.batch_size=none", "train.batch_size: Input should be a valid integer"),
+        ("nothing", "--set nothing: expected key=value"),
+    ],
+)
+def test_a_bad_configuration_is_refused_before_anything_happens(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, flag: str, message: str, dry: bool
+) -> None:
+    code, out, err = call(capsys, tmp_path, *(["--dry-run"] if dry else []), "--set", flag)
+    assert code == BAD_CONFIG
+    assert err.startswith("error: ")
+    assert message in err
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("benchmark.targets=xx", "no language 'xx' in toy"),
+        ("benchmark.root=/nowhere", "toy is generated"),
+        ("resources.annotators=99", "resources.annotators: asks for 99 CPUs"),
+        ("resources.annotators=3,2", "must be 1 <= min <= max"),
+        ("store.root=ftp2://x/y", "store.root 'ftp2://x/y'"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, flag: str, message: str
+) -> None:
+    code, _, err = call(capsys, tmp_path, "--dry-run", "--set", flag)
+    assert code == BAD_CONFIG
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_a_missing_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, _, err = call(capsys, tmp_path, "--config", str(tmp_path / "none.yaml"))
+    assert code == BAD_CONFIG
+    assert f"--config {tmp_path}/none.yaml: cannot be read" in err
+
+
+def test_files_and_flags_reach_the_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("method: {rounds: 2}\nrun: {name: mine}\n")
+    flags = ["--dry-run", "--config", str(path), "--set", "benchmark.limit.train=5"]
+    code, out, _ = call(capsys, tmp_path, *flags)
+    assert code == DONE
+    assert "round 2 selection" in out
+    assert (tmp_path / "runs" / "mine" / "resolved.json").exists()
+    assert re.search(r"source train text +text +to run +5$", out, re.MULTILINE)
+
+
+def test_a_run_that_another_driver_holds_can_be_started_again(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store = Store(str(tmp_path))
+    lease = Lease(store, store.run_folder("cltp-toy-s0"))
+    lease.acquire()
+    try:
+        code, _, err = call(capsys, tmp_path)
+    finally:
+        lease.release()
+    assert code == RESUMABLE
+    assert "another driver is at work on this run" in err
+
+
+def test_an_unknown_benchmark_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"allowed: .*toy, .*wikiann"):
+        configure({**JOB, "benchmark": {"name": "x"}})

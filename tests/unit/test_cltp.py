@@ -1,0 +1,621 @@
+"""CLTP: its losses, its annotator and its recipe."""
+
+import itertools
+import math
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from scipy.special import digamma
+
+from tests.encoders import commit, tokenised
+from xlt_ray.config import Split
+from xlt_ray.data.batching import Batch
+from xlt_ray.data.corpus import Corpus, Mix, Model
+from xlt_ray.engine.annotate import to_table
+from xlt_ray.labels import LabelSet
+from xlt_ray.methods.base import Annotator, Derivation, Facts, Objective, Outcome, Schedule
+from xlt_ray.methods.cltp import (
+    CLTP,
+    CandidateAnnotator,
+    CLTPConfig,
+    EvidentialLoss,
+    LeveragedWeightedLoss,
+    SetRule,
+)
+from xlt_ray.store import Artifact, Store
+
+FACTS = Facts(LabelSet(("O", "B-X", "I-X", "B-Y")), ("a", "b"), num_items=6)
+C = FACTS.num_classes
+MODEL = torch.nn.Linear(2, C)
+
+
+def batch_of(
+    labels: Sequence[int], sets: Sequence[int] | None = None, items: Sequence[int] | None = None
+) -> Batch:
+    count = len(labels)
+    none = torch.zeros(count, dtype=torch.int64)
+    return Batch(
+        input_ids=torch.zeros(1, 3, dtype=torch.int64),
+        attention_mask=torch.ones(1, 3, dtype=torch.int64),
+        items=none,
+        labels=torch.tensor(labels, dtype=torch.int64),
+        candidates=torch.tensor(sets) if sets is not None else none,
+        item_ids=torch.tensor(items) if items is not None else torch.arange(count),
+        languages=none,
+    )
+
+
+def logits_of(count: int, seed: int = 0, spread: float = 3.0) -> torch.Tensor:
+    return torch.randn(count, C, generator=torch.Generator().manual_seed(seed)) * spread
+
+
+def evidence_of(f: float) -> float:
+    return f + 1 if f > 0 else math.exp(f)
+
+
+# -- losses ---------------------------------------------------------------------------------------
+
+
+def test_the_evidential_loss_is_a_sum_over_labelled_items() -> None:
+    """digamma(S) - digamma(e_y + 1), in a loop over float64."""
+    logits, labels = logits_of(6), [1, -100, 0, 3, -100, 2]
+    expected = 0.0
+    for row, label in zip(logits.tolist(), labels, strict=True):
+        if label != -100:
+            e = [evidence_of(f) for f in row]
+            expected += float(digamma(sum(e) + C) - digamma(e[label] + 1))
+    found = EvidentialLoss().loss(logits, batch_of(labels, sets=[15] * 6))
+    assert found["loss"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_unlabelled_items_get_no_gradient() -> None:
+    for objective in (EvidentialLoss(), lw()):
+        logits = logits_of(3).requires_grad_()
+        objective.loss(logits, batch_of([1, -100, 2]))["loss"].backward()
+        assert logits.grad is not None
+        assert (logits.grad.abs().sum(1) > 0).tolist() == [True, False, True]
+
+
+def test_a_batch_without_labels_has_loss_zero_and_a_gradient() -> None:
+    for objective in (EvidentialLoss(), lw()):
+        for labels in ([-100, -100], []):
+            logits = logits_of(len(labels)).requires_grad_()
+            loss = objective.loss(logits, batch_of(labels))["loss"]
+            loss.backward()
+            assert loss.item() == 0
+
+
+def lw(beta: float = 2.0, **fields: Any) -> LeveragedWeightedLoss:
+    objective = LeveragedWeightedLoss(beta, **fields)
+    objective.prepare(FACTS, MODEL)
+    return objective
+
+
+def slow_weights(f: list[float], members: set[int]) -> list[float]:
+    """Softmax of f within the set and, apart from it, outside (eq. 8)."""
+    weights = [0.0] * len(f)
+    for group in (members, set(range(len(f))) - members):
+        total = sum(math.exp(f[c]) for c in group)
+        for c in group:
+            weights[c] = math.exp(f[c]) / total
+    return weights
+
+
+def slow_lw(f: list[float], members: set[int], omega: list[float], beta: float) -> float:
+    """sum_{c in y} omega_c sigmoid(-f_c) + beta sum_{c not in y} omega_c sigmoid(f_c) (eq. 7)."""
+    total = 0.0
+    for c, value in enumerate(f):
+        sign = -1 if c in members else 1
+        weight = 1.0 if c in members else beta
+        total += weight * omega[c] / (1 + math.exp(-sign * value))
+    return total
+
+
+@pytest.mark.parametrize("lw_input", ["evidence", "logit"])
+def test_the_lw_loss_and_when_its_weights_change(lw_input: Any) -> None:
+    """Three passes over items in changing order: omega is 1/C at first, then that of the last
+    pass that saw the item; gold (no set) is a set of one; -100 neither counts nor changes it."""
+    objective = lw(beta=1.5, lw_input=lw_input)
+    omega = {item: [1 / C] * C for item in range(6)}
+    passes: list[tuple[list[int], list[int], list[int]]] = [
+        ([0, 1, 2, 3], [1, 2, -100, 0], [0, 0b0110, 0b0011, 0b1011]),
+        ([3, 1, 5], [0, 2, 3], [0b1011, 0b0110, 0]),
+        ([2, 3, 1, 0], [1, 0, -100, 1], [0b0011, 0b1001, 0b0110, 0]),
+    ]
+    for seed, (items, labels, sets) in enumerate(passes):
+        logits = logits_of(len(items), seed)
+        expected = 0.0
+        for row, item, label, mask in zip(logits.tolist(), items, labels, sets, strict=True):
+            if label == -100:
+                continue
+            f = [evidence_of(x) for x in row] if lw_input == "evidence" else row
+            members = {c for c in range(C) if mask >> c & 1} or {label}
+            expected += slow_lw(f, members, omega[item], 1.5)
+            omega[item] = slow_weights(f, members)
+        found = objective.loss(logits, batch_of(labels, sets, items))
+        assert found["loss"].item() == pytest.approx(expected, rel=1e-5)
+        parts = found["candidate"] + 1.5 * found["noncandidate"]
+        assert found["loss"].item() == pytest.approx(parts.item(), rel=1e-5)
+    expected_omega = torch.tensor([omega[item] for item in range(6)])
+    torch.testing.assert_close(objective.omega, expected_omega, rtol=1e-5, atol=1e-7)
+
+
+def test_the_weights_carry_no_gradient() -> None:
+    objective = lw()
+    logits = logits_of(2).requires_grad_()
+    objective.loss(logits, batch_of([0, 1], [0b0011, 0b0110]))["loss"].backward()
+    assert not objective.omega.requires_grad
+
+
+def test_a_resumed_objective_goes_on_where_it_was() -> None:
+    one, other = lw(), lw()
+    batch = batch_of([0, 1, 2], [0b0011, 0b0110, 0])
+    one.loss(logits_of(3, 1), batch)
+    other.load_state_dict({name: value.clone() for name, value in one.state_dict().items()})
+    for objective in (one, other):
+        objective.loss(logits_of(3, 2), batch)
+    assert torch.equal(one.omega, other.omega)
+    loss = [x.loss(logits_of(3, 3), batch)["loss"].item() for x in (one, other, lw())]
+    assert loss[0] == loss[1] != loss[2]
+    assert EvidentialLoss().state_dict() == {}
+
+
+# -- the annotator --------------------------------------------------------------------------------
+
+
+def slow_dissonance(b: Sequence[float]) -> float:
+    total = 0.0
+    for i, mass in enumerate(b):
+        others = [x for j, x in enumerate(b) if j != i]
+        if sum(others) > 0:
+            balance = [1 - abs(x - mass) / (x + mass) if x and mass else 0.0 for x in others]
+            conflict = sum(x * y for x, y in zip(others, balance, strict=True)) / sum(others)
+            total += mass * conflict
+    return total
+
+
+def slow_set(row: list[float], rule: SetRule) -> tuple[int, float]:
+    """Bit mask and gamma of the candidate set of one word, by trying all of them (eq. 6)."""
+    e = [evidence_of(f) for f in row]
+    b = [x / (sum(e) + C) for x in e]
+    if rule.label == "top_k":
+        order = sorted(range(C), key=lambda c: -e[c])
+        tried = [tuple(order[: rule.top_k])]
+    else:
+        tried = [(max(range(C), key=lambda c: e[c]),)]
+        tried += [y for k in range(2, C) for y in itertools.combinations(range(C), k)]
+    best = (math.inf, 0, 0.0)
+    for y in tried:
+        merged = 1 - math.prod(1 - b[c] for c in y)
+        gamma = slow_dissonance([*(b[c] for c in range(C) if c not in y), merged])
+        more = len(y) - 1
+        growth = rule.lam**more if rule.penalty == "power" else rule.lam * more
+        score = gamma * (growth + rule.tau) * rule.tau ** (more - 1)
+        best = min(best, (score, sum(1 << c for c in y), gamma))
+    return best[1], best[2]
+
+
+RULES = [
+    SetRule(4.0, 10.0, "power", "partial", 2),
+    SetRule(1.5, 1.5, "power", "partial", 2),
+    SetRule(1.0, 1.1, "linear", "partial", 2),
+    SetRule(4.0, 10.0, "power", "top_k", 2),
+]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_sets_and_gamma_against_trying_all(rule: SetRule) -> None:
+    logits = logits_of(60, seed=4, spread=2.0)
+    columns = CandidateAnnotator(rule).annotate(logits, np.array([0, 20, 60]), FACTS)
+    expected = [slow_set(row, rule) for row in logits.double().tolist()]
+    assert columns.items["candidates"].tolist() == [mask for mask, _ in expected]
+    np.testing.assert_allclose(columns.items["gamma"], [g for _, g in expected], rtol=1e-5)
+    assert columns.items["labels"].tolist() == logits.argmax(1).tolist()
+    search = "fixed" if rule.label == "top_k" else "exact"
+    assert columns.rows["search"].tolist() == [search, search]
+
+
+def test_without_a_rule_a_set_is_the_likeliest_class() -> None:
+    logits = logits_of(9)
+    columns = CandidateAnnotator(None).annotate(logits, np.array([0, 4, 9]), FACTS)
+    assert columns.items["candidates"].tolist() == (1 << logits.argmax(1)).tolist()
+    e = [[evidence_of(f) for f in row] for row in logits.double().tolist()]
+    gamma = [slow_dissonance([x / (sum(row) + C) for x in row]) for row in e]
+    np.testing.assert_allclose(columns.items["gamma"], gamma, rtol=1e-5)
+    assert columns.rows["search"].tolist() == ["one-hot", "one-hot"]
+
+
+def words(*tags: str, sure: float = 6.0) -> torch.Tensor:
+    """Logits that spell some tags, the more surely the larger ``sure``."""
+    logits = torch.full((len(tags), C), -1.0)
+    for row, tag in enumerate(tags):
+        logits[row, FACTS.labels.index(tag)] = sure
+    return logits
+
+
+def test_orphans_and_words_without_evidence_make_a_sentence_invalid() -> None:
+    vacuous = torch.full((1, C), -30.0)
+    logits = torch.cat(
+        [words("B-X", "I-X"), words("O", "I-X"), words("B-X"), vacuous, words("O"), words("B-Y")]
+    )
+    columns = CandidateAnnotator(RULES[0]).annotate(logits, np.array([0, 2, 4, 6, 8]), FACTS)
+    assert columns.rows["valid"].tolist() == [True, False, False, True]
+
+
+def test_the_evidence_floor_is_a_strict_bound() -> None:
+    """The evidence of C words of exp(f) each adds C exp(f) to S: with floor 0.1, f = log(0.1 / C)
+    is on the edge."""
+    edge = math.log(0.1 / C)
+    for shift, valid in ((1e-3, True), (-1e-3, False)):
+        logits = torch.full((1, C), edge + shift)
+        columns = CandidateAnnotator(None, evidence_floor=0.1).annotate(
+            logits, np.array([0, 1]), FACTS
+        )
+        assert columns.rows["valid"].tolist() == [valid]
+
+
+def test_sentences_are_ranked_by_the_label_or_by_the_instance() -> None:
+    """A set takes the conflict of its classes out of gamma; the instance keeps it."""
+    logits = torch.tensor([[-8.0, 5.0, 4.5, -8.0], [5.0, -8.0, -8.0, -8.0]])
+    offsets = np.array([0, 2])
+    rule = SetRule(1.0, 1.1, "power", "partial", 2)
+    by_label = CandidateAnnotator(rule, "label").annotate(logits, offsets, FACTS)
+    by_instance = CandidateAnnotator(rule, "instance").annotate(logits, offsets, FACTS)
+    assert by_label.items["candidates"].tolist() == [0b0110, 0b0001]
+    one_hot = CandidateAnnotator(None).annotate(logits, offsets, FACTS)
+    assert by_label.rows["score"][0] == pytest.approx(by_label.items["gamma"][0], rel=1e-6)
+    assert by_instance.rows["score"][0] == pytest.approx(one_hot.items["gamma"][0], rel=1e-6)
+    assert by_label.rows["score"][0] < by_instance.rows["score"][0]
+    np.testing.assert_array_equal(by_label.items["gamma"], by_instance.items["gamma"])
+    np.testing.assert_allclose(by_label.rows["type_scores"], [[by_label.rows["score"][0], np.nan]])
+
+
+@pytest.mark.parametrize("rule", [None, RULES[0], RULES[3]])
+def test_a_shard_without_rows(rule: SetRule | None) -> None:
+    columns = CandidateAnnotator(rule).annotate(torch.zeros(0, C), np.array([0]), FACTS)
+    table = to_table(tokenised([]), np.array([0]), columns)
+    assert len(table) == 0
+    full = CandidateAnnotator(rule).annotate(words("B-X"), np.array([0, 1]), FACTS)
+    schema = to_table(tokenised([[[1]]]), np.array([0, 1]), full).schema
+    assert table.schema == schema
+
+
+def test_the_search_is_bounded_beyond_nine_classes() -> None:
+    names = ("O", *(f"{p}-{t}" for t in "UVWXY" for p in "BI"))
+    facts = Facts(LabelSet(names), ("a",))
+    logits = torch.randn(4, 11, generator=torch.Generator().manual_seed(0))
+    columns = CandidateAnnotator(RULES[0]).annotate(logits, np.array([0, 4]), facts)
+    assert columns.rows["search"].tolist() == ["top-7"]
+
+
+# -- the recipe -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Call:
+    """One verb, as the recipe called it."""
+
+    verb: str
+    title: str
+    objective: Objective | None = None
+    schedule: Schedule | None = None
+    start: Model | None = None
+    parts: tuple[Corpus, ...] = ()
+    annotator: Annotator | None = None
+    pool: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    result: Artifact | None = None
+
+
+Talk = Callable[[str, int], torch.Tensor]
+
+
+def random_talk(name: str, size: int) -> torch.Tensor:
+    """Logits that depend on the sentence alone."""
+    seed = zlib.crc32(name.encode())
+    return torch.randn(size, C, generator=torch.Generator().manual_seed(seed)) * 3
+
+
+class MemoryDriver:
+    """Carries out derivations and annotations on random logits; training is made up."""
+
+    seed = 3
+    facts = Facts(FACTS.labels, ("s", "a", "b"))
+
+    def __init__(self, folder: Path, *, scores: Sequence[float] = (), talk: Talk = random_talk):
+        self.store = Store(str(folder))
+        self.scores, self.talk = list(scores), talk
+        self.calls: list[Call] = []
+        self.backbone = self._model("backbone", {})
+        sizes = {"a": 20, "b": 30}
+        names = [f"{x}{i:02d}" for x, n in sizes.items() for i in range(n)]
+        sentences = [[[1]] * (1 + i % 3) for i in range(len(names))]
+        table = tokenised(sentences, ids=names, languages=[name[0] for name in names])
+        attempt = self.store.attempt("tokens", "targets")
+        attempt.write_table("p0.parquet", table.slice(0, 25))
+        attempt.write_table("p1.parquet", table.slice(25))
+        info = {"rows": 50, "rows_by_language": sizes}
+        self.targets = Corpus(self.store.commit(attempt, {"info": info, "seconds": 0.0}))
+
+    def _model(self, name: str, info: Mapping[str, Any]) -> Model:
+        attempt = self.store.attempt("model", name.replace(" ", "-"))
+        return Model(self.store.commit(attempt, {"info": dict(info), "seconds": 0.0}))
+
+    def source(self, split: Split) -> Corpus:
+        names = [f"s{i:02d}" for i in range(10)]
+        table = tokenised([[[1]]] * 10, ids=names, languages=["s"] * 10, labels=[[1]] * 10)
+        tokens = commit(self.store, "tokens", "source", {"p0": table.drop_columns(["labels"])})
+        gold = commit(self.store, "gold", "source", {"p0": table.select(["id", "labels"])})
+        return Corpus(tokens).labelled(gold)
+
+    def unlabelled(self) -> Corpus:
+        return self.targets
+
+    def train(
+        self, title: str, mix: Mix, objective: Objective, *, start: Model, schedule: Schedule
+    ) -> Model:
+        score = self.scores.pop(0) if self.scores else 0.5
+        model = self._model(title, {"source_dev": score})
+        self.calls.append(
+            Call("train", title, objective, schedule, start, mix.parts, result=model.artifact)
+        )
+        return model
+
+    def annotate(self, title: str, corpus: Corpus, model: Model, annotator: Annotator) -> Artifact:
+        rows = corpus.rows()
+        sizes = [len(x) for x in rows["lengths"].to_pylist()]
+        names = rows["id"].to_pylist()
+        logits = [self.talk(name, size) for name, size in zip(names, sizes, strict=True)]
+        offsets = np.cumsum([0, *sizes])
+        joined = torch.cat([torch.zeros(0, C), *logits])
+        table = to_table(rows, offsets, annotator.annotate(joined, offsets, self.facts))
+        found = commit(self.store, "annotation", title.replace(" ", "-"), {"p0": table})
+        self.calls.append(
+            Call("annotate", title, start=model, annotator=annotator, pool=tuple(names))
+        )
+        return found
+
+    def derive(
+        self, title: str, function: Derivation, *artifacts: Artifact, **parameters: Any
+    ) -> Artifact:
+        table, facts = function(*artifacts, **parameters)
+        attempt = self.store.attempt("derived", title.replace(" ", "-"))
+        attempt.write_table("rows.parquet", table)
+        info = {"rows": len(table), **facts}
+        found = self.store.commit(attempt, {"info": info, "seconds": 0.0})
+        self.calls.append(Call("derive", title, parameters=parameters, result=found))
+        return found
+
+    def call(self, verb: str, title: str) -> Call:
+        return next(x for x in self.calls if (x.verb, x.title) == (verb, title))
+
+    def titles(self, verb: str) -> list[str]:
+        return [call.title for call in self.calls if call.verb == verb]
+
+
+def ids(artifact: Artifact | None) -> set[str]:
+    assert artifact is not None
+    return set(artifact.table(["id"])["id"].to_pylist())
+
+
+def run(driver: MemoryDriver, **options: Any) -> Outcome:
+    values = {"rounds": 4, "one_hot_rounds": 2, "ratio": 0.1, **options}
+    return CLTP(CLTPConfig.model_validate(values)).run(driver)
+
+
+def test_the_order_of_the_steps(tmp_path: Path) -> None:
+    driver = MemoryDriver(tmp_path)
+    outcome = run(driver, rounds=2, one_hot_rounds=1)
+    assert [(call.verb, call.title) for call in driver.calls] == [
+        ("train", "source"),
+        ("annotate", "round 1"),
+        ("derive", "round 1 selection"),
+        ("train", "round 1"),
+        ("annotate", "round 2"),
+        ("derive", "round 2 selection"),
+        ("derive", "round 2 earlier"),
+        ("train", "round 2"),
+        ("derive", "all selections"),
+        ("train", "final"),
+    ]
+    assert outcome.zero_shot.artifact == driver.call("train", "source").result
+    assert outcome.final.artifact == driver.call("train", "final").result
+    assert [item.number for item in outcome.rounds] == [1, 2]
+
+
+def test_pools_shrink_by_what_was_selected(tmp_path: Path) -> None:
+    driver = MemoryDriver(tmp_path)
+    run(driver)
+    left = set(driver.call("annotate", "round 1").pool)
+    assert len(left) == 50
+    for number in range(1, 5):
+        assert set(driver.call("annotate", f"round {number}").pool) == left
+        selected = ids(driver.call("derive", f"round {number} selection").result)
+        assert selected
+        assert selected <= left
+        left -= selected
+
+
+def test_the_pool_is_refilled_after_the_warm_up_if_asked_for(tmp_path: Path) -> None:
+    driver = MemoryDriver(tmp_path)
+    run(driver, reset_pool_after_warmup=True)
+    sizes = [len(call.pool) for call in driver.calls if call.verb == "annotate"]
+    assert sizes[0] == sizes[2] == 50
+    assert sizes[1] < 50
+    assert sizes[3] < 50
+
+
+def test_one_class_first_and_sets_afterwards(tmp_path: Path) -> None:
+    driver = MemoryDriver(tmp_path)
+    run(driver, beta=3.0, lw_input="logit", rank_by="instance", tau=9, **{"lambda": 2})
+    losses = {title: driver.call("train", title).objective for title in driver.titles("train")}
+    weighted = LeveragedWeightedLoss(3.0, "logit")
+    assert losses == {
+        "source": EvidentialLoss(),
+        "round 1": EvidentialLoss(),
+        "round 2": EvidentialLoss(),
+        "round 3": weighted,
+        "round 4": weighted,
+        "final": weighted,
+    }
+    one_hot = CandidateAnnotator(None, evidence_floor=1e-3)
+    partial = CandidateAnnotator(SetRule(2.0, 9.0, "power", "partial", 2), "instance", 1e-3)
+    annotators = [call.annotator for call in driver.calls if call.verb == "annotate"]
+    assert annotators == [one_hot, one_hot, partial, partial]
+
+
+def test_every_model_starts_from_the_one_before(tmp_path: Path) -> None:
+    driver = MemoryDriver(tmp_path)
+    run(driver, rounds=2)
+    source, first = (driver.call("train", title) for title in ("source", "round 1"))
+    assert source.start == driver.backbone
+    assert first.start is not None
+    assert first.start.artifact == source.result
+    for verb in ("annotate", "train"):
+        second = driver.call(verb, "round 2")
+        assert second.start is not None
+        assert second.start.artifact == first.result
+
+
+def test_the_final_pass_starts_from_the_best_round(tmp_path: Path) -> None:
+    """The earliest on ties; the source model and the last round do not count."""
+    driver = MemoryDriver(tmp_path, scores=[0.99, 0.6, 0.8, 0.8, 0.7])
+    run(driver)
+    final = driver.call("train", "final")
+    assert final.start is not None
+    assert final.start.artifact == driver.call("train", "round 2").result
+
+
+def test_what_a_round_trains_on(tmp_path: Path) -> None:
+    driver = MemoryDriver(tmp_path)
+    run(driver, src_ratio=0.5)
+    assert [len(part.rows()) for part in driver.call("train", "source").parts] == [10]
+    first, second = (driver.call("train", f"round {n}").parts for n in (1, 2))
+    assert len(first) == 2
+    assert len(first[0].rows()) == 5
+    assert first[0].seed != second[0].seed
+    picked = [driver.call("derive", f"round {n} selection").result for n in (1, 2)]
+    assert set(first[1].rows()["id"].to_pylist()) == ids(picked[0])
+    gold, new, earlier = second
+    assert len(gold.rows()) == 5
+    assert set(new.rows()["id"].to_pylist()) == ids(picked[1])
+    assert set(earlier.rows()["id"].to_pylist()) <= ids(picked[0])
+    final = driver.call("train", "final").parts
+    every = set().union(
+        *(ids(driver.call("derive", f"round {n} selection").result) for n in (1, 2, 3, 4))
+    )
+    assert [len(part.rows()) for part in final] == [10, len(every)]
+
+
+def test_earlier_selections_can_be_left_out(tmp_path: Path) -> None:
+    driver = MemoryDriver(tmp_path)
+    run(driver, prev_ratio=0)
+    assert not [title for title in driver.titles("derive") if "earlier" in title]
+    assert {len(call.parts) for call in driver.calls if call.verb == "train"} == {1, 2}
+
+
+def test_schedules(tmp_path: Path) -> None:
+    driver = MemoryDriver(tmp_path)
+    run(
+        driver, rounds=1, source_lr=1e-3, source_epochs=7, round_lr=1e-4, round_epochs=2,
+        final_epochs=5, final_patience=2,
+    )  # fmt: skip
+    assert driver.call("train", "source").schedule == Schedule(1e-3, 7)
+    assert driver.call("train", "round 1").schedule == Schedule(1e-4, 2, keep="last")
+    assert driver.call("train", "final").schedule == Schedule(1e-4, 5, patience=2)
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "rounds"),
+    [
+        ([0.9, 0.5, 0.4, 0.6, 0.7], 1, 2),
+        ([0.9, 0.5, 0.4, 0.6, 0.7], 2, 4),
+        ([0.9, 0.5, 0.5, 0.5, 0.7], 2, 3),
+        ([0.9, 0.5, 0.4, 0.3, 0.2], None, 4),
+    ],
+)
+def test_rounds_end_when_they_bring_nothing(
+    tmp_path: Path, scores: list[float], patience: int | None, rounds: int
+) -> None:
+    driver = MemoryDriver(tmp_path, scores=scores)
+    assert len(run(driver, patience=patience).rounds) == rounds
+    assert driver.titles("train")[-1] == "final"
+
+
+def outside(name: str, size: int) -> torch.Tensor:
+    return words(*["O"] * size)
+
+
+def one_entity(name: str, size: int) -> torch.Tensor:
+    return words(*["B-X", "O", "O"][:size])
+
+
+def test_without_any_selection_the_source_model_is_the_result(tmp_path: Path) -> None:
+    driver = MemoryDriver(tmp_path, talk=outside)
+    outcome = run(driver)
+    assert outcome.zero_shot == outcome.final
+    assert outcome.rounds == ()
+    assert driver.titles("train") == ["source"]
+
+
+def test_no_rounds_are_zero_shot(tmp_path: Path) -> None:
+    driver = MemoryDriver(tmp_path)
+    outcome = run(driver, rounds=0)
+    assert outcome.final == outcome.zero_shot
+    assert [call.title for call in driver.calls] == ["source"]
+
+
+def test_rounds_end_when_the_pool_is_exhausted(tmp_path: Path) -> None:
+    """Half of every pool in the first two rounds, and nothing is left for the third."""
+    driver = MemoryDriver(tmp_path, talk=one_entity)
+    outcome = run(driver, ratio=0.5)
+    assert [dict(item.selected) for item in outcome.rounds] == [{"a": 10, "b": 15}] * 2
+    assert driver.call("annotate", "round 3").pool == ()
+    assert driver.titles("train") == ["source", "round 1", "round 2", "final"]
+
+
+def test_the_released_codes_rule_starts_with_the_sets(tmp_path: Path) -> None:
+    driver = MemoryDriver(tmp_path)
+    run(driver, selection="repo_tail", ratio=0.02)
+    rules = [
+        driver.call("derive", f"round {n} selection").parameters["selection_rule"]
+        for n in range(1, 4)
+    ]
+    assert rules == ["per_class", "per_class", "repo_tail"]
+
+
+def test_quotas_stay_those_of_the_first_pool(tmp_path: Path) -> None:
+    driver = MemoryDriver(tmp_path)
+    run(driver)
+    for number in range(1, 5):
+        parameters = driver.call("derive", f"round {number} selection").parameters
+        assert parameters["pool_sizes"] == {"a": 20, "b": 30}
+        assert parameters["ratio"] == 0.1
+
+
+def test_the_report_of_a_round(tmp_path: Path) -> None:
+    driver = MemoryDriver(tmp_path)
+    for item in run(driver).rounds:
+        picked = driver.call("derive", f"round {item.number} selection").result
+        assert picked is not None
+        assert sum(item.selected.values()) == len(ids(picked))
+        sets = [x for row in picked.table()["candidates"].to_pylist() for x in row]
+        assert sum(item.set_sizes.values()) == len(sets)
+        if item.number <= 2:
+            assert set(item.set_sizes) == {"1"}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"lambda": 0.9}, {"tau": 1.0}, {"beta": -1}, {"ratio": 0}, {"ratio": 1.1}, {"top_k": 0}],
+)
+def test_values_without_a_meaning_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        CLTPConfig.model_validate(values)

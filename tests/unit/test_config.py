@@ -1,0 +1,300 @@
+"""Configuration: merging, flags, messages, and what every shipped file says."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from xlt_ray.cli import configure
+from xlt_ray.config import (
+    ConfigError,
+    RunConfig,
+    describe,
+    load,
+    parse_set,
+    read_yaml,
+    schema_for,
+    to_dict,
+)
+from xlt_ray.methods import METHODS
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMAS = {name: item.Config for name, item in METHODS.items()}
+JOB: dict[str, Any] = {
+    "benchmark": {"name": "wikiann", "targets": "all"},
+    "backbone": "some/encoder",
+    "method": {"name": "cltp", "tau": 7},
+}
+
+
+def resolve(*flags: str, files: tuple[Path, ...] = ()) -> RunConfig[Any]:
+    return load(JOB, files=files, flags=flags, methods=SCHEMAS)
+
+
+def refusal(*flags: str, files: tuple[Path, ...] = ()) -> str:
+    with pytest.raises(ConfigError) as caught:
+        resolve(*flags, files=files)
+    return str(caught.value)
+
+
+def yaml_file(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# -- merging --------------------------------------------------------------------------------------
+
+
+def test_later_layers_win_key_by_key(tmp_path: Path) -> None:
+    first = yaml_file(tmp_path, "a.yaml", "method: {tau: 8, beta: 3}\nseed: 1\n")
+    second = yaml_file(tmp_path, "b.yaml", "method: {tau: 9}\n")
+    config = resolve("seed=2", "method.ratio=0.5", files=(first, second))
+    assert (config.method.tau, config.method.beta, config.seed) == (9, 3, 2)
+    assert config.method.ratio == 0.5
+    assert config.method.name == "cltp"
+    assert config.backbone == "some/encoder"
+
+
+def test_flags_apply_in_order() -> None:
+    assert resolve("seed=2", "seed=3").seed == 3
+
+
+def test_the_defaults_of_a_job_are_not_changed() -> None:
+    before = json.dumps(JOB)
+    resolve("method.tau=3", "benchmark.limit.train=5")
+    assert json.dumps(JOB) == before
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    assert resolve(files=(yaml_file(tmp_path, "a.yaml", "# nothing\n"),)) == resolve()
+
+
+# -- --set ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("a.b=3", {"a": {"b": 3}}),
+        ("a=1e-5", {"a": 1e-5}),
+        ("a=true", {"a": True}),
+        ("a=null", {"a": None}),
+        ("a=no", {"a": "no"}),
+        ("a=de,nl", {"a": "de,nl"}),
+        ('a=["de", "nl"]', {"a": ["de", "nl"]}),
+        ('a="3"', {"a": "3"}),
+        ("a=x=y", {"a": "x=y"}),
+        ("a=", {"a": ""}),
+        ("a.b.c={}", {"a": {"b": {"c": {}}}}),
+    ],
+)
+def test_values_are_json_if_they_parse(flag: str, value: Mapping[str, Any]) -> None:
+    assert parse_set(flag) == value
+
+
+@pytest.mark.parametrize("flag", ["a", "=3", ".a=3", "a.=3", "a..b=3"])
+def test_a_flag_without_key_or_value_is_refused(flag: str) -> None:
+    with pytest.raises(ConfigError, match="expected key=value"):
+        parse_set(flag)
+
+
+def test_lists_of_names_take_commas() -> None:
+    config = resolve("benchmark.targets=de, no ,nl", "benchmark.source=en")
+    assert config.benchmark.targets == ("de", "no", "nl")
+    assert config.benchmark.source == ("en",)
+    assert resolve('benchmark.targets=["no"]').benchmark.targets == ("no",)
+    assert resolve().benchmark.targets == "all"
+
+
+@pytest.mark.parametrize("word", ["no", "on", "off", "yes", "y", "NO"])
+def test_languages_are_not_booleans_in_files(tmp_path: Path, word: str) -> None:
+    path = yaml_file(tmp_path, "a.yaml", f"benchmark: {{targets: [{word}, de]}}\n")
+    assert resolve(files=(path,)).benchmark.targets == (word, "de")
+
+
+def test_booleans_and_exponents_in_files(tmp_path: Path) -> None:
+    path = yaml_file(tmp_path, "a.yaml", "train: {deterministic: false, weight_decay: 1e-5}\n")
+    config = resolve(files=(path,))
+    assert config.train.deterministic is False
+    assert config.train.weight_decay == 1e-5
+
+
+def test_a_limit_holds_for_all_splits_or_for_some() -> None:
+    assert [resolve("benchmark.limit=5").benchmark.limit_of(s) for s in ("train", "test")] == [5, 5]
+    config = resolve("benchmark.limit.train=5", "benchmark.limit.dev=6")
+    assert [config.benchmark.limit_of(s) for s in ("train", "dev", "test")] == [5, 6, None]
+    assert resolve().benchmark.limit_of("train") is None
+
+
+def test_a_pool_is_a_number_or_two() -> None:
+    assert resolve("resources.annotators=3").resources.annotators == 3
+    assert resolve("resources.annotators=1,4").resources.annotators == (1, 4)
+
+
+# -- messages -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flag", "parts"),
+    [
+        ("train.batch_size=0", ["train.batch_size: ", "greater than or equal to 1", "got 0"]),
+        ("train.clip=Infinity", ["train.clip: ", "finite", "got inf"]),
+        ("method.lambda=0.5", ["method.lambda: ", "greater than or equal to 1", "got 0.5"]),
+        ("method.penalty=cubic", ["method.penalty: ", "'power' or 'linear'", "got 'cubic'"]),
+        ("benchmark.unlabelled_split=x", ["'train', 'dev' or 'test'", "got 'x'"]),
+        ("benchmark.limit=0", ["benchmark.limit: ", "got 0"]),
+        ("benchmark.limit.train=0", ["benchmark.limit.train: ", "got 0"]),
+        ("benchmark.limit.half=3", ["benchmark.limit.half: ", "'train', 'dev' or 'test'"]),
+        ("benchmark.targets=", ["benchmark.targets: ", "at least 1 item"]),
+        ("benchmark.source=[3]", ["benchmark.source: ", "valid string", "got 3"]),
+        ("resources.annotators=1,2,3", ["resources.annotators: ", "at most 2"]),
+        ("run.name=../x", ["run.name: ", "pattern", "'../x'"]),
+        ("seed=-1", ["seed: ", "greater than or equal to 0", "got -1"]),
+        ("train=3", ["train: ", "dictionary", "got 3"]),
+        ("method.name=magic", ["method.name: ", "'magic'", "allowed: cltp"]),
+        ("method.name=[1]", ["method.name: ", "[1]", "allowed: cltp"]),
+    ],
+)
+def test_messages_name_key_value_and_origin(flag: str, parts: list[str]) -> None:
+    text = refusal(flag)
+    for part in [*parts, f"(from --set {flag})"]:
+        assert part in text
+
+
+def test_no_message_names_a_key_that_nobody_can_write() -> None:
+    for flag in ("benchmark.limit=x", "benchmark.targets=[3]", "resources.annotators=x"):
+        keys = {line.split(": ")[0] for line in refusal(flag).splitlines()}
+        assert keys == {flag.split("=")[0]}
+
+
+def test_a_message_names_the_file_that_is_wrong(tmp_path: Path) -> None:
+    good = yaml_file(tmp_path, "good.yaml", "seed: 3\n")
+    bad = yaml_file(tmp_path, "bad.yaml", "train: {clip: -1}\n")
+    assert f"train.clip: Input should be greater than 0, got -1 (from {bad})" in refusal(
+        files=(bad, good)
+    )
+    assert "(from --set train.clip=-2)" in refusal("train.clip=-2", files=(bad,))
+
+
+def test_an_unknown_key_lists_its_siblings() -> None:
+    text = refusal("data.shardrows=3")
+    siblings = "batch_tokens, max_bad_fraction, shard_rows"
+    assert text == f"data.shardrows: unknown key; allowed: {siblings} (from --set data.shardrows=3)"
+    assert "lambda" in refusal("method.lam=3").split("allowed: ")[1]
+    top = "backbone, benchmark, data, method, resources, run, seed, store, train"
+    assert f"trian: unknown key; allowed: {top} (from" in refusal("trian.clip=1")
+
+
+def test_every_wrong_key_has_its_line() -> None:
+    lines = refusal("seed=-1", "train.clip=0", "data.x=1").splitlines()
+    assert sorted(line.split(":")[0] for line in lines) == ["data.x", "seed", "train.clip"]
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^backbone: is required \(from defaults\)$"):
+        load({"benchmark": {"name": "toy"}, "method": {"name": "cltp"}}, methods=SCHEMAS)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("a: [", "no valid YAML"), ("- 1\n", "expected keys and values"), ("3", "expected keys")],
+)
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    path = yaml_file(tmp_path, "a.yaml", text)
+    assert str(path) in (message := refusal(files=(path,)))
+    assert reason in message
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    assert "cannot be read (No such file" in refusal(files=(tmp_path / "none.yaml",))
+    path = tmp_path / "latin.yaml"
+    path.write_bytes(b"a: \xe9\n")
+    assert "no valid YAML" in refusal(files=(path,))
+
+
+# -- the result -----------------------------------------------------------------------------------
+
+
+def test_a_configuration_is_frozen() -> None:
+    config = resolve()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.seed = 3  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(ValidationError, match="frozen"):
+        config.method.tau = 3
+
+
+def test_lambda_is_the_key_of_lambda() -> None:
+    config = resolve("method.lambda=3")
+    assert config.method.lam == 3
+    assert to_dict(config)["method"]["lambda"] == 3
+    assert "lam" not in to_dict(config)["method"]
+
+
+def test_the_written_form_resolves_to_the_same_configuration() -> None:
+    config = resolve("benchmark.limit.train=4", "resources.annotators=1,2", "method.lambda=3")
+    written = json.loads(json.dumps(to_dict(config)))
+    assert load(written, methods=SCHEMAS) == config
+
+
+def test_the_name_of_a_run() -> None:
+    assert resolve("seed=4").run_name == "cltp-wikiann-s4"
+    assert resolve("run.name=mine").run_name == "mine"
+
+
+def test_the_defaults_of_cltp_are_the_papers() -> None:
+    """Its WikiANN setting: lambda 4, tau 10, beta 2, ratios 0.08, 0.6 and 1, 10 rounds of 3 epochs
+    of which 3 are one-hot, learning rate 2e-5 throughout, XLM-R large's 10 source epochs."""
+    config = load({**JOB, "method": {"name": "cltp"}}, methods=SCHEMAS)
+    method = to_dict(config)["method"]
+    assert {key: method[key] for key in ("lambda", "tau", "beta")} == {
+        "lambda": 4.0, "tau": 10.0, "beta": 2.0,
+    }  # fmt: skip
+    assert (method["ratio"], method["src_ratio"], method["prev_ratio"]) == (0.08, 0.6, 1.0)
+    assert (method["rounds"], method["one_hot_rounds"]) == (10, 3)
+    assert method["source_lr"] == method["round_lr"] == 2e-5
+    assert (method["source_epochs"], method["round_epochs"]) == (10, 3)
+    assert (method["penalty"], method["label"], method["selection"]) == (
+        "power", "partial", "per_class",
+    )  # fmt: skip
+    assert config.benchmark.unlabelled_split == "dev"
+    assert config.train.batch_size == 32
+
+
+def leaves(schema: type[BaseModel], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for name, field in schema.model_fields.items():
+        inner, key = field.annotation, prefix + (field.alias or name)
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found += leaves(inner, f"{key}.")
+        else:
+            found.append(key)
+    return found
+
+
+def test_help_has_every_key_with_default_and_meaning() -> None:
+    schema = schema_for(JOB, SCHEMAS)
+    lines = describe(schema, JOB)
+    assert [line.split()[0] for line in lines] == leaves(schema)
+    assert all(len(line.split()) > 2 for line in lines), "a key without a meaning"
+    shown = {line.split()[0]: line.split()[1] for line in lines}
+    assert shown["method.tau"] == "7"
+    assert shown["method.lambda"] == "4.0"
+    assert shown["seed"] == "0"
+    assert "(required)" in next(x for x in describe(schema, {}) if x.split()[0] == "backbone")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "jobs").rglob("*.yaml")), ids=lambda path: path.name
+)
+def test_every_shipped_file_fits(path: Path) -> None:
+    values = read_yaml(path)
+    assert values
+    config = configure(JOB, [str(path)])
+    written = to_dict(config)
+    for section, keys in values.items():
+        for key, value in keys.items():
+            assert written[section][key] == value

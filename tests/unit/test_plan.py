@@ -1,0 +1,214 @@
+"""``--dry-run``: what a run would do, without doing it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.encoders import write_encoder
+from xlt_ray.cli import configure
+from xlt_ray.config import RunConfig
+from xlt_ray.data.corpus import Mix
+from xlt_ray.engine.annotate import Pool
+from xlt_ray.engine.backbone import backbone_of
+from xlt_ray.engine.cluster import Plan
+from xlt_ray.methods import METHODS
+from xlt_ray.plan import PlanDriver, PlanRunner, Unknown, planned, text_of
+from xlt_ray.steps import PLANNED, Step
+from xlt_ray.store import Store
+
+PLAN = Plan(Pool(1, 3, 2, 0.0), train_workers=2, train_cpus=4, train_gpus=0.0)
+TOY = {
+    "benchmark": {"name": "toy", "limit": {"train": 12, "dev": 8, "test": 6}},
+    "backbone": "toy",
+    "method": {"name": "cltp", "rounds": 2, "one_hot_rounds": 1},
+}
+LINES = "Kari\tB-PER\nsmiler\tO\n\nOslo\tB-LOC\n\n"
+
+
+def follow(config: RunConfig[Any]) -> PlanDriver:
+    """The whole recipe and its evaluation against the planning driver."""
+    driver = PlanDriver(config, PlanRunner(Store(config.store.root)), PLAN)
+    outcome = METHODS[config.method.name](config.method).run(driver)
+    driver.evaluate("final", outcome.final, "test")
+    return driver
+
+
+def toy(folder: Path, *flags: str) -> RunConfig[Any]:
+    return configure({**TOY, "store": {"root": str(folder / "store")}}, flags=flags)
+
+
+def wikiann(folder: Path, *flags: str, backbone: Path | None = None) -> RunConfig[Any]:
+    """Two languages in a folder; one of them is Norwegian."""
+    for language in ("en", "no"):
+        for split in ("train", "dev", "test"):
+            path = folder / "data" / language / f"{split}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(LINES)
+    values = {
+        "benchmark": {"name": "wikiann", "root": str(folder / "data"), "targets": ["no"]},
+        "backbone": str(backbone or folder / "nowhere"),
+        "method": {"name": "cltp", "rounds": 1},
+        "store": {"root": str(folder / "store")},
+    }
+    return configure(values, flags=flags)
+
+
+def test_every_step_is_listed_in_order(tmp_path: Path) -> None:
+    driver = follow(toy(tmp_path))
+    assert [step["title"] for step in driver.plans.steps] == [
+        "source train text",
+        "backbone",
+        "source train tokens",
+        "source train gold",
+        "unlabelled text",
+        "unlabelled tokens",
+        "source dev text",
+        "source dev tokens",
+        "source dev gold",
+        "source",
+        "round 1 annotation",
+        "round 1 selection",
+        "round 1",
+        "round 2 annotation",
+        "round 2 selection",
+        "round 2 earlier",
+        "round 2",
+        "all selections",
+        "final",
+        "test text",
+        "test tokens",
+        "final test annotation",
+        "test gold",
+        "final test scores",
+    ]
+    assert not any(step["cached"] for step in driver.plans.steps)
+    assert driver.missing == []
+
+
+def test_rows_are_counted_and_notes_made(tmp_path: Path) -> None:
+    driver = follow(toy(tmp_path))
+    steps = {step["title"]: step for step in driver.plans.steps}
+    targets = len(driver.targets)
+    assert targets == 6
+    assert steps["source train text"]["rows"] == steps["source train gold"]["rows"] == 12
+    assert steps["unlabelled tokens"]["rows"] == 8 * targets
+    assert steps["test tokens"]["rows"] == 6 * (targets + 1)
+    assert steps["source"]["note"] == "12 sentences, up to 10 epochs, batch 32, lr 2e-05"
+    assert steps["round 1 annotation"]["note"] == f"{8 * targets} sentences"
+    assert steps["round 2 annotation"]["note"] == f"at most {8 * targets} sentences"
+    assert steps["round 1"]["note"].startswith("7 and what is selected sentences")
+    assert steps["round 1 selection"]["rows"] is None
+
+
+def test_nothing_is_computed(tmp_path: Path) -> None:
+    follow(toy(tmp_path))
+    assert [path.name for path in (tmp_path / "store").rglob("*")] == ["artifacts"]
+
+
+def test_the_text_names_steps_resources_and_store(tmp_path: Path) -> None:
+    driver = follow(toy(tmp_path))
+    text = text_of(driver, PLAN)
+    assert text.splitlines()[1].split() == [
+        "1",
+        "source",
+        "train",
+        "text",
+        "text",
+        "to",
+        "run",
+        "12",
+    ]
+    assert "annotators: 1-3, each 2 CPUs and 0 GPUs" in text
+    assert "training: 2 workers, each 4 CPUs and 0 GPUs" in text
+    assert f"store: {tmp_path}/store" in text
+    assert text.splitlines()[-1] == "missing: nothing"
+
+
+def test_what_is_in_the_store_is_cached(tmp_path: Path) -> None:
+    config = wikiann(tmp_path, backbone=write_encoder(tmp_path / "encoder"))
+    before = follow(config)
+    assert before.missing == []
+    assert not any(step["cached"] for step in before.plans.steps)
+    found, store = backbone_of(config), before.plans.store
+    step = Step("backbone", "backbone", found.identity, (), (found.module,), found.seed)
+    attempt = store.attempt("backbone", step.fingerprint())
+    info = found.write(attempt)
+    store.commit(attempt, {"info": info, "seconds": 0.0})
+    cached = [step["title"] for step in follow(config).plans.steps if step["cached"]]
+    assert cached == ["backbone"]
+
+
+def test_norwegian_is_a_language(tmp_path: Path) -> None:
+    path = tmp_path / "norwegian.yaml"
+    path.write_text("benchmark:\n  targets: [no]\n")
+    for config in (wikiann(tmp_path), wikiann(tmp_path, "benchmark.targets=no")):
+        assert follow(config).targets == ("no",)
+    values = {"benchmark": {"name": "wikiann"}, "backbone": "x", "method": {"name": "cltp"}}
+    assert configure(values, [str(path)]).benchmark.targets == ("no",)
+
+
+def test_a_missing_backbone_and_split_are_named_and_the_rest_is_planned(tmp_path: Path) -> None:
+    config = wikiann(tmp_path)
+    (tmp_path / "data" / "no" / "dev.txt").unlink()
+    driver = follow(config)
+    assert len(driver.missing) == 2
+    assert any("nowhere" in text and text.startswith("backbone") for text in driver.missing)
+    assert any(text.startswith("unlabelled text: ") and "dev" in text for text in driver.missing)
+    assert "final test scores" in [step["title"] for step in driver.plans.steps]
+    lines = text_of(driver, PLAN).splitlines()
+    assert [line for line in lines if line.startswith("missing: ")] == lines[-2:]
+
+
+def test_bad_rows_are_counted(tmp_path: Path) -> None:
+    config = wikiann(tmp_path, "data.max_bad_fraction=0.5")
+    (tmp_path / "data" / "en" / "train.txt").write_text(LINES + "Bergen\tB-CITY\n\n")
+    steps = {step["title"]: step for step in follow(config).plans.steps}
+    assert (steps["source train gold"]["rows"], steps["source train gold"]["note"]) == (
+        2,
+        "1 to quarantine",
+    )
+    assert (steps["source train text"]["rows"], steps["source train text"]["note"]) == (3, "")
+
+
+def test_too_many_bad_rows_are_missing_data(tmp_path: Path) -> None:
+    config = wikiann(tmp_path)
+    (tmp_path / "data" / "en" / "train.txt").write_text(LINES + "Bergen\tB-CITY\n\n")
+    driver = follow(config)
+    assert any(text.startswith("source train gold: 1 of 3 rows") for text in driver.missing)
+
+
+def test_a_source_language_is_no_target_of_self_training(tmp_path: Path) -> None:
+    driver = follow(wikiann(tmp_path, "benchmark.targets=en,no"))
+    steps = {step["title"]: step for step in driver.plans.steps}
+    assert steps["unlabelled text"]["rows"] == 2
+    assert steps["test text"]["rows"] == 4
+    assert driver.facts.languages == ("en", "no")
+
+
+@pytest.mark.parametrize("fraction", [0.5, 1.0])
+def test_a_share_of_known_rows_is_known(tmp_path: Path, fraction: float) -> None:
+    driver = follow(toy(tmp_path))
+    gold = driver.source("train").sample(fraction, seed=0)
+    driver.train("x", Mix(gold), _loss(), start=driver.backbone, schedule=_schedule())
+    assert driver.plans.steps[-1]["note"].startswith(f"{int(12 * fraction)} sentences")
+
+
+def _loss() -> Any:
+    from xlt_ray.methods.cltp import EvidentialLoss
+
+    return EvidentialLoss()
+
+
+def _schedule() -> Any:
+    from xlt_ray.methods.base import Schedule
+
+    return Schedule(1e-3, 1)
+
+
+def test_unknown_facts_are_none() -> None:
+    artifact = planned("model", {"rows": 3})
+    assert artifact.fingerprint == PLANNED
+    assert artifact.info["rows"] == 3
+    assert artifact.info["anything"] is None
+    assert Unknown()["x"] is None

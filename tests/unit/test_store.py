@@ -1,0 +1,348 @@
+"""The artifact store, on a local disk and on a file system without renames."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from xlt_ray import store as module
+from xlt_ray.store import MANIFEST, STALE_SECONDS, Artifact, Attempt, Store, write_parquet
+
+RECORD: dict[str, Any] = {"info": {"rows": 3}, "seconds": 1.5, "params": {"x": 1}}
+TABLE = pa.table({"id": ["a", "b", "c"], "n": [1, 2, 3]})
+
+
+@pytest.fixture(params=["local", "object"])
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Store]:
+    """A store on a folder, and one on a file system that is not local."""
+    if request.param == "local":
+        yield Store(str(tmp_path / "store"))
+        return
+    memory = MemoryFileSystem()
+    base = f"/bucket-{uuid.uuid4().hex}"
+    fs = pafs.PyFileSystem(pafs.FSSpecHandler(memory))
+    monkeypatch.setattr(module, "open_root", lambda root: (fs, base))
+    monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
+    made = Store("memory://bucket")
+    assert not made.is_local
+    yield made
+    memory.rm(base, recursive=True)
+
+
+def fill(store: Store, name: str = "f1", **files: bytes) -> Attempt:
+    attempt = store.attempt("kind", name)
+    for file, data in (files or {"x.bin": b"123", "y.bin": b"4"}).items():
+        attempt.write(file, data)
+    return attempt
+
+
+def paths(store: Store) -> list[str]:
+    """Every file under the store's artifacts, without the root."""
+    base = f"{store.base}/artifacts"
+    found = store.fs.get_file_info(pafs.FileSelector(base, recursive=True))
+    files = [item.path for item in found if item.type == pafs.FileType.File]
+    return sorted(path.partition("/artifacts/")[2] for path in files)
+
+
+def folder_of(attempt: Attempt) -> str:
+    return attempt._place[1]
+
+
+# -- commit ---------------------------------------------------------------------------------------
+
+
+def test_nothing_is_visible_before_the_commit(store: Store) -> None:
+    attempt = fill(store)
+    assert store.find("kind", "f1") is None
+    assert attempt.has("x.bin")
+    artifact = store.commit(attempt, RECORD)
+    assert store.find("kind", "f1") == artifact
+    assert store.find("kind", "f2") is None
+    assert store.find("other", "f1") is None
+
+
+def test_the_manifest_names_files_with_size_and_hash(store: Store) -> None:
+    artifact = store.commit(fill(store), RECORD)
+    assert artifact.manifest["files"] == {
+        "x.bin": {"sha256": hashlib.sha256(b"123").hexdigest(), "bytes": 3},
+        "y.bin": {"sha256": hashlib.sha256(b"4").hexdigest(), "bytes": 1},
+    }
+    assert {key: artifact.manifest[key] for key in RECORD} == RECORD
+    assert artifact.info == {"rows": 3}
+    assert artifact.seconds == 1.5
+    assert artifact.names == ["x.bin", "y.bin"]
+    found = store.find("kind", "f1")
+    assert found is not None
+    assert found.manifest == artifact.manifest
+
+
+def test_an_artifact_gives_its_files(store: Store) -> None:
+    attempt = fill(store, **{"x.bin": b"123"})
+    attempt.write_json("deep/facts.json", {"a": [1]})
+    attempt.write_table("b.parquet", TABLE)
+    attempt.write_table("a.parquet", TABLE.slice(1))
+    assert attempt.rows("a.parquet") == 2
+    artifact = store.commit(attempt, RECORD)
+    assert artifact.read("x.bin") == b"123"
+    assert artifact.json("deep/facts.json") == {"a": [1]}
+    assert artifact.shard("b.parquet", ["n"]).to_pydict() == {"n": [1, 2, 3]}
+    assert artifact.table(["id"])["id"].to_pylist() == ["b", "c", "a", "b", "c"]
+    assert artifact.verify() == []
+
+
+def test_a_folder_is_copied_with_its_folders(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "from" / "sub").mkdir(parents=True)
+    (tmp_path / "from" / "a").write_bytes(b"1")
+    (tmp_path / "from" / "sub" / "b").write_bytes(b"2")
+    attempt = store.attempt("kind", "f1")
+    attempt.write_folder(tmp_path / "from")
+    artifact = store.commit(attempt, RECORD)
+    assert artifact.names == ["a", "sub/b"]
+    assert (artifact.local() / "sub" / "b").read_bytes() == b"2"
+
+
+def test_the_first_of_two_writers_wins(store: Store) -> None:
+    first, second = fill(store, a=b"first"), fill(store, a=b"second")
+    one = store.commit(first, RECORD)
+    two = store.commit(second, {**RECORD, "seconds": 9.0})
+    assert two == one
+    assert (two.read("a"), two.seconds) == (b"first", 1.5)
+    assert len([path for path in paths(store) if path.endswith("/a")]) == 1
+
+
+def test_a_finished_artifact_never_changes(store: Store) -> None:
+    artifact = store.commit(fill(store), RECORD)
+    before = paths(store)
+    store.commit(fill(store, **{"z.bin": b"9"}), RECORD)
+    assert paths(store) == before
+    assert artifact.verify() == []
+
+
+def test_verify_names_what_was_changed_or_lost(store: Store) -> None:
+    artifact = store.commit(fill(store), RECORD)
+    folder = artifact._place[1]
+    with store.fs.open_output_stream(f"{folder}/x.bin") as stream:
+        stream.write(b"133")
+    assert artifact.verify() == ["x.bin"]
+    store.fs.delete_file(f"{folder}/y.bin")
+    assert artifact.verify() == ["x.bin", "y.bin"]
+
+
+def test_the_digest_is_that_of_the_content(store: Store) -> None:
+    """Not of the name, the parameters or the time it took."""
+    one = store.commit(fill(store, "f1"), RECORD)
+    same = store.commit(fill(store, "f2"), {**RECORD, "params": {"x": 2}, "seconds": 8.0})
+    other = store.commit(fill(store, "f3", **{"x.bin": b"123", "y.bin": b"5"}), RECORD)
+    named = store.commit(fill(store, "f4", **{"x.bin": b"123", "z.bin": b"4"}), RECORD)
+    assert one.digest == same.digest
+    assert len({one.digest, other.digest, named.digest}) == 3
+
+
+# -- attempts that did not make it ----------------------------------------------------------------
+
+
+def test_finished_files_of_earlier_attempts_are_taken_over(store: Store) -> None:
+    fill(store, **{"p1.parquet": b"1", "p2.parquet": b"2", "other.bin": b"3"})
+    fill(store, "f2", **{"p9.parquet": b"9"})
+    attempt = fill(store, **{"p2.parquet": b"mine"})
+    assert store.adopt(attempt, ".parquet") == 1
+    artifact = store.commit(attempt, RECORD)
+    assert artifact.names == ["p1.parquet", "p2.parquet"]
+    assert artifact.read("p1.parquet") == b"1"
+    assert artifact.read("p2.parquet") == b"mine"
+
+
+def test_a_half_written_file_is_not_taken_over_nor_committed(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    broken = fill(store, **{"p1.parquet": b"1"})
+    Path(folder_of(broken), "p2.parquet.tmp-0123").write_bytes(b"half")
+    attempt = store.attempt("kind", "f1")
+    assert store.adopt(attempt, ".parquet") == 1
+    assert store.commit(broken, RECORD).names == ["p1.parquet"]
+
+
+def test_a_discarded_attempt_is_gone(store: Store) -> None:
+    attempt = fill(store)
+    store.discard(attempt)
+    assert paths(store) == []
+    store.discard(attempt)
+
+
+def test_only_stale_attempts_are_dropped_at_a_commit(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    stale, fresh, foreign = fill(store), fill(store), fill(store, "f2")
+    old = 1_000_000_000 - STALE_SECONDS
+    for attempt in (stale, foreign):
+        for path in (Path(folder_of(attempt)), *Path(folder_of(attempt)).iterdir()):
+            os.utime(path, (old, old))
+    store.commit(fill(store), RECORD)
+    assert not Path(folder_of(stale)).exists()
+    assert Path(folder_of(fresh)).exists()
+    assert Path(folder_of(foreign)).exists()
+
+
+def test_a_folder_without_a_manifest_is_no_artifact(store: Store) -> None:
+    folder = f"{store.base}/artifacts/kind/f1"
+    store.fs.create_dir(folder, recursive=True)
+    with store.fs.open_output_stream(f"{folder}/x.bin") as stream:
+        stream.write(b"1")
+    assert store.find("kind", "f1") is None
+
+
+KILLED = """
+import os, signal, sys
+import pyarrow as pa
+from xlt_ray import store as module
+
+store = module.Store(sys.argv[1])
+attempt = store.attempt("kind", "f1")
+attempt.write("done.parquet", b"1")
+stage = sys.argv[2]
+if stage == "file":
+    def stop(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.fsync = stop
+    attempt.write("half.parquet", b"2" * 100)
+if stage == "stream":
+    stream = attempt.stream("half.parquet")
+    stream.write(b"2" * 100)
+    stream.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+if stage == "commit":
+    def stop(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.rename = stop
+    store.commit(attempt, {"info": {}, "seconds": 0.0})
+"""
+
+
+@pytest.mark.parametrize("stage", ["file", "stream", "commit"])
+def test_a_killed_writer_leaves_nothing_visible(tmp_path: Path, stage: str) -> None:
+    run = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), stage], check=False)
+    assert run.returncode == -signal.SIGKILL
+    store = Store(str(tmp_path))
+    assert store.find("kind", "f1") is None
+    attempt = store.attempt("kind", "f1")
+    adopted = store.adopt(attempt, ".parquet")
+    if stage != "stream":
+        assert adopted == 1
+        assert attempt.has("done.parquet")
+        assert not attempt.has("half.parquet")
+    store.discard(attempt)
+    artifact = store.commit(fill(store, a=b"anew"), RECORD)
+    assert artifact.names == ["a"]
+    assert artifact.verify() == []
+
+
+# -- local copies ---------------------------------------------------------------------------------
+
+
+def test_a_local_store_is_read_in_place(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    artifact = store.commit(fill(store), RECORD)
+    assert artifact.local() == tmp_path / "artifacts" / "kind" / "f1"
+
+
+@pytest.mark.parametrize("store", ["object"], indirect=True)
+def test_a_distant_artifact_is_fetched_once(store: Store) -> None:
+    artifact = store.commit(fill(store), RECORD)
+    folder = artifact.local()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        "x.bin": b"123",
+        "y.bin": b"4",
+    }
+    store.fs.delete_dir_contents(artifact._place[1])
+    assert artifact.local() == folder
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize("store", ["object"], indirect=True)
+def test_a_fetched_copy_is_known_by_its_content(store: Store) -> None:
+    """One step computed twice, on other hardware, may give other bytes under its fingerprint."""
+    first = store.commit(fill(store, a=b"1"), RECORD)
+    kept = first.local()
+    store.fs.delete_dir(f"{store.base}/artifacts/kind/f1")
+    second = store.commit(fill(store, a=b"2"), RECORD)
+    assert (second.local() / "a").read_bytes() == b"2"
+    assert (kept / "a").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("store", ["object"], indirect=True)
+def test_a_distant_artifact_that_was_changed_is_refused(store: Store) -> None:
+    artifact = store.commit(fill(store), RECORD)
+    with store.fs.open_output_stream(f"{artifact._place[1]}/y.bin") as stream:
+        stream.write(b"5")
+    with pytest.raises(OSError, match=r"kind/f1/y\.bin: content differs"):
+        artifact.local()
+
+
+# -- the rest -------------------------------------------------------------------------------------
+
+
+def test_handles_travel_by_value(tmp_path: Path) -> None:
+    """Workers get artifacts and attempts as plain fields and open the store themselves."""
+    store = Store(str(tmp_path))
+    attempt = fill(store)
+    again = Attempt(attempt.root, attempt.kind, attempt.fingerprint, attempt.folder)
+    again.write("z.bin", b"9")
+    artifact = store.commit(attempt, RECORD)
+    manifest = json.loads(json.dumps(artifact.manifest))
+    copy = Artifact(artifact.root, artifact.kind, artifact.fingerprint, manifest)
+    assert copy.read("z.bin") == b"9"
+
+
+def test_files_of_runs(store: Store) -> None:
+    folder = store.run_folder("mine")
+    store.write(f"{folder}/a.json", b"1")
+    assert store.read(f"{folder}/a.json") == b"1"
+    store.delete(f"{folder}/a.json")
+    assert store.read(f"{folder}/a.json") is None
+    assert paths(store) == []
+
+
+def test_an_unknown_scheme_is_named() -> None:
+    with pytest.raises(ValueError, match=r"store\.root 'ftp2://x/y'"):
+        Store("ftp2://x/y")
+
+
+def test_a_relative_root_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Store("here").root == str(tmp_path / "here")
+
+
+@pytest.mark.parametrize(("count", "groups"), [(0, 0), (1, 1), (4, 1), (5, 2), (8, 2), (9, 3)])
+def test_rows_are_streamed_in_groups(store: Store, count: int, groups: int) -> None:
+    schema = pa.schema([("id", pa.string()), ("n", pa.list_(pa.int16()))])
+    attempt = store.attempt("kind", "f1")
+    rows = [{"id": str(i), "n": [i] * (i % 3)} for i in range(count)]
+    pulled: list[int] = []
+
+    def source() -> Iterator[dict[str, Any]]:
+        for number, row in enumerate(rows):
+            pulled.append(number)
+            yield row
+
+    assert write_parquet(lambda: attempt.stream("a.parquet"), schema, source(), chunk=4) == count
+    artifact = store.commit(attempt, RECORD)
+    with artifact.open("a.parquet") as stream:
+        file = pq.ParquetFile(stream)
+        assert file.num_row_groups == groups
+        assert file.schema_arrow.equals(schema)
+        assert file.read().to_pylist() == rows
+    assert artifact.names == ["a.parquet"]
+    assert (store.find("kind", "f1") or artifact).manifest["files"].keys() == {"a.parquet"}
+    assert MANIFEST not in artifact.names
