@@ -114,14 +114,22 @@ def write_config(world: World, folder: Path, *, workers: int) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=[0, 1], ids=["in-process", "one-worker"])
-def undisturbed(
-    request: pytest.FixtureRequest, world: World, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[int, Path]:
-    """A run that nobody kills, with training in the driver and on a worker."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    Job(write_config(world, folder, workers=request.param), folder).finish()
-    return request.param, folder
+def undisturbed(world: World, folder: Path, *, workers: int) -> Path:
+    """A run that nobody kills."""
+    Job(write_config(world, folder, workers=workers), folder).finish()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def in_process(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that trains in the driver's process."""
+    return undisturbed(world, tmp_path_factory.mktemp("in-process"), workers=0)
+
+
+@pytest.fixture(scope="module")
+def one_worker(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that trains on one worker."""
+    return undisturbed(world, tmp_path_factory.mktemp("one-worker"), workers=1)
 
 
 def check_equal(store: Path, reference: Path) -> None:
@@ -153,11 +161,8 @@ def shards(job: Job, title: str) -> int:
     return len(list(folder.glob(f"{name}.tmp-*/part-*.parquet"))) if name else 0
 
 
-def test_killed_driver(undisturbed, world: World, tmp_path: Path):
-    workers, reference = undisturbed
-    if workers:
-        pytest.skip("the worker's own test covers training on a worker")
-    config = write_config(world, tmp_path, workers=workers)
+def test_killed_driver(in_process: Path, world: World, tmp_path: Path):
+    config = write_config(world, tmp_path, workers=0)
     points = [lambda: complete(job, "source"), lambda: shards(job, "round 1 annotation") > 0]
     for point in points:
         job = Job(config, tmp_path)
@@ -165,7 +170,7 @@ def test_killed_driver(undisturbed, world: World, tmp_path: Path):
         job.kill()
         assert not (tmp_path / "runs/test/report.json").exists()
     Job(config, tmp_path).finish()
-    check_equal(tmp_path, reference)
+    check_equal(tmp_path, in_process)
     events = list(jsonl(tmp_path / "runs/test/events.jsonl"))
     assert sum(event["event"] == "session" for event in events) == 3
     computed = [
@@ -174,11 +179,8 @@ def test_killed_driver(undisturbed, world: World, tmp_path: Path):
     assert len(computed) == len(set(computed)), "a finished step was computed again"
 
 
-def test_killed_annotators(undisturbed, world: World, tmp_path: Path):
-    workers, reference = undisturbed
-    if workers:
-        pytest.skip("annotators are the same however training runs")
-    job = Job(write_config(world, tmp_path, workers=workers), tmp_path)
+def test_killed_annotators(in_process: Path, world: World, tmp_path: Path):
+    job = Job(write_config(world, tmp_path, workers=0), tmp_path)
     title = "ray::MapWorker(MapBatches(ShardAnnotator))"
     job.wait_for(
         lambda: job.started("round 1 annotation") is not None and bool(job.children(title))
@@ -189,21 +191,18 @@ def test_killed_annotators(undisturbed, world: World, tmp_path: Path):
     )
     os.kill(job.children(title)[-1], signal.SIGKILL)
     job.finish()
-    check_equal(tmp_path, reference)
+    check_equal(tmp_path, in_process)
 
 
-def test_killed_train_worker(undisturbed, world: World, tmp_path: Path):
-    workers, reference = undisturbed
-    if not workers:
-        pytest.skip("needs a worker to kill")
-    job = Job(write_config(world, tmp_path, workers=workers), tmp_path)
+def test_killed_train_worker(one_worker: Path, world: World, tmp_path: Path):
+    job = Job(write_config(world, tmp_path, workers=1), tmp_path)
     title = "ray::RayTrainWorker"
     job.wait_for(lambda: job.started("source") is not None and bool(job.children(title)))
     os.kill(job.children(title)[0], signal.SIGKILL)
     job.wait_for(lambda: complete(job, "source") and bool(job.children(title)))
     os.kill(job.children(title)[0], signal.SIGKILL)
     job.finish()
-    check_equal(tmp_path, reference)
+    check_equal(tmp_path, one_worker)
 
 
 def test_second_driver_is_refused(world: World, tmp_path: Path):

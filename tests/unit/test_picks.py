@@ -85,6 +85,7 @@ def scored(store: Store, name: str, rows: list[Row]) -> Artifact:
             "valid": pa.array([row[4] for row in rows], pa.bool_()),
             "labels": pa.array([[BX]] * len(rows), pa.list_(pa.int16())),
             "candidates": pa.array([[2 ** (i % 2 + 1)] for i in range(len(rows))], SETS),
+            "search": pa.array(["exact"] * len(rows), pa.string()),
             "gamma": pa.array([[0.1]] * len(rows), pa.list_(pa.float32())),
         }
     )
@@ -153,7 +154,7 @@ def test_ties_go_to_the_lower_id(store: Store) -> None:
 def test_an_exhausted_pool_gives_nothing(store: Store, rule: Selection) -> None:
     """In one language, or in all of them."""
     found, facts = select(scored(store, "s", []), rule, 0.1)
-    assert (found, facts) == ([], {"selected": {}, "set_sizes": {}})
+    assert (found, facts) == ([], {"selected": {}, "set_sizes": {}, "search": []})
     rows = [row for row in ROWS if row[1] == "a"]
     assert {name[0] for name in select(scored(store, "t", rows), rule, 0.1)[0]} == {"a"}
 
@@ -172,6 +173,7 @@ def test_labels_and_sets_are_copied(store: Store) -> None:
     for row in table.to_pylist():
         assert all(row[key] == source[row["id"]][key] for key in row)
     assert facts["set_sizes"] == {"1": 4}
+    assert facts["search"] == ["exact"]
 
 
 # -- earlier selections ---------------------------------------------------------------------------

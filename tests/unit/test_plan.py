@@ -13,6 +13,8 @@ from xlt_ray.engine.annotate import Pool
 from xlt_ray.engine.backbone import backbone_of
 from xlt_ray.engine.cluster import Plan
 from xlt_ray.methods import METHODS
+from xlt_ray.methods.base import Schedule
+from xlt_ray.methods.cltp import EvidentialLoss
 from xlt_ray.plan import PlanDriver, PlanRunner, Unknown, planned, text_of
 from xlt_ray.steps import PLANNED, Step
 from xlt_ray.store import Store
@@ -190,20 +192,9 @@ def test_a_source_language_is_no_target_of_self_training(tmp_path: Path) -> None
 def test_a_share_of_known_rows_is_known(tmp_path: Path, fraction: float) -> None:
     driver = follow(toy(tmp_path))
     gold = driver.source("train").sample(fraction, seed=0)
-    driver.train("x", Mix(gold), _loss(), start=driver.backbone, schedule=_schedule())
+    schedule = Schedule(1e-3, 1)
+    driver.train("x", Mix(gold), EvidentialLoss(), start=driver.backbone, schedule=schedule)
     assert driver.plans.steps[-1]["note"].startswith(f"{int(12 * fraction)} sentences")
-
-
-def _loss() -> Any:
-    from xlt_ray.methods.cltp import EvidentialLoss
-
-    return EvidentialLoss()
-
-
-def _schedule() -> Any:
-    from xlt_ray.methods.base import Schedule
-
-    return Schedule(1e-3, 1)
 
 
 def test_unknown_facts_are_none() -> None:

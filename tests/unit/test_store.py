@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,9 @@ def store(
     memory.rm(base, recursive=True)
 
 
-def fill(store: Store, name: str = "f1", **files: bytes) -> Attempt:
+def fill(store: Store, name: str = "f1", files: Mapping[str, bytes] | None = None) -> Attempt:
     attempt = store.attempt("kind", name)
-    for file, data in (files or {"x.bin": b"123", "y.bin": b"4"}).items():
+    for file, data in ({"x.bin": b"123", "y.bin": b"4"} if files is None else files).items():
         attempt.write(file, data)
     return attempt
 
@@ -91,7 +91,7 @@ def test_the_manifest_names_files_with_size_and_hash(store: Store) -> None:
 
 
 def test_an_artifact_gives_its_files(store: Store) -> None:
-    attempt = fill(store, **{"x.bin": b"123"})
+    attempt = fill(store, files={"x.bin": b"123"})
     attempt.write_json("deep/facts.json", {"a": [1]})
     attempt.write_table("b.parquet", TABLE)
     attempt.write_table("a.parquet", TABLE.slice(1))
@@ -116,7 +116,7 @@ def test_a_folder_is_copied_with_its_folders(store: Store, tmp_path: Path) -> No
 
 
 def test_the_first_of_two_writers_wins(store: Store) -> None:
-    first, second = fill(store, a=b"first"), fill(store, a=b"second")
+    first, second = fill(store, files={"a": b"first"}), fill(store, files={"a": b"second"})
     one = store.commit(first, RECORD)
     two = store.commit(second, {**RECORD, "seconds": 9.0})
     assert two == one
@@ -127,7 +127,7 @@ def test_the_first_of_two_writers_wins(store: Store) -> None:
 def test_a_finished_artifact_never_changes(store: Store) -> None:
     artifact = store.commit(fill(store), RECORD)
     before = paths(store)
-    store.commit(fill(store, **{"z.bin": b"9"}), RECORD)
+    store.commit(fill(store, files={"z.bin": b"9"}), RECORD)
     assert paths(store) == before
     assert artifact.verify() == []
 
@@ -146,8 +146,8 @@ def test_the_digest_is_that_of_the_content(store: Store) -> None:
     """Not of the name, the parameters or the time it took."""
     one = store.commit(fill(store, "f1"), RECORD)
     same = store.commit(fill(store, "f2"), {**RECORD, "params": {"x": 2}, "seconds": 8.0})
-    other = store.commit(fill(store, "f3", **{"x.bin": b"123", "y.bin": b"5"}), RECORD)
-    named = store.commit(fill(store, "f4", **{"x.bin": b"123", "z.bin": b"4"}), RECORD)
+    other = store.commit(fill(store, "f3", files={"x.bin": b"123", "y.bin": b"5"}), RECORD)
+    named = store.commit(fill(store, "f4", files={"x.bin": b"123", "z.bin": b"4"}), RECORD)
     assert one.digest == same.digest
     assert len({one.digest, other.digest, named.digest}) == 3
 
@@ -156,9 +156,9 @@ def test_the_digest_is_that_of_the_content(store: Store) -> None:
 
 
 def test_finished_files_of_earlier_attempts_are_taken_over(store: Store) -> None:
-    fill(store, **{"p1.parquet": b"1", "p2.parquet": b"2", "other.bin": b"3"})
-    fill(store, "f2", **{"p9.parquet": b"9"})
-    attempt = fill(store, **{"p2.parquet": b"mine"})
+    fill(store, files={"p1.parquet": b"1", "p2.parquet": b"2", "other.bin": b"3"})
+    fill(store, "f2", files={"p9.parquet": b"9"})
+    attempt = fill(store, files={"p2.parquet": b"mine"})
     assert store.adopt(attempt, ".parquet") == 1
     artifact = store.commit(attempt, RECORD)
     assert artifact.names == ["p1.parquet", "p2.parquet"]
@@ -168,7 +168,7 @@ def test_finished_files_of_earlier_attempts_are_taken_over(store: Store) -> None
 
 def test_a_half_written_file_is_not_taken_over_nor_committed(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    broken = fill(store, **{"p1.parquet": b"1"})
+    broken = fill(store, files={"p1.parquet": b"1"})
     Path(folder_of(broken), "p2.parquet.tmp-0123").write_bytes(b"half")
     attempt = store.attempt("kind", "f1")
     assert store.adopt(attempt, ".parquet") == 1
@@ -243,7 +243,7 @@ def test_a_killed_writer_leaves_nothing_visible(tmp_path: Path, stage: str) -> N
         assert attempt.has("done.parquet")
         assert not attempt.has("half.parquet")
     store.discard(attempt)
-    artifact = store.commit(fill(store, a=b"anew"), RECORD)
+    artifact = store.commit(fill(store, files={"a": b"anew"}), RECORD)
     assert artifact.names == ["a"]
     assert artifact.verify() == []
 
@@ -273,10 +273,10 @@ def test_a_distant_artifact_is_fetched_once(store: Store) -> None:
 @pytest.mark.parametrize("store", ["object"], indirect=True)
 def test_a_fetched_copy_is_known_by_its_content(store: Store) -> None:
     """One step computed twice, on other hardware, may give other bytes under its fingerprint."""
-    first = store.commit(fill(store, a=b"1"), RECORD)
+    first = store.commit(fill(store, files={"a": b"1"}), RECORD)
     kept = first.local()
     store.fs.delete_dir(f"{store.base}/artifacts/kind/f1")
-    second = store.commit(fill(store, a=b"2"), RECORD)
+    second = store.commit(fill(store, files={"a": b"2"}), RECORD)
     assert (second.local() / "a").read_bytes() == b"2"
     assert (kept / "a").read_bytes() == b"1"
 

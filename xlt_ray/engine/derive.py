@@ -20,6 +20,7 @@ class Clerk:
     It holds no CPU between calls: a trial or a pool may have them all.
     """
 
+    @ray.method
     def derive(
         self,
         function: Derivation,
@@ -32,6 +33,7 @@ class Clerk:
         attempt.write_table("rows.parquet", table)
         return {"rows": len(table), **facts}
 
+    @ray.method
     def score(
         self, predicted: Artifact, gold: Artifact, metric: str, labels: LabelSet, attempt: Attempt
     ) -> dict[str, Any]:

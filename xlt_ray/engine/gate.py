@@ -9,9 +9,10 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
-from ray.actor import ActorProxy
+from ray.actor import ActorHandle
 
 SECONDS = 20.0
 NAME = "xlt_ray.gate"
@@ -38,8 +39,8 @@ class Rights:
             del self._held[key]
 
 
-def _actor() -> ActorProxy[Rights]:
-    remote = ray.remote(num_cpus=0)(Rights)
+def _actor() -> ActorHandle[Any]:
+    remote: Any = ray.remote(num_cpus=0)(Rights)
     return remote.options(
         name=NAME, namespace="xlt_ray", lifetime="detached", get_if_exists=True, max_restarts=-1
     ).remote()
