@@ -92,8 +92,8 @@ class TrainConfig(Section, frozen=True):
     """Dropout of the encoder and the head while training."""
     eval_every: int | None = Field(default=None, ge=1)
     """Optimiser steps between source-dev scores, besides the one after each epoch."""
-    checkpoint_every: int = Field(default=200, ge=1)
-    """Optimiser steps between checkpoints from which a killed step resumes."""
+    checkpoint_seconds: float = Field(default=300.0, ge=0)
+    """Seconds between checkpoints from which a killed step resumes; 0: after every step."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory for large encoders."""
     deterministic: bool = True

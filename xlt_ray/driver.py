@@ -50,7 +50,7 @@ class RayDriver(Library):
             "dev": dev.describe(),
             "objective": describe(objective),
             "schedule": asdict(schedule),
-            "train": config.train.model_dump(exclude={"checkpoint_every"}),
+            "train": config.train.model_dump(exclude={"checkpoint_seconds"}),
             "labels": list(self.labels.names),
             "languages": list(self.facts.languages),
             "metric": self.benchmark.metric,

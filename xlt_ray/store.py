@@ -220,7 +220,13 @@ class Attempt:
         """Copy every file of a local folder."""
         for path in sorted(source.rglob("*")):
             if path.is_file():
-                self.write(path.relative_to(source).as_posix(), path.read_bytes())
+                self.copy(path.relative_to(source).as_posix(), path)
+
+    def copy(self, name: str, source: Path) -> None:
+        """Copy one local file, a piece at a time."""
+        with source.open("rb") as content, self.stream(name) as sink:
+            while chunk := content.read(_CHUNK):
+                sink.write(chunk)
 
     def rows(self, name: str) -> int:
         """Rows of a finished Parquet file."""

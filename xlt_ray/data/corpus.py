@@ -5,7 +5,7 @@ rows taken out or sampled. Nothing is copied; the workers that read a view resol
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from hashlib import blake2b
@@ -77,11 +77,15 @@ class Corpus:
             table = with_ids(table, kept)
         return table
 
-    def rows(self) -> pa.Table:
-        """All of its rows, with the label columns if it has labels, sorted by id."""
+    def rows(self, own: Callable[[pa.Table], pa.Table] = lambda table: table) -> pa.Table:
+        """Its rows, with the label columns if it has labels, sorted by id.
+
+        Args:
+            own: Picks from each shard the rows that the caller wants; default: all.
+        """
         removed, kept = ids_of(*self.removed), self.kept_ids()
         shards = self.tokens.tables()
-        table = pa.concat_tables([self.restrict(item, removed, kept) for item in shards])
+        table = pa.concat_tables([own(self.restrict(item, removed, kept)) for item in shards])
         if self.labels is not None:
             columns = [name for name in ("labels", "candidates") if self._has(name)]
             labels = self.labels.table(["id", *columns])

@@ -72,7 +72,7 @@ def _folder(folder: Path) -> Backbone:
 
     def write(attempt: Attempt) -> dict[str, Any]:
         for path in files:
-            attempt.write(path.name, path.read_bytes())
+            attempt.copy(path.name, path)
         return {"origin": folder.name}
 
     return Backbone({"folder": sums}, __name__, write)
@@ -107,7 +107,7 @@ def _hub(name: str) -> Backbone:
             name, revision=revision, allow_patterns=patterns, local_files_only=local
         )
         for file in _files(Path(path)):
-            attempt.write(file.name, file.read_bytes())
+            attempt.copy(file.name, file)
         return {"origin": name, "revision": revision}
 
     return Backbone({"hub": name, "revision": revision}, __name__, write)

@@ -7,8 +7,11 @@ randomness from the run's seed and its own number, so a step that resumes repeat
 """
 
 import math
+import os
+import time
 import zlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +24,7 @@ import torch
 import torch.distributed as dist
 from ray.train.torch import prepare_model
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from xlt_ray.config import TrainConfig
 from xlt_ray.data.batching import Examples, layout_of, plan_batches, plan_epoch, seed_of
@@ -86,12 +90,27 @@ def run_worker(task: TrainTask) -> dict[str, Any]:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(task.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products
     torch.use_deterministic_algorithms(task.train.deterministic, warn_only=True)
     worker = Worker(task, rank, world)
     worker.resume()
     while worker.position.epoch < task.schedule.epochs and not worker.position.stopped:
         worker.epoch()
     return worker.finish()
+
+
+class Share:
+    """Which rows belong to a worker, by hash of the id, and how many belong to each."""
+
+    def __init__(self, rank: int, world: int):
+        self.rank, self.world = rank, world
+        self.counts = np.zeros(world, np.int64)
+
+    def own(self, rows: pa.Table) -> pa.Table:
+        """This worker's rows; all rows count."""
+        owners = [zlib.crc32(item.encode()) % self.world for item in rows["id"].to_pylist()]
+        self.counts += np.bincount(np.array(owners, np.int64), minlength=self.world)
+        return rows.filter(pa.array([owner == self.rank for owner in owners], pa.bool_()))
 
 
 class Worker:
@@ -103,11 +122,9 @@ class Worker:
         self.checkpoints = Checkpoints(task.root, task.fingerprint)
         folder = task.start.local()
         layout = layout_of(load_tokenizer(str(folder)), task.train.max_length)
-        rows = pa.concat_tables([_padded(part.rows()) for part in task.mix.parts])
-        owners = np.array([zlib.crc32(item.encode()) % world for item in rows["id"].to_pylist()])
-        self.rows_per_rank = np.bincount(owners, minlength=world)
-        mine = rows.take(pa.array(np.flatnonzero(owners == rank)))
-        self.examples = Examples(mine, layout, task.languages)
+        share = Share(rank, world)
+        rows = [_padded(part.rows(share.own)) for part in task.mix.parts]
+        self.examples = Examples(pa.concat_tables(rows), layout, task.languages)
         dev = task.dev.rows()
         self.dev_gold = Ragged.from_arrow(dev["labels"])
         dev_rows = np.arange(rank, len(dev), world)
@@ -127,8 +144,9 @@ class Worker:
         self.best: dict[str, Tensor] | None = None
         per_rank = max(1, task.train.batch_size // world)
         self.rows_per_step = per_rank
-        self.steps_per_epoch = max(1, math.ceil(self.rows_per_rank.max() / per_rank))
+        self.steps_per_epoch = max(1, math.ceil(share.counts.max() / per_rank))
         self.steps = self.steps_per_epoch * task.schedule.epochs
+        self.saved = time.monotonic()
 
     # -- one epoch -------------------------------------------------------------------------------
 
@@ -140,30 +158,41 @@ class Worker:
         plan += [np.zeros(0, np.int64)] * (self.steps_per_epoch - len(plan))
         self.wrapped.train()
         while position.step_in_epoch < len(plan):
-            self.step(plan[position.step_in_epoch])
+            due = self.step(plan[position.step_in_epoch])
             position.step_in_epoch += 1
             position.total += 1
-            ends = position.step_in_epoch == len(plan)
-            every = task.train.eval_every
-            if not ends and every and position.total % every == 0:
+            if position.step_in_epoch == len(plan):
+                self.end_epoch()
+            elif task.train.eval_every and position.total % task.train.eval_every == 0:
                 self.score()
-            if not ends and position.total % task.train.checkpoint_every == 0:
+            if due:
                 self.checkpoint()
-        task.objective.after_epoch()
+            if position.step_in_epoch == 0:
+                break
+
+    def end_epoch(self) -> None:
+        """Score the epoch and move on to the next."""
+        position = self.position
+        self.task.objective.after_epoch()
         self.score()
         position.epoch, position.step_in_epoch = position.epoch + 1, 0
-        self.checkpoint()
         ray.train.report(position.history[-1])
 
-    def step(self, chosen: np.ndarray) -> None:
-        """One optimiser step over some of this worker's sentences."""
+    def step(self, chosen: np.ndarray) -> bool:
+        """One optimiser step over some of this worker's sentences.
+
+        Returns:
+            Whether a checkpoint is due; the first worker's clock decides for all.
+        """
         task, examples = self.task, self.examples
         torch.manual_seed(seed_of(task.seed, "step", self.position.total, self.rank))
         parts = plan_batches(
             examples.longest, examples.num_windows, task.train.max_tokens, order=chosen
         ) or [np.zeros(0, np.int64)]
         batches = [examples.collate(part) for part in parts]
-        count = self._sum([float(sum(batch.num_items for batch in batches))])[0]
+        late = time.monotonic() - self.saved >= task.train.checkpoint_seconds
+        items = sum(batch.num_items for batch in batches)
+        count, due = self._sum([float(items), float(late and self.rank == 0)])
         total = 0.0
         for index, batch in enumerate(batches):
             on_device = batch.to(self.device)
@@ -184,10 +213,14 @@ class Worker:
         self.optimiser.zero_grad(set_to_none=True)
         task.objective.after_step()
         self.position.loss += total
-        self.position.items += sum(batch.num_items for batch in batches)
+        self.position.items += items
+        return due > 0
 
-    def _sync(self, last: bool) -> Any:
-        return torch.enable_grad() if last or self.world == 1 else self.wrapped.no_sync()  # type: ignore[operator]
+    def _sync(self, last: bool) -> AbstractContextManager[object]:
+        """Workers exchange gradients in a step's last backward pass only."""
+        if isinstance(self.wrapped, DistributedDataParallel) and not last:
+            return self.wrapped.no_sync()
+        return nullcontext()
 
     def _sum(self, values: list[float]) -> list[float]:
         if self.world == 1:
@@ -253,6 +286,7 @@ class Worker:
         if self.rank == 0:
             meta = {**vars(self.position), "world": self.world, "has_best": self.best is not None}
             self.checkpoints.complete(step, meta)
+        self.saved = time.monotonic()
 
     def _own_state(self) -> dict[str, Tensor]:
         """What only this worker knows: the objective's state and its share of the sums."""
@@ -306,7 +340,7 @@ class Worker:
                 self.model.save(Path(folder))
                 self.task.attempt.write_folder(Path(folder))
             for path in _tokenizer_files(self.task.start.local()):
-                self.task.attempt.write(path.name, path.read_bytes())
+                self.task.attempt.copy(path.name, path)
         return {
             "source_dev": position.history[chosen]["source_dev"],
             "chosen": chosen,
@@ -368,7 +402,8 @@ def _unflatten(
 
 
 def _tokenizer_files(folder: Path) -> Iterator[Path]:
-    weights = {"config.json", "manifest.json", "model.safetensors"}
+    others = {"config.json", "generation_config.json", "manifest.json"}
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name not in weights and path.suffix != ".safetensors":
+        is_weights = path.name.endswith((".safetensors", ".safetensors.index.json"))
+        if path.is_file() and path.name not in others and not is_weights:
             yield path
