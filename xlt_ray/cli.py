@@ -153,6 +153,7 @@ def run(config: RunConfig[Any]) -> dict[str, Any]:
             with open_progress() as progress:
                 runner = StepRunner(store, folder, lease, progress, right_to)
                 driver = RayDriver(config, runner, plan)
+                driver.check_test()
                 outcome = METHODS[config.method.name](config.method).run(driver)
                 report = _report(config, driver, outcome, runner.ledger)
             lease.check()
@@ -242,6 +243,7 @@ def dry_run(config: RunConfig[Any]) -> int:
     plan = settle(config.resources, available(config.resources))
     store = Store(config.store.root)
     driver = PlanDriver(config, PlanRunner(store), plan)
+    driver.check_test()
     outcome = METHODS[config.method.name](config.method).run(driver)
     driver.evaluate("zero-shot", outcome.zero_shot, "test")
     driver.evaluate("final", outcome.final, "test")

@@ -1,6 +1,6 @@
 """The driver: the verbs that a recipe is written in, each a durable step on the cluster."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ from xlt_ray.library import Library
 from xlt_ray.methods.base import (
     Annotator,
     Derivation,
+    Facts,
     Objective,
     PredictLabels,
     Schedule,
@@ -40,11 +41,16 @@ class RayDriver(Library):
         """The actor that carries out derive and score steps."""
         return hire()
 
+    def _facts_for(self, user: Objective | Annotator) -> Facts:
+        """The task as an objective or annotator sees it; one that does not look at languages is
+        not told them, so that its results serve runs with other targets too."""
+        return self.facts if user.uses_languages else replace(self.facts, languages=())
+
     def train(
         self, title: str, mix: Mix, objective: Objective, *, start: Model, schedule: Schedule
     ) -> Model:
         """Train a model on a mix, chosen on source dev."""
-        config, dev = self.config, self.source("dev")
+        config, dev, facts = self.config, self.source("dev"), self._facts_for(objective)
         params = {
             "mix": mix.describe(),
             "dev": dev.describe(),
@@ -52,7 +58,7 @@ class RayDriver(Library):
             "schedule": asdict(schedule),
             "train": config.train.model_dump(exclude={"checkpoint_seconds"}),
             "labels": list(self.labels.names),
-            "languages": list(self.facts.languages),
+            "languages": list(facts.languages),
             "metric": self.benchmark.metric,
             "world": self.plan.world,
             "precision": config.resources.precision,
@@ -75,7 +81,7 @@ class RayDriver(Library):
                 schedule=schedule,
                 train=config.train,
                 labels=self.labels,
-                languages=self.facts.languages,
+                languages=facts.languages,
                 metric=self.benchmark.metric,
                 seed=self.seed,
                 threads=self.plan.train_cpus,
@@ -84,18 +90,17 @@ class RayDriver(Library):
             )
             return run_train(task, self.plan, retries=config.resources.train_retries)
 
-        model = Model(self.runner.run(step, compute))
-        Checkpoints(self.runner.store.root, name).drop()
-        return model
+        drop = Checkpoints(self.runner.store.root, name).drop
+        return Model(self.runner.run(step, compute, afterwards=drop))
 
     def annotate(self, title: str, corpus: Corpus, model: Model, annotator: Annotator) -> Artifact:
         """Columns for every row of a corpus."""
-        config = self.config
+        config, facts = self.config, self._facts_for(annotator)
         params = {
             "corpus": corpus.describe(),
             "annotator": describe(annotator),
             "labels": list(self.labels.names),
-            "languages": list(self.facts.languages),
+            "languages": list(facts.languages),
             "max_length": config.train.max_length,
             "batch_tokens": config.data.batch_tokens,
             "precision": config.resources.precision,
@@ -111,7 +116,7 @@ class RayDriver(Library):
                 corpus,
                 model.artifact,
                 annotator,
-                self.facts,
+                facts,
                 config.train.max_length,
                 config.data.batch_tokens,
                 config.resources.precision,

@@ -1,6 +1,6 @@
 """``--dry-run``: the recipe against a driver that looks up and counts, and computes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,8 +37,15 @@ class PlanRunner:
     store: Store
     steps: list[dict[str, Any]] = field(default_factory=list)
 
-    def run(self, step: Step, compute: Compute, **facts: Any) -> Artifact:
-        """The artifact, if it is there; otherwise one that stands for it."""
+    def run(
+        self,
+        step: Step,
+        compute: Compute,
+        *,
+        afterwards: Callable[[], None] | None = None,
+        **facts: Any,
+    ) -> Artifact:
+        """The artifact, if it is there; otherwise one that stands for it. Nothing else is done."""
         name = step.fingerprint()
         found = self.store.find(step.kind, name) if name != PLANNED else None
         known = found.info if found else Unknown(facts)
@@ -62,11 +69,11 @@ class PlanDriver(RayDriver):
             self.missing.append(str(error))
             return Model(planned("backbone", {}))
 
-    def _read(
+    def _read_anew(
         self, title: str, languages: Sequence[str], split: Split, content: Content
     ) -> Artifact:
         try:
-            return super()._read(title, languages, split, content)
+            return super()._read_anew(title, languages, split, content)
         except ValueError as error:
             self.missing.append(f"{title} {content}: {error}")
             self.plans.steps.append(

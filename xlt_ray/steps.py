@@ -50,7 +50,6 @@ class Step:
         inputs: Artifacts that it reads.
         modules: Modules that compute it.
         seed: Seed, or 0 where nothing is random.
-        identities: What stands for the inputs in the fingerprint, if not their fingerprints.
     """
 
     kind: str
@@ -59,15 +58,12 @@ class Step:
     inputs: Sequence[Artifact]
     modules: Sequence[str]
     seed: int = 0
-    identities: Sequence[str] | None = None
 
     def fingerprint(self) -> str:
         """Hash of the step; "planned" if an input is not there yet."""
         if any(item.fingerprint == PLANNED for item in self.inputs):
             return PLANNED
-        names = self.identities
-        if names is None:
-            names = [item.fingerprint for item in self.inputs]
+        names = [item.identity for item in self.inputs]
         code = code_digest(*self.modules)
         return fingerprint(self.kind, params=self.params, inputs=names, seed=self.seed, code=code)
 
@@ -80,7 +76,9 @@ class Runner(Protocol):
 
     store: Store
 
-    def run(self, step: Step, compute: Compute) -> Artifact:
+    def run(
+        self, step: Step, compute: Compute, *, afterwards: Callable[[], None] | None = None
+    ) -> Artifact:
         """The step's artifact."""
         ...
 
@@ -96,12 +94,15 @@ class StepRunner:
     right_to: Callable[[str], AbstractContextManager[None]]
     ledger: list[dict[str, Any]] = field(default_factory=list)
 
-    def run(self, step: Step, compute: Compute) -> Artifact:
+    def run(
+        self, step: Step, compute: Compute, *, afterwards: Callable[[], None] | None = None
+    ) -> Artifact:
         """The step's artifact, from the store or newly computed.
 
         Args:
             step: The step.
             compute: Fills an attempt and returns facts for the manifest (counts, scores).
+            afterwards: Tidies up once the artifact is there.
         """
         self.lease.check()
         name = step.fingerprint()
@@ -113,6 +114,8 @@ class StepRunner:
             with self.right_to(f"{step.kind}/{name}"):
                 artifact = self.store.find(step.kind, name) or self._compute(step, name, compute)
             self.lease.check()
+        if afterwards is not None:
+            afterwards()
         self._record(step, artifact, cached=cached)
         return artifact
 

@@ -26,6 +26,8 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 MANIFEST = "manifest.json"
+CONTENT_KINDS = frozenset({"text", "gold"})
+"""Kinds of artifacts that are known by their content in later steps."""
 STALE_SECONDS = 3600.0
 """An attempt that nobody wrote to for so long is dropped when another one commits."""
 _CHUNK = 1 << 22
@@ -99,6 +101,15 @@ class Artifact:
     def names(self) -> list[str]:
         """Names of its files, sorted."""
         return sorted(self.manifest["files"])
+
+    @property
+    def identity(self) -> str:
+        """What stands for it in the fingerprints of later steps.
+
+        For what is read from outside that is its content: text that is equal counts as equal,
+        whatever file it came from and whatever that file says besides.
+        """
+        return self.digest if self.kind in CONTENT_KINDS else self.fingerprint
 
     @property
     def digest(self) -> str:

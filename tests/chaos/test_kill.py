@@ -127,9 +127,9 @@ def in_process(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def one_worker(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that trains on one worker."""
-    return undisturbed(world, tmp_path_factory.mktemp("one-worker"), workers=1)
+def two_workers(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that trains on two workers."""
+    return undisturbed(world, tmp_path_factory.mktemp("two-workers"), workers=2)
 
 
 def check_equal(store: Path, reference: Path) -> None:
@@ -194,15 +194,15 @@ def test_killed_annotators(in_process: Path, world: World, tmp_path: Path):
     check_equal(tmp_path, in_process)
 
 
-def test_killed_train_worker(one_worker: Path, world: World, tmp_path: Path):
-    job = Job(write_config(world, tmp_path, workers=1), tmp_path)
+def test_killed_train_worker(two_workers: Path, world: World, tmp_path: Path):
+    job = Job(write_config(world, tmp_path, workers=2), tmp_path)
     title = "ray::RayTrainWorker"
     job.wait_for(lambda: job.started("source") is not None and bool(job.children(title)))
     os.kill(job.children(title)[0], signal.SIGKILL)
     job.wait_for(lambda: complete(job, "source") and bool(job.children(title)))
     os.kill(job.children(title)[0], signal.SIGKILL)
     job.finish()
-    check_equal(tmp_path, one_worker)
+    check_equal(tmp_path, two_workers)
 
 
 def test_second_driver_is_refused(world: World, tmp_path: Path):

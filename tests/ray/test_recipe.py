@@ -1,6 +1,7 @@
 """Whole recipes on a real Ray: repetition, pool sizes, target labels, the run folder."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_training_learns(first):
 def test_second_run_is_cached_and_equal(first, world: World):
     store, report = first
     before = artifacts(store)
-    markdown = (store / "runs/test/report.md").read_bytes()
+    markdown = (store / "runs/test/report.md").read_text()
     began = time.monotonic()
     again = run(world.config(store))
     assert time.monotonic() - began < 30
@@ -59,12 +60,10 @@ def test_second_run_is_cached_and_equal(first, world: World):
     ]
     assert without_times(again) == without_times(report)
     assert artifacts(store) == before
-    lines = zip(
-        markdown.splitlines(),
-        (store / "runs/test/report.md").read_bytes().splitlines(),
-        strict=True,
+    now = (store / "runs/test/report.md").read_text()
+    assert re.sub(r"\| (no|yes) \|$", "| |", now, flags=re.MULTILINE) == re.sub(
+        r"\| (no|yes) \|$", "| |", markdown, flags=re.MULTILINE
     )
-    assert all(old == new or b"cached" in new for old, new in lines)
 
 
 def test_run_folder_explains_the_run(first):
@@ -85,21 +84,28 @@ def test_run_folder_explains_the_run(first):
 
 def test_every_row_is_accounted_for(first):
     store, _ = first
-    for kind in ("text", "gold"):
-        for manifest in store.glob(f"artifacts/{kind}/*/manifest.json"):
-            info = json.loads(manifest.read_text())["info"]
-            rows = sum(
-                pq.read_metadata(path).num_rows for path in manifest.parent.glob("*.parquet")
-            )
-            assert info["rows"] == rows
-            assert info["rows"] + info["quarantined"] in (
-                SIZES["train"], SIZES["dev"], SIZES["test"] * 3, SIZES["dev"] * 2,
-            )  # fmt: skip
-    annotated = [
-        json.loads(path.read_text())["info"]["rows"]
-        for path in store.glob("artifacts/annotation/*/manifest.json")
-    ]
-    assert max(annotated) == SIZES["dev"] * 2
+    expected = {}
+    for kind in ("text", "gold", "tokens"):
+        for path in store.glob(f"artifacts/{kind}/*/manifest.json"):
+            manifest = json.loads(path.read_text())
+            info = manifest["info"]
+            files = path.parent.glob("*.parquet")
+            assert info["rows"] == sum(pq.read_metadata(file).num_rows for file in files)
+            if kind == "tokens":
+                assert info["rows"] == expected[manifest["inputs"][0]]
+                continue
+            split = Path(manifest["params"]["sources"][0]["name"]).stem
+            for language, rows in info["rows_by_language"].items():
+                assert rows + info["quarantined_by_language"][language] == SIZES[split]
+            expected[path.parent.name] = info["rows"]
+    ledger = list(jsonl(store / "runs/test/ledger.jsonl"))
+    taken = 0
+    for entry in ledger:
+        if entry["kind"] == "annotation" and entry["title"].startswith("round"):
+            assert entry["info"]["rows"] == 2 * SIZES["dev"] - taken
+        if entry["title"].endswith("selection"):
+            taken += entry["info"]["rows"]
+    assert taken > 0
 
 
 def test_model_is_a_stock_token_classifier(first):

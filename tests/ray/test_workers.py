@@ -11,28 +11,36 @@ from xlt_ray.config import RunConfig
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
-def source_only(world: World, store: Path, workers: int) -> RunConfig:
-    """A run without rounds: source training and evaluation."""
-    return world.config(store, "method.rounds=0", f"resources.train_workers={workers}")
+def config(world: World, store: Path, workers: int) -> RunConfig:
+    """Source training, one round with sets, a final pass; several forward passes per step."""
+    return world.config(
+        store,
+        "method.rounds=1",
+        "method.one_hot_rounds=0",
+        "train.max_tokens=96",
+        "train.eval_every=30",
+        f"resources.train_workers={workers}",
+    )
 
 
 @pytest.fixture(scope="module")
 def in_process(ray_cluster: str, world: World, tmp_path_factory: pytest.TempPathFactory):
     """Training in the driver's process."""
     store = tmp_path_factory.mktemp("in-process")
-    return store, run(source_only(world, store, 0))
+    return store, run(config(world, store, 0))
 
 
 def test_one_worker_equals_the_driver_process(in_process, world: World, tmp_path: Path):
     store, _ = in_process
-    run(source_only(world, tmp_path, 1))
+    run(config(world, tmp_path, 1))
     assert artifacts(tmp_path) == artifacts(store)
 
 
 def test_two_workers_converge_too(in_process, world: World, tmp_path: Path):
     store, report = in_process
-    two = run(source_only(world, tmp_path, 2))
+    two = run(config(world, tmp_path, 2))
     models = [key for key in artifacts(tmp_path) if key[0] == "model"]
-    assert models
+    assert len(models) == 3
     assert not set(models) & set(artifacts(store))
     assert two["zero_shot"][SOURCE]["f1"] > 0.6 * report["zero_shot"][SOURCE]["f1"] > 0.2
+    assert sum(two["rounds"][0]["selected"].values()) > 0

@@ -619,3 +619,12 @@ def test_the_report_of_a_round(tmp_path: Path) -> None:
 def test_values_without_a_meaning_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         CLTPConfig.model_validate(values)
+
+
+def test_a_refilled_pool_follows_a_warm_up_that_emptied_it(tmp_path: Path) -> None:
+    driver = MemoryDriver(tmp_path)
+    options = {"ratio": 1.0, "one_hot_rounds": 3, "rounds": 5, "reset_pool_after_warmup": True}
+    outcome = run(driver, **options)
+    assert [item.number for item in outcome.rounds][:2] == [1, 4]
+    sizes = [len(call.pool) for call in driver.calls if call.verb == "annotate"]
+    assert sizes[3] == sizes[0] == 50

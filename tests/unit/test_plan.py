@@ -11,6 +11,7 @@ from xlt_ray.config import RunConfig
 from xlt_ray.data.corpus import Mix
 from xlt_ray.engine.annotate import Pool
 from xlt_ray.engine.backbone import backbone_of
+from xlt_ray.engine.checkpoints import Checkpoints
 from xlt_ray.engine.cluster import Plan
 from xlt_ray.methods import METHODS
 from xlt_ray.methods.base import Schedule
@@ -203,3 +204,24 @@ def test_unknown_facts_are_none() -> None:
     assert artifact.info["rows"] == 3
     assert artifact.info["anything"] is None
     assert Unknown()["x"] is None
+
+
+def test_a_plan_leaves_checkpoints_alone(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store"))
+    step = Step("model", "source", {}, (), ("xlt_ray.labels",))
+    checkpoints = Checkpoints(store.root, step.fingerprint())
+    checkpoints.complete(5, {"world": 1})
+    PlanRunner(store).run(step, lambda _: {}, afterwards=checkpoints.drop)
+    assert checkpoints.steps() == [5]
+
+
+def test_the_source_model_does_not_depend_on_the_targets(tmp_path: Path) -> None:
+    one, both = (
+        PlanDriver(
+            toy(tmp_path, f"benchmark.targets={targets}"),
+            PlanRunner(Store(str(tmp_path / "store"))),
+            PLAN,
+        )
+        for targets in ("nolu", "nolu,teska")
+    )
+    assert one._facts_for(EvidentialLoss()) == both._facts_for(EvidentialLoss())

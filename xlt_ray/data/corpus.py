@@ -62,9 +62,9 @@ class Corpus:
     def describe(self) -> dict[str, Any]:
         """What the view is, for a fingerprint."""
         return {
-            "tokens": self.tokens.fingerprint,
-            "labels": self.labels.fingerprint if self.labels else None,
-            "removed": sorted(item.fingerprint for item in self.removed),
+            "tokens": self.tokens.identity,
+            "labels": self.labels.identity if self.labels else None,
+            "removed": sorted(item.identity for item in self.removed),
             "fraction": self.fraction,
             "seed": self.seed,
         }

@@ -6,7 +6,6 @@ file of the attempt, so the result does not depend on how many run at once.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -119,24 +118,21 @@ def tokenise_shard(
     file: str,
     group: int,
     name: str,
-) -> dict[str, Any]:
+) -> None:
     """Tokenise one row group of a text file into one shard."""
     with text.open(file) as stream:
         rows = pq.ParquetFile(stream).read_row_group(group, use_threads=False)
     table = tokenise(rows, _tokenizer(str(backbone.local())), task=task)
     attempt.write_table(name, table)
-    return {
-        "rows": len(table),
-        "items": len(table["lengths"].combine_chunks().flatten()),
-        "pieces": len(table["pieces"].combine_chunks().flatten()),
-        "languages": dict(Counter(table["language"].to_pylist())),
-    }
 
 
 def run_tokenise(
     text: Artifact, backbone: Artifact, attempt: Attempt, task: Task
 ) -> dict[str, Any]:
-    """Tokenise every row group of a text artifact; returns facts for the manifest."""
+    """Tokenise every row group of a text artifact; returns facts for the manifest.
+
+    Shards that the attempt has already are left as they are.
+    """
     shards = []
     for file in text.names:
         if file.startswith("text-"):
@@ -145,17 +141,15 @@ def run_tokenise(
             shards += [{"file": file, "group": group} for group in range(groups)]
     for number, shard in enumerate(shards):
         shard["name"] = f"part-{number:06d}.parquet"
-    todo = [shard for shard in shards if not attempt.has(shard["name"])]
-    dataset = ray.data.from_items(todo, override_num_blocks=len(todo))
 
     def one(row: dict[str, Any]) -> dict[str, Any]:
-        return {"counts": tokenise_shard(text, backbone, attempt, task, **row)}
+        tokenise_shard(text, backbone, attempt, task, **row)
+        return {"name": row["name"]}
 
-    counts = [row["counts"] for row in dataset.map(one).take_all()]
+    if todo := [shard for shard in shards if not attempt.has(shard["name"])]:
+        ray.data.from_items(todo, override_num_blocks=len(todo)).map(one).take_all()
     return {
-        "rows": sum(count["rows"] for count in counts),
-        "items": sum(count["items"] for count in counts),
-        "pieces": sum(count["pieces"] for count in counts),
+        "rows": sum(attempt.rows(shard["name"]) for shard in shards),
         "shards": len(shards),
         "rows_by_language": dict(text.info["rows_by_language"]),
     }

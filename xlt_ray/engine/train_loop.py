@@ -34,7 +34,7 @@ from xlt_ray.engine.checkpoints import Checkpoints
 from xlt_ray.engine.inference import Precision, autocast, choose_device, predict_labels
 from xlt_ray.evaluate import Ragged, score
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.base import Facts, Objective, Schedule
+from xlt_ray.methods.base import Facts, Objective, Schedule, stalled
 from xlt_ray.models.tagger import Tagger, load_tagger
 from xlt_ray.store import Artifact, Attempt
 
@@ -78,6 +78,13 @@ class Position:
         self.tokens = 0
         self.history: list[dict[str, Any]] = []
         self.stopped = False
+
+    def by_epoch(self) -> list[float]:
+        """The best source-dev score of each epoch so far."""
+        best: dict[int, float] = {}
+        for entry in self.history:
+            best[entry["epoch"]] = max(entry["source_dev"], best.get(entry["epoch"], 0.0))
+        return list(best.values())
 
     def best(self) -> int | None:
         """Index of the best source-dev score, the earliest on ties."""
@@ -171,11 +178,12 @@ class Worker:
                 break
 
     def end_epoch(self) -> None:
-        """Score the epoch and move on to the next."""
+        """Score the epoch, move on to the next, and see whether there is to be one."""
         position = self.position
         self.task.objective.after_epoch()
         self.score()
         position.epoch, position.step_in_epoch = position.epoch + 1, 0
+        position.stopped = stalled(position.by_epoch(), self.task.schedule.patience)
         ray.train.report(position.history[-1])
 
     def step(self, chosen: np.ndarray) -> bool:
@@ -232,7 +240,7 @@ class Worker:
     # -- source dev ------------------------------------------------------------------------------
 
     def score(self) -> None:
-        """Score source dev, remember the best model, and see whether to stop."""
+        """Score source dev and remember the best model."""
         task, position = self.task, self.position
         predicted = predict_labels(
             self.model, self.dev, budget=task.budget, device=self.device, precision=task.precision
@@ -255,9 +263,6 @@ class Worker:
         best = position.best()
         if best == len(position.history) - 1 and task.schedule.keep == "best":
             self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
-        patience = task.schedule.patience
-        if patience is not None and best is not None:
-            position.stopped = len(position.history) - 1 - best >= patience
 
     def _dev_order(self, parts: list[np.ndarray]) -> Ragged:
         flat = np.empty_like(self.dev_gold.flat)

@@ -23,7 +23,7 @@ class Schedule:
         lr: Peak learning rate.
         epochs: Epochs at most.
         keep: "best": the model with the best source-dev score; "last": the one at the end.
-        patience: Source-dev scores without improvement after which training stops; None: never.
+        patience: Epochs without a better source-dev score after which training stops; None: never.
     """
 
     lr: float
@@ -69,6 +69,9 @@ class Objective(ABC):
     so that it is checkpointed with the model. An example stays on its worker, so state may be kept
     per item.
     """
+
+    uses_languages: ClassVar[bool] = False
+    """Whether it looks at the languages of a batch; only then are they known to it."""
 
     def prepare(self, facts: Facts, model: nn.Module) -> None:  # noqa: B027 - most have no state
         """Set up state on the model's device."""
@@ -116,6 +119,9 @@ class Columns:
 @dataclass(frozen=True)
 class Annotator(ABC):
     """What an annotate step computes per shard: logits in, small columns out."""
+
+    uses_languages: ClassVar[bool] = False
+    """Whether it looks at the languages of the facts; only then are they known to it."""
 
     @abstractmethod
     def annotate(self, logits: Tensor, offsets: np.ndarray, facts: Facts) -> Columns:
@@ -241,7 +247,7 @@ def best_on_source_dev(models: Sequence[Model]) -> Model:
 
 
 def stalled(scores: Sequence[float | None], patience: int | None) -> bool:
-    """Whether the last ``patience`` scores brought no improvement over the ones before."""
+    """Whether the last ``patience`` scores are no better than the ones before; None: never."""
     known = [score for score in scores if score is not None]
     if patience is None or len(known) <= patience:
         return False

@@ -250,7 +250,9 @@ class CLTP(Method[CLTPConfig]):
             title = f"round {number} selection"
             picked = driver.derive(title, select_sentences, scored, selection_rule=rule, **quota)
             if picked.info["rows"] == 0:
-                break
+                if partial:
+                    break
+                continue  # the rounds with sets may start from full pools
             picks.append(picked)
             mix = Mix(
                 gold.sample(c.src_ratio, seed=seed_of(driver.seed, "source sample", number)),

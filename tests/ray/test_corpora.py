@@ -1,0 +1,44 @@
+"""Tokenising again after a kill: what is there stays, what is missing is made, counts are right."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.world import SIZES, SOURCE, World
+from xlt_ray.data.registry import BENCHMARKS, sources
+from xlt_ray.engine.backbone import backbone_of
+from xlt_ray.engine.corpora import ReadTask, run_read, run_tokenise
+from xlt_ray.store import Artifact, Store
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture
+def inputs(ray_cluster: str, world: World, tmp_path: Path) -> tuple[Store, Artifact, Artifact]:
+    """A store with the text of one split and a backbone."""
+    store = Store(str(tmp_path))
+    found = sources(BENCHMARKS["wikiann"], root=str(world.corpus), languages=[SOURCE], split="dev")
+    text = store.attempt("text", "t")
+    record = {"info": run_read(found, ReadTask(text, "text", "token", None, None, 32, 0.0))}
+    encoder = store.attempt("backbone", "b")
+    backbone_of(world.config(tmp_path)).write(encoder)
+    return (
+        store,
+        store.commit(text, {**record, "seconds": 0.0}),
+        store.commit(encoder, {"info": {}, "seconds": 0.0}),
+    )
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3])
+def test_shards_of_an_earlier_attempt_are_taken_over(inputs, kept: int):
+    store, text, backbone = inputs
+    killed = store.attempt("tokens", "x")
+    whole = run_tokenise(text, backbone, killed, "token")
+    assert whole["rows"] == SIZES["dev"]
+    assert whole["shards"] == 3
+    for number in range(kept, 3):
+        path = store.base + f"/artifacts/tokens/{killed.folder}/part-{number:06d}.parquet"
+        Path(path).unlink()
+    attempt = store.attempt("tokens", "x")
+    assert store.adopt(attempt, ".parquet") == kept
+    assert run_tokenise(text, backbone, attempt, "token") == whole
