@@ -12,8 +12,8 @@ DEFAULTS = {
     "backbone": "toy",
     "method": {
         "name": "cltp",
-        "source_lr": 1.5e-3, "source_epochs": 5,
-        "round_lr": 7.5e-4, "round_epochs": 2,
+        "source_lr": 1.5e-3, "source_epochs": 10,
+        "round_lr": 7.5e-4, "round_epochs": 3,
         "final_epochs": 2, "rounds": 4, "src_ratio": 0.5,
     },
     "run": {"name": "quickstart"},

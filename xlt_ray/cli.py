@@ -224,9 +224,8 @@ def _publish(folder: "RunFolder", report: "Report", model: Path) -> None:
 
     from xlt_ray.report import terminal_table, write_report
 
-    for path in sorted(model.iterdir()):
-        if path.is_file() and path.name != "manifest.json":
-            folder.write(f"model/{path.name}", path.read_bytes())
+    names = [path.name for path in model.iterdir() if path.name != "manifest.json"]
+    folder.publish("model", {name: model / name for name in sorted(names)})
     write_report(report, folder.write)
     Console().print(terminal_table(report))
     print(f"report: {folder.path}/report.md\nmodel:  {folder.path}/model", flush=True)

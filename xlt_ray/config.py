@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 Split = Literal["train", "dev", "test"]
 
@@ -38,6 +38,12 @@ def _split_commas(value: Any) -> Any:
     return value
 
 
+def _without_secrets(uri: str | None) -> str | None:
+    if uri and re.match(r"[a-z0-9+]+://[^/]*@", uri):
+        raise ValueError("a URI with credentials would end up in reports; set them as variables")
+    return uri
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), Field(min_length=1)]
 
 
@@ -46,7 +52,7 @@ class BenchmarkConfig(Section, frozen=True):
 
     name: str
     """Registry name of the benchmark."""
-    root: str | None = None
+    root: Annotated[str | None, AfterValidator(_without_secrets)] = None
     """Folder or URI of <lang>/{train,dev,test}.txt|jsonl; absent: the hub."""
     source: Names | None = None
     """Source languages, comma separated; absent: the benchmark's own."""
@@ -144,7 +150,7 @@ class ResourcesConfig(Section, frozen=True):
 class StoreConfig(Section, frozen=True):
     """Where artifacts and runs are kept."""
 
-    root: str = "~/xlt_ray"
+    root: Annotated[str, AfterValidator(_without_secrets)] = "~/xlt_ray"
     """Folder or object-store URI, reachable from every node."""
 
 

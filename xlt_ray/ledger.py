@@ -7,16 +7,21 @@ grow. The lease keeps two drivers off one run.
 
 import json
 import os
+import shutil
 import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from xlt_ray.store import Store
 
 LEASE_SECONDS = 30.0
+SETTLE_SECONDS = 0.3
+"""Longer than two drivers that start at once are apart between reading and writing a lease."""
 
 
 class LeaseHeldError(RuntimeError):
@@ -36,6 +41,7 @@ class Lease:
         self._owner = uuid.uuid4().hex
         self._stop = threading.Event()
         self._lost = False
+        self._renewed = time.monotonic()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def acquire(self) -> None:
@@ -53,6 +59,7 @@ class Lease:
                 "lease to expire; or choose another run.name."
             )
         self._write()
+        time.sleep(SETTLE_SECONDS)  # of several that take it at once, the last to write has it
         current = self._read()
         if current is None or current["owner"] != self._owner:
             raise LeaseHeldError("another driver took this run at the same moment; start again")
@@ -60,7 +67,7 @@ class Lease:
 
     def check(self) -> None:
         """Raise if another driver has taken over in the meantime."""
-        if self._lost:
+        if self._lost or time.monotonic() > self._renewed + self._seconds:
             raise LeaseHeldError("this driver's lease expired and another driver took over the run")
 
     def release(self) -> None:
@@ -84,6 +91,7 @@ class Lease:
             "expires": time.time() + self._seconds,
         }
         self._store.write(self._path, json.dumps(held).encode())
+        self._renewed = time.monotonic()
 
     @staticmethod
     def _is_alive(held: Mapping[str, Any]) -> bool:
@@ -101,11 +109,12 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._stop.wait(self._seconds / 6):
-            held = self._read()
-            if held is None or held["owner"] != self._owner:
-                self._lost = True
-                return
-            self._write()
+            with suppress(OSError):  # the store may be back before the lease expires
+                held = self._read()
+                if held is None or held["owner"] != self._owner:
+                    self._lost = True
+                    return
+                self._write()
 
 
 class RunFolder:
@@ -127,6 +136,23 @@ class RunFolder:
     def write(self, name: str, data: bytes) -> None:
         """Write one file whole."""
         self.store.write(f"{self.path}/{name}", data)
+
+    def publish(self, name: str, files: Mapping[str, Path]) -> None:
+        """Put a folder of files in place whole; an older one of that name goes.
+
+        On object storage, which cannot move a folder, file by file.
+        """
+        folder = f"{self.path}/{name}"
+        if not self.store.is_local:
+            for file, source in files.items():
+                self.write(f"{name}/{file}", source.read_bytes())
+            return
+        fresh = Path(f"{folder}.tmp-{uuid.uuid4().hex}")
+        fresh.mkdir()
+        for file, source in files.items():
+            shutil.copyfile(source, fresh / file)
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
 
     def step(self, entry: Mapping[str, Any]) -> None:
         """Add a step to the ledger."""

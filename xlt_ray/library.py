@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from xlt_ray.config import RunConfig, Split
+from xlt_ray.config import ConfigError, RunConfig, Split
 from xlt_ray.data.corpus import Corpus, Model
 from xlt_ray.data.registry import BENCHMARKS, resolve_targets, sources
 from xlt_ray.data.sources import Source
@@ -68,6 +68,8 @@ class Library:
     def unlabelled(self) -> Corpus:
         """Text of the target languages without labels."""
         languages = tuple(name for name in self.targets if name not in self.source_languages)
+        if not languages:
+            raise ConfigError("benchmark.targets: no language besides the source, which has labels")
         return self._corpus("unlabelled", languages, self.config.benchmark.unlabelled_split)
 
     def check_test(self) -> None:

@@ -10,7 +10,9 @@ one fingerprint are harmless: the first commit wins and the other attempt is dro
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
 import tempfile
 import time
 import uuid
@@ -74,6 +76,34 @@ def write_bytes(fs: pafs.FileSystem, path: str, data: bytes) -> None:
         return
     with fs.open_output_stream(path) as stream:
         stream.write(data)
+
+
+def _sync(path: str) -> None:
+    """Bring a local file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _writer(pid: int) -> str:
+    host = hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
+    return f"{host}-{pid}"
+
+
+def _is_dead(folder: str) -> bool:
+    """Whether an attempt's name says that a process of this machine made it that is gone."""
+    host, pid = re.split(r"\.tmp-|/attempt-", folder)[1].split("-")[:2]
+    if f"{host}-{pid}" != _writer(int(pid)):
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 @dataclass(frozen=True)
@@ -267,7 +297,7 @@ class Store:
 
     def attempt(self, kind: str, fingerprint: str) -> Attempt:
         """Start a new attempt at an artifact."""
-        name = uuid.uuid4().hex
+        name = f"{_writer(os.getpid())}-{uuid.uuid4().hex}"
         folder = f"{fingerprint}.tmp-{name}" if self.is_local else f"{fingerprint}/attempt-{name}"
         attempt = Attempt(self.root, kind, fingerprint, folder)
         self.fs.create_dir(f"{self.base}/artifacts/{kind}/{folder}", recursive=True)
@@ -312,6 +342,7 @@ class Store:
         data = (json.dumps(manifest, sort_keys=True, indent=1) + "\n").encode()
         if self.is_local:
             write_bytes(self.fs, f"{folder}/{MANIFEST}", data)
+            _sync(folder)
             with suppress(OSError):
                 os.rename(folder, final)
         elif read_bytes(self.fs, f"{final}/{MANIFEST}") is None:
@@ -336,7 +367,8 @@ class Store:
             selector = pafs.FileSelector(other._place[1], recursive=True, allow_not_found=True)
             found = self.fs.get_file_info(selector)
             touched = max((item.mtime_ns / 1e9 for item in found if item.mtime_ns), default=now)
-            if folder == attempt.folder or now - touched > STALE_SECONDS:
+            is_done = folder == attempt.folder or _is_dead(folder)
+            if is_done or now - touched > STALE_SECONDS:
                 self.discard(other)
 
     def _attempts(self, kind: str, fingerprint: str) -> list[str]:
@@ -354,6 +386,8 @@ class Store:
         return sorted(name for name in names if ".tmp-" not in name and name != MANIFEST)
 
     def _entry(self, path: str) -> dict[str, Any]:
+        if self.is_local:
+            _sync(path)  # a manifest may not outlive the files that it names
         digest, size = hashlib.sha256(), 0
         with self.fs.open_input_stream(path) as stream:
             while chunk := stream.read(_CHUNK):

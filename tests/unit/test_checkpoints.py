@@ -67,7 +67,7 @@ def test_only_the_newest_are_kept(kept: Checkpoints) -> None:
         save(kept, step)
     assert KEPT == 2
     assert kept.steps() == [300, 1000]
-    found = kept._fs.get_file_info(pafs.FileSelector(kept.folder))
+    found = kept.fs.get_file_info(pafs.FileSelector(kept.folder))
     assert sorted(item.base_name for item in found) == ["step-000000300", "step-000001000"]
 
 

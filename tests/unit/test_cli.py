@@ -89,7 +89,7 @@ def test_a_bad_configuration_is_refused_before_anything_happens(
     [
         ("benchmark.targets=xx", "no language 'xx' in toy"),
         ("benchmark.root=/nowhere", "toy is generated"),
-        ("resources.annotators=99", "resources.annotators: asks for 99 CPUs"),
+        ("resources.annotators=99", "resources.annotators: asks for 99 of 1 CPUs"),
         ("resources.annotators=3,2", "must be 1 <= min <= max"),
         ("store.root=ftp2://x/y", "store.root 'ftp2://x/y'"),
     ],

@@ -298,3 +298,9 @@ def test_every_shipped_file_fits(path: Path) -> None:
     for section, keys in values.items():
         for key, value in keys.items():
             assert written[section][key] == value
+
+
+@pytest.mark.parametrize("key", ["store.root", "benchmark.root"])
+def test_credentials_in_a_uri_are_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key}: .*credentials"):
+        load(JOB, flags=[f"{key}=s3://KEY:SECRET@bucket/x"], methods=SCHEMAS)

@@ -153,3 +153,30 @@ def test_files_of_a_run(store: Store) -> None:
     assert json.loads(Path(run.path, "config.json").read_text()) == {"a": [2], "b": 1}
     assert Path(run.path, "model", "x.bin").read_bytes() == b"12"
     assert run.path == f"{store.base}/runs/run"
+
+
+def test_a_folder_is_published_whole(tmp_path: Path) -> None:
+    folder = RunFolder(Store(str(tmp_path)), "run")
+    for names in (["a", "b"], ["b", "c"]):
+        files = {}
+        for name in names:
+            files[name] = tmp_path / name
+            files[name].write_text("".join(names))
+        folder.publish("model", files)
+    published = Path(folder.path) / "model"
+    assert {path.name: path.read_text() for path in published.iterdir()} == {"b": "bc", "c": "bc"}
+    assert [path.name for path in published.parent.iterdir()] == ["model"]
+
+
+def test_a_lease_that_could_not_be_renewed_is_lost(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    lease = Lease(store, store.run_folder("run"), seconds=0.3)
+    lease.acquire()
+    store.write = _fail  # type: ignore[method-assign]
+    time.sleep(0.6)
+    with pytest.raises(LeaseHeldError):
+        lease.check()
+
+
+def _fail(path: str, data: bytes) -> None:
+    raise OSError("no store")

@@ -129,7 +129,7 @@ def test_the_text_names_steps_resources_and_store(tmp_path: Path) -> None:
 
 
 def test_what_is_in_the_store_is_cached(tmp_path: Path) -> None:
-    config = wikiann(tmp_path, backbone=write_encoder(tmp_path / "encoder"))
+    config = wikiann(tmp_path, "train.max_length=64", backbone=write_encoder(tmp_path / "encoder"))
     before = follow(config)
     assert before.missing == []
     assert not any(step["cached"] for step in before.plans.steps)

@@ -145,3 +145,13 @@ def test_a_family_without_such_a_head_is_refused(tmp_path: Path) -> None:
     XLNetModel(config).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="backbone"):
         load_tagger(tmp_path, LABELS)
+
+
+def test_a_tagger_for_other_labels_gets_a_new_head(tmp_path: Path) -> None:
+    folder = tmp_path / "tagger"
+    tagger = load_tagger(write_encoder(tmp_path / "encoder"), ("O", "B-A", "I-A"), seed=1)
+    tagger.save(folder)
+    weight = tagger.head.weight
+    assert torch.equal(load_tagger(folder, ("O", "B-A", "I-A"), seed=2).head.weight, weight)
+    assert not torch.equal(load_tagger(folder, ("O", "B-B", "I-B"), seed=2).head.weight, weight)
+    assert load_tagger(folder, ("O", "B-A"), seed=2).head.weight.shape[0] == 2

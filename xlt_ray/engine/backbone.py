@@ -5,9 +5,10 @@ names its bytes. Only safetensors weights are taken.
 """
 
 import hashlib
-import os
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,6 +20,7 @@ from xlt_ray.store import Attempt
 
 TOY = "toy"
 _KEPT = (".json", ".safetensors", ".model", ".txt")
+_TOKENIZERS = {"tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "vocab.txt"}
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,18 @@ def backbone_of(config: RunConfig[Any]) -> Backbone:
         return _toy(config)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _folder(folder)
+        return _folder(folder, config.train.max_length)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ConfigError(f"backbone {name!r}: no such folder")
-    return _hub(name)
+    return _hub(name, config.train.max_length)
 
 
 def _files(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _KEPT)
     names = {path.name for path in found}
-    if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
+    has_weights = any(name.endswith(".safetensors") for name in names)
+    has_tokenizer = bool(names & _TOKENIZERS)
+    if "config.json" not in names or not has_weights or not has_tokenizer:
         raise ConfigError(
             f"backbone {folder}: needs config.json, *.safetensors and tokenizer files, has "
             f"{', '.join(sorted(names)) or 'nothing'}"
@@ -66,8 +70,26 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in found if path.name != "manifest.json"]
 
 
-def _folder(folder: Path) -> Backbone:
+def check_length(name: str, files: Sequence[Path], max_length: int) -> None:
+    """Compare the longest input asked for with what an encoder takes.
+
+    Raises:
+        ConfigError: naming both numbers.
+    """
+    (config,) = (json.loads(path.read_bytes()) for path in files if path.name == "config.json")
+    longest = config.get("max_position_embeddings", max_length)
+    if "roberta" in config.get("model_type", ""):
+        longest -= config.get("pad_token_id", 1) + 1  # positions are counted from there on
+    if max_length > longest:
+        raise ConfigError(
+            f"train.max_length: {max_length} is more than the {longest} sub-words that the "
+            f"backbone {name} takes"
+        )
+
+
+def _folder(folder: Path, max_length: int) -> Backbone:
     files = _files(folder)
+    check_length(str(folder), files, max_length)
     sums = {path.name: _sha256(path) for path in files}
 
     def write(attempt: Attempt) -> dict[str, Any]:
@@ -83,30 +105,28 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _hub(name: str) -> Backbone:
+def _hub(name: str, max_length: int) -> Backbone:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     patterns = [f"*{suffix}" for suffix in _KEPT]
+    fetch = partial(snapshot_download, name, allow_patterns=patterns)
+    # Offline mode, time-outs, proxies: the HTTP client's errors have no base class of their own.
     try:
-        if os.environ.get("HF_HUB_OFFLINE") == "1":
-            path = snapshot_download(name, allow_patterns=patterns, local_files_only=True)
-            revision = Path(path).name
-        else:
-            revision = HfApi().model_info(name, timeout=20).sha or "main"
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise ConfigError(
-            f"backbone {name!r}: neither a folder nor a model that the hub gives "
-            f"({type(error).__name__}). Give a folder with config.json, *.safetensors and "
-            "tokenizer files, or make the hub reachable"
-        ) from None
+        revision = HfApi().model_info(name, timeout=20).sha or "main"
+    except Exception as unreachable:
+        try:
+            revision = Path(fetch(local_files_only=True)).name  # what an earlier run has fetched
+        except Exception:
+            raise ConfigError(
+                f"backbone {name!r}: neither a folder nor a model that the hub gives "
+                f"({type(unreachable).__name__}). Give a folder with config.json, *.safetensors "
+                "and tokenizer files, or make the hub reachable"
+            ) from None
 
     def write(attempt: Attempt) -> dict[str, Any]:
-        local = os.environ.get("HF_HUB_OFFLINE") == "1"
-        path = snapshot_download(
-            name, revision=revision, allow_patterns=patterns, local_files_only=local
-        )
-        for file in _files(Path(path)):
+        files = _files(Path(fetch(revision=revision)))
+        check_length(name, files, max_length)
+        for file in files:
             attempt.copy(file.name, file)
         return {"origin": name, "revision": revision}
 
@@ -128,12 +148,17 @@ def _toy(config: RunConfig[Any]) -> Backbone:
         "sentences": SENTENCES,
         "task": task,
         "options": options,
+        "threads": THREADS,
     }
 
     def write(attempt: Attempt) -> dict[str, Any]:
         return ray.get(_pretrain.remote(attempt, task, options, seed))
 
     return Backbone(identity, "xlt_ray.models.pretrain", write, seed)
+
+
+THREADS = 1
+"""Threads of the pre-training; the bytes depend on it, so it is not the machine's number."""
 
 
 TEXT_OPTIONS = ("seed", "knobs")
@@ -155,7 +180,7 @@ def _pretrain(attempt: Attempt, task: str, options: Mapping[str, Any], seed: int
     ]
     with TemporaryDirectory() as folder:
         facts = pretrain(
-            text, Path(folder), settings=PretrainSettings(), seed=seed, threads=os.cpu_count() or 1
+            text, Path(folder), settings=PretrainSettings(), seed=seed, threads=THREADS
         )
         attempt.write_folder(Path(folder))
     return {"origin": TOY, **facts}

@@ -23,13 +23,12 @@ class Checkpoints:
     """The checkpoints of one train step."""
 
     def __init__(self, root: str, fingerprint: str):
-        self._fs, base = open_root(root)
+        self.fs, base = open_root(root)
         self.folder = f"{base}/work/{fingerprint}"
-        self.uri = f"{root.rstrip('/')}/work/{fingerprint}"
 
     def steps(self) -> list[int]:
         """Numbers of the complete checkpoints, in order."""
-        found = self._fs.get_file_info(pafs.FileSelector(self.folder, allow_not_found=True))
+        found = self.fs.get_file_info(pafs.FileSelector(self.folder, allow_not_found=True))
         names = [item.base_name for item in found if item.base_name.startswith("step-")]
         numbers = [int(name.removeprefix("step-")) for name in names]
         return sorted(n for n in numbers if self._meta(n) is not None)
@@ -38,20 +37,20 @@ class Checkpoints:
         """Write one worker's tensors."""
         data = save({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
         folder = f"{self.folder}/step-{step:09d}"
-        self._fs.create_dir(folder, recursive=True)
-        write_bytes(self._fs, f"{folder}/{name}.safetensors", data)
+        self.fs.create_dir(folder, recursive=True)
+        write_bytes(self.fs, f"{folder}/{name}.safetensors", data)
 
     def complete(self, step: int, meta: Mapping[str, Any]) -> None:
         """Make a checkpoint visible, once every worker has written its part, and drop old ones."""
         data = json.dumps(meta, sort_keys=True).encode()
-        write_bytes(self._fs, f"{self.folder}/step-{step:09d}/complete.json", data)
+        write_bytes(self.fs, f"{self.folder}/step-{step:09d}/complete.json", data)
         for old in self.steps()[:-KEPT]:
-            self._fs.delete_file(f"{self.folder}/step-{old:09d}/complete.json")
-            self._fs.delete_dir(f"{self.folder}/step-{old:09d}")
+            self.fs.delete_file(f"{self.folder}/step-{old:09d}/complete.json")
+            self.fs.delete_dir(f"{self.folder}/step-{old:09d}")
 
     def load_part(self, step: int, name: str) -> dict[str, Tensor]:
         """One worker's tensors."""
-        data = read_bytes(self._fs, f"{self.folder}/step-{step:09d}/{name}.safetensors")
+        data = read_bytes(self.fs, f"{self.folder}/step-{step:09d}/{name}.safetensors")
         assert data is not None, f"{self.folder}: checkpoint {step} lacks {name}"
         return load(data)
 
@@ -64,8 +63,8 @@ class Checkpoints:
     def drop(self) -> None:
         """Remove everything; the step is committed."""
         with suppress(FileNotFoundError):
-            self._fs.delete_dir(self.folder)
+            self.fs.delete_dir(self.folder)
 
     def _meta(self, step: int) -> dict[str, Any] | None:
-        data = read_bytes(self._fs, f"{self.folder}/step-{step:09d}/complete.json")
+        data = read_bytes(self.fs, f"{self.folder}/step-{step:09d}/complete.json")
         return json.loads(data) if data else None

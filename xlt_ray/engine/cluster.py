@@ -3,7 +3,8 @@
 import logging
 import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -11,6 +12,9 @@ import ray.data
 
 from xlt_ray.config import ConfigError, ResourcesConfig
 from xlt_ray.engine.annotate import Pool
+
+Node = Mapping[str, float]
+"""CPUs and GPUs of one node, by Ray's names of them."""
 
 
 @dataclass(frozen=True)
@@ -89,69 +93,89 @@ def _settings() -> None:
     logging.getLogger("ray.train").setLevel(logging.ERROR)
 
 
-def settle(config: ResourcesConfig, available: dict[str, float] | None = None) -> Plan:
+def settle(config: ResourcesConfig, nodes: Sequence[Node] | None = None) -> Plan:
     """Fill what the configuration leaves open from what the cluster has, and check that it fits.
 
     Args:
         config: What the user asked for.
-        available: Resources of the cluster; default: of the connected one.
+        nodes: CPUs and GPUs of each node; default: of the connected cluster's.
 
     Raises:
-        ConfigError: the cluster can never give what is asked for.
+        ConfigError: the cluster has no room for what is asked for.
     """
-    have = ray.cluster_resources() if available is None else available
-    cpus, gpus = int(have.get("CPU", 0)), float(have.get("GPU", 0))
-    annotator_gpus = (
-        (1.0 if gpus else 0.0) if config.annotator_gpus is None else config.annotator_gpus
-    )
-    default = int(gpus / annotator_gpus) if annotator_gpus else cpus // config.annotator_cpus
-    wanted = config.annotators if config.annotators is not None else max(1, default)
+    nodes = _alive() if nodes is None else nodes
+    gpus = sum(node.get("GPU", 0.0) for node in nodes)
+    one = 1.0 if gpus else 0.0
+    cpus, share = config.annotator_cpus, config.annotator_gpus
+    pool = Pool(1, 1, cpus, one if share is None else share)
+    wanted = config.annotators or max(1, _room(nodes, 0 if pool.gpus else cpus, pool.gpus))
     smallest, largest = (wanted, wanted) if isinstance(wanted, int) else wanted
-    if not 1 <= smallest <= largest:
-        raise ConfigError(f"resources.annotators {smallest},{largest}: must be 1 <= min <= max")
-    workers = config.train_workers
-    if workers is None:
-        workers = int(gpus)
-    train_gpus = (1.0 if gpus else 0.0) if config.train_gpus is None else config.train_gpus
-    share = max(1, cpus // max(1, workers))
-    train_cpus = config.train_cpus or (share if not gpus else min(share, 4))
+    if config.annotators == 0 or not 1 <= smallest <= largest:
+        raise ConfigError(f"resources.annotators {config.annotators}: must be 1 <= min <= max")
+    workers = int(gpus) if config.train_workers is None else config.train_workers
+    train_gpus = 0.0 if not workers else one if config.train_gpus is None else config.train_gpus
     plan = Plan(
-        Pool(smallest, largest, config.annotator_cpus, annotator_gpus),
+        replace(pool, smallest=smallest, largest=largest),
         workers,
-        train_cpus,
-        train_gpus if workers else 0.0,
+        config.train_cpus or _train_cpus(nodes, workers, train_gpus),
+        train_gpus,
     )
-    check(plan, cpus=cpus, gpus=gpus)
+    check(plan, nodes)
     return plan
 
 
-def check(plan: Plan, *, cpus: int, gpus: float) -> None:
+def _alive() -> list[Node]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _room(nodes: Sequence[Node], cpus: float, gpus: float) -> int:
+    """How many bundles of that size the nodes hold, none of them across two nodes."""
+    total = 0
+    for node in nodes:
+        fits = [
+            node.get(name, 0.0) // size for name, size in (("CPU", cpus), ("GPU", gpus)) if size
+        ]
+        total += int(min(fits, default=0))
+    return total
+
+
+def _train_cpus(nodes: Sequence[Node], workers: int, gpus: float) -> int:
+    """Threads of a training worker: a fair share of its node, four at most beside a GPU."""
+    if not workers:
+        return min(os.cpu_count() or 1, max(int(node.get("CPU", 1)) for node in nodes))
+    for cpus in range(4 if gpus else max(int(node.get("CPU", 1)) for node in nodes), 1, -1):
+        if _room(nodes, cpus, gpus) >= workers:
+            return cpus
+    return 1
+
+
+def check(plan: Plan, nodes: Sequence[Node]) -> None:
     """Compare what is asked for with what there is.
 
     Raises:
-        ConfigError: naming the key, the demand and the supply; waiting would never end.
+        ConfigError: naming the key, the demand and the room; waiting would never end.
     """
     pool = plan.annotators
     demands = [
-        ("resources.annotators", pool.smallest * (0 if pool.gpus else pool.cpus), cpus, "CPUs"),
-        ("resources.annotators", pool.smallest * pool.gpus, gpus, "GPUs"),
-        ("resources.train_workers", plan.train_workers * plan.train_cpus, cpus, "CPUs"),
-        ("resources.train_workers", plan.train_workers * plan.train_gpus, gpus, "GPUs"),
+        ("annotators", pool.smallest, 0 if pool.gpus else pool.cpus, pool.gpus),
+        ("train_workers", plan.train_workers, plan.train_cpus, plan.train_gpus),
     ]
-    for key, demand, supply, unit in demands:
-        if demand > supply:
+    for key, number, cpus, gpus in demands:
+        room = _room(nodes, cpus, gpus)
+        if number > room:
             raise ConfigError(
-                f"{key}: asks for {demand:g} {unit}, but the cluster has {supply:g}; "
-                "lower it, or start the run when the nodes have joined"
+                f"resources.{key}: asks for {number} of {cpus} CPUs and {gpus:g} GPUs each, but "
+                f"the cluster's nodes have room for {room}; lower it, or start the run when more "
+                "nodes have joined"
             )
 
 
-def available(config: ResourcesConfig) -> dict[str, float]:
-    """Resources that a run would find, without starting a local Ray."""
+def available(config: ResourcesConfig) -> list[Node]:
+    """The nodes that a run would find, without starting a local Ray."""
     if config.address or os.environ.get("RAY_ADDRESS") or ray.is_initialized():
         connect(config)
-        return {name: float(amount) for name, amount in ray.cluster_resources().items()}
+        return _alive()
     import torch
 
     cpus = config.num_cpus or os.cpu_count() or 1
-    return {"CPU": float(cpus), "GPU": float(torch.cuda.device_count())}
+    return [{"CPU": float(cpus), "GPU": float(torch.cuda.device_count())}]

@@ -5,6 +5,7 @@ from typing import Any
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from xlt_ray.engine.checkpoints import Checkpoints
 from xlt_ray.engine.cluster import Plan
 from xlt_ray.engine.train_loop import TrainTask, run_worker
 
@@ -15,7 +16,7 @@ def run_train(task: TrainTask, plan: Plan, *, retries: int) -> dict[str, Any]:
     With 0 workers the loop runs in this process. A worker that dies is replaced, up to ``retries``
     times, and the step goes on from its newest checkpoint, as it does when this is called again.
     """
-    workers = plan.train_workers
+    workers, notes = plan.train_workers, Checkpoints(task.root, task.fingerprint)
     resources = {"CPU": float(plan.train_cpus), "GPU": plan.train_gpus}
     trainer = TorchTrainer(
         lambda: run_worker(task),
@@ -28,7 +29,8 @@ def run_train(task: TrainTask, plan: Plan, *, retries: int) -> dict[str, Any]:
             # Ray silently takes up a run of the same name; an attempt's name is used once, so that
             # resuming is left to the checkpoints of the loop.
             name=task.attempt.folder.replace("/", "-"),
-            storage_path=task.scratch,
+            storage_path=f"{notes.folder}/ray",
+            storage_filesystem=notes.fs,
             failure_config=FailureConfig(max_failures=retries),
         ),
     )

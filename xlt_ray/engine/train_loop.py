@@ -60,11 +60,6 @@ class TrainTask:
     precision: Precision
     budget: int
 
-    @property
-    def scratch(self) -> str:
-        """Where Ray Train may keep notes of its own."""
-        return f"{Checkpoints(self.root, self.fingerprint).uri}/ray"
-
 
 class Position:
     """Where training stands: finished optimiser steps, and the scores so far."""

@@ -70,7 +70,9 @@ def load_tagger(
     seed: int = 0,
     gradient_checkpointing: bool = False,
 ) -> Tagger:
-    """Load an encoder or a tagger in float32; a head that the folder lacks starts at random.
+    """Load an encoder or a tagger in float32.
+
+    A head that the folder lacks, or that is for other labels, starts at random.
 
     Args:
         folder: Local folder in the Hugging Face layout.
@@ -93,7 +95,11 @@ def load_tagger(
                 dtype=torch.float32,
                 local_files_only=True,
                 config=_config(folder, labels, dropout),
+                ignore_mismatched_sizes=True,
             )
+            if _has_other_head(folder, labels):
+                nn.init.normal_(model.classifier.weight, std=model.config.initializer_range)
+                nn.init.zeros_(model.classifier.bias)
     finally:
         transformers_logging.set_verbosity(verbosity)
     if not isinstance(getattr(model, "classifier", None), nn.Linear) or not hasattr(
@@ -105,6 +111,12 @@ def load_tagger(
     if gradient_checkpointing:
         model.activation_checkpointing_enable()
     return Tagger(model)
+
+
+def _has_other_head(folder: str | Path, labels: Sequence[str]) -> bool:
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    is_tagger = any("ForTokenClassification" in name for name in config.architectures or [])
+    return is_tagger and list((config.id2label or {}).values()) != list(labels)
 
 
 def _config(folder: str | Path, labels: Sequence[str], dropout: float) -> PreTrainedConfig:
