@@ -60,13 +60,18 @@ class PlanDriver(RayDriver):
     def __init__(self, config: RunConfig[Any], runner: PlanRunner, plan: Plan):
         super().__init__(config, runner, plan)
         self.plans = runner
-        self.missing: list[str] = []
+        self._missing: dict[str, list[str]] = {}
+
+    @property
+    def missing(self) -> list[str]:
+        """What a run would fail for: the steps that need it, and the reason."""
+        return [f"{', '.join(titles)}: {why}" for why, titles in self._missing.items()]
 
     def _find_backbone(self) -> Model:
         try:
             return super()._find_backbone()
         except ConfigError as error:
-            self.missing.append(str(error))
+            self._note_missing("backbone", str(error).removeprefix("backbone "))
             return Model(planned("backbone", {}))
 
     def _read_anew(
@@ -75,16 +80,7 @@ class PlanDriver(RayDriver):
         try:
             return super()._read_anew(title, languages, split, content)
         except ValueError as error:
-            self.missing.append(f"{title} {content}: {error}")
-            self.plans.steps.append(
-                {
-                    "title": f"{title} {content}",
-                    "kind": content,
-                    "cached": False,
-                    "rows": None,
-                    "note": "missing",
-                }
-            )
+            self._note_missing(f"{title} {content}", str(error), kind=content)
             return planned(content, {})
 
     def _run_read(self, step: Step, found: list[Source], compute: Compute) -> Artifact:
@@ -120,11 +116,9 @@ class PlanDriver(RayDriver):
         rows = [_rows(part) for part in mix.parts]
         known = sum(item for item in rows if item is not None)
         more = " and what is selected" if None in rows else ""
+        size = "sentences not known" if rows[0] is None else f"{known} sentences{more}"
         batch = self.config.train.batch_size
-        self._note(
-            f"{known}{more} sentences, up to {schedule.epochs} epochs, batch {batch}, "
-            f"lr {schedule.lr:g}"
-        )
+        self._note(f"{size}, up to {schedule.epochs} epochs, batch {batch}, lr {schedule.lr:g}")
         return model
 
     def annotate(self, title: str, corpus: Corpus, model: Model, annotator: Annotator) -> Artifact:
@@ -137,6 +131,12 @@ class PlanDriver(RayDriver):
 
     def _note(self, text: str) -> None:
         self.plans.steps[-1]["note"] = text
+
+    def _note_missing(self, title: str, why: str, *, kind: str = "backbone") -> None:
+        self._missing.setdefault(why, []).append(title)
+        self.plans.steps.append(
+            {"title": title, "kind": kind, "cached": False, "rows": None, "note": "missing"}
+        )
 
 
 def _rows(part: Corpus) -> int | None:

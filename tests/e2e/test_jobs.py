@@ -38,7 +38,8 @@ def test_help_lists_every_key(job: str):
 def test_dry_run_of_the_paper_setting_without_a_hub(tmp_path: Path):
     done = call("cltp_wikiann.py", "--dry-run", *sets(**{"store.root": tmp_path}))
     assert done.returncode == 2
-    assert "missing: backbone 'FacebookAI/xlm-roberta-large'" in done.stdout
+    assert "missing: backbone: 'FacebookAI/xlm-roberta-large'" in done.stdout
+    assert "missing: test text, test gold, source train text" in done.stdout
     assert "round 10 annotation" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert not any((tmp_path / "artifacts").rglob("manifest.json"))

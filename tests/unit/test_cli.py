@@ -9,6 +9,7 @@ import pytest
 
 from xlt_ray.cli import BAD_CONFIG, DONE, RESUMABLE, configure, main
 from xlt_ray.config import ConfigError
+from xlt_ray.data.toy import LANGUAGES
 from xlt_ray.ledger import Lease
 from xlt_ray.store import Store
 
@@ -59,7 +60,7 @@ def test_a_dry_run_with_something_missing_fails(
 ) -> None:
     code, out, _ = call(capsys, tmp_path, "--dry-run", "--set", f"backbone={tmp_path}/none")
     assert code == BAD_CONFIG
-    assert re.search(r"missing: backbone '.*/none': no such folder", out)
+    assert re.search(r"missing: backbone: '.*/none': no such folder", out)
 
 
 @pytest.mark.parametrize("dry", [True, False])
@@ -69,6 +70,7 @@ def test_a_dry_run_with_something_missing_fails(
         ("method.name=magic", "method.name: unknown method 'magic'; allowed: cltp"),
         ("benchmark.name=wikiwhat", "benchmark.name: unknown benchmark 'wikiwhat'; allowed: "),
         ("benchmark.name=toy_pair", "cltp works on token tasks, and toy_pair is a pair task"),
+        ("method.top_k=7", "method.top_k: 7, but has to be below the number of classes, 6 at most"),
         ("train.batch_size=none", "train.batch_size: Input should be a valid integer"),
         ("nothing", "--set nothing: expected key=value"),
     ],
@@ -89,6 +91,7 @@ def test_a_bad_configuration_is_refused_before_anything_happens(
     [
         ("benchmark.targets=xx", "no language 'xx' in toy"),
         ("benchmark.root=/nowhere", "toy is generated"),
+        (f"benchmark.targets={LANGUAGES[0]}", "benchmark.targets: no language besides the source"),
         ("resources.annotators=99", "resources.annotators: asks for 99 of 1 CPUs"),
         ("resources.annotators=3,2", "must be 1 <= min <= max"),
         ("store.root=ftp2://x/y", "store.root 'ftp2://x/y'"),

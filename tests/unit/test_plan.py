@@ -100,7 +100,7 @@ def test_rows_are_counted_and_notes_made(tmp_path: Path) -> None:
     assert steps["source"]["note"] == "12 sentences, up to 10 epochs, batch 32, lr 2e-05"
     assert steps["round 1 annotation"]["note"] == f"{8 * targets} sentences"
     assert steps["round 2 annotation"]["note"] == f"at most {8 * targets} sentences"
-    assert steps["round 1"]["note"].startswith("7 and what is selected sentences")
+    assert steps["round 1"]["note"].startswith("7 sentences and what is selected")
     assert steps["round 1 selection"]["rows"] is None
 
 
@@ -134,7 +134,7 @@ def test_what_is_in_the_store_is_cached(tmp_path: Path) -> None:
     assert before.missing == []
     assert not any(step["cached"] for step in before.plans.steps)
     found, store = backbone_of(config), before.plans.store
-    step = Step("backbone", "backbone", found.identity, (), (found.module,), found.seed)
+    step = Step("backbone", "backbone", found.identity, (), found.modules, found.seed)
     attempt = store.attempt("backbone", step.fingerprint())
     info = found.write(attempt)
     store.commit(attempt, {"info": info, "seconds": 0.0})
