@@ -14,7 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xlt_ray.config import ConfigError, RunConfig, describe, load, schema_for, to_dict
+from xlt_ray.config import (
+    BELOW_CLASSES,
+    ConfigError,
+    RunConfig,
+    describe,
+    load,
+    schema_for,
+    to_dict,
+)
 from xlt_ray.data.registry import BENCHMARKS
 from xlt_ray.engine.environment import prepare
 from xlt_ray.ledger import LeaseHeldError
@@ -126,6 +134,13 @@ def configure(
         raise ConfigError(
             f"method.name: {config.method.name} selects by entities, and {name} has no BIO labels"
         )
+    most = len(BENCHMARKS[name].labels) - 1
+    for key in config.method.model_fields_set:
+        is_bounded = BELOW_CLASSES in type(config.method).model_fields[key].metadata
+        if is_bounded and (value := getattr(config.method, key)) > most:
+            raise ConfigError(
+                f"method.{key}: {value}, but has to be {BELOW_CLASSES}, {most} at most for {name}"
+            )
     return config
 
 

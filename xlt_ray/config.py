@@ -38,11 +38,17 @@ def _split_commas(value: Any) -> Any:
     return value
 
 
-def _without_secrets(uri: str | None) -> str | None:
-    if uri and re.match(r"[a-z0-9+]+://[^/]*@", uri):
+def _without_secrets(uri: str) -> str:
+    if re.match(r"[a-z0-9+]+://[^/]*@", uri):
         raise ValueError("a URI with credentials would end up in reports; set them as variables")
     return uri
 
+
+Text = Annotated[str, Field(coerce_numbers_to_str=True)]
+"""Text that may look like a number: ``--set run.name=2024``."""
+Uri = Annotated[Text, AfterValidator(_without_secrets)]
+BELOW_CLASSES = "below the number of classes"
+"""Marks a number of a method that has to be below the number of the task's classes."""
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), Field(min_length=1)]
 
@@ -50,9 +56,9 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), Field(min_len
 class BenchmarkConfig(Section, frozen=True):
     """Which labelled and unlabelled text a run uses."""
 
-    name: str
+    name: Text
     """Registry name of the benchmark."""
-    root: Annotated[str | None, AfterValidator(_without_secrets)] = None
+    root: Uri | None = None
     """Folder or URI of <lang>/{train,dev,test}.txt|jsonl; absent: the hub."""
     source: Names | None = None
     """Source languages, comma separated; absent: the benchmark's own."""
@@ -62,7 +68,7 @@ class BenchmarkConfig(Section, frozen=True):
     """Split of the target languages whose text is used without its labels."""
     limit: Annotated[int, Field(ge=1)] | dict[Split, Annotated[int, Field(ge=1)]] | None = None
     """Cap on the sentences of every split, or one cap per split (benchmark.limit.train=3000)."""
-    revision: str | None = None
+    revision: Text | None = None
     """Hub revision; absent: the registry's, or else the current commit, which is recorded."""
     toy: dict[str, Any] = Field(default_factory=dict)
     """Options of the embedded benchmark: sizes, seed, knobs of its languages."""
@@ -150,14 +156,14 @@ class ResourcesConfig(Section, frozen=True):
 class StoreConfig(Section, frozen=True):
     """Where artifacts and runs are kept."""
 
-    root: Annotated[str, AfterValidator(_without_secrets)] = "~/xlt_ray"
+    root: Uri = "~/xlt_ray"
     """Folder or object-store URI, reachable from every node."""
 
 
 class RunSection(Section, frozen=True):
     """Identity of a run and what its report adds."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
+    name: Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
     """Name of the run's folder; absent: <method>-<benchmark>-s<seed>."""
     score_rounds: bool = False
     """Also score every round's model on the test splits, after training, for the report only."""
@@ -170,8 +176,10 @@ class RunConfig(Section, Generic[M], frozen=True):
     """Everything a run depends on."""
 
     benchmark: BenchmarkConfig
-    backbone: str
+    backbone: Text
     """Hub id or folder of the pre-trained encoder; "toy" for the embedded benchmark's own."""
+    backbone_revision: Text | None = None
+    """Hub revision of the backbone; absent: the current commit, which is recorded."""
     method: M
     train: TrainConfig = TrainConfig()
     data: DataConfig = DataConfig()

@@ -54,7 +54,7 @@ class Library:
 
     def _find_backbone(self) -> Model:
         found = backbone_of(self.config)
-        step = Step("backbone", "backbone", found.identity, (), (found.module,), found.seed)
+        step = Step("backbone", "backbone", found.identity, (), found.modules, found.seed)
         return Model(self.runner.run(step, found.write))
 
     def source(self, split: Split) -> Corpus:

@@ -104,7 +104,7 @@ def test_too_many_bad_rows_stop_the_run(world: World, tmp_path: Path):
     )
     done = call("cltp_wikiann.py", *flags)
     assert done.returncode == 2
-    assert f"{SOURCE}/train.txt:" in done.stderr
+    assert f"{SOURCE}/test.txt:" in done.stderr  # test splits are read first
     assert "'OUT'" in done.stderr
     assert "data.max_bad_fraction" in done.stderr
     assert "Traceback" not in done.stderr

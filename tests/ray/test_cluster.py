@@ -30,7 +30,9 @@ def test_fractions_of_gpus_and_autoscaling():
     config = ResourcesConfig(annotators=(1, 16), annotator_gpus=0.5)
     plan = settle(config, EIGHT_GPUS)
     assert (plan.annotators.smallest, plan.annotators.largest) == (1, 16)
-    assert settle(ResourcesConfig(annotator_gpus=0.5), EIGHT_GPUS).annotators.largest == 16
+    for share, number in ((0.5, 16), (0.1, 80), (0.3, 24), (2, 4)):  # a GPU holds 3 of 0.3
+        config = ResourcesConfig(annotator_gpus=share)
+        assert settle(config, EIGHT_GPUS).annotators.largest == number
 
 
 @pytest.mark.parametrize(

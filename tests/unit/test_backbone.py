@@ -4,12 +4,15 @@ import json
 import shutil
 from pathlib import Path
 
+import huggingface_hub
 import pytest
+from huggingface_hub import HfApi
 
 from tests.encoders import write_encoder
 from xlt_ray.cli import configure
 from xlt_ray.config import ConfigError
 from xlt_ray.engine.backbone import Backbone, backbone_of, check_length
+from xlt_ray.store import Store
 
 
 def find(folder: Path | str, *flags: str) -> Backbone:
@@ -36,10 +39,30 @@ def test_positions_of_bert_start_at_zero(tmp_path: Path) -> None:
         check_length("bert", [config], 513)
 
 
-@pytest.mark.parametrize("lacking", ["config.json", "model.safetensors", "tokenizer.json"])
-def test_what_a_folder_needs(encoder: Path, lacking: str) -> None:
-    (encoder / lacking).unlink()
-    with pytest.raises(ConfigError, match=r"needs config.json, .* and tokenizer files"):
+@pytest.mark.parametrize("family", ["xlm-roberta", "camembert"])
+def test_positions_start_after_the_padding(tmp_path: Path, family: str) -> None:
+    config = tmp_path / "config.json"
+    values = {"model_type": family, "max_position_embeddings": 514, "pad_token_id": 1}
+    config.write_text(json.dumps(values))
+    check_length(family, [config], 512)
+    with pytest.raises(ConfigError, match="513 is more than the 512"):
+        check_length(family, [config], 513)
+
+
+@pytest.mark.parametrize(
+    ("file", "missing"),
+    [
+        ("config.json", "config.json"),
+        ("model.safetensors", r"\*.safetensors"),
+        ("tokenizer.json", r"tokenizer.json or \*.model or vocab.txt"),
+    ],
+)
+def test_what_a_folder_lacks_is_named(encoder: Path, file: str, missing: str) -> None:
+    (encoder / file).unlink()
+    with pytest.raises(ConfigError, match=rf"has no {missing}.*; there is .*tokenizer_config.json"):
+        find(encoder, "train.max_length=64")
+    (encoder / "sentencepiece.bpe.model").touch()
+    if file == "tokenizer.json":
         find(encoder, "train.max_length=64")
 
 
@@ -56,3 +79,48 @@ def test_no_such_folder_and_no_such_model() -> None:
         find("./nowhere")
     with pytest.raises(ConfigError, match="neither a folder nor a model that the hub gives"):
         find("nobody/nothing")
+    with pytest.raises(ConfigError, match="nobody/nothing' at 'v1': neither a folder nor"):
+        find("nobody/nothing", "backbone_revision=v1")
+
+
+def test_a_revision_is_one_of_the_hub(encoder: Path) -> None:
+    for name in (encoder, "toy"):
+        with pytest.raises(ConfigError, match=r"backbone_revision 'v1': .* is not on the hub"):
+            find(name, "backbone_revision=v1")
+
+
+@pytest.mark.parametrize("revision", [None, "v1"])
+def test_without_a_network_the_fetched_snapshot_is_taken(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, revision: str | None
+) -> None:
+    class ConnectError(Exception):
+        """As the errors of the hub's client: no OSError."""
+
+    def unreachable(self: HfApi, name: str, **options: object) -> None:
+        raise ConnectError
+
+    commit, repository = "a" * 40, tmp_path / "hub" / "models--some--encoder"
+    shutil.copytree(encoder, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / (revision or "main")).write_text(commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(HfApi, "model_info", unreachable)
+    flags = [f"backbone_revision={revision}"] if revision else []
+    assert find("some/encoder", *flags).identity == {"hub": "some/encoder", "revision": commit}
+
+    store = Store(str(tmp_path / "store"))
+    attempt = store.attempt("backbone", "one")
+    short = find("some/encoder", "train.max_length=64", *flags)
+    assert short.write(attempt) == {"origin": "some/encoder", "revision": commit}
+    assert attempt.has("model.safetensors")
+    with pytest.raises(ConfigError, match="128 is more than the 64 sub-words"):
+        find("some/encoder", *flags).write(store.attempt("backbone", "two"))
+    assert store.find("backbone", "two") is None
+    with pytest.raises(ConfigError, match="neither a folder nor"):
+        find("some/encoder", "backbone_revision=v2")
+
+
+def test_the_toy_backbone_depends_on_its_generator() -> None:
+    found = find("toy")
+    assert {"xlt_ray.data.toy", "xlt_ray.models.pretrain"} <= set(found.modules)
+    assert found.identity["threads"] == 1

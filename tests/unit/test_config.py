@@ -135,6 +135,14 @@ def test_a_pool_is_a_number_or_two() -> None:
     assert resolve("resources.annotators=1,4").resources.annotators == (1, 4)
 
 
+def test_text_may_look_like_a_number() -> None:
+    flags = ("run.name=2024", "backbone=7", "benchmark.revision=12", "benchmark.limit=3")
+    config = resolve(*flags, "resources.annotators=2")
+    assert (config.run.name, config.backbone, config.benchmark.revision) == ("2024", "7", "12")
+    assert (config.benchmark.limit, config.resources.annotators) == (3, 2)
+    assert "run.name: Input should be a valid string, got True" in refusal("run.name=true")
+
+
 # -- messages -------------------------------------------------------------------------------------
 
 
@@ -185,7 +193,7 @@ def test_an_unknown_key_lists_its_siblings() -> None:
     siblings = "batch_tokens, max_bad_fraction, shard_rows"
     assert text == f"data.shardrows: unknown key; allowed: {siblings} (from --set data.shardrows=3)"
     assert "lambda" in refusal("method.lam=3").split("allowed: ")[1]
-    top = "backbone, benchmark, data, method, resources, run, seed, store, train"
+    top = "backbone, backbone_revision, benchmark, data, method, resources, run, seed, store, train"
     assert f"trian: unknown key; allowed: {top} (from" in refusal("trian.clip=1")
 
 

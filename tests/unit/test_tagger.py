@@ -9,6 +9,7 @@ from transformers import (
     AutoModelForTokenClassification,
     AutoTokenizer,
     BertConfig,
+    BertForSequenceClassification,
     BertModel,
     XLNetConfig,
     XLNetModel,
@@ -155,3 +156,26 @@ def test_a_tagger_for_other_labels_gets_a_new_head(tmp_path: Path) -> None:
     assert torch.equal(load_tagger(folder, ("O", "B-A", "I-A"), seed=2).head.weight, weight)
     assert not torch.equal(load_tagger(folder, ("O", "B-B", "I-B"), seed=2).head.weight, weight)
     assert load_tagger(folder, ("O", "B-A"), seed=2).head.weight.shape[0] == 2
+
+
+def test_the_head_of_a_text_classifier_is_not_kept(tmp_path: Path) -> None:
+    config = BertConfig(
+        vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=8, id2label=dict(enumerate(LABELS)),
+    )  # fmt: skip
+    theirs = BertForSequenceClassification(config)
+    theirs.save_pretrained(tmp_path)
+    heads = [load_tagger(tmp_path, LABELS, seed=seed).head.weight for seed in (3, 3)]
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], theirs.classifier.weight)
+
+
+def test_a_tagger_of_many_labels_keeps_its_head(encoder: Path, tmp_path: Path) -> None:
+    """More than ten, so that class ids as text do not sort as numbers."""
+    labels = [f"L{number}" for number in range(12)]
+    tagger = load_tagger(encoder, labels, seed=1)
+    tagger.save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["id2label"] = dict(sorted(config["id2label"].items()))
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert torch.equal(load_tagger(tmp_path, labels, seed=2).head.weight, tagger.head.weight)

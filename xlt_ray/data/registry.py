@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from xlt_ray.config import Split
 from xlt_ray.data import toy as embedded
 from xlt_ray.data.hub import HubSource, resolve_revision
 from xlt_ray.data.readers import PARQUET, SPLITS, DataFolder, FileSource
@@ -12,7 +13,6 @@ from xlt_ray.data.schema import BadRow, Task
 from xlt_ray.data.sources import Source
 from xlt_ray.labels import LabelSet, Scheme
 
-Split = Literal["train", "dev", "test"]
 Metric = Literal["f1", "accuracy", "macro_f1"]
 
 _REASONS = 3

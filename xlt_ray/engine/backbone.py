@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,13 @@ from xlt_ray.store import Attempt
 
 TOY = "toy"
 _KEPT = (".json", ".safetensors", ".model", ".txt")
-_TOKENIZERS = {"tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "vocab.txt"}
+_NEEDED = (
+    ("config.json",),
+    ("*.safetensors",),
+    ("tokenizer.json", "*.model", "vocab.txt", "vocab.json"),
+)
+_AFTER_PAD = {"camembert", "data2vec-text", "longformer", "mpnet", "xmod"}
+"""Encoders that count positions from the padding id + 1, besides those named roberta."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +36,13 @@ class Backbone:
 
     Attributes:
         identity: What its bytes depend on.
-        module: Module whose code its bytes depend on.
+        modules: Modules whose code its bytes depend on.
         write: Fills an attempt and returns facts.
         seed: Seed of its training, if it is trained here.
     """
 
     identity: Mapping[str, Any]
-    module: str
+    modules: tuple[str, ...]
     write: Callable[[Attempt], Mapping[str, Any]]
     seed: int = 0
 
@@ -44,28 +51,34 @@ def backbone_of(config: RunConfig[Any]) -> Backbone:
     """Find the backbone that a configuration names.
 
     Raises:
-        ConfigError: there is no such folder or hub id, or it has no safetensors weights.
+        ConfigError: there is no such folder or hub id, or it lacks files, or takes less than
+            train.max_length, or a revision is asked of what has none.
     """
-    name = config.backbone
+    name, revision = config.backbone, config.backbone_revision
+    folder = Path(name).expanduser()
+    if revision and (name == TOY or folder.is_dir()):
+        raise ConfigError(f"backbone_revision {revision!r}: backbone {name!r} is not on the hub")
     if name == TOY:
         return _toy(config)
-    folder = Path(name).expanduser()
     if folder.is_dir():
         return _folder(folder, config.train.max_length)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ConfigError(f"backbone {name!r}: no such folder")
-    return _hub(name, config.train.max_length)
+    return _hub(name, revision, config.train.max_length)
 
 
 def _files(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _KEPT)
-    names = {path.name for path in found}
-    has_weights = any(name.endswith(".safetensors") for name in names)
-    has_tokenizer = bool(names & _TOKENIZERS)
-    if "config.json" not in names or not has_weights or not has_tokenizer:
+    names = [path.name for path in found]
+    missing = [
+        " or ".join(patterns)
+        for patterns in _NEEDED
+        if not any(fnmatch(name, pattern) for name in names for pattern in patterns)
+    ]
+    if missing:
         raise ConfigError(
-            f"backbone {folder}: needs config.json, *.safetensors and tokenizer files, has "
-            f"{', '.join(sorted(names)) or 'nothing'}"
+            f"backbone {folder}: has no {', no '.join(missing)}; there is "
+            f"{', '.join(names) or 'nothing'}"
         )
     return [path for path in found if path.name != "manifest.json"]
 
@@ -78,7 +91,8 @@ def check_length(name: str, files: Sequence[Path], max_length: int) -> None:
     """
     (config,) = (json.loads(path.read_bytes()) for path in files if path.name == "config.json")
     longest = config.get("max_position_embeddings", max_length)
-    if "roberta" in config.get("model_type", ""):
+    family = config.get("model_type", "")
+    if "roberta" in family or family in _AFTER_PAD:
         longest -= config.get("pad_token_id", 1) + 1  # positions are counted from there on
     if max_length > longest:
         raise ConfigError(
@@ -97,7 +111,7 @@ def _folder(folder: Path, max_length: int) -> Backbone:
             attempt.copy(path.name, path)
         return {"origin": folder.name}
 
-    return Backbone({"folder": sums}, __name__, write)
+    return Backbone({"folder": sums}, (__name__,), write)
 
 
 def _sha256(path: Path) -> str:
@@ -105,32 +119,33 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _hub(name: str, max_length: int) -> Backbone:
+def _hub(name: str, revision: str | None, max_length: int) -> Backbone:
     from huggingface_hub import HfApi, snapshot_download
 
     patterns = [f"*{suffix}" for suffix in _KEPT]
     fetch = partial(snapshot_download, name, allow_patterns=patterns)
     # Offline mode, time-outs, proxies: the HTTP client's errors have no base class of their own.
     try:
-        revision = HfApi().model_info(name, timeout=20).sha or "main"
+        commit = HfApi().model_info(name, revision=revision, timeout=20).sha or "main"
     except Exception as unreachable:
         try:
-            revision = Path(fetch(local_files_only=True)).name  # what an earlier run has fetched
+            # What an earlier run has fetched.
+            commit = Path(fetch(revision=revision, local_files_only=True)).name
         except Exception:
             raise ConfigError(
-                f"backbone {name!r}: neither a folder nor a model that the hub gives "
-                f"({type(unreachable).__name__}). Give a folder with config.json, *.safetensors "
-                "and tokenizer files, or make the hub reachable"
+                f"backbone {name!r}{f' at {revision!r}' if revision else ''}: neither a folder nor "
+                f"a model that the hub gives ({type(unreachable).__name__}). Give a folder with "
+                "config.json, *.safetensors and tokenizer files, or make the hub reachable"
             ) from None
 
     def write(attempt: Attempt) -> dict[str, Any]:
-        files = _files(Path(fetch(revision=revision)))
+        files = _files(Path(fetch(revision=commit)))
         check_length(name, files, max_length)
         for file in files:
             attempt.copy(file.name, file)
-        return {"origin": name, "revision": revision}
+        return {"origin": name, "revision": commit}
 
-    return Backbone({"hub": name, "revision": revision}, __name__, write)
+    return Backbone({"hub": name, "revision": commit}, (__name__,), write)
 
 
 def _toy(config: RunConfig[Any]) -> Backbone:
@@ -154,7 +169,7 @@ def _toy(config: RunConfig[Any]) -> Backbone:
     def write(attempt: Attempt) -> dict[str, Any]:
         return ray.get(_pretrain.remote(attempt, task, options, seed))
 
-    return Backbone(identity, "xlt_ray.models.pretrain", write, seed)
+    return Backbone(identity, ("xlt_ray.models.pretrain", "xlt_ray.data.toy"), write, seed)
 
 
 THREADS = 1

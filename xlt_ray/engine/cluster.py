@@ -129,12 +129,13 @@ def _alive() -> list[Node]:
 
 
 def _room(nodes: Sequence[Node], cpus: float, gpus: float) -> int:
-    """How many bundles of that size the nodes hold, none of them across two nodes."""
+    """How many bundles of that size the nodes hold, none across two nodes or a part of a GPU."""
     total = 0
     for node in nodes:
-        fits = [
-            node.get(name, 0.0) // size for name, size in (("CPU", cpus), ("GPU", gpus)) if size
-        ]
+        have = node.get("GPU", 0.0)
+        fits = [node.get("CPU", 0.0) // cpus] if cpus else []
+        if gpus:  # 1 // 0.1 is 9
+            fits.append(have // gpus if gpus >= 1 else int(have) * int(1 / gpus + 1e-9))
         total += int(min(fits, default=0))
     return total
 

@@ -30,7 +30,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from xlt_ray.config import MethodConfig
+from xlt_ray.config import BELOW_CLASSES, MethodConfig
 from xlt_ray.data.batching import Batch, seed_of
 from xlt_ray.data.corpus import Corpus, Mix
 from xlt_ray.labels import UNLABELLED
@@ -67,7 +67,7 @@ class CLTPConfig(MethodConfig, frozen=True):
     """lambda^(|y|-1), or lambda (|y|-1)."""
     label: Literal["partial", "top_k"] = "partial"
     """Candidate sets by eq. 6, or always the k largest classes (Table 4)."""
-    top_k: int = Field(default=2, ge=1)
+    top_k: Annotated[int, BELOW_CLASSES] = Field(default=2, ge=1)
     """k of label=top_k."""
     selection: Selection = "per_class"
     """per_class: quota k per language and class; top_n: the k of least gamma of a language;

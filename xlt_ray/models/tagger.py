@@ -115,8 +115,10 @@ def load_tagger(
 
 def _has_other_head(folder: str | Path, labels: Sequence[str]) -> bool:
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    is_tagger = any("ForTokenClassification" in name for name in config.architectures or [])
-    return is_tagger and list((config.id2label or {}).values()) != list(labels)
+    names = config.architectures or []
+    if any(name.endswith("ForTokenClassification") for name in names):
+        return config.id2label != dict(enumerate(labels))
+    return any(name.endswith("Classification") for name in names)  # of texts, under the same name
 
 
 def _config(folder: str | Path, labels: Sequence[str], dropout: float) -> PreTrainedConfig:
