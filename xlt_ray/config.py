@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -39,7 +40,7 @@ def _split_commas(value: Any) -> Any:
 
 
 def _without_secrets(uri: str) -> str:
-    if re.match(r"[a-z0-9+]+://[^/]*@", uri):
+    if "://" in uri and urlsplit(uri).password:
         raise ValueError("a URI with credentials would end up in reports; set them as variables")
     return uri
 

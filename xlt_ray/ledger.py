@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from xlt_ray.store import Store
 
 LEASE_SECONDS = 30.0
 SETTLE_SECONDS = 0.3
-"""Longer than two drivers that start at once are apart between reading and writing a lease."""
+"""Longer than a driver takes from reading a lease to having written its own."""
 
 
 class LeaseHeldError(RuntimeError):
@@ -31,7 +31,10 @@ class LeaseHeldError(RuntimeError):
 class Lease:
     """The right to drive one run, renewed in the background, until it is released or lost.
 
-    A lease that has expired, or whose process is gone from this machine, is taken over at once.
+    A lease that has expired, or whose process is gone from this machine, is taken over at once. On
+    a local file system one taker alone can win. Object storage has no exclusive create through
+    pyarrow: there a taker writes, waits longer than a write takes, and reads back who was the last;
+    should a slower one still come after it, `check` finds that out at the next renewal.
     """
 
     def __init__(self, store: Store, folder: str, *, seconds: float = LEASE_SECONDS):
@@ -58,17 +61,20 @@ class Lease:
                 f"Wait for it to end, or, if that process is gone, {left:.0f} seconds for its "
                 "lease to expire; or choose another run.name."
             )
-        self._write()
-        time.sleep(SETTLE_SECONDS)  # of several that take it at once, the last to write has it
-        current = self._read()
-        if current is None or current["owner"] != self._owner:
+        if not (self._create(held) if self._store.is_local else self._settle()):
             raise LeaseHeldError("another driver took this run at the same moment; start again")
         self._thread.start()
 
     def check(self) -> None:
-        """Raise if another driver has taken over in the meantime."""
-        if self._lost or time.monotonic() > self._renewed + self._seconds:
+        """Raise if the lease is lost: not renewed in time, or taken over in the meantime."""
+        if self._lost:
             raise LeaseHeldError("this driver's lease expired and another driver took over the run")
+        if time.monotonic() > self._renewed + self._seconds:
+            self._lost = True
+            raise LeaseHeldError(
+                f"this driver could not renew its lease for {self._seconds:.0f} seconds; another "
+                "one may be at work on the run"
+            )
 
     def release(self) -> None:
         """Give the lease up."""
@@ -83,15 +89,41 @@ class Lease:
         data = self._store.read(self._path)
         return json.loads(data) if data else None
 
-    def _write(self) -> None:
+    def _create(self, ended: Mapping[str, Any] | None) -> bool:
+        """Put a local lease where there is none, or one that ended; False if another was faster."""
+        own = f"{self._path}.{self._owner}"
+        try:
+            if ended is not None:
+                os.rename(self._path, own)  # of several takers one finds it
+                moved = json.loads(Path(own).read_bytes())
+                if moved["owner"] != ended["owner"]:  # the new one of a faster taker: put it back
+                    os.link(own, self._path)
+                    return False
+            self._write(own)
+            os.link(own, self._path)  # never over a lease that is there
+        except (FileNotFoundError, FileExistsError):
+            return False
+        finally:
+            Path(own).unlink(missing_ok=True)
+        return True
+
+    def _settle(self) -> bool:
+        """Write the lease, and tell whether it stays."""
+        self._write(self._path)
+        time.sleep(SETTLE_SECONDS)
+        current = self._read()
+        return current is not None and current["owner"] == self._owner
+
+    def _write(self, path: str) -> None:
+        began = time.monotonic()
         held = {
             "owner": self._owner,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "expires": time.time() + self._seconds,
         }
-        self._store.write(self._path, json.dumps(held).encode())
-        self._renewed = time.monotonic()
+        self._store.write(path, json.dumps(held).encode())
+        self._renewed = began
 
     @staticmethod
     def _is_alive(held: Mapping[str, Any]) -> bool:
@@ -108,13 +140,13 @@ class Lease:
         return True
 
     def _renew(self) -> None:
-        while not self._stop.wait(self._seconds / 6):
+        while not self._lost and not self._stop.wait(self._seconds / 6):
             with suppress(OSError):  # the store may be back before the lease expires
                 held = self._read()
                 if held is None or held["owner"] != self._owner:
                     self._lost = True
-                    return
-                self._write()
+                else:
+                    self._write(self._path)
 
 
 class RunFolder:
@@ -168,7 +200,3 @@ class RunFolder:
             return
         self._events += line + "\n"
         self.write("events.jsonl", self._events.encode())
-
-
-Recorder = Callable[..., None]
-"""Signature of :meth:`RunFolder.event`."""

@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import socket
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +30,8 @@ MANIFEST = "manifest.json"
 CONTENT_KINDS = frozenset({"text", "gold"})
 """Kinds of artifacts that are known by their content in later steps."""
 STALE_SECONDS = 3600.0
-"""An attempt that nobody wrote to for so long is dropped when another one commits."""
+"""An attempt that nobody wrote to for so long is dropped when another one commits; one whose
+writer is gone from this machine is dropped at once."""
 _CHUNK = 1 << 22
 
 
@@ -40,18 +40,29 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def open_root(root: str) -> tuple[pafs.FileSystem, str]:
+def open_root(root: str, what: str = "store.root") -> tuple[pafs.FileSystem, str]:
     """File system and path of a folder or URI.
+
+    Args:
+        root: The folder or URI.
+        what: What messages call it.
 
     Raises:
         ValueError: the URI's scheme is not one that pyarrow knows.
     """
-    if "://" in root:
-        try:
-            return pafs.FileSystem.from_uri(root)
-        except (pa.ArrowInvalid, ValueError) as error:
-            raise ValueError(f"store.root {root!r}: {error}") from None
-    return pafs.LocalFileSystem(), str(Path(root).expanduser().absolute())
+    if "://" not in root:
+        return pafs.LocalFileSystem(), str(Path(root).expanduser().absolute())
+    try:
+        return pafs.FileSystem.from_uri(root)
+    except ValueError as error:  # pyarrow's own errors are among them, and repeat the URI
+        reason = f"{what} {root!r}: cannot be opened ({error})"
+        raise ValueError(redacted(reason)) from None
+
+
+def redacted(text: str) -> str:
+    """A URI, or a message with URIs, without user names and passwords."""
+    # A secret may hold "/" or "@", so that after a colon all up to the last "@" is masked.
+    return re.sub(r"(?<=://)[^/:\s]*(?::\S*)?@", "***@", text)
 
 
 def read_bytes(fs: pafs.FileSystem, path: str) -> bytes | None:
@@ -87,23 +98,40 @@ def _sync(path: str) -> None:
         os.close(descriptor)
 
 
-def _writer(pid: int) -> str:
-    host = hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
-    return f"{host}-{pid}"
+def _host() -> str:
+    return hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
 
 
-def _is_dead(folder: str) -> bool:
+def _is_orphan(folder: str) -> bool:
     """Whether an attempt's name says that a process of this machine made it that is gone."""
-    host, pid = re.split(r"\.tmp-|/attempt-", folder)[1].split("-")[:2]
-    if f"{host}-{pid}" != _writer(int(pid)):
+    writer = re.search(rf"-{_host()}-(\d+)-[0-9a-f]+$", folder)
+    if writer is None:
         return False
     try:
-        os.kill(int(pid), 0)
+        os.kill(int(writer[1]), 0)
     except ProcessLookupError:
         return True
     except PermissionError:
         return False
     return False
+
+
+def _entry(fs: pafs.FileSystem, path: str) -> dict[str, Any]:
+    """What a manifest says about a file."""
+    digest, size = hashlib.sha256(), 0
+    with fs.open_input_stream(path, compression=None) as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    return {"sha256": digest.hexdigest(), "bytes": size}
+
+
+def _own_cache() -> Path:
+    """Folder for copies of distant artifacts, which nobody but this user can write to."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "xlt_ray"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -191,31 +219,38 @@ class Artifact:
         fs, folder = self._place
         if isinstance(fs, pafs.LocalFileSystem):
             return Path(folder)
-        cache = Path(tempfile.gettempdir()) / "xlt_ray_cache" / self.kind / self.digest
+        cache, disk = _own_cache() / self.kind / self.digest, pafs.LocalFileSystem()
         if cache.exists():
-            return cache
+            if not self._wrong(disk, str(cache)):
+                return cache
+            shutil.rmtree(cache)
         fetched = Path(f"{cache}.tmp-{uuid.uuid4().hex}")
-        for name, entry in self.manifest["files"].items():
-            data = self.read(name)
-            if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-                raise OSError(
-                    f"{self.kind}/{self.fingerprint}/{name}: content differs from its manifest"
-                )
-            path = fetched / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        with suppress(OSError):
-            fetched.rename(cache)
-        shutil.rmtree(fetched, ignore_errors=True)
+        try:
+            for name in self.names:
+                path = fetched / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                pafs.copy_files(f"{folder}/{name}", str(path), fs, disk, chunk_size=_CHUNK)
+            if wrong := self._wrong(disk, str(fetched)):
+                place = f"{self.kind}/{self.fingerprint}/{wrong[0]}"
+                raise OSError(f"{place}: content differs from its manifest")
+            with suppress(OSError):  # another process may have been faster
+                fetched.rename(cache)
+        finally:
+            shutil.rmtree(fetched, ignore_errors=True)
         return cache
 
     def verify(self) -> list[str]:
         """Names of the files that are gone or whose content is not what the manifest says."""
-        fs, folder = self._place
+        return self._wrong(*self._place)
+
+    def _wrong(self, fs: pafs.FileSystem, folder: str) -> list[str]:
         wrong: list[str] = []
         for name, entry in self.manifest["files"].items():
-            data = read_bytes(fs, f"{folder}/{name}")
-            if data is None or hashlib.sha256(data).hexdigest() != entry["sha256"]:
+            try:
+                found = _entry(fs, f"{folder}/{name}")
+            except (FileNotFoundError, NotADirectoryError):
+                found = None
+            if found != entry:
                 wrong.append(name)
         return wrong
 
@@ -297,7 +332,7 @@ class Store:
 
     def attempt(self, kind: str, fingerprint: str) -> Attempt:
         """Start a new attempt at an artifact."""
-        name = f"{_writer(os.getpid())}-{uuid.uuid4().hex}"
+        name = f"{_host()}-{os.getpid()}-{uuid.uuid4().hex}"
         folder = f"{fingerprint}.tmp-{name}" if self.is_local else f"{fingerprint}/attempt-{name}"
         attempt = Attempt(self.root, kind, fingerprint, folder)
         self.fs.create_dir(f"{self.base}/artifacts/{kind}/{folder}", recursive=True)
@@ -336,15 +371,18 @@ class Store:
         """
         folder = attempt._place[1]
         final = f"{self.base}/artifacts/{attempt.kind}/{attempt.fingerprint}"
-        files = {name: self._entry(f"{folder}/{name}") for name in self._files(attempt)}
+        files = {name: _entry(self.fs, f"{folder}/{name}") for name in self._files(attempt)}
         place = attempt.fingerprint if self.is_local else attempt.folder
         manifest = {**record, "files": files, "folder": place}
         data = (json.dumps(manifest, sort_keys=True, indent=1) + "\n").encode()
         if self.is_local:
             write_bytes(self.fs, f"{folder}/{MANIFEST}", data)
-            _sync(folder)
+            # What the manifest names must be on the disk before the move is.
+            for path in (folder, *(str(path) for path in Path(folder).rglob("*"))):
+                _sync(path)
             with suppress(OSError):
                 os.rename(folder, final)
+            _sync(os.path.dirname(final))
         elif read_bytes(self.fs, f"{final}/{MANIFEST}") is None:
             write_bytes(self.fs, f"{final}/{MANIFEST}", data)
         artifact = self.find(attempt.kind, attempt.fingerprint)
@@ -366,9 +404,10 @@ class Store:
             other = Attempt(self.root, attempt.kind, attempt.fingerprint, folder)
             selector = pafs.FileSelector(other._place[1], recursive=True, allow_not_found=True)
             found = self.fs.get_file_info(selector)
+            found.append(self.fs.get_file_info(other._place[1]))
             touched = max((item.mtime_ns / 1e9 for item in found if item.mtime_ns), default=now)
-            is_done = folder == attempt.folder or _is_dead(folder)
-            if is_done or now - touched > STALE_SECONDS:
+            is_over = folder == attempt.folder or _is_orphan(folder)
+            if is_over or now - touched > STALE_SECONDS:
                 self.discard(other)
 
     def _attempts(self, kind: str, fingerprint: str) -> list[str]:
@@ -384,16 +423,6 @@ class Store:
         found = self.fs.get_file_info(pafs.FileSelector(folder, recursive=True))
         names = [item.path[len(folder) + 1 :] for item in found if item.type == pafs.FileType.File]
         return sorted(name for name in names if ".tmp-" not in name and name != MANIFEST)
-
-    def _entry(self, path: str) -> dict[str, Any]:
-        if self.is_local:
-            _sync(path)  # a manifest may not outlive the files that it names
-        digest, size = hashlib.sha256(), 0
-        with self.fs.open_input_stream(path) as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
-                size += len(chunk)
-        return {"sha256": digest.hexdigest(), "bytes": size}
 
     def read(self, path: str) -> bytes | None:
         """Content of a file of a run, by its path inside the file system, or None."""

@@ -4,6 +4,8 @@ import threading
 import time
 
 import pytest
+import ray
+from ray.exceptions import ActorUnavailableError
 
 from xlt_ray.engine import gate
 
@@ -34,6 +36,27 @@ def test_other_steps_do_not_wait(ray_cluster: str):
         began = time.monotonic()
         with gate.right_to("step/two"):
             assert time.monotonic() - began < 5
+
+
+def test_right_outlives_its_actor(ray_cluster: str, monkeypatch: pytest.MonkeyPatch):
+    """A renewal fails; the actor restarts and has forgotten all; the next renewal reminds it."""
+    get, failed = ray.get, threading.Event()
+
+    def fail(*_: object) -> None:
+        failed.set()
+        raise ActorUnavailableError("restarting", None)
+
+    monkeypatch.setattr(gate, "SECONDS", 0.4)
+    with gate.right_to("step/kept"):
+        with monkeypatch.context() as patch:
+            patch.setattr(gate.ray, "get", fail)
+            assert failed.wait(10)
+        actor = gate._actor()
+        ray.kill(actor, no_restart=False)
+        time.sleep(3)
+        assert not get(actor.acquire.remote("step/kept", "somebody"))
+    assert get(actor.acquire.remote("step/kept", "somebody"))
+    get(actor.release.remote("step/kept", "somebody"))
 
 
 def test_right_passes_on_when_its_holder_died(monkeypatch: pytest.MonkeyPatch):

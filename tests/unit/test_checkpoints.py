@@ -89,6 +89,13 @@ def test_a_committed_step_leaves_nothing(kept: Checkpoints) -> None:
     kept.drop()
 
 
+def test_the_options_of_a_uri_are_no_part_of_the_folder() -> None:
+    kept = Checkpoints("mock:///bucket/x?region=eu", "f1")
+    assert kept.folder == "bucket/x/work/f1"
+    save(kept, 1)
+    assert kept.steps() == [1]
+
+
 def test_steps_do_not_share(tmp_path: Path) -> None:
     one, other = Checkpoints(str(tmp_path), "f1"), Checkpoints(str(tmp_path), "f2")
     save(one, 1)

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from xlt_ray import ledger as module
 from xlt_ray.ledger import Lease, LeaseHeldError, RunFolder
 from xlt_ray.store import Store
 
@@ -123,6 +125,85 @@ def test_a_lost_lease_raises_and_is_left_alone(store: Store, folder: str, how: s
     assert how == "removed" or holder(folder)["owner"] == "somebody"
 
 
+def test_only_one_of_many_takers_wins(store: Store, folder: str) -> None:
+    """All look at the ended lease before the first of them takes it."""
+    hold(folder, expires=time.time() - 1)
+    takers = [Lease(store, folder) for _ in range(8)]
+    barrier, won = threading.Barrier(len(takers)), list[Lease]()
+
+    def take(lease: Lease) -> None:
+        read = lease._read
+
+        def read_together() -> dict[str, Any] | None:
+            held = read()
+            barrier.wait(timeout=10)
+            return held
+
+        lease._read = read_together  # type: ignore[method-assign]
+        try:
+            lease.acquire()
+            won.append(lease)
+        except LeaseHeldError:
+            pass
+        lease._read = read  # type: ignore[method-assign]
+
+    threads = [threading.Thread(target=take, args=(lease,)) for lease in takers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (winner,) = won
+    assert holder(folder)["owner"] == winner._owner
+    assert os.listdir(folder) == ["lease.json"]
+    winner.release()
+
+
+def test_a_late_taker_puts_the_new_lease_back(store: Store, folder: str) -> None:
+    """It looked at the ended lease, and was overtaken before it could move that away."""
+    hold(folder, expires=time.time() - 1)
+    first, late = Lease(store, folder), Lease(store, folder)
+    ended = late._read()
+    first.acquire()
+    late._read = lambda: ended  # type: ignore[method-assign]
+    with pytest.raises(LeaseHeldError, match="at the same moment"):
+        late.acquire()
+    assert holder(folder)["owner"] == first._owner
+    assert os.listdir(folder) == ["lease.json"]
+    first.check()
+    first.release()
+
+
+def test_on_object_storage_the_last_to_write_has_it(
+    store: Store, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.is_local = False
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: hold(folder))
+    with pytest.raises(LeaseHeldError, match="at the same moment"):
+        Lease(store, folder).acquire()
+    assert holder(folder)["owner"] == "somebody"
+
+
+def test_a_store_that_comes_back_in_time_costs_nothing(store: Store, folder: str) -> None:
+    lease = Lease(store, folder, seconds=3)
+    write, failed = store.write, threading.Event()
+
+    def fail(path: str, data: bytes) -> None:
+        failed.set()
+        raise OSError("no store")
+
+    lease.acquire()
+    first = holder(folder)["expires"]
+    store.write = fail  # type: ignore[method-assign]
+    assert failed.wait(10)
+    store.write = write  # type: ignore[method-assign]
+    deadline = time.monotonic() + 10
+    while holder(folder)["expires"] <= first:
+        assert time.monotonic() < deadline, "the lease was not renewed"
+        time.sleep(0.02)
+    lease.check()
+    lease.release()
+
+
 def lines(store: Store, name: str) -> list[dict[str, Any]]:
     text = Path(store.run_folder("run"), name).read_text()
     return [json.loads(line) for line in text.splitlines()]
@@ -174,6 +255,10 @@ def test_a_lease_that_could_not_be_renewed_is_lost(tmp_path: Path) -> None:
     lease.acquire()
     store.write = _fail  # type: ignore[method-assign]
     time.sleep(0.6)
+    with pytest.raises(LeaseHeldError, match="could not renew"):
+        lease.check()
+    lease._thread.join(timeout=10)
+    assert not lease._thread.is_alive()
     with pytest.raises(LeaseHeldError):
         lease.check()
 

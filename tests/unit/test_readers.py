@@ -415,7 +415,7 @@ def test_broken_gzip(tmp_path: Path) -> None:
 
 
 def test_uri_faults_do_not_show_credentials() -> None:
-    with pytest.raises(ValueError, match=r"data folder ftp://.* cannot be opened") as caught:
+    with pytest.raises(ValueError, match=r"data folder 'ftp://.* cannot be opened") as caught:
         read("ftp://me:secret@host/data")
     assert "secret" not in str(caught.value)
     assert DataFolder("s3://me:secret@bucket/data").location == "s3://***@bucket/data"

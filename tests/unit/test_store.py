@@ -18,7 +18,15 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from xlt_ray import store as module
-from xlt_ray.store import MANIFEST, STALE_SECONDS, Artifact, Attempt, Store, write_parquet
+from xlt_ray.store import (
+    MANIFEST,
+    STALE_SECONDS,
+    Artifact,
+    Attempt,
+    Store,
+    redacted,
+    write_parquet,
+)
 
 RECORD: dict[str, Any] = {"info": {"rows": 3}, "seconds": 1.5, "params": {"x": 1}}
 TABLE = pa.table({"id": ["a", "b", "c"], "n": [1, 2, 3]})
@@ -36,7 +44,7 @@ def store(
     base = f"/bucket-{uuid.uuid4().hex}"
     fs = pafs.PyFileSystem(pafs.FSSpecHandler(memory))
     monkeypatch.setattr(module, "open_root", lambda root: (fs, base))
-    monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     made = Store("memory://bucket")
     assert not made.is_local
     yield made
@@ -113,6 +121,32 @@ def test_a_folder_is_copied_with_its_folders(store: Store, tmp_path: Path) -> No
     artifact = store.commit(attempt, RECORD)
     assert artifact.names == ["a", "sub/b"]
     assert (artifact.local() / "sub" / "b").read_bytes() == b"2"
+
+
+def test_files_are_on_the_disk_before_the_artifact_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streamed files, their folders and the manifest are synced, then moved, then the move is."""
+    store, order = Store(str(tmp_path)), list[str]()
+    attempt = store.attempt("kind", "f1")
+    with attempt.stream("sub/a") as sink:
+        sink.write(b"1")
+    sync, rename = os.fsync, os.rename
+
+    def note_sync(descriptor: int) -> None:
+        order.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        sync(descriptor)
+
+    def note_rename(old: str, new: str) -> None:
+        order.append("rename")
+        rename(old, new)
+
+    monkeypatch.setattr(module.os, "fsync", note_sync)
+    monkeypatch.setattr(module.os, "rename", note_rename)
+    store.commit(attempt, RECORD)
+    at = order.index("rename")
+    assert {"a", "sub", MANIFEST, attempt.folder} <= set(order[:at])
+    assert order[at:] == ["rename", "kind"]
 
 
 def test_the_first_of_two_writers_wins(store: Store) -> None:
@@ -193,6 +227,36 @@ def test_only_stale_attempts_are_dropped_at_a_commit(tmp_path: Path) -> None:
     assert not Path(folder_of(stale)).exists()
     assert Path(folder_of(fresh)).exists()
     assert Path(folder_of(foreign)).exists()
+
+
+def test_an_empty_attempt_ages_too(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    stale, fresh = store.attempt("kind", "f1"), store.attempt("kind", "f1")
+    os.utime(folder_of(stale), (1_000_000_000, 1_000_000_000))
+    store.commit(fill(store), RECORD)
+    assert not Path(folder_of(stale)).exists()
+    assert Path(folder_of(fresh)).exists()
+
+
+def test_attempts_of_dead_writers_are_dropped_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of this machine: what lives elsewhere cannot be told, nor who made a nameless one."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "getpid", lambda: child.pid)
+        fill(store, files={"dead": b"1"})
+        patch.setattr(module.socket, "gethostname", lambda: "elsewhere")
+        fill(store, files={"elsewhere": b"1"})
+    fill(store, files={"alive": b"1"})
+    nameless = ".tmp-" if store.is_local else "/attempt-"
+    old = Attempt(store.root, "kind", "f1", f"f1{nameless}{uuid.uuid4().hex}")
+    old.write("nameless", b"1")
+    artifact = store.commit(fill(store, files={"a": b"1"}), RECORD)
+    assert artifact.names == ["a"]
+    left = {os.path.basename(path) for path in paths(store)}
+    assert left == {"a", "alive", "elsewhere", "nameless", MANIFEST}
 
 
 def test_a_folder_without_a_manifest_is_no_artifact(store: Store) -> None:
@@ -282,12 +346,33 @@ def test_a_fetched_copy_is_known_by_its_content(store: Store) -> None:
 
 
 @pytest.mark.parametrize("store", ["object"], indirect=True)
-def test_a_distant_artifact_that_was_changed_is_refused(store: Store) -> None:
+@pytest.mark.parametrize("damage", ["changed", "lost"])
+def test_a_damaged_copy_is_fetched_anew(store: Store, damage: str) -> None:
+    artifact = store.commit(fill(store), RECORD)
+    path = artifact.local() / "x.bin"
+    path.write_bytes(b"133") if damage == "changed" else path.unlink()
+    assert artifact.local() == path.parent
+    assert path.read_bytes() == b"123"
+
+
+@pytest.mark.parametrize("store", ["object"], indirect=True)
+def test_copies_are_this_users_own(store: Store, tmp_path: Path) -> None:
+    """Even if somebody made the folder before, with rights for all."""
+    (tmp_path / "xlt_ray").mkdir()
+    (tmp_path / "xlt_ray").chmod(0o777)
+    folder = store.commit(fill(store), RECORD).local()
+    assert folder.parent.parent == tmp_path / "xlt_ray"
+    assert (tmp_path / "xlt_ray").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("store", ["object"], indirect=True)
+def test_a_distant_artifact_that_was_changed_is_refused(store: Store, tmp_path: Path) -> None:
     artifact = store.commit(fill(store), RECORD)
     with store.fs.open_output_stream(f"{artifact._place[1]}/y.bin") as stream:
         stream.write(b"5")
     with pytest.raises(OSError, match=r"kind/f1/y\.bin: content differs"):
         artifact.local()
+    assert not list((tmp_path / "xlt_ray" / "kind").iterdir())
 
 
 # -- the rest -------------------------------------------------------------------------------------
@@ -317,6 +402,27 @@ def test_files_of_runs(store: Store) -> None:
 def test_an_unknown_scheme_is_named() -> None:
     with pytest.raises(ValueError, match=r"store\.root 'ftp2://x/y'"):
         Store("ftp2://x/y")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("s3://bucket/a@b", "s3://bucket/a@b"),
+        ("s3://me:secret@bucket/x", "s3://***@bucket/x"),
+        ("s3://me@bucket/x", "s3://***@bucket/x"),
+        ("s3://me:se/cr@et@bucket/x", "s3://***@bucket/x"),
+        ("no s3://me:secret@a, nor gs://me:secret@b", "no s3://***@a, nor gs://***@b"),
+        ("/plain/me:secret@folder", "/plain/me:secret@folder"),
+    ],
+)
+def test_messages_do_not_show_credentials(text: str, shown: str) -> None:
+    assert redacted(text) == shown
+
+
+def test_a_root_that_cannot_be_opened_does_not_show_credentials() -> None:
+    with pytest.raises(ValueError, match=r"store\.root 'ftp2://\*{3}@host/x'") as caught:
+        Store("ftp2://me:secret@host/x")
+    assert "secret" not in str(caught.value)
 
 
 def test_a_relative_root_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

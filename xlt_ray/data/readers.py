@@ -24,10 +24,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
-import pyarrow as pa
 import pyarrow.fs as pafs
 
 from xlt_ray.data.rows import (
@@ -43,6 +41,7 @@ from xlt_ray.data.rows import (
 )
 from xlt_ray.data.schema import BadRow, Example, Task
 from xlt_ray.labels import LabelSet, Scheme
+from xlt_ray.store import open_root, redacted
 
 SPLITS = ("train", "dev", "test")
 COLUMN_ENDINGS = ("txt", "conll", "tsv")
@@ -127,7 +126,7 @@ class DataFolder:
     @property
     def location(self) -> str:
         """The root as messages show it: without credentials."""
-        return _redacted(self.root)
+        return redacted(self.root)
 
     def languages(self) -> list[str]:
         """Names of the folders that hold data files, sorted.
@@ -185,7 +184,7 @@ class DataFolder:
         return found[0]
 
     def _listing(self, language: str) -> list[DataFile]:
-        fs, _ = open_root(self.root)
+        fs, _ = open_root(self.root, "data folder")
         files = []
         for info in self._infos(language):
             is_data = _FILE_NAME.fullmatch(info.base_name) or info.base_name.endswith(f".{PARQUET}")
@@ -196,7 +195,7 @@ class DataFolder:
         return sorted(files, key=lambda file: file.name)
 
     def _infos(self, folder: str) -> list[pafs.FileInfo]:
-        fs, base = open_root(self.root)
+        fs, base = open_root(self.root, "data folder")
         path = f"{base.rstrip('/')}/{folder}".rstrip("/")
         try:
             return fs.get_file_info(pafs.FileSelector(path))
@@ -205,27 +204,8 @@ class DataFolder:
                 raise FileNotFoundError(folder) from None
             raise ValueError(f"data folder {self.location} does not exist") from None
         except OSError as error:
-            reason = f"data folder {self.location} cannot be listed ({_redacted(str(error))})"
+            reason = f"data folder {self.location} cannot be listed ({redacted(str(error))})"
             raise ValueError(reason) from None
-
-
-def open_root(root: str) -> tuple[pafs.FileSystem, str]:
-    """File system and path of a local folder or a URI.
-
-    Raises:
-        ValueError: pyarrow does not know the URI's scheme.
-    """
-    if "://" not in root:
-        return pafs.LocalFileSystem(), str(Path(root).expanduser().absolute())
-    try:
-        return pafs.FileSystem.from_uri(root)
-    except pa.ArrowInvalid as error:
-        reason = _redacted(f"data folder {root} cannot be opened ({error})")
-        raise ValueError(reason) from None
-
-
-def _redacted(text: str) -> str:
-    return re.sub(r"(?<=://)[^/@\s]*@", "***@", text)
 
 
 def _ending(file: DataFile) -> str:

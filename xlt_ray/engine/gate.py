@@ -8,11 +8,12 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
+from ray.exceptions import RayError
 
 SECONDS = 20.0
 NAME = "xlt_ray.gate"
@@ -48,14 +49,20 @@ def _actor() -> ActorHandle[Any]:
 
 @contextmanager
 def right_to(key: str) -> Iterator[None]:
-    """Wait until nobody else in the cluster computes ``key``, and hold it meanwhile."""
+    """Wait until nobody else in the cluster computes ``key``, and hold it meanwhile.
+
+    The right saves work and guards nothing. If it is lost, or its actor dies, the step goes on: the
+    worst is that two compute it, and then the first commit wins.
+    """
     actor, owner, stop = _actor(), uuid.uuid4().hex, threading.Event()
     while not ray.get(actor.acquire.remote(key, owner)):
         time.sleep(0.5)
 
     def renew() -> None:
         while not stop.wait(SECONDS / 4):
-            ray.get(actor.acquire.remote(key, owner))
+            with suppress(RayError):  # the actor is being restarted; it may be back in time
+                if not ray.get(actor.acquire.remote(key, owner)):
+                    return
 
     thread = threading.Thread(target=renew, name="gate", daemon=True)
     thread.start()
@@ -64,4 +71,5 @@ def right_to(key: str) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-        ray.get(actor.release.remote(key, owner))
+        with suppress(RayError):  # it expires by itself
+            ray.get(actor.release.remote(key, owner))
