@@ -284,7 +284,7 @@ class Worker:
         if self.world > 1:
             dist.barrier()
         if self.rank == 0:
-            meta = {**vars(self.position), "world": self.world, "has_best": self.best is not None}
+            meta = {**vars(self.position), "has_best": self.best is not None}
             self.checkpoints.complete(step, meta)
         self.saved = time.monotonic()
 
@@ -304,12 +304,11 @@ class Worker:
         )
 
     def resume(self) -> None:
-        """Go on from the newest checkpoint, if there is one of as many workers."""
+        """Go on from the newest checkpoint of the step, which fixes the number of workers too."""
         found: list[Any] = [None]
         if self.rank == 0:
             steps = self.checkpoints.steps()
-            usable = [step for step in steps if self.checkpoints.meta(step)["world"] == self.world]
-            found = [usable[-1] if usable else None]
+            found = [steps[-1] if steps else None]
         if self.world > 1:
             dist.broadcast_object_list(found)
         step = found[0]
