@@ -9,9 +9,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xlt_ray.config import (
@@ -23,7 +23,7 @@ from xlt_ray.config import (
     schema_for,
     to_dict,
 )
-from xlt_ray.data.registry import BENCHMARKS
+from xlt_ray.data.registry import lookup
 from xlt_ray.engine.environment import prepare
 from xlt_ray.ledger import LeaseHeldError
 
@@ -36,8 +36,29 @@ if TYPE_CHECKING:
 DONE, BAD_CONFIG, RESUMABLE = 0, 2, 3
 
 
+@dataclass(frozen=True)
+class Job:
+    """What `main` does with its flags; a configuration is any object with ``resources``.
+
+    Attributes:
+        configure: Makes the configuration from defaults, files and ``--set`` flags.
+        run: Runs it.
+        dry_run: Checks it and prints the plan; returns the exit code.
+        keys: The lines of ``--help`` about keys, from the defaults.
+    """
+
+    configure: Callable[[Mapping[str, Any], Sequence[str], Sequence[str]], Any]
+    run: Callable[[Any], object]
+    dry_run: Callable[[Any], int]
+    keys: Callable[[Mapping[str, Any]], Sequence[str]]
+
+
 def main(
-    defaults: Mapping[str, Any], description: str | None = None, argv: Sequence[str] | None = None
+    defaults: Mapping[str, Any],
+    description: str | None = None,
+    argv: Sequence[str] | None = None,
+    *,
+    job: Job | None = None,
 ) -> int:
     """Run one job from its flags; returns the exit code.
 
@@ -45,15 +66,17 @@ def main(
         defaults: The job's configuration, as nested keys.
         description: First lines of ``--help``.
         argv: Flags; default: the command line's.
+        job: What is done; default: one run.
     """
-    flags = _parse(defaults, description, sys.argv[1:] if argv is None else argv)
+    job = job or Job(configure, run, dry_run, keys)
+    flags = _parse(defaults, description, sys.argv[1:] if argv is None else argv, job)
     try:
-        config = configure(defaults, flags.config, flags.set)
+        config = job.configure(defaults, flags.config, flags.set)
         address = config.resources.address or os.environ.get("RAY_ADDRESS")
         prepare(local=address in (None, "", "local"))
         if flags.dry_run:
-            return dry_run(config)
-        run(config)
+            return job.dry_run(config)
+        job.run(config)
     except (ConfigError, LeaseHeldError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return RESUMABLE if isinstance(error, LeaseHeldError) else BAD_CONFIG
@@ -85,12 +108,12 @@ def _cause(error: BaseException) -> str:
 
 
 def _parse(
-    defaults: Mapping[str, Any], description: str | None, argv: Sequence[str]
+    defaults: Mapping[str, Any], description: str | None, argv: Sequence[str], job: Job
 ) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=_keys(defaults) if {"-h", "--help"} & set(argv) else None,
+        epilog="\n".join(job.keys(defaults)) if {"-h", "--help"} & set(argv) else None,
     )
     parser.add_argument("--config", action="append", default=[], metavar="FILE",
                         help="YAML file of keys; repeatable, later files win")  # fmt: skip
@@ -101,11 +124,12 @@ def _parse(
     return parser.parse_args(argv)
 
 
-def _keys(defaults: Mapping[str, Any]) -> str:
+def keys(defaults: Mapping[str, Any]) -> list[str]:
+    """The lines of ``--help`` about the keys of a run."""
     from xlt_ray.methods import METHODS
 
     schema = schema_for(defaults, {name: item.Config for name, item in METHODS.items()})
-    return "\n".join(["keys, with the defaults of this job:", *describe(schema, defaults)])
+    return ["keys, with the defaults of this job:", *describe(schema, defaults)]
 
 
 def configure(
@@ -119,22 +143,34 @@ def configure(
     from xlt_ray.methods import METHODS
 
     schemas = {name: item.Config for name, item in METHODS.items()}
-    config = load(defaults, files=files, flags=flags, methods=schemas)
-    name = config.benchmark.name
-    if name not in BENCHMARKS:
-        known = ", ".join(sorted(BENCHMARKS))
-        raise ConfigError(f"benchmark.name: unknown benchmark {name!r}; allowed: {known}")
-    method, task = METHODS[config.method.name], BENCHMARKS[name].task
+    return check(load(defaults, files=files, flags=flags, methods=schemas))
+
+
+def check(config: RunConfig[Any]) -> RunConfig[Any]:
+    """The configuration, if its benchmark, method and training fit each other.
+
+    Raises:
+        ConfigError: they do not; says why.
+    """
+    from xlt_ray.methods import METHODS
+
+    name, benchmark = config.benchmark.name, lookup(config.benchmark.name)
+    method, task = METHODS[config.method.name], benchmark.task
     if task not in method.tasks:
         able = ", ".join(sorted(method.tasks))
         raise ConfigError(
             f"method.name: {config.method.name} works on {able} tasks, and {name} is a {task} task"
         )
-    if method.needs_bio and not BENCHMARKS[name].label_set.is_bio:
+    if method.needs_bio and task == "token" and not benchmark.label_set.is_bio:
         raise ConfigError(
             f"method.name: {config.method.name} selects by entities, and {name} has no BIO labels"
         )
-    most = len(BENCHMARKS[name].labels) - 1
+    if config.train.dim_reduce is not None and task == "token":
+        raise ConfigError(
+            f"train.dim_reduce: {config.train.dim_reduce}, but {name} is a token task, whose head "
+            "has no projection"
+        )
+    most = len(benchmark.labels) - 1
     for key in config.method.model_fields_set:
         is_bounded = BELOW_CLASSES in type(config.method).model_fields[key].metadata
         if is_bounded and (value := getattr(config.method, key)) > most:
@@ -146,6 +182,22 @@ def configure(
 
 def run(config: RunConfig[Any]) -> dict[str, Any]:
     """Run a recipe to its report; returns the report."""
+    with cluster(config), carry_out(config) as done:
+        return done.report.to_json()
+
+
+@dataclass(frozen=True)
+class Done:
+    """A run that is finished: its driver, what its recipe gave, and its report."""
+
+    driver: "RayDriver"
+    outcome: "Outcome"
+    report: "Report"
+
+
+@contextmanager
+def carry_out(config: RunConfig[Any]) -> Iterator[Done]:
+    """Run a recipe to its report on the cluster at hand; its lease is held until the block ends."""
     from xlt_ray.driver import RayDriver
     from xlt_ray.engine.cluster import settle
     from xlt_ray.engine.gate import right_to
@@ -160,21 +212,20 @@ def run(config: RunConfig[Any]) -> dict[str, Any]:
     lease = Lease(store, folder.path)
     lease.acquire()
     try:
-        with _cluster(config):
-            plan = settle(config.resources)
-            folder.write_json("config.json", to_dict(config))
-            folder.write_json("versions.json", versions())
-            folder.event("session", pid=os.getpid(), resources=plan.to_json())
-            with open_progress() as progress:
-                runner = StepRunner(store, folder, lease, progress, right_to)
-                driver = RayDriver(config, runner, plan)
-                driver.check_test()
-                outcome = METHODS[config.method.name](config.method).run(driver)
-                report = _report(config, driver, outcome, runner.ledger)
+        plan = settle(config.resources)
+        folder.write_json("config.json", to_dict(config))
+        folder.write_json("versions.json", versions())
+        folder.event("session", pid=os.getpid(), resources=plan.to_json())
+        with open_progress() as progress:
+            runner = StepRunner(store, folder, lease, progress, right_to)
+            driver = RayDriver(config, runner, plan)
+            driver.check_test()
+            outcome = METHODS[config.method.name](config.method).run(driver)
+            report = _report(config, driver, outcome, runner.ledger)
             lease.check()
-            _publish(folder, report, outcome.final.artifact.local())
+            _publish(folder, report, outcome)
             folder.event("done", average=report.average)
-            return report.to_json()
+            yield Done(driver, outcome, report)
     finally:
         lease.release()
 
@@ -184,7 +235,8 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 @contextmanager
-def _cluster(config: RunConfig[Any]) -> Any:
+def cluster(config: RunConfig[Any]) -> Iterator[None]:
+    """The cluster that a configuration asks for; a Ray that runs already is taken as it is."""
     import ray
 
     from xlt_ray.engine.cluster import connect
@@ -200,6 +252,14 @@ def _cluster(config: RunConfig[Any]) -> Any:
             ray.shutdown()
 
 
+def evaluate_final(driver: "RayDriver", outcome: "Outcome") -> dict[str, dict[str, float]]:
+    """Test scores of the final model, or of each language's own."""
+    scores = driver.evaluate("final", outcome.final, "test")
+    for language, model in outcome.by_language.items():
+        scores = {**scores, **driver.evaluate("final", model, "test", language)}
+    return scores
+
+
 def _report(
     config: RunConfig[Any],
     driver: "RayDriver",
@@ -210,7 +270,7 @@ def _report(
     from xlt_ray.steps import versions
 
     zero_shot = driver.evaluate("zero-shot", outcome.zero_shot, "test")
-    final = driver.evaluate("final", outcome.final, "test")
+    final = evaluate_final(driver, outcome)
     rounds = []
     for item in outcome.rounds:
         scores = None
@@ -234,11 +294,15 @@ def _report(
     )
 
 
-def _publish(folder: "RunFolder", report: "Report", model: Path) -> None:
+def _publish(folder: "RunFolder", report: "Report", outcome: "Outcome") -> None:
     from rich.console import Console
 
     from xlt_ray.report import terminal_table, write_report
 
+    if outcome.by_language:
+        paths = {name: model.artifact.folder for name, model in outcome.by_language.items()}
+        folder.write_json("models.json", paths)
+    model = outcome.final.artifact.local()
     names = [path.name for path in model.iterdir() if path.name != "manifest.json"]
     folder.publish("model", {name: model / name for name in sorted(names)})
     write_report(report, folder.write)
@@ -260,7 +324,7 @@ def dry_run(config: RunConfig[Any]) -> int:
     driver.check_test()
     outcome = METHODS[config.method.name](config.method).run(driver)
     driver.evaluate("zero-shot", outcome.zero_shot, "test")
-    driver.evaluate("final", outcome.final, "test")
+    evaluate_final(driver, outcome)
     RunFolder(store, config.run_name).write_json("resolved.json", to_dict(config))
     print(text_of(driver, plan))
     return BAD_CONFIG if driver.missing else DONE

@@ -33,7 +33,8 @@ class Section(BaseModel, frozen=True):
     )
 
 
-def _split_commas(value: Any) -> Any:
+def split_commas(value: Any) -> Any:
+    """The parts of a comma-separated text; "all" and what is no text stay as they are."""
     if isinstance(value, str) and value != "all":
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
@@ -51,7 +52,7 @@ Uri = Annotated[Text, AfterValidator(_without_secrets)]
 BELOW_CLASSES = "below the number of classes"
 """Marks a number of a method that has to be below the number of the task's classes."""
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), Field(min_length=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1)]
 
 
 class BenchmarkConfig(Section, frozen=True):
@@ -63,7 +64,7 @@ class BenchmarkConfig(Section, frozen=True):
     """Folder or URI of <lang>/{train,dev,test}.txt|jsonl; absent: the hub."""
     source: Names | None = None
     """Source languages, comma separated; absent: the benchmark's own."""
-    targets: Annotated[Literal["all"] | Names, BeforeValidator(_split_commas)] = "all"
+    targets: Annotated[Literal["all"] | Names, BeforeValidator(split_commas)] = "all"
     """Target languages, comma separated, or "all"."""
     unlabelled_split: Split = "dev"
     """Split of the target languages whose text is used without its labels."""
@@ -103,6 +104,8 @@ class TrainConfig(Section, frozen=True):
     """Largest norm of the gradient."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout of the encoder and the head while training."""
+    dim_reduce: int | None = Field(default=None, ge=2)
+    """Project to this fraction of the width before the head of a text classifier; absent: no."""
     eval_every: int | None = Field(default=None, ge=1)
     """Optimiser steps between source-dev scores, besides the one after each epoch."""
     checkpoint_seconds: float = Field(default=300.0, ge=0)
@@ -136,8 +139,9 @@ class ResourcesConfig(Section, frozen=True):
     """CPUs of a local Ray; absent: the machine's."""
     object_store_memory: int | None = Field(default=None, ge=100_000_000)
     """Bytes of a local Ray's object store; absent: 10% of the memory, at most 2 GB."""
-    annotators: Annotated[Pool | None, BeforeValidator(_split_commas)] = None
-    """Annotator actors: a number, or "min,max" if autoscaling; absent: one per GPU or CPU."""
+    annotators: Annotated[Pool | None, BeforeValidator(split_commas)] = None
+    """Annotator actors: a number, or "min,max" if autoscaling; 0: in the driver's process; absent:
+    one per GPU or CPU."""
     annotator_cpus: int = Field(default=1, ge=1)
     """CPUs (threads) of one annotator."""
     annotator_gpus: float | None = Field(default=None, ge=0)
@@ -268,7 +272,8 @@ def _merge(base: dict[str, Any], layer: _Layer, origins: dict[str, str], prefix:
             origins[path] = layer.origin
 
 
-def _origin_of(path: str, origins: Mapping[str, str]) -> str:
+def origin_of(path: str, origins: Mapping[str, str]) -> str:
+    """Where a dotted key, or else the nearest key above it, came from."""
     while path:
         if path in origins:
             return origins[path]
@@ -296,7 +301,7 @@ def _explain(
             text = f"{path}: {item['msg']}, got {item['input']!r}"
         if text not in seen:
             seen.add(text)
-            lines.append(f"{text} (from {_origin_of(path, origins)})")
+            lines.append(f"{text} (from {origin_of(path, origins)})")
     return "\n".join(lines)
 
 
@@ -339,6 +344,29 @@ def load(
     Raises:
         ConfigError: one line per wrong key, with the value, what is allowed and its origin.
     """
+    values, origins = merge(defaults, files=files, flags=flags)
+    return validate(schema_for(values, methods, origins), values, origins)
+
+
+def merge(
+    defaults: Mapping[str, Any],
+    *,
+    files: Sequence[str | Path] = (),
+    flags: Sequence[str] = (),
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Merge defaults, files and flags.
+
+    Args:
+        defaults: Nested keys of the job.
+        files: YAML files, later ones override earlier ones.
+        flags: ``key=value`` texts of ``--set``, applied last.
+
+    Returns:
+        The nested keys, and where the value of each dotted key came from.
+
+    Raises:
+        ConfigError: a file or flag cannot be read.
+    """
     layers = [_Layer("the job's defaults", defaults)]
     layers += [_Layer(str(path), read_yaml(path)) for path in files]
     layers += [_Layer(f"--set {flag}", parse_set(flag)) for flag in flags]
@@ -346,11 +374,27 @@ def load(
     origins: dict[str, str] = {}
     for layer in layers:
         _merge(merged, layer, origins)
-    schema = schema_for(merged, methods, origins)
+    return merged, origins
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def validate(schema: type[S], values: Mapping[str, Any], origins: Mapping[str, str]) -> S:
+    """The values as an object of the schema.
+
+    Args:
+        schema: What is allowed.
+        values: Nested keys.
+        origins: Where the value of each dotted key came from, as `merge` says.
+
+    Raises:
+        ConfigError: one line per wrong key, with the value, what is allowed and its origin.
+    """
     try:
-        return schema.model_validate(merged)
+        return schema.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_explain(error, merged, origins, schema)) from None
+        raise ConfigError(_explain(error, values, origins, schema)) from None
 
 
 def schema_for(
@@ -361,7 +405,7 @@ def schema_for(
     """Pick the run schema of the method that ``method.name`` asks for."""
     name = (_nested(values.get("method")) or {}).get("name")
     if not isinstance(name, str) or name not in methods:
-        origin = _origin_of("method.name", origins or {})
+        origin = origin_of("method.name", origins or {})
         known = ", ".join(sorted(methods))
         raise ConfigError(f"method.name: unknown method {name!r}; allowed: {known} (from {origin})")
     return RunConfig[methods[name]]

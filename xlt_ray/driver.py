@@ -12,7 +12,7 @@ from xlt_ray.data.corpus import Corpus, Mix, Model
 from xlt_ray.engine.annotate import AnnotateTask, run_annotate
 from xlt_ray.engine.checkpoints import Checkpoints
 from xlt_ray.engine.cluster import Plan
-from xlt_ray.engine.derive import Clerk, hire
+from xlt_ray.engine.derive import Clerk, ScoreTask, hire
 from xlt_ray.engine.train import run_train
 from xlt_ray.engine.train_loop import TrainTask
 from xlt_ray.library import Library
@@ -57,6 +57,7 @@ class RayDriver(Library):
             "objective": describe(objective),
             "schedule": asdict(schedule),
             "train": config.train.model_dump(exclude={"checkpoint_seconds"}),
+            "task": facts.task,
             "labels": list(self.labels.names),
             "languages": list(facts.languages),
             "metric": self.benchmark.metric,
@@ -80,6 +81,7 @@ class RayDriver(Library):
                 objective=objective,
                 schedule=schedule,
                 train=config.train,
+                task=facts.task,
                 labels=self.labels,
                 languages=facts.languages,
                 metric=self.benchmark.metric,
@@ -99,9 +101,11 @@ class RayDriver(Library):
         params = {
             "corpus": corpus.describe(),
             "annotator": describe(annotator),
+            "task": facts.task,
             "labels": list(self.labels.names),
             "languages": list(facts.languages),
             "max_length": config.train.max_length,
+            "dim_reduce": config.train.dim_reduce,
             "batch_tokens": config.data.batch_tokens,
             "precision": config.resources.precision,
         }
@@ -117,6 +121,7 @@ class RayDriver(Library):
                 model.artifact,
                 annotator,
                 facts,
+                config.train.dim_reduce,
                 config.train.max_length,
                 config.data.batch_tokens,
                 config.resources.precision,
@@ -139,19 +144,33 @@ class RayDriver(Library):
 
         return self.runner.run(step, compute)
 
-    def evaluate(self, title: str, model: Model, split: Split) -> dict[str, dict[str, float]]:
-        """Scores per language on gold labels; for the report, and for nothing that trains."""
+    def evaluate(
+        self, title: str, model: Model, split: Split, language: str | None = None
+    ) -> dict[str, dict[str, float]]:
+        """Scores per language on gold labels; for the report, and for nothing that trains.
+
+        Args:
+            title: Beginning of the steps' titles.
+            model: What to score.
+            split: Which split of every language.
+            language: The one language to score; None: source and targets.
+        """
         languages = self.facts.languages
         corpus = self._corpus(split, languages, split)
+        if language is not None:
+            corpus, title = corpus.of(language), f"{title} {language}"
         predicted = self.annotate(f"{title} {split}", corpus, model, PredictLabels())
         gold = self._gold(split, languages, split)
-        params = {"metric": self.benchmark.metric, "labels": list(self.labels.names)}
+        params = {
+            "metric": self.benchmark.metric,
+            "labels": list(self.labels.names),
+            "language": language,
+        }
         modules = ("xlt_ray.engine.derive", "xlt_ray.evaluate")
         step = Step("scores", f"{title} {split} scores", params, (predicted, gold), modules)
 
         def compute(attempt: Attempt) -> dict[str, Any]:
-            metric = self.benchmark.metric
-            call = self.clerk.score.remote(predicted, gold, metric, self.labels, attempt)
-            return ray.get(call)
+            task = ScoreTask(predicted, gold, self.benchmark.metric, self.labels, language)
+            return ray.get(self.clerk.score.remote(task, attempt))
 
-        return self.runner.run(step, compute).info["scores"]
+        return self.runner.run(step, compute).info["scores"] or {}

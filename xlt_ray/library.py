@@ -6,7 +6,7 @@ from typing import Any
 
 from xlt_ray.config import ConfigError, RunConfig, Split
 from xlt_ray.data.corpus import Corpus, Model
-from xlt_ray.data.registry import BENCHMARKS, resolve_targets, sources
+from xlt_ray.data.registry import lookup, resolve_targets, sources
 from xlt_ray.data.sources import Source
 from xlt_ray.engine.backbone import backbone_of
 from xlt_ray.engine.corpora import Content, ReadTask, run_read, run_tokenise
@@ -23,7 +23,7 @@ class Library:
 
     def __init__(self, config: RunConfig[Any], runner: Runner):
         self.config, self.runner = config, runner
-        named = BENCHMARKS[config.benchmark.name]
+        named = lookup(config.benchmark.name)
         self.benchmark = replace(named, revision=config.benchmark.revision or named.revision)
         self.labels = LabelSet(self.benchmark.labels)
         self.seed = config.seed
@@ -39,11 +39,16 @@ class Library:
         )
         # Languages in a fixed order, sources first.
         languages = tuple(dict.fromkeys((*self.source_languages, *self.targets)))
-        self.facts = Facts(self.labels, languages)
+        self.facts = Facts(self.labels, languages, task=self.benchmark.task)
         self._backbone: Model | None = None
         self._sources: dict[Split, Corpus] = {}
         self._corpora: dict[tuple[tuple[str, ...], Split], Corpus] = {}
         self._reads: dict[tuple[tuple[str, ...], Split, Content], Artifact] = {}
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """Target languages other than the source: those of the unlabelled text."""
+        return tuple(name for name in self.targets if name not in self.source_languages)
 
     @property
     def backbone(self) -> Model:
@@ -67,10 +72,9 @@ class Library:
 
     def unlabelled(self) -> Corpus:
         """Text of the target languages without labels."""
-        languages = tuple(name for name in self.targets if name not in self.source_languages)
-        if not languages:
+        if not self.pools:
             raise ConfigError("benchmark.targets: no language besides the source, which has labels")
-        return self._corpus("unlabelled", languages, self.config.benchmark.unlabelled_split)
+        return self._corpus("unlabelled", self.pools, self.config.benchmark.unlabelled_split)
 
     def check_test(self) -> None:
         """Read the test splits, which are needed last, so that their faults are seen first."""

@@ -158,10 +158,13 @@ def text_of(driver: PlanDriver, plan: Plan) -> str:
     size = (
         f"{pool.smallest}" if pool.smallest == pool.largest else f"{pool.smallest}-{pool.largest}"
     )
+    actors = f"{size}, each {pool.cpus} CPUs and {pool.gpus:g} GPUs"
+    if not pool.largest:
+        actors = f"in the driver's process, {pool.cpus} CPUs"
     where = f"{plan.train_workers} workers" if plan.train_workers else "in the driver's process"
     lines += [
         "",
-        f"annotators: {size}, each {pool.cpus} CPUs and {pool.gpus:g} GPUs",
+        f"annotators: {actors}",
         f"training: {where}, each {plan.train_cpus} CPUs and {plan.train_gpus:g} GPUs",
         f"store: {driver.plans.store.root}",
         "",

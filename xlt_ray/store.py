@@ -180,10 +180,15 @@ class Artifact:
         """Wall time that the step took when it ran."""
         return self.manifest["seconds"]
 
+    @property
+    def folder(self) -> str:
+        """Its folder, below the root of the store."""
+        return f"artifacts/{self.kind}/{self.manifest['folder']}"
+
     @cached_property
     def _place(self) -> tuple[pafs.FileSystem, str]:
         fs, base = open_root(self.root)
-        return fs, f"{base}/artifacts/{self.kind}/{self.manifest['folder']}"
+        return fs, f"{base}/{self.folder}"
 
     def open(self, name: str) -> pa.NativeFile:
         """Open one of its files for reading, at random positions."""
@@ -203,6 +208,12 @@ class Artifact:
         """One of its Parquet files."""
         with self.open(name) as stream:
             return pq.read_table(stream, columns=columns, use_threads=False)
+
+    def columns(self) -> list[str]:
+        """Names of the columns of its Parquet files."""
+        name = next(name for name in self.names if name.endswith(".parquet"))
+        with self.open(name) as stream:
+            return pq.read_schema(stream).names
 
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Its Parquet files in the order of their names, one at a time."""

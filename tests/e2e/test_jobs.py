@@ -30,7 +30,8 @@ def sets(**values: object) -> list[str]:
 def test_help_lists_every_key(job: str):
     done = call(job, "--help")
     assert done.returncode == 0
-    for key in ("benchmark.root", "method.lambda", "train.batch_size", "store.root", "seed"):
+    own = ("compare.methods", "cltp: lambda") if job == "compare.py" else ("method.lambda", "seed")
+    for key in ("benchmark.root", "train.batch_size", "store.root", *own):
         assert f"  {key} " in done.stdout
 
 

@@ -50,8 +50,8 @@ def test_fractions_of_gpus_and_autoscaling():
             ResourcesConfig(train_workers=2, train_cpus=2),
             "resources.train_workers: asks for 2 of 2 CPUs .* have room for 1",
         ),
-        (ResourcesConfig(annotators=(3, 1)), "must be 1 <= min <= max"),
-        (ResourcesConfig(annotators=0), "must be 1 <= min <= max"),
+        (ResourcesConfig(annotators=(3, 1)), "must be 0, or 1 <= min <= max"),
+        (ResourcesConfig(annotators=(0, 2)), "must be 0, or 1 <= min <= max"),
     ],
 )
 def test_what_cannot_be_had_is_refused(config: ResourcesConfig, message: str):

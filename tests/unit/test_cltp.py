@@ -2,9 +2,7 @@
 
 import itertools
 import math
-import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,47 +11,22 @@ import pytest
 import torch
 from pydantic import ValidationError
 from scipy.special import digamma
+from transformers import AutoModelForTokenClassification, XLMRobertaConfig
 
-from tests.encoders import commit, tokenised
-from xlt_ray.config import Split
-from xlt_ray.data.batching import Batch
-from xlt_ray.data.corpus import Corpus, Mix, Model
+from tests.encoders import tokenised
+from tests.recipes import FACTS, C, MemoryDriver, batch_of, ids, logits_of, output_of
 from xlt_ray.engine.annotate import to_table
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.base import Annotator, Derivation, Facts, Objective, Outcome, Schedule
+from xlt_ray.methods.base import Annotator, Facts, Outcome, Schedule
 from xlt_ray.methods.cltp import (
     CLTP,
     CandidateAnnotator,
     CLTPConfig,
-    EvidentialLoss,
     LeveragedWeightedLoss,
     SetRule,
 )
-from xlt_ray.store import Artifact, Store
-
-FACTS = Facts(LabelSet(("O", "B-X", "I-X", "B-Y")), ("a", "b"), num_items=6)
-C = FACTS.num_classes
-MODEL = torch.nn.Linear(2, C)
-
-
-def batch_of(
-    labels: Sequence[int], sets: Sequence[int] | None = None, items: Sequence[int] | None = None
-) -> Batch:
-    count = len(labels)
-    none = torch.zeros(count, dtype=torch.int64)
-    return Batch(
-        input_ids=torch.zeros(1, 3, dtype=torch.int64),
-        attention_mask=torch.ones(1, 3, dtype=torch.int64),
-        items=none,
-        labels=torch.tensor(labels, dtype=torch.int64),
-        candidates=torch.tensor(sets) if sets is not None else none,
-        item_ids=torch.tensor(items) if items is not None else torch.arange(count),
-        languages=none,
-    )
-
-
-def logits_of(count: int, seed: int = 0, spread: float = 3.0) -> torch.Tensor:
-    return torch.randn(count, C, generator=torch.Generator().manual_seed(seed)) * spread
+from xlt_ray.methods.evidential import EvidentialAnnotator, EvidentialLoss
+from xlt_ray.models.tagger import Tagger
 
 
 def evidence_of(f: float) -> float:
@@ -71,14 +44,14 @@ def test_the_evidential_loss_is_a_sum_over_labelled_items() -> None:
         if label != -100:
             e = [evidence_of(f) for f in row]
             expected += float(digamma(sum(e) + C) - digamma(e[label] + 1))
-    found = EvidentialLoss().loss(logits, batch_of(labels, sets=[15] * 6))
+    found = EvidentialLoss().loss(output_of(logits), batch_of(labels, sets=[15] * 6))
     assert found["loss"].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_unlabelled_items_get_no_gradient() -> None:
     for objective in (EvidentialLoss(), lw()):
         logits = logits_of(3).requires_grad_()
-        objective.loss(logits, batch_of([1, -100, 2]))["loss"].backward()
+        objective.loss(output_of(logits), batch_of([1, -100, 2]))["loss"].backward()
         assert logits.grad is not None
         assert (logits.grad.abs().sum(1) > 0).tolist() == [True, False, True]
 
@@ -87,14 +60,20 @@ def test_a_batch_without_labels_has_loss_zero_and_a_gradient() -> None:
     for objective in (EvidentialLoss(), lw()):
         for labels in ([-100, -100], []):
             logits = logits_of(len(labels)).requires_grad_()
-            loss = objective.loss(logits, batch_of(labels))["loss"]
+            loss = objective.loss(output_of(logits), batch_of(labels))["loss"]
             loss.backward()
             assert loss.item() == 0
 
 
+TINY = XLMRobertaConfig(
+    vocab_size=9, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4
+)
+TAGGER = Tagger(AutoModelForTokenClassification.from_config(TINY))
+
+
 def lw(beta: float = 2.0, **fields: Any) -> LeveragedWeightedLoss:
     objective = LeveragedWeightedLoss(beta, **fields)
-    objective.prepare(FACTS, MODEL)
+    objective.prepare(FACTS, TAGGER)
     return objective
 
 
@@ -139,7 +118,7 @@ def test_the_lw_loss_and_when_its_weights_change(lw_input: Any) -> None:
             members = {c for c in range(C) if mask >> c & 1} or {label}
             expected += slow_lw(f, members, omega[item], 1.5)
             omega[item] = slow_weights(f, members)
-        found = objective.loss(logits, batch_of(labels, sets, items))
+        found = objective.loss(output_of(logits), batch_of(labels, sets, items))
         assert found["loss"].item() == pytest.approx(expected, rel=1e-5)
         parts = found["candidate"] + 1.5 * found["noncandidate"]
         assert found["loss"].item() == pytest.approx(parts.item(), rel=1e-5)
@@ -150,19 +129,19 @@ def test_the_lw_loss_and_when_its_weights_change(lw_input: Any) -> None:
 def test_the_weights_carry_no_gradient() -> None:
     objective = lw()
     logits = logits_of(2).requires_grad_()
-    objective.loss(logits, batch_of([0, 1], [0b0011, 0b0110]))["loss"].backward()
+    objective.loss(output_of(logits), batch_of([0, 1], [0b0011, 0b0110]))["loss"].backward()
     assert not objective.omega.requires_grad
 
 
 def test_a_resumed_objective_goes_on_where_it_was() -> None:
     one, other = lw(), lw()
     batch = batch_of([0, 1, 2], [0b0011, 0b0110, 0])
-    one.loss(logits_of(3, 1), batch)
+    one.loss(output_of(logits_of(3, 1)), batch)
     other.load_state_dict({name: value.clone() for name, value in one.state_dict().items()})
     for objective in (one, other):
-        objective.loss(logits_of(3, 2), batch)
+        objective.loss(output_of(logits_of(3, 2)), batch)
     assert torch.equal(one.omega, other.omega)
-    loss = [x.loss(logits_of(3, 3), batch)["loss"].item() for x in (one, other, lw())]
+    loss = [x.loss(output_of(logits_of(3, 3)), batch)["loss"].item() for x in (one, other, lw())]
     assert loss[0] == loss[1] != loss[2]
     assert EvidentialLoss().state_dict() == {}
 
@@ -185,7 +164,7 @@ def slow_set(row: list[float], rule: SetRule) -> tuple[int, float]:
     """Bit mask and gamma of the candidate set of one word, by trying all of them (eq. 6)."""
     e = [evidence_of(f) for f in row]
     b = [x / (sum(e) + C) for x in e]
-    if rule.label == "top_k":
+    if rule.top_k is not None:
         order = sorted(range(C), key=lambda c: -e[c])
         tried = [tuple(order[: rule.top_k])]
     else:
@@ -203,28 +182,28 @@ def slow_set(row: list[float], rule: SetRule) -> tuple[int, float]:
 
 
 RULES = [
-    SetRule(4.0, 10.0, "power", "partial", 2),
-    SetRule(1.5, 1.5, "power", "partial", 2),
-    SetRule(1.0, 1.1, "linear", "partial", 2),
-    SetRule(4.0, 10.0, "power", "top_k", 2),
+    SetRule(4.0, 10.0, "power"),
+    SetRule(1.5, 1.5, "power"),
+    SetRule(1.0, 1.1, "linear"),
+    SetRule(4.0, 10.0, "power", 2),
 ]
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_sets_and_gamma_against_trying_all(rule: SetRule) -> None:
     logits = logits_of(60, seed=4, spread=2.0)
-    columns = CandidateAnnotator(rule).annotate(logits, np.array([0, 20, 60]), FACTS)
+    columns = CandidateAnnotator(rule).annotate(output_of(logits), np.array([0, 20, 60]), FACTS)
     expected = [slow_set(row, rule) for row in logits.double().tolist()]
     assert columns.items["candidates"].tolist() == [mask for mask, _ in expected]
     np.testing.assert_allclose(columns.items["gamma"], [g for _, g in expected], rtol=1e-5)
     assert columns.items["labels"].tolist() == logits.argmax(1).tolist()
-    search = "fixed" if rule.label == "top_k" else "exact"
+    search = "fixed" if rule.top_k is not None else "exact"
     assert columns.rows["search"].tolist() == [search, search]
 
 
 def test_without_a_rule_a_set_is_the_likeliest_class() -> None:
     logits = logits_of(9)
-    columns = CandidateAnnotator(None).annotate(logits, np.array([0, 4, 9]), FACTS)
+    columns = EvidentialAnnotator().annotate(output_of(logits), np.array([0, 4, 9]), FACTS)
     assert columns.items["candidates"].tolist() == (1 << logits.argmax(1)).tolist()
     e = [[evidence_of(f) for f in row] for row in logits.double().tolist()]
     gamma = [slow_dissonance([x / (sum(row) + C) for x in row]) for row in e]
@@ -245,7 +224,9 @@ def test_orphans_and_words_without_evidence_make_a_sentence_invalid() -> None:
     logits = torch.cat(
         [words("B-X", "I-X"), words("O", "I-X"), words("B-X"), vacuous, words("O"), words("B-Y")]
     )
-    columns = CandidateAnnotator(RULES[0]).annotate(logits, np.array([0, 2, 4, 6, 8]), FACTS)
+    columns = CandidateAnnotator(RULES[0]).annotate(
+        output_of(logits), np.array([0, 2, 4, 6, 8]), FACTS
+    )
     assert columns.rows["valid"].tolist() == [True, False, False, True]
 
 
@@ -255,8 +236,8 @@ def test_the_evidence_floor_is_a_strict_bound() -> None:
     edge = math.log(0.1 / C)
     for shift, valid in ((1e-3, True), (-1e-3, False)):
         logits = torch.full((1, C), edge + shift)
-        columns = CandidateAnnotator(None, evidence_floor=0.1).annotate(
-            logits, np.array([0, 1]), FACTS
+        columns = EvidentialAnnotator(evidence_floor=0.1).annotate(
+            output_of(logits), np.array([0, 1]), FACTS
         )
         assert columns.rows["valid"].tolist() == [valid]
 
@@ -265,11 +246,11 @@ def test_sentences_are_ranked_by_the_label_or_by_the_instance() -> None:
     """A set takes the conflict of its classes out of gamma; the instance keeps it."""
     logits = torch.tensor([[-8.0, 5.0, 4.5, -8.0], [5.0, -8.0, -8.0, -8.0]])
     offsets = np.array([0, 2])
-    rule = SetRule(1.0, 1.1, "power", "partial", 2)
-    by_label = CandidateAnnotator(rule, "label").annotate(logits, offsets, FACTS)
-    by_instance = CandidateAnnotator(rule, "instance").annotate(logits, offsets, FACTS)
+    rule = SetRule(1.0, 1.1, "power")
+    by_label = CandidateAnnotator(rule, "label").annotate(output_of(logits), offsets, FACTS)
+    by_instance = CandidateAnnotator(rule, "instance").annotate(output_of(logits), offsets, FACTS)
     assert by_label.items["candidates"].tolist() == [0b0110, 0b0001]
-    one_hot = CandidateAnnotator(None).annotate(logits, offsets, FACTS)
+    one_hot = EvidentialAnnotator().annotate(output_of(logits), offsets, FACTS)
     assert by_label.rows["score"][0] == pytest.approx(by_label.items["gamma"][0], rel=1e-6)
     assert by_instance.rows["score"][0] == pytest.approx(one_hot.items["gamma"][0], rel=1e-6)
     assert by_label.rows["score"][0] < by_instance.rows["score"][0]
@@ -277,12 +258,15 @@ def test_sentences_are_ranked_by_the_label_or_by_the_instance() -> None:
     np.testing.assert_allclose(by_label.rows["type_scores"], [[by_label.rows["score"][0], np.nan]])
 
 
-@pytest.mark.parametrize("rule", [None, RULES[0], RULES[3]])
-def test_a_shard_without_rows(rule: SetRule | None) -> None:
-    columns = CandidateAnnotator(rule).annotate(torch.zeros(0, C), np.array([0]), FACTS)
+ANNOTATORS = [EvidentialAnnotator(), CandidateAnnotator(RULES[0]), CandidateAnnotator(RULES[3])]
+
+
+@pytest.mark.parametrize("annotator", ANNOTATORS)
+def test_a_shard_without_rows(annotator: Annotator) -> None:
+    columns = annotator.annotate(output_of(torch.zeros(0, C)), np.array([0]), FACTS)
     table = to_table(tokenised([]), np.array([0]), columns)
     assert len(table) == 0
-    full = CandidateAnnotator(rule).annotate(words("B-X"), np.array([0, 1]), FACTS)
+    full = annotator.annotate(output_of(words("B-X")), np.array([0, 1]), FACTS)
     schema = to_table(tokenised([[[1]]]), np.array([0, 1]), full).schema
     assert table.schema == schema
 
@@ -291,118 +275,11 @@ def test_the_search_is_bounded_beyond_nine_classes() -> None:
     names = ("O", *(f"{p}-{t}" for t in "UVWXY" for p in "BI"))
     facts = Facts(LabelSet(names), ("a",))
     logits = torch.randn(4, 11, generator=torch.Generator().manual_seed(0))
-    columns = CandidateAnnotator(RULES[0]).annotate(logits, np.array([0, 4]), facts)
+    columns = CandidateAnnotator(RULES[0]).annotate(output_of(logits), np.array([0, 4]), facts)
     assert columns.rows["search"].tolist() == ["top-7"]
 
 
 # -- the recipe -----------------------------------------------------------------------------------
-
-
-@dataclass
-class Call:
-    """One verb, as the recipe called it."""
-
-    verb: str
-    title: str
-    objective: Objective | None = None
-    schedule: Schedule | None = None
-    start: Model | None = None
-    parts: tuple[Corpus, ...] = ()
-    annotator: Annotator | None = None
-    pool: tuple[str, ...] = ()
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    result: Artifact | None = None
-
-
-Talk = Callable[[str, int], torch.Tensor]
-
-
-def random_talk(name: str, size: int) -> torch.Tensor:
-    """Logits that depend on the sentence alone."""
-    seed = zlib.crc32(name.encode())
-    return torch.randn(size, C, generator=torch.Generator().manual_seed(seed)) * 3
-
-
-class MemoryDriver:
-    """Carries out derivations and annotations on random logits; training is made up."""
-
-    seed = 3
-    facts = Facts(FACTS.labels, ("s", "a", "b"))
-
-    def __init__(self, folder: Path, *, scores: Sequence[float] = (), talk: Talk = random_talk):
-        self.store = Store(str(folder))
-        self.scores, self.talk = list(scores), talk
-        self.calls: list[Call] = []
-        self.backbone = self._model("backbone", {})
-        sizes = {"a": 20, "b": 30}
-        names = [f"{x}{i:02d}" for x, n in sizes.items() for i in range(n)]
-        sentences = [[[1]] * (1 + i % 3) for i in range(len(names))]
-        table = tokenised(sentences, ids=names, languages=[name[0] for name in names])
-        attempt = self.store.attempt("tokens", "targets")
-        attempt.write_table("p0.parquet", table.slice(0, 25))
-        attempt.write_table("p1.parquet", table.slice(25))
-        info = {"rows": 50, "rows_by_language": sizes}
-        self.targets = Corpus(self.store.commit(attempt, {"info": info, "seconds": 0.0}))
-
-    def _model(self, name: str, info: Mapping[str, Any]) -> Model:
-        attempt = self.store.attempt("model", name.replace(" ", "-"))
-        return Model(self.store.commit(attempt, {"info": dict(info), "seconds": 0.0}))
-
-    def source(self, split: Split) -> Corpus:
-        names = [f"s{i:02d}" for i in range(10)]
-        table = tokenised([[[1]]] * 10, ids=names, languages=["s"] * 10, labels=[[1]] * 10)
-        tokens = commit(self.store, "tokens", "source", {"p0": table.drop_columns(["labels"])})
-        gold = commit(self.store, "gold", "source", {"p0": table.select(["id", "labels"])})
-        return Corpus(tokens).labelled(gold)
-
-    def unlabelled(self) -> Corpus:
-        return self.targets
-
-    def train(
-        self, title: str, mix: Mix, objective: Objective, *, start: Model, schedule: Schedule
-    ) -> Model:
-        score = self.scores.pop(0) if self.scores else 0.5
-        model = self._model(title, {"source_dev": score})
-        self.calls.append(
-            Call("train", title, objective, schedule, start, mix.parts, result=model.artifact)
-        )
-        return model
-
-    def annotate(self, title: str, corpus: Corpus, model: Model, annotator: Annotator) -> Artifact:
-        rows = corpus.rows()
-        sizes = [len(x) for x in rows["lengths"].to_pylist()]
-        names = rows["id"].to_pylist()
-        logits = [self.talk(name, size) for name, size in zip(names, sizes, strict=True)]
-        offsets = np.cumsum([0, *sizes])
-        joined = torch.cat([torch.zeros(0, C), *logits])
-        table = to_table(rows, offsets, annotator.annotate(joined, offsets, self.facts))
-        found = commit(self.store, "annotation", title.replace(" ", "-"), {"p0": table})
-        self.calls.append(
-            Call("annotate", title, start=model, annotator=annotator, pool=tuple(names))
-        )
-        return found
-
-    def derive(
-        self, title: str, function: Derivation, *artifacts: Artifact, **parameters: Any
-    ) -> Artifact:
-        table, facts = function(*artifacts, **parameters)
-        attempt = self.store.attempt("derived", title.replace(" ", "-"))
-        attempt.write_table("rows.parquet", table)
-        info = {"rows": len(table), **facts}
-        found = self.store.commit(attempt, {"info": info, "seconds": 0.0})
-        self.calls.append(Call("derive", title, parameters=parameters, result=found))
-        return found
-
-    def call(self, verb: str, title: str) -> Call:
-        return next(x for x in self.calls if (x.verb, x.title) == (verb, title))
-
-    def titles(self, verb: str) -> list[str]:
-        return [call.title for call in self.calls if call.verb == verb]
-
-
-def ids(artifact: Artifact | None) -> set[str]:
-    assert artifact is not None
-    return set(artifact.table(["id"])["id"].to_pylist())
 
 
 def run(driver: MemoryDriver, **options: Any) -> Outcome:
@@ -465,8 +342,8 @@ def test_one_class_first_and_sets_afterwards(tmp_path: Path) -> None:
         "round 4": weighted,
         "final": weighted,
     }
-    one_hot = CandidateAnnotator(None, evidence_floor=1e-3)
-    partial = CandidateAnnotator(SetRule(2.0, 9.0, "power", "partial", 2), "instance", 1e-3)
+    one_hot = EvidentialAnnotator("dissonance", 1e-3)
+    partial = CandidateAnnotator(SetRule(2.0, 9.0, "power"), "instance", 1e-3)
     annotators = [call.annotator for call in driver.calls if call.verb == "annotate"]
     assert annotators == [one_hot, one_hot, partial, partial]
 

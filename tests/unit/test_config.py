@@ -163,8 +163,8 @@ def test_text_may_look_like_a_number() -> None:
         ("run.name=../x", ["run.name: ", "pattern", "'../x'"]),
         ("seed=-1", ["seed: ", "greater than or equal to 0", "got -1"]),
         ("train=3", ["train: ", "dictionary", "got 3"]),
-        ("method.name=magic", ["method.name: ", "'magic'", "allowed: cltp"]),
-        ("method.name=[1]", ["method.name: ", "[1]", "allowed: cltp"]),
+        ("method.name=magic", ["method.name: ", "'magic'", "allowed: bl_direct, ", " cltp, "]),
+        ("method.name=[1]", ["method.name: ", "[1]", "allowed: bl_direct"]),
     ],
 )
 def test_messages_name_key_value_and_origin(flag: str, parts: list[str]) -> None:
@@ -295,8 +295,11 @@ def test_help_has_every_key_with_default_and_meaning() -> None:
     assert "(required)" in next(x for x in describe(schema, {}) if x.split()[0] == "backbone")
 
 
+PATHS = sorted((ROOT / "jobs").rglob("*.yaml"))
+
+
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "jobs").rglob("*.yaml")), ids=lambda path: path.name
+    "path", [x for x in PATHS if not x.name.startswith("compare-")], ids=lambda path: path.name
 )
 def test_every_shipped_file_fits(path: Path) -> None:
     values = read_yaml(path)

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import pytest
 from pydantic import BaseModel
 
-from xlt_ray.cli import configure
+from xlt_ray.cli import Job, configure
+from xlt_ray.compare import CompareSection
 from xlt_ray.config import RunConfig
 from xlt_ray.data.registry import BENCHMARKS
 from xlt_ray.methods import METHODS
@@ -28,8 +29,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MOST_LINES = 190
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE_LINK = re.compile(r"\[`(\w+)`\]\(([^)#]+\.py)\)")
-KEY = re.compile(r"`((?:benchmark|method|train|data|resources|store|run)\.[a-z_]+[a-z_.]*)`")
-FILES = {"run.name", "run.md", "data.md"}
+KEY = re.compile(
+    r"`((?:benchmark|method|train|data|resources|store|run|compare)\.[a-z_]+[a-z_.]*)`"
+)
+FILES = {"run.name", "run.md", "data.md", "compare.md", "compare.tex", "compare.json"}
 """Other things that look like keys, or are keys and files."""
 PYTHON = {"python", ".venv/bin/python"}
 NOT_OURS = {"hf", "ray"}
@@ -98,8 +101,10 @@ def job_problem(job: str, flags: list[str]) -> str | None:
         elif flag not in ("--dry-run", "--help"):
             return f"unknown flag {flag}"
     files = [str(ROOT / name) for name in given["--config"]]
+    names = runpy.run_path(str(path))
+    own: Job | None = names.get("JOB")
     try:
-        configure(runpy.run_path(str(path))["DEFAULTS"], files, given["--set"])
+        (own.configure if own else configure)(names["DEFAULTS"], files, given["--set"])
     except ValueError as error:
         return str(error)
     return None
@@ -169,8 +174,13 @@ def test_page(page: Path) -> None:
 
 
 def is_key(key: str) -> bool:
-    inner_of = ("benchmark.limit.", "benchmark.toy.")
-    return key in schema() or key.startswith(inner_of)
+    inner_of = ("benchmark.limit.", "benchmark.toy.", "compare.methods.", "compare.shared.")
+    known = [*(schema(name) for name in METHODS), compare_keys()]
+    return any(key in keys_of for keys_of in known) or key.startswith(inner_of)
+
+
+def compare_keys() -> dict[str, Any]:
+    return dict(keys(CompareSection, "compare."))
 
 
 def test_every_key_is_documented() -> None:
@@ -179,6 +189,9 @@ def test_every_key_is_documented() -> None:
     for key in schema():
         page = method_page if key.startswith("method.") else run_page
         assert key == "method.name" or f"`{key}`" in page, key
+    compare_page = (ROOT / "docs/compare.md").read_text(encoding="utf-8")
+    for key in compare_keys():
+        assert f"`{key}`" in compare_page, key
 
 
 def test_defaults_of_the_method() -> None:
@@ -192,10 +205,35 @@ def test_defaults_of_the_method() -> None:
     del wanted["method.name"]
     assert set(shown) == set(wanted)
     for key, value in wanted.items():
-        if isinstance(value, bool) or value is None or isinstance(value, str):
-            assert shown[key] == str(value).lower(), key
-        else:
-            assert float(shown[key]) == value, key
+        assert is_shown(shown[key], value), key
+
+
+def is_shown(text: str, value: Any) -> bool:
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return text == str(value).lower()
+    return float(text) == value
+
+
+def test_defaults_of_the_baselines() -> None:
+    """A column per method, or for two that have the same keys; a dash for a key it lacks."""
+    page = (ROOT / "docs/baselines.md").read_text(encoding="utf-8")
+    table = page[page.index("| Key |") :].split("\n\n")[0].splitlines()
+    _, *columns = cells(table[0])
+    rows = {line[0].strip("`"): line[1:] for line in map(cells, table[2:])}
+    names = [name for column in columns for name in column.split(", ")]
+    assert {*names, "cltp"} == set(METHODS)
+    for position, column in enumerate(columns):
+        for name in column.split(", "):
+            wanted = {k: v for k, v in schema(name).items() if k.startswith("method.")}
+            del wanted["method.name"]
+            shown = {k: line[position] for k, line in rows.items() if line[position] != "-"}
+            assert set(shown) == set(wanted), name
+            for key, value in wanted.items():
+                assert is_shown(shown[key], value), f"{name} {key}"
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_files_in_the_readme_exist() -> None:

@@ -47,8 +47,9 @@ def test_examples(name: str) -> None:
         assert formulas.check(case, evaluate, rtol=READ.rtol[name]) is None
 
 
-def test_every_example_of_cltp_is_evaluated() -> None:
-    listed = {name for name in READ.cases if name.startswith("cltp.")}
+@pytest.mark.parametrize("method", ["cltp", "base"])
+def test_every_example_is_evaluated(method: str) -> None:
+    listed = {name for name in READ.cases if name.startswith(f"{method}.")}
     assert listed
     assert listed <= formulas.EVALUATE.keys()
 

@@ -16,6 +16,7 @@ import pytest
 
 from xlt_ray.data import hub
 from xlt_ray.data.hub import HubSource, resolve_revision
+from xlt_ray.data.registry import BENCHMARKS, sources
 from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.labels import LabelSet
 
@@ -116,6 +117,46 @@ def test_pairs_and_sentences(tmp_path: Path) -> None:
         ("a", None, 2),
         ("b", None, 0),
     ]
+
+
+def xnli(root: Path, *, split: str, labels: Sequence[int]) -> Path:
+    """The layout of one language's configuration of facebook/xnli."""
+    features = {name: {"dtype": "string", "_type": "Value"} for name in ("premise", "hypothesis")}
+    content = {
+        "premise": [f"Vordersatz {number}" for number in range(len(labels))],
+        "hypothesis": [f"Behauptung {number}" for number in range(len(labels))],
+        "label": pa.array(labels, pa.int64()),
+    }
+    return write(
+        root, content, name=f"de/{split}-00000-of-00001.parquet",
+        features={**features, "label": classes(NLI.names)},
+    )  # fmt: skip
+
+
+def test_xnli_as_on_the_hub(tmp_path: Path) -> None:
+    """Plain strings and ClassLabels, of which -1 says that there is none."""
+    xnli(tmp_path, split="validation", labels=[2, -1, 0])
+    xnli(tmp_path, split="test", labels=[1])
+    benchmark = BENCHMARKS["xnli"]
+    (dev,) = sources(benchmark, root=str(tmp_path), languages=["de"], split="dev")
+    assert isinstance(dev, HubSource)
+    good, bad = read(dev, benchmark.label_set)
+    assert [(row.text, row.text_pair, row.labels, row.line) for row in good] == [
+        ("Vordersatz 0", "Behauptung 0", 2, 1),
+        ("Vordersatz 2", "Behauptung 2", 0, 3),
+    ]
+    reason = "unknown label -1, allowed: 0 entailment, 1 neutral, 2 contradiction"
+    name = "de/validation-00000-of-00001.parquet"
+    assert bad == [BadRow(name, 2, reason)]
+    plain, none = read(dev, None)
+    assert not none
+    assert [row.line for row in plain] == [1, 2, 3]
+    (test,) = sources(benchmark, root=str(tmp_path), languages=["de"], split="test")
+    assert isinstance(test, HubSource)
+    good, bad = read(test, benchmark.label_set)
+    assert ([row.labels for row in good], bad) == ([1], [])
+    with pytest.raises(ValueError, match=r"no split 'train' in .*/de, files there: test-0"):
+        sources(benchmark, root=str(tmp_path), languages=["de"], split="train")
 
 
 def test_several_shards_are_one_split(tmp_path: Path) -> None:
@@ -260,6 +301,37 @@ def test_repository_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         read(replace(item, split="train", aliases=("train",)))
     with pytest.raises(ValueError, match=r"/xx: cannot be read .*'xx' not found"):
         read(replace(item, config="xx"))
+
+
+def test_xnli_in_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One configuration per language, and one of another form for all of them together."""
+    xnli(tmp_path, split="validation", labels=[0, 1, 2])
+    xnli(tmp_path, split="test", labels=[1, -1])
+    write(
+        tmp_path,
+        {"premise": [{"de": "a", "fr": "b"}], "label": [0]},
+        name="all_languages/validation-00000-of-00001.parquet",
+    )
+    card = "---\nconfigs:\n"
+    for config, splits in (("all_languages", ["validation"]), ("de", ["test", "validation"])):
+        card += f"- config_name: {config}\n  data_files:\n"
+        for split in splits:
+            card += f"  - split: {split}\n    path: {config}/{split}-*\n"
+    (tmp_path / "README.md").write_text(f"{card}---\n")
+    monkeypatch.setattr(hub, "_commit_of", lambda hub_id, revision: COMMIT)
+    benchmark = replace(BENCHMARKS["xnli"], hub_id=str(tmp_path), revision=COMMIT)
+    (dev,) = sources(benchmark, root=None, languages=["de"], split="dev")
+    (test,) = sources(benchmark, root=None, languages=["de"], split="test")
+    assert isinstance(dev, HubSource)
+    assert isinstance(test, HubSource)
+    good, bad = read(dev, benchmark.label_set)
+    assert [row.labels for row in good] == [0, 1, 2]
+    assert not bad
+    good, bad = read(test, benchmark.label_set)
+    assert [(row.text, row.text_pair, row.labels) for row in good] == [
+        ("Vordersatz 0", "Behauptung 0", 1)
+    ]
+    assert [(row.file, row.line) for row in bad] == [(f"{tmp_path}/de/test", 2)]
 
 
 def test_a_full_commit_is_not_looked_up() -> None:

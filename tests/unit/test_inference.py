@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.encoders import tokenised, write_encoder
-from xlt_ray.data.batching import Examples, Layout, layout_of
+from xlt_ray.data.examples import Examples, Layout, examples_of, layout_of
 from xlt_ray.data.tokenise import load_tokenizer
-from xlt_ray.engine.inference import autocast, predict_labels, predict_logits
+from xlt_ray.engine.inference import autocast, predict, predict_labels
 from xlt_ray.models.tagger import Tagger, load_tagger
 
 CPU = torch.device("cpu")
@@ -37,7 +37,7 @@ def table() -> pa.Table:
 
 
 def logits(tagger: Tagger, examples: Examples, budget: int = 200) -> torch.Tensor:
-    return predict_logits(tagger, examples, budget=budget, device=CPU, precision="fp32")
+    return predict(tagger, examples, budget=budget, device=CPU, precision="fp32").logits
 
 
 def by_sentence(examples: Examples, found: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -49,10 +49,10 @@ def test_items_stand_in_the_order_of_the_sentences(
     tagger: Tagger, layout: Layout, table: pa.Table
 ) -> None:
     """Against one sentence at a time."""
-    examples = Examples(table, layout)
+    examples = examples_of(table, layout)
     together = by_sentence(examples, logits(tagger, examples))
     for number in range(NUMBER):
-        alone = logits(tagger, Examples(table.slice(number, 1), layout))
+        alone = logits(tagger, examples_of(table.slice(number, 1), layout))
         torch.testing.assert_close(together[examples.ids[number]], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -60,7 +60,7 @@ def test_the_order_of_sentences_does_not_matter(
     tagger: Tagger, layout: Layout, table: pa.Table
 ) -> None:
     order = np.random.default_rng(1).permutation(NUMBER)
-    one, other = Examples(table, layout), Examples(table.take(pa.array(order)), layout)
+    one, other = examples_of(table, layout), examples_of(table.take(pa.array(order)), layout)
     first = by_sentence(one, logits(tagger, one))
     second = by_sentence(other, logits(tagger, other))
     assert first.keys() == second.keys()
@@ -69,7 +69,7 @@ def test_the_order_of_sentences_does_not_matter(
 
 
 def test_the_budget_does_not_matter(tagger: Tagger, layout: Layout, table: pa.Table) -> None:
-    examples = Examples(table, layout)
+    examples = examples_of(table, layout)
     first = logits(tagger, examples, budget=24)
     for budget in (100, 5000):
         other = logits(tagger, examples, budget=budget)
@@ -79,14 +79,14 @@ def test_the_budget_does_not_matter(tagger: Tagger, layout: Layout, table: pa.Ta
 def test_a_repeated_run_gives_the_same_bits(
     tagger: Tagger, layout: Layout, table: pa.Table
 ) -> None:
-    examples = Examples(table, layout)
+    examples = examples_of(table, layout)
     assert torch.equal(logits(tagger, examples), logits(tagger, examples))
 
 
 def test_labels_are_the_largest_logits_without_dropout(
     tagger: Tagger, layout: Layout, table: pa.Table
 ) -> None:
-    examples = Examples(table, layout)
+    examples = examples_of(table, layout)
     expected = logits(tagger, examples).argmax(1).numpy()
     for mode in (True, False):
         tagger.train(mode)
@@ -97,7 +97,7 @@ def test_labels_are_the_largest_logits_without_dropout(
 
 
 def test_no_sentences(tagger: Tagger, layout: Layout, table: pa.Table) -> None:
-    examples = Examples(table.slice(0, 0), layout)
+    examples = examples_of(table.slice(0, 0), layout)
     assert logits(tagger, examples).shape == (0, 4)
     assert len(predict_labels(tagger, examples, budget=9, device=CPU, precision="fp32")) == 0
 
@@ -105,9 +105,9 @@ def test_no_sentences(tagger: Tagger, layout: Layout, table: pa.Table) -> None:
 def test_half_precision_changes_the_encoder_and_not_the_type(
     tagger: Tagger, layout: Layout, table: pa.Table
 ) -> None:
-    examples = Examples(table.slice(0, 5), layout)
+    examples = examples_of(table.slice(0, 5), layout)
     full = logits(tagger, examples)
-    half = predict_logits(tagger, examples, budget=200, device=CPU, precision="bf16")
+    half = predict(tagger, examples, budget=200, device=CPU, precision="bf16").logits
     assert half.dtype == torch.float32
     assert not torch.equal(half, full)
     torch.testing.assert_close(half, full, rtol=0.05, atol=0.05)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from xlt_ray.config import ConfigError
 from xlt_ray.data import registry, toy
 from xlt_ray.data.hub import HubSource
 from xlt_ray.data.readers import FileSource
@@ -23,6 +24,7 @@ from xlt_ray.data.registry import (
 from xlt_ray.data.schema import BadRow, Example
 
 WIKIANN = BENCHMARKS["wikiann"]
+XNLI = BENCHMARKS["xnli"]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -57,9 +59,27 @@ def test_wikiann() -> None:
     assert WIKIANN.languages[0] == WIKIANN.source == "en"
 
 
+def test_xnli() -> None:
+    """Class ids and column names as on the dataset's card; XNLI's 15 languages."""
+    assert XNLI.labels == ("entailment", "neutral", "contradiction")
+    assert (XNLI.task, XNLI.metric, XNLI.source) == ("pair", "accuracy", "en")
+    assert sorted(XNLI.languages) == (
+        ["ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh"]
+    )
+    (item,) = sources(replace(XNLI, revision=COMMIT), root=None, languages=["sw"], split="dev")
+    identity = item.identity()
+    assert (identity["hub_id"], identity["config"]) == ("facebook/xnli", "sw")
+    assert identity["columns"] == {
+        "text": "premise", "text_pair": "hypothesis", "label": "label",
+    }  # fmt: skip
+    assert identity["split"][0] == "validation"
+
+
 def test_lookup() -> None:
     assert lookup("wikiann") is WIKIANN
-    with pytest.raises(ValueError, match=r"unknown benchmark 'conll', allowed: toy, .*wikiann"):
+    with pytest.raises(
+        ConfigError, match=r"benchmark.name: unknown benchmark 'conll'; allowed: toy, .*wikiann, x"
+    ):
         lookup("conll")
 
 
@@ -201,3 +221,30 @@ def test_sample_data_through_the_registry(shared_data: Path) -> None:
         rows = list(item.examples(WIKIANN.label_set, limit=50))
         assert len(rows) == 50
         assert all(isinstance(row, Example) for row in rows)
+
+
+def test_all_of_the_xnli_sample(shared_data: Path) -> None:
+    """Train of English alone; 500 and 1,000 pairs in each of 15 languages, none of them bad.
+
+    The pairs of the languages are translations of each other in the same order.
+    """
+    root = str(shared_data / "xnli")
+    targets = resolve_targets(XNLI, root, "all")
+    assert set(targets) == set(XNLI.languages) - {"en"}
+    with pytest.raises(ValueError, match=r"no split 'train' in .*/de"):
+        sources(XNLI, root=root, languages=["de"], split="train")
+    wanted = [
+        ("train", ("en",), 8999),
+        ("dev", XNLI.languages, 500),
+        ("test", XNLI.languages, 1000),
+    ]
+    for split, languages, count in wanted:
+        gold = set()
+        for item in sources(XNLI, root=root, languages=languages, split=split):
+            rows = [row for row in item.examples(XNLI.label_set) if isinstance(row, Example)]
+            assert len(rows) == sum(1 for _ in item.examples(None)) == count
+            assert len({row.id for row in rows}) == count
+            assert all(row.text and row.text_pair for row in rows)
+            gold.add(tuple(row.labels for row in rows))
+        assert len(gold) == 1
+        assert {label for labels in gold for label in labels} == {0, 1, 2}

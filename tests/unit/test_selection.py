@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xlt_ray.ops.selection import (
+    balanced_top,
     lowest,
     per_class,
     quota,
@@ -106,6 +107,87 @@ def test_quota_is_exact_and_at_least_one(ratio: float, pool: int, want: int) -> 
     assert quota(ratio, pool) == want
 
 
+@pytest.mark.parametrize(
+    ("share", "pool", "num_classes", "want"),
+    [
+        (0.02, 200_000, 3, 1333),
+        (0.0005, 200_000, 3, 33),
+        (0.0005, 1000, 3, 1),
+        (0.3, 10, 3, 1),
+        (0.29, 300, 3, 29),
+        (1, 7, 2, 3),
+        (0.02, 0, 5, 1),
+    ],
+)
+def test_a_share_of_all_classes_is_divided_among_them(
+    share: float, pool: int, num_classes: int, want: int
+) -> None:
+    """floor(0.02 * 200000 / 3) = floor(1333.3); 0.3 * 10 / 3 is 1 exactly, 0.29 * 300 / 3 is 29."""
+    assert quota(share, pool, num_classes=num_classes) == want
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(pools(), st.integers(0, 5), st.booleans(), st.data())
+def test_the_most_confident_of_each_class_equal_sorted_lists(
+    pool: tuple[list[tuple[float, int, bool]], list[int]],
+    k: int,
+    balanced: bool,
+    data: st.DataObject,
+) -> None:
+    items, order = pool
+    confidences, classes, valid = columns(items)
+    order_N = np.array(order, dtype=np.int64)
+    ranked = sorted(
+        (n for n, item in enumerate(items) if item[2]), key=lambda n: (-items[n][0], order[n])
+    )
+    by_class = [[n for n in ranked if items[n][1] == name] for name in range(3)]
+    predicted = [members for members in by_class if members]
+    most = min([k, *map(len, predicted)]) if balanced else k
+    got = balanced_top(
+        confidences, classes_N=classes, order_N=order_N, k=k, balanced=balanced, valid_N=valid
+    )
+    assert positions(got) == {n for members in predicted for n in members[:most]}
+    moved = np.array(data.draw(st.permutations(range(len(items)))), dtype=np.int64)
+    again = balanced_top(
+        confidences[moved],
+        classes_N=classes[moved],
+        order_N=order_N[moved],
+        k=k,
+        balanced=balanced,
+        valid_N=valid[moved],
+    )
+    assert np.array_equal(again, got[moved])
+
+
+def test_balance_takes_equally_many_of_every_class_that_is_predicted() -> None:
+    """Class 1 is nobody's; class 2 has one item, so one of class 0 is taken, the first of 0.9."""
+    confidences = np.array([0.9, 0.9, 0.8, 0.4], dtype=np.float32)
+    classes, order = np.array([0, 0, 0, 2]), np.array([1, 0, 2, 3])
+    settings_ = {"classes_N": classes, "order_N": order, "k": 2}
+    assert positions(balanced_top(confidences, **settings_, balanced=True)) == {1, 3}
+    assert positions(balanced_top(confidences, **settings_, balanced=False)) == {0, 1, 3}
+
+
+def test_pools_shrink_by_the_quota_of_the_first_until_they_are_empty() -> None:
+    """A share of 0.5 of 12 items in 2 classes is 3 of each: 3 + 3 of 7 + 5, then 3 + 2, then 1."""
+    confidences = np.linspace(0.5, 0.9, 12)
+    classes, left = np.array([0] * 7 + [1] * 5), np.ones(12, dtype=np.bool_)
+    taken = []
+    while left.any():
+        mask = balanced_top(
+            confidences,
+            classes_N=classes,
+            order_N=np.arange(12),
+            k=quota(0.5, 12, num_classes=2),
+            balanced=False,
+            valid_N=left,
+        )
+        assert not (mask & ~left).any()
+        taken.append(np.bincount(classes[mask], minlength=2).tolist())
+        left &= ~mask
+    assert taken == [[3, 3], [3, 2], [1, 0]]
+
+
 SENTENCE = st.lists(
     st.tuples(
         st.integers(0, 2),
@@ -195,4 +277,7 @@ def test_empty_pool() -> None:
     assert lowest(none, order_N=ids, k=3).shape == (0,)
     assert per_class(none, classes_N=ids, order_N=ids, k=3).shape == (0,)
     assert repo_tail(none, classes_N=ids, order_N=ids, k=3).shape == (0,)
+    for balanced in (True, False):
+        taken = balanced_top(none, classes_N=ids, order_N=ids, k=3, balanced=balanced)
+        assert taken.shape == (0,)
     assert select_sentences(np.zeros((0, 3)), order_N=ids, k=3).shape == (0,)

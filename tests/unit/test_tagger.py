@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from tests.encoders import tokenised, write_encoder
-from xlt_ray.data.batching import Batch, Examples, layout_of
+from xlt_ray.data.examples import Batch, examples_of, layout_of
 from xlt_ray.data.tokenise import load_tokenizer
 from xlt_ray.models.tagger import Tagger, load_tagger
 from xlt_ray.ops.evidential import evidence
@@ -33,12 +33,12 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def batch(encoder: Path) -> Batch:
     layout = layout_of(load_tokenizer(str(encoder)), 16)
     sentences = [[[10, 11], [12]], [[20], [21, 22, 23], [24]], [[30]] * 30]
-    return Examples(tokenised(sentences), layout).collate([2, 0, 1])
+    return examples_of(tokenised(sentences), layout).collate([2, 0, 1])
 
 
 @torch.inference_mode()
 def logits_of(tagger: Tagger, batch: Batch) -> torch.Tensor:
-    return tagger.eval()(batch.input_ids, batch.attention_mask, batch.items)
+    return tagger.eval()(batch).logits
 
 
 @torch.inference_mode()
@@ -105,7 +105,7 @@ def test_dropout_reaches_every_layer(encoder: Path, batch: Batch) -> None:
     rates = {m.p for m in tagger.modules() if isinstance(m, torch.nn.Dropout)}
     assert rates == {0.37}
     still = load_tagger(encoder, LABELS, dropout=0.0).train()
-    run = [still(batch.input_ids, batch.attention_mask, batch.items) for _ in range(2)]
+    run = [still(batch).logits for _ in range(2)]
     assert torch.equal(run[0], run[1])
 
 
@@ -113,7 +113,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(encoder: Path, batch: B
     gradients = []
     for checkpointing in (False, True):
         tagger = load_tagger(encoder, LABELS, dropout=0.0, gradient_checkpointing=checkpointing)
-        tagger.train()(batch.input_ids, batch.attention_mask, batch.items).square().sum().backward()
+        tagger.train()(batch).logits.square().sum().backward()
         gradients.append([p.grad for p in tagger.encoder.parameters() if p.grad is not None])
     assert len(gradients[0]) == len(gradients[1]) > 10
     for one, other in zip(*gradients, strict=True):
@@ -122,9 +122,9 @@ def test_gradient_checkpointing_gives_the_same_gradients(encoder: Path, batch: B
 
 def test_a_batch_of_nothing_has_no_logits_and_a_gradient(encoder: Path) -> None:
     layout = layout_of(load_tokenizer(str(encoder)), 16)
-    batch = Examples(tokenised([]), layout).collate([])
+    batch = examples_of(tokenised([]), layout).collate([])
     tagger = load_tagger(encoder, LABELS)
-    logits = tagger(batch.input_ids, batch.attention_mask, batch.items)
+    logits = tagger(batch).logits
     assert logits.shape == (0, 3)
     logits.sum().backward()
 

@@ -12,6 +12,7 @@ from torch.autograd.gradcheck import gradcheck
 from xlt_ray.ops.evidential import dirichlet
 from xlt_ray.ops.uncertainty import (
     balance,
+    custom_uncertainty,
     dissonance,
     max_probability,
     merged_belief,
@@ -105,6 +106,24 @@ def test_dissonance_ignores_the_order_of_classes() -> None:
     belief = torch.rand(50, 6, generator=generator, dtype=torch.float64)
     order = torch.randperm(6, generator=generator)
     torch.testing.assert_close(dissonance(belief), dissonance(belief[:, order]), rtol=1e-13, atol=0)
+
+
+@settings(deadline=None, derandomize=True)
+@given(EVIDENCE)
+def test_the_custom_score_is_dissonance_and_a_hundredth_of_vacuity(values: list[float]) -> None:
+    total = sum(values) + len(values)
+    want = dissonance_by_hand([value / total for value in values]) + 0.01 * len(values) / total
+    got = custom_uncertainty(torch.tensor(values, dtype=torch.float64)).item()
+    assert got == pytest.approx(want, rel=1e-9, abs=1e-14)
+    assert 0 < got < 1
+
+
+def test_the_custom_score_ranks_items_without_conflict_by_their_evidence() -> None:
+    """Vacuity 1, 3/6 and 3/12, and no dissonance."""
+    given_ = torch.tensor([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [0.0, 9.0, 0.0]])
+    torch.testing.assert_close(custom_uncertainty(given_), torch.tensor([0.01, 0.005, 0.0025]))
+    assert custom_uncertainty(given_.bfloat16()).dtype == torch.float32
+    assert custom_uncertainty(torch.zeros(0, 4)).shape == (0,)
 
 
 @settings(deadline=None, derandomize=True)

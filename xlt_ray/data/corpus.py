@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from xlt_ray.data.keyed import positions, sorted_by_id, with_ids, without_ids
+from xlt_ray.data.keyed import of_language, positions, sorted_by_id, with_ids, without_ids
 from xlt_ray.store import Artifact
 
 
@@ -28,6 +28,7 @@ class Corpus:
         removed: Artifacts with an ``id`` column; their rows are left out.
         fraction: Share of the rows that is kept, drawn at random.
         seed: Seed of that draw.
+        language: The one language whose rows are kept; None: all.
     """
 
     tokens: Artifact
@@ -35,6 +36,7 @@ class Corpus:
     removed: tuple[Artifact, ...] = ()
     fraction: float = 1.0
     seed: int = 0
+    language: str | None = None
 
     def labelled(self, labels: Artifact) -> "Corpus":
         """The rows that ``labels`` has, with its labels."""
@@ -54,6 +56,10 @@ class Corpus:
             raise ValueError(f"the fraction of a sample must be in (0, 1], got {fraction}")
         return self if fraction == 1 else replace(self, fraction=fraction, seed=seed)
 
+    def of(self, language: str) -> "Corpus":
+        """The rows of one language."""
+        return replace(self, language=language)
+
     @property
     def inputs(self) -> tuple[Artifact, ...]:
         """Every artifact that the view reads."""
@@ -67,10 +73,13 @@ class Corpus:
             "removed": sorted(item.identity for item in self.removed),
             "fraction": self.fraction,
             "seed": self.seed,
+            "language": self.language,
         }
 
     def restrict(self, table: pa.Table, removed: pa.Array, kept: pa.Array | None) -> pa.Table:
         """The rows of a shard that belong to the view; the two id lists come from the view."""
+        if self.language is not None:
+            table = of_language(table, self.language)
         if len(removed):
             table = without_ids(table, removed)
         if kept is not None:
@@ -87,7 +96,8 @@ class Corpus:
         shards = self.tokens.tables()
         table = pa.concat_tables([own(self.restrict(item, removed, kept)) for item in shards])
         if self.labels is not None:
-            columns = [name for name in ("labels", "candidates") if self._has(name)]
+            there = self.labels.columns()
+            columns = [name for name in ("labels", "candidates") if name in there]
             labels = self.labels.table(["id", *columns])
             position = positions(table, labels)
             table = table.filter(position.is_valid())
@@ -96,15 +106,13 @@ class Corpus:
                 table = table.append_column(name, taken[name])
         return sorted_by_id(table).combine_chunks()
 
-    def _has(self, name: str) -> bool:
-        assert self.labels is not None
-        return name in next(self.labels.tables()).column_names
-
     def kept_ids(self) -> pa.Array | None:
         """The ids that labels and sampling leave, or None for all."""
         if self.fraction == 1.0:
             return ids_of(self.labels) if self.labels else None
-        table = self.tokens.table(["id"])
+        table = self.tokens.table(["id", "language"])
+        if self.language is not None:
+            table = of_language(table, self.language)
         if self.labels is not None:
             table = with_ids(table, ids_of(self.labels))
         ids = table["id"].combine_chunks()

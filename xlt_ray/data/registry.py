@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from xlt_ray.config import Split
+from xlt_ray.config import ConfigError, Split
 from xlt_ray.data import toy as embedded
 from xlt_ray.data.hub import HubSource, resolve_revision
 from xlt_ray.data.readers import PARQUET, SPLITS, DataFolder, FileSource
@@ -69,6 +69,7 @@ _XTREME_LANGUAGES = (
     "en af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr ms my nl pt ru sw "
     "ta te th tl tr ur vi yo zh"
 )
+_XNLI_LANGUAGES = "en ar bg de el es fr hi ru sw th tr ur vi zh"
 _OWN: dict[str, Any] = {
     "languages": embedded.LANGUAGES,
     "source": embedded.LANGUAGES[0],
@@ -88,6 +89,18 @@ BENCHMARKS: dict[str, Benchmark] = {
         citation="Pan et al. 2017 (ACL), splits of Rahimi et al. 2019 (ACL)",
         hub_id="unimelb-nlp/wikiann",
         columns={"labels": "ner_tags"},
+    ),
+    "xnli": Benchmark(
+        name="xnli",
+        task="pair",
+        metric="accuracy",
+        labels=("entailment", "neutral", "contradiction"),
+        languages=tuple(_XNLI_LANGUAGES.split()),
+        source="en",
+        licence="CC BY-NC 4.0; English train is MultiNLI: OANC, in part CC BY 3.0 and CC BY-SA 3.0",
+        citation="Conneau et al. 2018 (EMNLP); train: Williams et al. 2018 (NAACL)",
+        hub_id="facebook/xnli",
+        columns={"text": "premise", "text_pair": "hypothesis"},
     ),
     "toy": Benchmark(
         name="toy", task="token", metric="f1", labels=embedded.LABELS["ner"], toy="ner", **_OWN
@@ -117,14 +130,18 @@ BENCHMARKS: dict[str, Benchmark] = {
         **_OWN,
     ),
 }
-"""Every benchmark by name."""
+"""Every benchmark by name.
+
+The train split of English in ``xnli`` is MultiNLI. The train splits of its other languages, machine
+translations of it, are read only where ``benchmark.unlabelled_split`` asks for them.
+"""
 
 
 def lookup(name: str) -> Benchmark:
-    """The benchmark of a name; raises ValueError with the names that there are."""
+    """The benchmark of a name; raises ConfigError with the names that there are."""
     if name not in BENCHMARKS:
         allowed = ", ".join(sorted(BENCHMARKS))
-        raise ValueError(f"benchmark.name: unknown benchmark {name!r}, allowed: {allowed}")
+        raise ConfigError(f"benchmark.name: unknown benchmark {name!r}; allowed: {allowed}")
     return BENCHMARKS[name]
 
 

@@ -3,7 +3,8 @@
 A shard is read, batched under the token budget, put through the model and written as one Parquet
 file of the attempt, by one actor. Batches, rows and file names depend on the shard alone, so the
 result is the same for any number of actors and any order, and a step that was killed takes over the
-files that its earlier attempts had finished. Only counts travel through the object store.
+files that its earlier attempts had finished. Only counts travel through the object store. A pool of
+none is the driver's own process, without the seconds that an actor needs to start.
 """
 
 from dataclasses import dataclass
@@ -14,18 +15,18 @@ import pyarrow as pa
 import ray.data
 import torch
 
-from xlt_ray.data.batching import Examples, layout_of
 from xlt_ray.data.corpus import Corpus, ids_of
+from xlt_ray.data.examples import examples_of, layout_of
 from xlt_ray.data.tokenise import load_tokenizer
-from xlt_ray.engine.inference import Precision, choose_device, predict_logits
+from xlt_ray.engine.inference import Precision, choose_device, predict
 from xlt_ray.methods.base import Annotator, Columns, Facts
-from xlt_ray.models.tagger import load_tagger
+from xlt_ray.models.load import load_classifier
 from xlt_ray.store import Artifact, Attempt
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Actors of an annotate step: a fixed number, or between two numbers."""
+    """Actors of an annotate step: a fixed number, or between two numbers; 0 of 0: the driver."""
 
     smallest: int
     largest: int
@@ -42,6 +43,7 @@ class AnnotateTask:
     model: Artifact
     annotator: Annotator
     facts: Facts
+    dim_reduce: int | None
     max_length: int
     budget: int
     precision: Precision
@@ -55,9 +57,13 @@ class ShardAnnotator:
         torch.set_num_threads(task.threads)
         self.task = task
         self.device = choose_device()
-        folder = task.model.local()
-        self.layout = layout_of(load_tokenizer(str(folder)), task.max_length)
-        self.model = load_tagger(folder, task.facts.labels.names).to(self.device).eval()
+        folder, facts = task.model.local(), task.facts
+        self.layout = layout_of(load_tokenizer(str(folder)), task.max_length, facts.task)
+        model = load_classifier(folder, facts.labels.names, facts.task, dim_reduce=task.dim_reduce)
+        own = task.annotator.build(facts, model.width)
+        if not model.attach(own, folder) and own is not None:
+            raise ValueError(f"{type(task.annotator).__name__} needs a model trained for it")
+        self.model = model.to(self.device).eval()
         self.view = View(task.corpus)
 
     def __call__(self, shards: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -68,8 +74,8 @@ class ShardAnnotator:
     def shard(self, name: str) -> int:
         """Annotate one shard and write its file."""
         rows = self.view.shard(name)
-        examples = Examples(rows, self.layout, self.task.facts.languages)
-        logits = predict_logits(
+        examples = examples_of(rows, self.layout, self.task.facts.languages)
+        output = predict(
             self.model,
             examples,
             budget=self.task.budget,
@@ -77,7 +83,7 @@ class ShardAnnotator:
             precision=self.task.precision,
         )
         offsets = examples.item_offsets
-        columns = self.task.annotator.annotate(logits, offsets, self.task.facts)
+        columns = self.task.annotator.annotate(output, offsets, self.task.facts)
         self.task.attempt.write_table(name, to_table(rows, offsets, columns))
         return len(rows)
 
@@ -122,7 +128,11 @@ def run_annotate(task: AnnotateTask, pool: Pool) -> dict[str, Any]:
     """
     names = [name for name in task.corpus.tokens.names if name.endswith(".parquet")]
     todo = [name for name in names if not task.attempt.has(name)]
-    if todo:
+    if todo and pool.largest == 0:
+        annotator = ShardAnnotator(task)
+        for name in todo:
+            annotator.shard(name)
+    elif todo:
         _run_pool(task, pool, todo)
     rows = sum(task.attempt.rows(name) for name in names)
     return {"rows": rows, "shards": len(names)}

@@ -108,10 +108,12 @@ def settle(config: ResourcesConfig, nodes: Sequence[Node] | None = None) -> Plan
     one = 1.0 if gpus else 0.0
     cpus, share = config.annotator_cpus, config.annotator_gpus
     pool = Pool(1, 1, cpus, one if share is None else share)
-    wanted = config.annotators or max(1, _room(nodes, 0 if pool.gpus else cpus, pool.gpus))
+    wanted = config.annotators
+    if wanted is None:
+        wanted = max(1, _room(nodes, 0 if pool.gpus else cpus, pool.gpus))
     smallest, largest = (wanted, wanted) if isinstance(wanted, int) else wanted
-    if config.annotators == 0 or not 1 <= smallest <= largest:
-        raise ConfigError(f"resources.annotators {config.annotators}: must be 1 <= min <= max")
+    if wanted != 0 and not 1 <= smallest <= largest:
+        raise ConfigError(f"resources.annotators {wanted}: must be 0, or 1 <= min <= max")
     workers = int(gpus) if config.train_workers is None else config.train_workers
     train_gpus = 0.0 if not workers else one if config.train_gpus is None else config.train_gpus
     plan = Plan(

@@ -1,6 +1,7 @@
 """Derive and score steps: one call each to an actor of the run, over columns of whole artifacts."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,17 @@ from xlt_ray.evaluate import Ragged, score, seqeval_f1
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.base import Derivation
 from xlt_ray.store import Artifact, Attempt
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """What a score step compares: predictions and gold, of one language or (None) of all."""
+
+    predicted: Artifact
+    gold: Artifact
+    metric: str
+    labels: LabelSet
+    language: str | None = None
 
 
 class Clerk:
@@ -34,12 +46,12 @@ class Clerk:
         return {"rows": len(table), **facts}
 
     @ray.method
-    def score(
-        self, predicted: Artifact, gold: Artifact, metric: str, labels: LabelSet, attempt: Attempt
-    ) -> dict[str, Any]:
+    def score(self, task: ScoreTask, attempt: Attempt) -> dict[str, Any]:
         """Score predictions per language; entity F1 by seqeval."""
-        table = predicted.table(["id", "language", "labels"])
-        scores = score_by_language(table, _gold_table(gold), metric, labels)
+        predicted, gold = task.predicted.table(["id", "language", "labels"]), gold_table(task.gold)
+        if task.language is not None:
+            gold = of_language(gold, task.language)
+        scores = score_by_language(predicted, gold, task.metric, task.labels)
         attempt.write_json("scores.json", scores)
         return {"scores": scores}
 
@@ -50,7 +62,8 @@ def hire() -> ActorProxy[Clerk]:
     return remote.remote()
 
 
-def _gold_table(gold: Artifact) -> pa.Table:
+def gold_table(gold: Artifact) -> pa.Table:
+    """All rows of a gold artifact."""
     names = [name for name in gold.names if name.startswith("gold-")]
     return pa.concat_tables([gold.shard(name) for name in names])
 

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xlt_ray.data.batching import Examples, plan_batches
-from xlt_ray.models.tagger import Tagger
+from xlt_ray.data.batching import plan_batches
+from xlt_ray.data.examples import Examples
+from xlt_ray.models.classifier import Classifier, Output, full_precision
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -27,44 +28,69 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 
 
 @torch.inference_mode()
-def predict_logits(
-    model: Tagger, examples: Examples, *, budget: int, device: torch.device, precision: Precision
-) -> Tensor:
-    """Logits of every item, in the order of the sentences.
+def predict(
+    model: Classifier,
+    examples: Examples,
+    *,
+    budget: int,
+    device: torch.device,
+    precision: Precision,
+) -> Output:
+    """Logits of every item, in the order of the rows, and what the model's own part makes of it.
 
-    The batches are a function of the sentences and the budget alone, so the result does not depend
-    on who computes it.
+    The batches are a function of the rows and the budget alone, so the result does not depend on
+    who computes it. Features are not kept.
 
     Args:
-        model: A tagger on ``device``, in evaluation mode.
-        examples: The sentences.
+        model: A classifier on ``device``, in evaluation mode.
+        examples: The rows.
         budget: Token budget of a batch.
         device: Where to compute.
         precision: Arithmetic of the encoder.
 
     Returns:
-        [N, C] float32 logits on ``device``.
+        [N, C] float32 logits and, if the model has a part of its own, its [N, K] values, on
+        ``device``.
     """
-    parts, owners = [], []
+    logits = [torch.zeros((0, model.head.out_features), device=device)]
+    extra, owners = [], [torch.zeros(0, dtype=torch.int64, device=device)]
     for chosen in plan_batches(examples.longest, examples.num_windows, budget):
         batch = examples.collate(chosen).to(device)
         with autocast(device, precision):
-            parts.append(model(batch.input_ids, batch.attention_mask, batch.items))
+            output = model(batch)
+        logits.append(output.logits)
         owners.append(batch.item_ids)
-    if not parts:
-        return torch.zeros((0, model.head.out_features), device=device)
-    logits = torch.cat(parts)
-    ordered = torch.empty_like(logits)
-    ordered[torch.cat(owners)] = logits
-    return ordered
+        if model.own is not None:
+            with full_precision(output.features):
+                extra.append(model.own(output.features))
+    order = torch.cat(owners)
+    nothing = torch.zeros((len(order), 0), device=device)
+    return Output(
+        _ordered(torch.cat(logits), order),
+        nothing,
+        _ordered(torch.cat(extra), order) if extra else None,
+    )
+
+
+def _ordered(values: Tensor, order: Tensor) -> Tensor:
+    placed = torch.empty_like(values)
+    placed[order] = values
+    return placed
 
 
 def predict_labels(
-    model: Tagger, examples: Examples, *, budget: int, device: torch.device, precision: Precision
+    model: Classifier,
+    examples: Examples,
+    *,
+    budget: int,
+    device: torch.device,
+    precision: Precision,
 ) -> np.ndarray:
     """[N] class of every item, lowest index on ties."""
-    was_training = model.training
+    was_training, own = model.training, model.own
     model.eval()
-    logits = predict_logits(model, examples, budget=budget, device=device, precision=precision)
+    model.own = None  # classes do not depend on it
+    output = predict(model, examples, budget=budget, device=device, precision=precision)
+    model.own = own
     model.train(was_training)
-    return logits.argmax(dim=1).cpu().numpy()
+    return output.logits.argmax(dim=1).cpu().numpy()

@@ -27,15 +27,18 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from xlt_ray.config import TrainConfig
-from xlt_ray.data.batching import Examples, layout_of, plan_batches, plan_epoch, seed_of
+from xlt_ray.data.batching import plan_batches, plan_epoch, seed_of
 from xlt_ray.data.corpus import Corpus, Mix
+from xlt_ray.data.examples import Batch, examples_of, layout_of
+from xlt_ray.data.schema import Task
 from xlt_ray.data.tokenise import load_tokenizer
 from xlt_ray.engine.checkpoints import Checkpoints
 from xlt_ray.engine.inference import Precision, autocast, choose_device, predict_labels
 from xlt_ray.evaluate import Ragged, score
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.base import Facts, Objective, Schedule, stalled
-from xlt_ray.models.tagger import Tagger, load_tagger
+from xlt_ray.models.classifier import Classifier, full_precision
+from xlt_ray.models.load import load_classifier
 from xlt_ray.store import Artifact, Attempt
 
 
@@ -52,6 +55,7 @@ class TrainTask:
     objective: Objective
     schedule: Schedule
     train: TrainConfig
+    task: Task
     labels: LabelSet
     languages: tuple[str, ...]
     metric: str
@@ -101,6 +105,22 @@ def run_worker(task: TrainTask) -> dict[str, Any]:
     return worker.finish()
 
 
+class Trainee(nn.Module):
+    """Model and objective as one module: what is computed of either has its gradients averaged."""
+
+    def __init__(self, model: Classifier, objective: Objective, precision: Precision):
+        super().__init__()
+        self.model, self.objective = model, objective
+        self.precision: Precision = precision
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The objective's terms."""
+        with autocast(batch.input_ids.device, self.precision):
+            output = self.model(batch)
+        with full_precision(output.logits):
+            return self.objective.loss(output, batch)
+
+
 class Share:
     """Which rows belong to a worker, by hash of the id, and how many belong to each."""
 
@@ -123,32 +143,44 @@ class Worker:
         self.device = choose_device()
         self.checkpoints = Checkpoints(task.root, task.fingerprint)
         folder = task.start.local()
-        layout = layout_of(load_tokenizer(str(folder)), task.train.max_length)
+        layout = layout_of(load_tokenizer(str(folder)), task.train.max_length, task.task)
         share = Share(rank, world)
         rows = [_padded(part.rows(share.own)) for part in task.mix.parts]
-        self.examples = Examples(pa.concat_tables(rows), layout, task.languages)
+        self.examples = examples_of(pa.concat_tables(rows), layout, task.languages)
         dev = task.dev.rows()
         self.dev_gold = Ragged.from_arrow(dev["labels"])
         dev_rows = np.arange(rank, len(dev), world)
-        self.dev = Examples(dev.take(pa.array(dev_rows)).drop_columns(["labels"]), layout)
-        self.model: Tagger = load_tagger(
-            folder,
-            task.labels.names,
-            dropout=task.train.dropout,
-            seed=seed_of(task.seed, "head") % 2**31,
-            gradient_checkpointing=task.train.gradient_checkpointing,
-        ).to(self.device)
-        self.wrapped: nn.Module = prepare_model(self.model) if world > 1 else self.model
-        self.optimiser = _optimiser(self.model, task.schedule.lr, task.train.weight_decay)
-        facts = Facts(task.labels, task.languages, self.examples.num_items)
+        self.dev = examples_of(dev.take(pa.array(dev_rows)).drop_columns(["labels"]), layout)
+        facts = Facts(task.labels, task.languages, self.examples.num_items, task.task)
+        self.model = self._load(folder, facts)
         task.objective.prepare(facts, self.model)
+        trainee = Trainee(self.model, task.objective, task.precision)
+        self.trainee: nn.Module = prepare_model(trainee) if world > 1 else trainee
+        self.optimiser = _optimiser(self.model, task.schedule.lr, task.train.weight_decay)
         self.position = Position()
         self.best: dict[str, Tensor] | None = None
-        per_rank = max(1, task.train.batch_size // world)
+        per_rank = max(1, (task.schedule.batch_size or task.train.batch_size) // world)
         self.rows_per_step = per_rank
         self.steps_per_epoch = max(1, math.ceil(share.counts.max() / per_rank))
         self.steps = self.steps_per_epoch * task.schedule.epochs
         self.saved = time.monotonic()
+
+    def _load(self, folder: Path, facts: Facts) -> Classifier:
+        """The model to start from, with the objective's part attached, on this worker's device."""
+        task = self.task
+        model = load_classifier(
+            folder,
+            task.labels.names,
+            task.task,
+            dropout=task.train.dropout,
+            seed=seed_of(task.seed, "head") % 2**31,
+            gradient_checkpointing=task.train.gradient_checkpointing,
+            dim_reduce=task.train.dim_reduce,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(task.seed, "own"))
+            model.attach(task.objective.build(facts, model.width), folder)
+        return model.to(self.device)
 
     # -- one epoch -------------------------------------------------------------------------------
 
@@ -158,7 +190,7 @@ class Worker:
         seed = seed_of(task.seed, "epoch", position.epoch)
         plan = plan_epoch(self.examples.longest, self.rows_per_step, seed=seed)
         plan += [np.zeros(0, np.int64)] * (self.steps_per_epoch - len(plan))
-        self.wrapped.train()
+        self.trainee.train()
         while position.step_in_epoch < len(plan):
             due = self.step(plan[position.step_in_epoch])
             position.step_in_epoch += 1
@@ -198,13 +230,8 @@ class Worker:
         count, due = self._sum([float(items), float(late and self.rank == 0)])
         total = 0.0
         for index, batch in enumerate(batches):
-            on_device = batch.to(self.device)
-            with self._sync(index == len(batches) - 1), autocast(self.device, task.precision):
-                logits = self.wrapped(
-                    on_device.input_ids, on_device.attention_mask, on_device.items
-                )
-                with torch.autocast(self.device.type, enabled=False):
-                    loss = task.objective.loss(logits.float(), on_device)["loss"]
+            with self._sync(index == len(batches) - 1):
+                loss = self.trainee(batch.to(self.device))["loss"]
                 (loss * (self.world / max(count, 1.0))).backward()
             total += float(loss.detach())
             self.position.tokens += int(batch.attention_mask.sum())
@@ -221,8 +248,8 @@ class Worker:
 
     def _sync(self, last: bool) -> AbstractContextManager[object]:
         """Workers exchange gradients in a step's last backward pass only."""
-        if isinstance(self.wrapped, DistributedDataParallel) and not last:
-            return self.wrapped.no_sync()
+        if isinstance(self.trainee, DistributedDataParallel) and not last:
+            return self.trainee.no_sync()
         return nullcontext()
 
     def _sum(self, values: list[float]) -> list[float]:

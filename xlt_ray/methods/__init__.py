@@ -1,8 +1,20 @@
-"""The methods by name: one file each, one literal dict."""
+"""The methods by name: one literal dict."""
 
 from xlt_ray.methods.base import Method
+from xlt_ray.methods.bl import BLDirect, BLJoint, BLSingle
 from xlt_ray.methods.cltp import CLTP
+from xlt_ray.methods.sl_evi import SLEVI
+from xlt_ray.methods.sl_leu import SLLEU
+from xlt_ray.methods.sl_lou import SLLOU
+from xlt_ray.methods.st import ST
 
 METHODS: dict[str, type[Method]] = {
     "cltp": CLTP,
+    "bl_direct": BLDirect,
+    "bl_single": BLSingle,
+    "bl_joint": BLJoint,
+    "sl_evi": SLEVI,
+    "sl_leu": SLLEU,
+    "sl_lou": SLLOU,
+    "st": ST,
 }

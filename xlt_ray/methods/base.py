@@ -9,9 +9,11 @@ import numpy as np
 from torch import Tensor, nn
 
 from xlt_ray.config import MethodConfig, Split
-from xlt_ray.data.batching import Batch
 from xlt_ray.data.corpus import Corpus, Mix, Model
+from xlt_ray.data.examples import Batch
+from xlt_ray.data.schema import Task
 from xlt_ray.labels import LabelSet
+from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.store import Artifact
 
 
@@ -24,12 +26,14 @@ class Schedule:
         epochs: Epochs at most.
         keep: "best": the model with the best source-dev score; "last": the one at the end.
         patience: Epochs without a better source-dev score after which training stops; None: never.
+        batch_size: Rows per optimiser step; None: ``train.batch_size``.
     """
 
     lr: float
     epochs: int
     keep: Literal["best", "last"] = "best"
     patience: int | None = None
+    batch_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,14 @@ class Facts:
     Attributes:
         labels: Classes of the task.
         languages: Names by the language numbers of a batch.
-        num_items: Items (words or sentences) that this worker trains on; 0 when annotating.
+        num_items: Items (words or texts) that this worker trains on; 0 when annotating.
+        task: Kind of task.
     """
 
     labels: LabelSet
     languages: tuple[str, ...]
     num_items: int = 0
+    task: Task = "token"
 
     @property
     def num_classes(self) -> int:
@@ -73,16 +79,27 @@ class Objective(ABC):
     uses_languages: ClassVar[bool] = False
     """Whether it looks at the languages of a batch; only then are they known to it."""
 
-    def prepare(self, facts: Facts, model: nn.Module) -> None:  # noqa: B027 - most have no state
-        """Set up state on the model's device."""
+    def build(self, facts: Facts, width: int) -> nn.Module | None:
+        """Trainable parameters of its own, which are optimised, averaged over the workers and
+        saved with the model; a later step that starts from the model and builds the same goes on
+        with them.
+
+        Args:
+            facts: The task.
+            width: H, the size of a feature.
+        """
+        return None
+
+    def prepare(self, facts: Facts, model: Classifier) -> None:  # noqa: B027 - most have no state
+        """Set up state on the model's device; ``model.own`` is what :meth:`build` made."""
 
     @abstractmethod
-    def loss(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Loss of a batch.
 
         Args:
-            logits: [N, C] float32 logits of the batch's items.
-            batch: The batch, on the logits' device.
+            output: Logits and features of the batch's items.
+            batch: The batch, on the same device.
 
         Returns:
             ``"loss"``, summed over the labelled items, and any number of named terms for the log;
@@ -105,11 +122,11 @@ class Objective(ABC):
 
 @dataclass
 class Columns:
-    """What an annotator says about some sentences.
+    """What an annotator says about some rows.
 
     Attributes:
-        items: [N] (or [N, K]) array per column, one entry per item, stored as a list per sentence.
-        rows: [S] (or [S, K]) array per column, one entry per sentence.
+        items: [N] (or [N, K]) array per column, one entry per item, stored as a list per row.
+        rows: [S] (or [S, K]) array per column, one entry per row.
     """
 
     items: dict[str, np.ndarray] = field(default_factory=dict)
@@ -118,18 +135,25 @@ class Columns:
 
 @dataclass(frozen=True)
 class Annotator(ABC):
-    """What an annotate step computes per shard: logits in, small columns out."""
+    """What an annotate step computes per shard: model output in, small columns out."""
 
     uses_languages: ClassVar[bool] = False
     """Whether it looks at the languages of the facts; only then are they known to it."""
 
+    def build(self, facts: Facts, width: int) -> nn.Module | None:
+        """What an objective built that this annotator reads: a map of features [N, H] to [N, K];
+        the model must have been trained with it.
+        """
+        return None
+
     @abstractmethod
-    def annotate(self, logits: Tensor, offsets: np.ndarray, facts: Facts) -> Columns:
-        """Columns of some sentences.
+    def annotate(self, output: Output, offsets: np.ndarray, facts: Facts) -> Columns:
+        """Columns of some rows.
 
         Args:
-            logits: [N, C] float32 logits of all items, sentence after sentence.
-            offsets: [S + 1] first item of each sentence, and N.
+            output: What the model says about all items, row after row; without features, and with
+                the values of :meth:`build` as ``extra``.
+            offsets: [S + 1] first item of each row, and N.
             facts: The task.
         """
 
@@ -138,9 +162,10 @@ class Annotator(ABC):
 class PredictLabels(Annotator):
     """The class of the largest logit, lowest index on ties."""
 
-    def annotate(self, logits: Tensor, offsets: np.ndarray, facts: Facts) -> Columns:
+    def annotate(self, output: Output, offsets: np.ndarray, facts: Facts) -> Columns:
         """One column, ``labels``."""
-        return Columns(items={"labels": logits.argmax(dim=1).cpu().numpy().astype(np.int16)})
+        labels = output.logits.argmax(dim=1).cpu().numpy()
+        return Columns(items={"labels": labels.astype(np.int16)})
 
 
 class Driver(Protocol):
@@ -159,6 +184,11 @@ class Driver(Protocol):
     @property
     def seed(self) -> int:
         """Seed of the run."""
+        ...
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """Languages of the unlabelled text."""
         ...
 
     def source(self, split: Split) -> Corpus:
@@ -198,12 +228,16 @@ class Round:
         selected: Rows selected, per target language.
         set_sizes: Selected items by the size of their candidate set.
         model: Model at the end of the round.
+        scored: Annotation of the pool that the round started from.
+        picked: What was selected of it.
     """
 
     number: int
     selected: Mapping[str, int]
     set_sizes: Mapping[str, int]
     model: Model
+    scored: Artifact
+    picked: Artifact
 
 
 @dataclass(frozen=True)
@@ -214,11 +248,13 @@ class Outcome:
         zero_shot: Model trained on the source languages alone.
         final: Model chosen by the method.
         rounds: The rounds between the two.
+        by_language: Final model of a target language, where there is one for each.
     """
 
     zero_shot: Model
     final: Model
     rounds: Sequence[Round] = ()
+    by_language: Mapping[str, Model] = field(default_factory=dict)
 
 
 C = TypeVar("C", bound=MethodConfig)
@@ -231,7 +267,7 @@ class Method(ABC, Generic[C]):
     tasks: ClassVar[frozenset[str]]
     """Tasks that the method can do: "token", "sentence", "pair"."""
     needs_bio: ClassVar[bool] = False
-    """Whether its token tasks must be about entities, with BIO labels."""
+    """Whether its token tasks must be about entities, with BIO labels; text tasks never are."""
 
     def __init__(self, config: C):
         self.config = config

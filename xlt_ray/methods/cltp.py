@@ -28,31 +28,19 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from xlt_ray.config import BELOW_CLASSES, MethodConfig
-from xlt_ray.data.batching import Batch, seed_of
-from xlt_ray.data.corpus import Corpus, Mix
+from xlt_ray.config import BELOW_CLASSES
+from xlt_ray.data.examples import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.base import (
-    Annotator,
-    Columns,
-    Driver,
-    Facts,
-    Method,
-    Objective,
-    Outcome,
-    Round,
-    Schedule,
-    best_on_source_dev,
-    stalled,
-)
-from xlt_ray.methods.picks import Selection, entity_scores, gather_earlier, select_sentences
-from xlt_ray.ops import evidential, leveraged, partial_labels, uncertainty
-from xlt_ray.store import Artifact
+from xlt_ray.methods.base import Annotator, Classifier, Columns, Facts, Objective, Output
+from xlt_ray.methods.evidential import EvidentialAnnotator, EvidentialLoss, is_silent
+from xlt_ray.methods.picks import Selection, annotation_columns
+from xlt_ray.methods.self_learning import SelfLearning, SelfLearningConfig
+from xlt_ray.ops import evidential, leveraged, partial_labels
 
 
-class CLTPConfig(MethodConfig, frozen=True):
+class CLTPConfig(SelfLearningConfig, frozen=True):
     """Hyper-parameters by the paper's letters; the defaults are its WikiANN setting."""
 
     name: Literal["cltp"] = "cltp"
@@ -65,8 +53,9 @@ class CLTPConfig(MethodConfig, frozen=True):
     """Weight of the classes outside the set in the LW loss."""
     penalty: Literal["power", "linear"] = "power"
     """lambda^(|y|-1), or lambda (|y|-1)."""
-    label: Literal["partial", "top_k"] = "partial"
-    """Candidate sets by eq. 6, or always the k largest classes (Table 4)."""
+    label: Literal["partial", "top_k", "one_hot"] = "partial"
+    """Candidate sets by eq. 6, always the k largest classes (Table 4), or one class and L_EVI in
+    every round and the final pass."""
     top_k: Annotated[int, BELOW_CLASSES] = Field(default=2, ge=1)
     """k of label=top_k."""
     selection: Selection = "per_class"
@@ -75,13 +64,7 @@ class CLTPConfig(MethodConfig, frozen=True):
     rank_by: Literal["label", "instance"] = "label"
     """Rank by the gamma of the label given, or by the dissonance of the instance."""
     evidence_floor: float = Field(default=1e-3, ge=0)
-    """Words with S < C + floor have no evidence; their sentences are never selected."""
-    ratio: float = Field(default=0.08, gt=0, le=1)
-    """Quota per class and round, as a share of the language's first pool."""
-    src_ratio: float = Field(default=0.6, gt=0, le=1)
-    """Share of the source gold that each round trains on."""
-    prev_ratio: float = Field(default=1.0, ge=0)
-    """Earlier selections trained on again, per newly selected sentence of the language."""
+    """Items with S < C + floor have no evidence; their rows are never selected."""
     rounds: int = Field(default=10, ge=0)
     """Rounds at most."""
     one_hot_rounds: int = Field(default=3, ge=0)
@@ -90,31 +73,6 @@ class CLTPConfig(MethodConfig, frozen=True):
     """Refill the pools after the one-hot rounds, as the released code does."""
     lw_input: Literal["evidence", "logit"] = "evidence"
     """f of the LW loss: the evidence, or the raw output of the head."""
-    patience: int | None = Field(default=None, ge=1)
-    """Rounds without a better source-dev score after which self-training stops; absent: never."""
-    source_lr: float = Field(default=2e-5, gt=0)
-    """Peak learning rate on the source gold."""
-    source_epochs: int = Field(default=10, ge=1)
-    """Epochs on the source gold."""
-    round_lr: float = Field(default=2e-5, gt=0)
-    """Peak learning rate of the rounds and the final pass."""
-    round_epochs: int = Field(default=3, ge=1)
-    """Epochs of a round."""
-    final_epochs: int = Field(default=3, ge=1)
-    """Epochs of the final pass at most."""
-    final_patience: int = Field(default=1, ge=1)
-    """Epochs without a better source-dev score that end the final pass."""
-
-
-@dataclass
-class EvidentialLoss(Objective):
-    """L_EVI, the digamma loss of one class (eq. 3)."""
-
-    def loss(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Sum over the labelled items."""
-        known = batch.labels != UNLABELLED
-        evidence = evidential.evidence(logits[known])
-        return {"loss": evidential.evidential_nll(evidence, batch.labels[known]).sum()}
 
 
 @dataclass
@@ -128,16 +86,16 @@ class LeveragedWeightedLoss(Objective):
     beta: float
     lw_input: Literal["evidence", "logit"] = "evidence"
 
-    def prepare(self, facts: Facts, model: nn.Module) -> None:
+    def prepare(self, facts: Facts, model: Classifier) -> None:
         """Allocate omega, [items of this worker, C] float32."""
         device = next(model.parameters()).device
         shape = (facts.num_items, facts.num_classes)
         self.omega = torch.full(shape, 1.0 / facts.num_classes, device=device)
 
-    def loss(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Sum over the labelled items; their weights are renewed afterwards."""
         known = batch.labels != UNLABELLED
-        items, logits = batch.item_ids[known], logits[known]
+        items, logits = batch.item_ids[known], output.logits[known]
         f = evidential.evidence(logits) if self.lw_input == "evidence" else logits
         singles = torch.ones_like(batch.labels[known]) << batch.labels[known]
         sets = batch.candidates[known]
@@ -161,17 +119,16 @@ class LeveragedWeightedLoss(Objective):
 
 @dataclass(frozen=True)
 class SetRule:
-    """How candidate sets are made; see :class:`CLTPConfig`."""
+    """How candidate sets are made; see :class:`CLTPConfig`. ``top_k``: always that many classes."""
 
     lam: float
     tau: float
     penalty: Literal["power", "linear"]
-    label: Literal["partial", "top_k"]
-    top_k: int
+    top_k: int | None = None
 
     def sets(self, evidence: Tensor) -> partial_labels.CandidateSets:
         """The candidate set of each row of an [N, C] evidence."""
-        if self.label == "top_k":
+        if self.top_k is not None:
             return partial_labels.top_k_sets(evidence, k=self.top_k)
         return partial_labels.candidate_sets(
             evidence, lam=self.lam, tau=self.tau, penalty=self.penalty
@@ -180,121 +137,66 @@ class SetRule:
 
 @dataclass(frozen=True)
 class CandidateAnnotator(Annotator):
-    """Labels, candidate sets and gamma of every word, and scores to select sentences by.
+    """Labels, candidate sets and gamma of every item, and scores to select rows by.
 
-    Without a rule every set is the likeliest class. Columns: ``labels``, ``candidates`` (bit masks)
-    and ``gamma`` per word; per sentence ``type_scores`` (a mean over the entities of each type, NaN
-    where there is none), ``score`` (the mean over all entities), ``valid`` (no orphan I- and
-    evidence for every word) and ``search`` (how sets were looked for).
+    Columns: those of :func:`xlt_ray.methods.picks.annotation_columns`. A row with an item without
+    evidence is never selected.
     """
 
-    rule: SetRule | None
+    rule: SetRule
     rank_by: Literal["label", "instance"] = "label"
     evidence_floor: float = 1e-3
 
-    def annotate(self, logits: Tensor, offsets: np.ndarray, facts: Facts) -> Columns:
-        """Columns of some sentences."""
-        evidence = evidential.evidence(logits.double())
-        best = evidence.argmax(dim=1)
-        if self.rule is None:
-            gamma = uncertainty.dissonance(evidential.dirichlet(evidence).belief_NC)
-            sets, rank, search = torch.ones_like(best) << best, gamma, "one-hot"
-        else:
-            found = self.rule.sets(evidence)
-            sets, gamma, search = found.mask_N, found.gamma_N, found.search
-            rank = found.dissonance_N if self.rank_by == "instance" else gamma
-        floor = facts.num_classes + self.evidence_floor
-        vacuous = (evidential.strength(evidence) < floor).cpu().numpy()
-        labels = best.cpu().numpy()
-        by_type, overall, orphaned = entity_scores(labels, rank.cpu().numpy(), offsets, facts)
-        silent = np.add.reduceat(np.append(vacuous, False), offsets[:-1]) if len(offsets) > 1 else 0
-        return Columns(
-            items={
-                "labels": labels.astype(np.int16),
-                "candidates": sets.cpu().numpy(),
-                "gamma": gamma.cpu().numpy().astype(np.float32),
-            },
-            rows={
-                "type_scores": by_type,
-                "score": overall,
-                "valid": ~orphaned & (silent == 0),
-                "search": np.full(len(offsets) - 1, search),
-            },
+    def annotate(self, output: Output, offsets: np.ndarray, facts: Facts) -> Columns:
+        """Columns of some rows."""
+        evidence = evidential.evidence(output.logits.double())
+        found = self.rule.sets(evidence)
+        return annotation_columns(
+            evidence.argmax(dim=1),
+            found.mask_N,
+            found.gamma_N,
+            found.dissonance_N if self.rank_by == "instance" else found.gamma_N,
+            offsets,
+            facts,
+            silent=is_silent(evidence, self.evidence_floor),
+            search=found.search,
         )
 
 
-class CLTP(Method[CLTPConfig]):
-    """The recipe: source, rounds of annotate, select and train, and a final pass."""
+class CLTP(SelfLearning[CLTPConfig]):
+    """The self-learning loop with candidate sets and the LW loss once the easy part is done."""
 
     Config = CLTPConfig
-    tasks = frozenset({"token"})
-    needs_bio = True
 
-    def run(self, driver: Driver) -> Outcome:
-        """Self-train from source gold and unlabelled target text."""
+    def has_sets(self, number: int) -> bool:
+        """Whether a round labels with candidate sets."""
+        return self.config.label != "one_hot" and number > self.config.one_hot_rounds
+
+    def refills_before(self, number: int) -> bool:
+        """Full pools for the rounds with sets, if asked for."""
+        return self.config.reset_pool_after_warmup and number == self.config.one_hot_rounds + 1
+
+    def selection(self, number: int) -> Selection:
+        """The tail rule of the released code is one for rounds with sets."""
+        rule = self.config.selection
+        return rule if self.has_sets(number) or rule != "repo_tail" else "per_class"
+
+    def annotator(self, number: int) -> Annotator:
+        """One class by most evidence, ranked by dissonance; or candidate sets ranked by gamma."""
         c = self.config
-        gold, whole = driver.source("train"), driver.unlabelled()
-        schedule, start = Schedule(c.source_lr, c.source_epochs), driver.backbone
-        source = driver.train("source", Mix(gold), EvidentialLoss(), start=start, schedule=schedule)
-        model, pool = source, whole
-        picks: list[Artifact] = []
-        rounds: list[Round] = []
-        for number in range(1, c.rounds + 1):
-            partial = number > c.one_hot_rounds
-            if c.reset_pool_after_warmup and number == c.one_hot_rounds + 1:
-                pool = whole
-            annotator = self.annotator(partial=partial)
-            scored = driver.annotate(f"round {number}", pool, model, annotator)
-            rule = c.selection if partial or c.selection != "repo_tail" else "per_class"
-            quota = {"ratio": c.ratio, "pool_sizes": whole.tokens.info["rows_by_language"]}
-            title = f"round {number} selection"
-            picked = driver.derive(title, select_sentences, scored, selection_rule=rule, **quota)
-            if picked.info["rows"] == 0:
-                if partial:
-                    break
-                continue  # the rounds with sets may start from full pools
-            picks.append(picked)
-            mix = Mix(
-                gold.sample(c.src_ratio, seed=seed_of(driver.seed, "source sample", number)),
-                whole.labelled(picked),
-                *self.earlier(driver, number, picks, whole),
-            )
-            objective = self.lw_loss() if partial else EvidentialLoss()
-            schedule = Schedule(c.round_lr, c.round_epochs, keep="last")
-            model = driver.train(f"round {number}", mix, objective, start=model, schedule=schedule)
-            rounds.append(Round(number, picked.info["selected"], picked.info["set_sizes"], model))
-            pool = pool.without(picked)
-            if stalled([item.model.source_dev for item in rounds], c.patience):
-                break
-        if not picks:
-            return Outcome(source, source)
-        every = driver.derive("all selections", gather_earlier, *picks, ratio=None, seed=0)
-        schedule = Schedule(c.round_lr, c.final_epochs, patience=c.final_patience)
-        start = best_on_source_dev([item.model for item in rounds])
-        mix = Mix(gold, whole.labelled(every))
-        final = driver.train("final", mix, self.lw_loss(), start=start, schedule=schedule)
-        return Outcome(source, final, rounds)
-
-    def earlier(
-        self, driver: Driver, number: int, picks: list[Artifact], whole: Corpus
-    ) -> list[Corpus]:
-        """Earlier selections that the round trains on again, as a corpus, if there are any."""
-        ratio = self.config.prev_ratio
-        if len(picks) < 2 or ratio == 0:
-            return []
-        seed = seed_of(driver.seed, "earlier selections", number)
-        title = f"round {number} earlier"
-        drawn = driver.derive(title, gather_earlier, *picks, ratio=ratio, seed=seed)
-        return [whole.labelled(drawn)] if drawn.info["rows"] != 0 else []
-
-    def annotator(self, *, partial: bool) -> CandidateAnnotator:
-        """Annotator of a round."""
-        c = self.config
-        if not partial:
-            return CandidateAnnotator(None, evidence_floor=c.evidence_floor)
-        rule = SetRule(c.lam, c.tau, c.penalty, c.label, c.top_k)
+        if not self.has_sets(number):
+            return EvidentialAnnotator("dissonance", c.evidence_floor)
+        rule = SetRule(c.lam, c.tau, c.penalty, c.top_k if c.label == "top_k" else None)
         return CandidateAnnotator(rule, c.rank_by, c.evidence_floor)
 
+    def objective(self, number: int) -> Objective:
+        """L_EVI as long as labels are single classes, then the LW loss."""
+        return self.lw_loss() if self.has_sets(number) else EvidentialLoss()
+
+    def final_objective(self) -> Objective:
+        """The LW loss, whichever rounds there were."""
+        return EvidentialLoss() if self.config.label == "one_hot" else self.lw_loss()
+
     def lw_loss(self) -> LeveragedWeightedLoss:
-        """Objective of the partial rounds and the final pass."""
+        """Objective of the rounds with sets and the final pass."""
         return LeveragedWeightedLoss(self.config.beta, self.config.lw_input)

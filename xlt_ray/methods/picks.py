@@ -1,4 +1,4 @@
-"""Choosing pseudo-labelled sentences: scores by entity, and the derivations that recipes share."""
+"""Choosing pseudo-labelled rows: the columns of annotators, and the derivations recipes share."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,17 +7,107 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import torch
+from torch import Tensor
 
 from xlt_ray.data.corpus import sample_ids, share_of
 from xlt_ray.data.keyed import of_language, sorted_by_id, with_ids
 from xlt_ray.labels import bio_spans_of_ids, has_orphan_of_ids
-from xlt_ray.methods.base import Facts
+from xlt_ray.methods.base import Columns, Facts
 from xlt_ray.ops import selection
 from xlt_ray.store import Artifact
 
 Selection = Literal["per_class", "top_n", "repo_tail"]
 """per_class: a quota per language and class; top_n: the lowest scores of a language whatever the
 class; repo_tail: all but the 2k best of each class."""
+
+
+def one_hot_columns(
+    labels: Tensor,
+    score: Tensor,
+    offsets: np.ndarray,
+    facts: Facts,
+    silent: np.ndarray | None = None,
+) -> Columns:
+    """The columns of :func:`annotation_columns` where every set is one class.
+
+    Args:
+        labels: [N] class of each item.
+        score: [N] uncertainty of each item, lowest first.
+        offsets: [S + 1] first item of each row, and N.
+        facts: The task.
+        silent: [N] items whose rows may not be selected; None: none.
+    """
+    sets = torch.ones_like(labels) << labels
+    return annotation_columns(labels, sets, score, score, offsets, facts, silent, "one-hot")
+
+
+def annotation_columns(
+    labels: Tensor,
+    sets: Tensor,
+    gamma: Tensor,
+    score: Tensor,
+    offsets: np.ndarray,
+    facts: Facts,
+    silent: np.ndarray | None = None,
+    search: str = "one-hot",
+) -> Columns:
+    """What the rounds of a self-learning loop know of each row.
+
+    Args:
+        labels: [N] likeliest class of each item.
+        sets: [N] bit mask of its candidate set.
+        gamma: [N] uncertainty of the label given.
+        score: [N] what rows are ranked by, lowest first.
+        offsets: [S + 1] first item of each row, and N.
+        facts: The task.
+        silent: [N] items whose rows may not be selected; None: none.
+        search: How sets were looked for.
+
+    Returns:
+        Per item ``labels``, ``candidates`` and ``gamma``; per row ``type_scores`` (a mean over the
+        entities of each type, or the score under the class of a text; NaN elsewhere), ``score``
+        (the mean over all entities, or the score of the text), ``valid`` (may be selected: no
+        orphan I-, no silent item) and ``search``.
+    """
+    classes, values = labels.cpu().numpy(), score.cpu().numpy()
+    rate = entity_scores if facts.task == "token" else class_scores
+    by_type, overall, orphaned = rate(classes, values, offsets, facts)
+    quiet = np.zeros(len(offsets) - 1, np.int64)
+    if silent is not None and len(quiet):
+        quiet = np.add.reduceat(np.append(silent, False).astype(np.int64), offsets[:-1])
+    return Columns(
+        items={
+            "labels": classes.astype(np.int16),
+            "candidates": sets.cpu().numpy(),
+            "gamma": gamma.cpu().numpy().astype(np.float32),
+        },
+        rows={
+            "type_scores": by_type,
+            "score": overall,
+            "valid": ~orphaned & (quiet == 0),
+            "search": np.full(len(offsets) - 1, search),
+        },
+    )
+
+
+def class_scores(
+    labels: np.ndarray, scores: np.ndarray, offsets: np.ndarray, facts: Facts
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores of texts, each of which is one item, by predicted class.
+
+    Args:
+        labels: [N] class of each text.
+        scores: [N] score of each text.
+        offsets: [N + 1], one item per row.
+        facts: The task.
+
+    Returns:
+        [N, C] the score under the text's class and NaN elsewhere, [N] the scores, and [N] False.
+    """
+    by_class = np.full((len(labels), facts.num_classes), np.nan)
+    by_class[np.arange(len(labels)), labels] = scores
+    return by_class, scores, np.zeros(len(labels), bool)
 
 
 def entity_scores(
@@ -111,6 +201,34 @@ def select_sentences(
     picked = [with_ids(part, ids) for part in scored.tables(columns)]
     rows, facts = _counted(pa.concat_tables(picked))
     return rows, {**facts, "search": sorted(set(table["search"].to_pylist()))}
+
+
+def silver_labels(
+    scored: Artifact, *, language: str | None = None
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Every predicted label of a pool, whatever its certainty.
+
+    Args:
+        scored: Annotations: ``labels``.
+        language: The one language that is taken; None: all.
+    """
+    table = scored.table(["id", "language", "labels"])
+    return one_class_sets(table if language is None else of_language(table, language))
+
+
+def one_class_sets(table: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
+    """Labelled rows with the sets that their labels are: the table of a selection, and its facts.
+
+    Args:
+        table: ``id``, ``language``, ``labels``; other columns are dropped.
+    """
+    labels = table["labels"].combine_chunks()
+    sets = np.int64(1) << labels.flatten().to_numpy().astype(np.int64)
+    sizes = labels.value_lengths().to_numpy(zero_copy_only=False) if len(labels) else []
+    ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    column = pa.ListArray.from_arrays(pa.array(ends), pa.array(sets))
+    kept = table.select(["id", "language", "labels"])
+    return _counted(kept.append_column("candidates", column))
 
 
 def gather_earlier(

@@ -10,28 +10,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForTokenClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import AutoModelForTokenClassification
 
-transformers_logging.disable_progress_bar()
+from xlt_ray.data.examples import Batch
+from xlt_ray.models.classifier import Classifier, config_for, has_other_head, new_head, redraw
 
 
-class Tagger(nn.Module):
-    """Encoder and linear head over the items of a batch."""
-
-    def __init__(self, model: PreTrainedModel):
-        super().__init__()
-        self.model = model
-
-    @property
-    def encoder(self) -> nn.Module:
-        """The encoder under the head."""
-        return self.model.base_model
+class Tagger(Classifier):
+    """Encoder and linear head over words."""
 
     @property
     def head(self) -> nn.Linear:
@@ -40,26 +26,14 @@ class Tagger(nn.Module):
         assert isinstance(head, nn.Linear)
         return head
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, items: Tensor) -> Tensor:
-        """Logits of the items.
+    @property
+    def dropout(self) -> nn.Module:
+        """The dropout before it."""
+        return self.model.get_submodule("dropout")
 
-        Args:
-            input_ids: [B, T] sub-words.
-            attention_mask: [B, T] 1 on sub-words, 0 on padding.
-            items: [N] positions in the flattened input.
-
-        Returns:
-            [N, C] float32 logits.
-        """
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        chosen = hidden.flatten(0, 1).index_select(0, items)
-        with torch.autocast(chosen.device.type, enabled=False):  # logits are too fine for bf16
-            return self.head(self.model.get_submodule("dropout")(chosen.float()))
-
-    def save(self, folder: Path) -> None:
-        """Write config.json and model.safetensors."""
-        self.model.config.name_or_path = ""
-        self.model.save_pretrained(folder)
+    def features(self, batch: Batch) -> Tensor:
+        """[N, H] last hidden state at the first sub-words."""
+        return self.encode(batch)
 
 
 def load_tagger(
@@ -85,23 +59,16 @@ def load_tagger(
         ValueError: the architecture is not one of encoders like XLM-R and BERT: dropouts of those
             names in its config, a dropout and a linear classifier on top.
     """
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # a new head is what we ask for
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = AutoModelForTokenClassification.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                local_files_only=True,
-                config=_config(folder, labels, dropout),
-                ignore_mismatched_sizes=True,
-            )
-            if _has_other_head(folder, labels):
-                nn.init.normal_(model.classifier.weight, std=model.config.initializer_range)
-                nn.init.zeros_(model.classifier.bias)
-    finally:
-        transformers_logging.set_verbosity(verbosity)
+    with new_head(seed):
+        model = AutoModelForTokenClassification.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            config=config_for(folder, labels, dropout),
+            ignore_mismatched_sizes=True,
+        )
+        if has_other_head(folder, labels, "ForTokenClassification"):
+            redraw(model.classifier, model.config)
     if not isinstance(getattr(model, "classifier", None), nn.Linear) or not hasattr(
         model, "dropout"
     ):
@@ -111,23 +78,3 @@ def load_tagger(
     if gradient_checkpointing:
         model.activation_checkpointing_enable()
     return Tagger(model)
-
-
-def _has_other_head(folder: str | Path, labels: Sequence[str]) -> bool:
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    names = config.architectures or []
-    if any(name.endswith("ForTokenClassification") for name in names):
-        return config.id2label != dict(enumerate(labels))
-    return any(name.endswith("Classification") for name in names)  # of texts, under the same name
-
-
-def _config(folder: str | Path, labels: Sequence[str], dropout: float) -> PreTrainedConfig:
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-        if not hasattr(config, name):
-            raise ValueError(f"backbone {folder}: a {config.model_type} encoder has no {name}")
-        setattr(config, name, dropout)
-    config.classifier_dropout = dropout
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {name: index for index, name in enumerate(labels)}
-    return config

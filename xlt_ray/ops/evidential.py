@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from xlt_ray.ops.precision import wide
+
 NO_EVIDENCE = 1e-30
 """Evidence below this is an underflowed exponential and supports no belief."""
 
@@ -33,6 +35,14 @@ class Dirichlet(NamedTuple):
     vacuity_N: Tensor
 
 
+class EvidentialMSE(NamedTuple):
+    """Squared-error loss of each item: mse_N + variance_N, [N] each."""
+
+    loss_N: Tensor
+    mse_N: Tensor
+    variance_N: Tensor
+
+
 def evidence(logits_NC: Tensor) -> Tensor:
     """Evidence ELU(f) + 1 (CLTP): f + 1 for positive f, exp(f) otherwise.
 
@@ -44,13 +54,13 @@ def evidence(logits_NC: Tensor) -> Tensor:
     Returns:
         Non-negative evidence of the same shape, in the order of the logits.
     """
-    logits_NC = _wide(logits_NC)
+    logits_NC = wide(logits_NC)
     return torch.where(logits_NC > 0, logits_NC + 1, logits_NC.clamp(max=0).exp())
 
 
 def strength(evidence_NC: Tensor) -> Tensor:
     """Dirichlet strength S, the sum of the evidence plus C."""
-    evidence_NC = _wide(evidence_NC)
+    evidence_NC = wide(evidence_NC)
     return evidence_NC.sum(-1) + evidence_NC.shape[-1]
 
 
@@ -66,7 +76,7 @@ def dirichlet(evidence_NC: Tensor) -> Dirichlet:
     Returns:
         All four quantities; without evidence p is uniform, belief 0 and vacuity 1.
     """
-    evidence_NC = _wide(evidence_NC)
+    evidence_NC = wide(evidence_NC)
     strength_N = strength(evidence_NC)
     belief_NC = torch.where(evidence_NC < NO_EVIDENCE, 0.0, evidence_NC) / strength_N[..., None]
     p_NC = (evidence_NC + 1) / strength_N[..., None]
@@ -84,16 +94,33 @@ def evidential_nll(evidence_NC: Tensor, labels_N: Tensor) -> Tensor:
         Loss of each item, [N]. It tends to 0 as the label's evidence outgrows the rest; without
         evidence it is the harmonic number H_{C-1}.
     """
-    evidence_NC = _wide(evidence_NC)
+    evidence_NC = wide(evidence_NC)
     label_N = evidence_NC.gather(-1, labels_N[..., None]).squeeze(-1) + 1
     return _digamma(strength(evidence_NC)) - _digamma(label_N)
+
+
+def evidential_mse(evidence_NC: Tensor, labels_N: Tensor) -> EvidentialMSE:
+    """Expected squared error under the Dirichlet (Sensoy et al., eq. 5; SL-EVI of Xu et al., 2021).
+
+    sum_c (y_c - p_c)^2 + p_c (1 - p_c) / (S + 1): the error of the mean p and the variance around
+    it. The regulariser that Sensoy et al. add to it is not part of SL-EVI.
+
+    Args:
+        evidence_NC: Non-negative evidence.
+        labels_N: Class ids, int64, all in [0, C).
+
+    Returns:
+        Loss below 2 and its two terms. It tends to 0 as the label's evidence outgrows the rest;
+        without evidence it is (1 - 1/C) (1 + 1/(C + 1)).
+    """
+    strength_N, p_NC, _, _ = dirichlet(evidence_NC)
+    label_NC = torch.zeros_like(p_NC).scatter(-1, labels_N[..., None], 1.0)
+    mse_N = (label_NC - p_NC).square().sum(-1)
+    variance_N = (p_NC * (1 - p_NC)).sum(-1) / (strength_N + 1)
+    return EvidentialMSE(mse_N + variance_N, mse_N, variance_N)
 
 
 def _digamma(x: Tensor) -> Tensor:
     """Digamma for x >= 1, with its asymptotic form for large x where library series lose digits."""
     series = x.clamp(max=_LARGE).digamma()
     return torch.where(x > _LARGE, x.log() - 0.5 / x, series)
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from xlt_ray.ops.precision import wide
+
 
 class LWLoss(NamedTuple):
     """LW loss of each item: candidate_N + beta noncandidate_N."""
@@ -31,7 +33,7 @@ def lw_weights(logits_NC: Tensor, mask_NC: Tensor) -> Tensor:
     Returns:
         Constant weights; each non-empty group adds up to 1.
     """
-    logits_NC = logits_NC.detach().to(torch.promote_types(logits_NC.dtype, torch.float32))
+    logits_NC = wide(logits_NC.detach())
     inside_NC = logits_NC.masked_fill(~mask_NC, -torch.inf).softmax(-1)
     outside_NC = logits_NC.masked_fill(mask_NC, -torch.inf).softmax(-1)
     return torch.where(mask_NC, inside_NC, outside_NC)
@@ -46,7 +48,7 @@ def lw_loss(logits_NC: Tensor, mask_NC: Tensor, omega_NC: Tensor, *, beta: float
         omega_NC: Weights, constant for the gradient.
         beta: Weight of the classes outside, at least 0.
     """
-    logits_NC = logits_NC.to(torch.promote_types(logits_NC.dtype, torch.float32))
+    logits_NC = wide(logits_NC)
     omega_NC = omega_NC.detach()
     candidate_N = torch.where(mask_NC, omega_NC * (-logits_NC).sigmoid(), 0.0).sum(-1)
     noncandidate_N = torch.where(mask_NC, 0.0, omega_NC * logits_NC.sigmoid()).sum(-1)

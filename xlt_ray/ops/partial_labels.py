@@ -82,7 +82,7 @@ def subset_table(
     order_NC, inside_TC = _search_space(evidence_NC, max_exact, top)
     merged_TN, gamma_TN = _merge(dirichlet(evidence_NC).belief_NC.gather(1, order_NC), inside_TC)
     size_T = inside_TC.sum(1)
-    multiplier_T = _multiplier(size_T, lam, tau, penalty).to(gamma_TN)
+    multiplier_T = size_penalty(size_T, lam=lam, tau=tau, penalty=penalty).to(gamma_TN)
     mask_NT = (inside_TC * (1 << order_NC)[:, None]).sum(-1)
     score_NT = gamma_TN.T * multiplier_T
     return SubsetTable(mask_NT, size_T, multiplier_T, merged_TN.T, gamma_TN.T, score_NT)
@@ -109,14 +109,14 @@ def candidate_sets(
     order_NC, inside_TC = _search_space(evidence_NC, max_exact, top)
     belief_NC = dirichlet(evidence_NC).belief_NC
     size_T = inside_TC.sum(1)
-    multiplier_T1 = _multiplier(size_T, lam, tau, penalty).to(belief_NC)[:, None]
+    penalty_T = size_penalty(size_T, lam=lam, tau=tau, penalty=penalty).to(belief_NC)
     chosen: list[Tensor] = []
     gammas: list[Tensor] = []
     rows = max(1, _BLOCK // len(inside_TC))
     for start in range(0, max(1, len(belief_NC)), rows):
         block = slice(start, start + rows)
         merged_TN, gamma_TN = _merge(belief_NC[block].gather(1, order_NC[block]), inside_TC)
-        score_TN = gamma_TN * multiplier_T1
+        score_TN = gamma_TN * penalty_T[:, None]
         best_N = score_TN.amin(0)
         # Sets ascend by size, then class list, and argmax finds the first: both ties resolve so.
         tied_TN = score_TN <= best_N + _TIE * best_N.clamp(min=1)
@@ -161,7 +161,8 @@ def _search_space(evidence_NC: Tensor, max_exact: int, top: int) -> tuple[Tensor
     return order_NC, torch.nn.functional.pad(inside_TC, (0, num_classes - pool))
 
 
-def _multiplier(size_T: Tensor, lam: float, tau: float, penalty: Penalty) -> Tensor:
+def size_penalty(size_T: Tensor, *, lam: float, tau: float, penalty: Penalty) -> Tensor:
+    """Penalty (lambda^(n-1) + tau) tau^(n-2) on sets of n classes, float64 (CLTP, eq. 6)."""
     more_T = size_T.double() - 1
     growth_T = lam**more_T if penalty == "power" else lam * more_T
     return (growth_T + tau) * tau ** (more_T - 1)

@@ -1,4 +1,4 @@
-"""Which items of one language's pool are taken, lowest score first.
+"""Which items of one language's pool are taken, lowest score or highest confidence first.
 
 All rules are pure functions of NumPy arrays. `order_N` breaks ties between equal scores: the rank
 of the item's id, so that the outcome does not depend on the order of the rows. `valid_N` masks the
@@ -18,9 +18,16 @@ Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 
 
-def quota(ratio: float, initial_pool: int) -> int:
-    """Items to take per class, max(1, floor(ratio * initial pool)), exact in the decimal ratio."""
-    return max(1, math.floor(Fraction(str(ratio)) * initial_pool))
+def quota(ratio: float, initial_pool: int, *, num_classes: int = 1) -> int:
+    """Items to take per class, max(1, floor(ratio * initial pool / C)), exact in the decimal ratio.
+
+    Args:
+        ratio: Share of the pool.
+        initial_pool: Items of the pool before any was taken.
+        num_classes: C where the share is that of all classes together; by default it is that of
+            each class.
+    """
+    return max(1, math.floor(Fraction(str(ratio)) * initial_pool / num_classes))
 
 
 def lowest(
@@ -64,6 +71,32 @@ def repo_tail(
         ranked = lowest(scores_N, order_N=order_N, k=len(scores_N), valid_N=members_N)
         taken_N[ranked[2 * k :]] = True
     return taken_N
+
+
+def balanced_top(
+    confidence_N: Floats,
+    *,
+    classes_N: Ints,
+    order_N: Ints,
+    k: int,
+    balanced: bool,
+    valid_N: Bools | None = None,
+) -> Bools:
+    """The k most confident items of each predicted class (ST of Dong and de Melo, 2019).
+
+    A class that nothing is predicted as is no class here.
+
+    Args:
+        confidence_N: Largest class probabilities, without NaN among the valid items.
+        classes_N: Predicted class of each item.
+        order_N: Distinct tie-breakers, lower first.
+        k: Items per class, from `quota` of the initial pool.
+        balanced: Take equally many of every class: k, or as many as the smallest class has.
+        valid_N: Items to choose from; None for all.
+    """
+    sizes = [int(members_N.sum()) for members_N in _by_class(classes_N, valid_N)]
+    k = min([k, *sizes]) if balanced else k
+    return per_class(-confidence_N, classes_N=classes_N, order_N=order_N, k=k, valid_N=valid_N)
 
 
 def sentence_type_scores(

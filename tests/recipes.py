@@ -1,0 +1,174 @@
+"""What tests of recipes share: batches by hand, and a driver that keeps a record in memory."""
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tests.encoders import commit, tokenised
+from xlt_ray.config import Split
+from xlt_ray.data.corpus import Corpus, Mix, Model
+from xlt_ray.data.examples import Batch
+from xlt_ray.data.schema import Task
+from xlt_ray.engine.annotate import to_table
+from xlt_ray.labels import LabelSet
+from xlt_ray.methods.base import Annotator, Derivation, Facts, Objective, Output, Schedule
+from xlt_ray.store import Artifact, Store
+
+FACTS = Facts(LabelSet(("O", "B-X", "I-X", "B-Y")), ("a", "b"), num_items=6)
+C = FACTS.num_classes
+WIDTH = 3
+NOTHING = torch.zeros(0, C)
+
+
+def batch_of(
+    labels: Sequence[int],
+    sets: Sequence[int] | None = None,
+    items: Sequence[int] | None = None,
+    languages: Sequence[int] | None = None,
+) -> Batch:
+    count = len(labels)
+    none = torch.zeros(count, dtype=torch.int64)
+    return Batch(
+        input_ids=torch.zeros(1, 3, dtype=torch.int64),
+        attention_mask=torch.ones(1, 3, dtype=torch.int64),
+        segments=torch.zeros(1, 3, dtype=torch.int64),
+        items=none,
+        labels=torch.tensor(labels, dtype=torch.int64),
+        candidates=torch.tensor(sets) if sets is not None else none,
+        item_ids=torch.tensor(items) if items is not None else torch.arange(count),
+        languages=torch.tensor(languages) if languages is not None else none,
+    )
+
+
+def logits_of(count: int, seed: int = 0, spread: float = 3.0) -> torch.Tensor:
+    return torch.randn(count, C, generator=torch.Generator().manual_seed(seed)) * spread
+
+
+def output_of(logits: torch.Tensor, extra: torch.Tensor | None = None) -> Output:
+    """What a model says, with features that count up."""
+    count = len(logits)
+    features = torch.arange(count * WIDTH, dtype=torch.float32).view(count, WIDTH) / 10
+    return Output(logits, features, extra)
+
+
+@dataclass
+class Call:
+    """One verb, as the recipe called it."""
+
+    verb: str
+    title: str
+    objective: Objective | None = None
+    schedule: Schedule | None = None
+    start: Model | None = None
+    parts: tuple[Corpus, ...] = ()
+    annotator: Annotator | None = None
+    pool: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    result: Artifact | None = None
+
+
+Talk = Callable[[str, int], torch.Tensor]
+
+
+def random_talk(name: str, size: int) -> torch.Tensor:
+    """Logits that depend on the sentence alone."""
+    seed = zlib.crc32(name.encode())
+    return torch.randn(size, C, generator=torch.Generator().manual_seed(seed)) * 3
+
+
+class MemoryDriver:
+    """Carries out derivations and annotations on random logits; training is made up."""
+
+    seed = 3
+    pools = ("a", "b")
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        scores: Sequence[float] = (),
+        talk: Talk = random_talk,
+        task: Task = "token",
+    ):
+        self.facts = Facts(FACTS.labels, ("s", "a", "b"), task=task)
+        self.store = Store(str(folder))
+        self.scores, self.talk = list(scores), talk
+        self.calls: list[Call] = []
+        self.backbone = self._model("backbone", {})
+        sizes = {"a": 20, "b": 30}
+        names = [f"{x}{i:02d}" for x, n in sizes.items() for i in range(n)]
+        most = 3 if task == "token" else 1
+        sentences = [[[1]] * (1 + i % most) for i in range(len(names))]
+        table = tokenised(sentences, ids=names, languages=[name[0] for name in names])
+        attempt = self.store.attempt("tokens", "targets")
+        attempt.write_table("p0.parquet", table.slice(0, 25))
+        attempt.write_table("p1.parquet", table.slice(25))
+        info = {"rows": 50, "rows_by_language": sizes}
+        self.targets = Corpus(self.store.commit(attempt, {"info": info, "seconds": 0.0}))
+
+    def _model(self, name: str, info: Mapping[str, Any]) -> Model:
+        attempt = self.store.attempt("model", name.replace(" ", "-"))
+        return Model(self.store.commit(attempt, {"info": dict(info), "seconds": 0.0}))
+
+    def source(self, split: Split) -> Corpus:
+        names = [f"s{i:02d}" for i in range(10)]
+        table = tokenised([[[1]]] * 10, ids=names, languages=["s"] * 10, labels=[[1]] * 10)
+        tokens = commit(self.store, "tokens", "source", {"p0": table.drop_columns(["labels"])})
+        gold = commit(self.store, "gold", "source", {"p0": table.select(["id", "labels"])})
+        return Corpus(tokens).labelled(gold)
+
+    def unlabelled(self) -> Corpus:
+        return self.targets
+
+    def train(
+        self, title: str, mix: Mix, objective: Objective, *, start: Model, schedule: Schedule
+    ) -> Model:
+        score = self.scores.pop(0) if self.scores else 0.5
+        model = self._model(title, {"source_dev": score})
+        self.calls.append(
+            Call("train", title, objective, schedule, start, mix.parts, result=model.artifact)
+        )
+        return model
+
+    def annotate(self, title: str, corpus: Corpus, model: Model, annotator: Annotator) -> Artifact:
+        rows = corpus.rows()
+        sizes = [len(x) for x in rows["lengths"].to_pylist()]
+        names = rows["id"].to_pylist()
+        logits = [self.talk(name, size) for name, size in zip(names, sizes, strict=True)]
+        offsets = np.cumsum([0, *sizes])
+        own, output = annotator.build(self.facts, WIDTH), output_of(torch.cat([NOTHING, *logits]))
+        if own is not None:
+            output = output._replace(extra=torch.zeros(len(output.logits), 1))
+        table = to_table(rows, offsets, annotator.annotate(output, offsets, self.facts))
+        found = commit(self.store, "annotation", title.replace(" ", "-"), {"p0": table})
+        self.calls.append(
+            Call("annotate", title, start=model, annotator=annotator, pool=tuple(names))
+        )
+        return found
+
+    def derive(
+        self, title: str, function: Derivation, *artifacts: Artifact, **parameters: Any
+    ) -> Artifact:
+        table, facts = function(*artifacts, **parameters)
+        attempt = self.store.attempt("derived", title.replace(" ", "-"))
+        attempt.write_table("rows.parquet", table)
+        info = {"rows": len(table), **facts}
+        found = self.store.commit(attempt, {"info": info, "seconds": 0.0})
+        self.calls.append(Call("derive", title, parameters=parameters, result=found))
+        return found
+
+    def call(self, verb: str, title: str) -> Call:
+        return next(x for x in self.calls if (x.verb, x.title) == (verb, title))
+
+    def titles(self, verb: str) -> list[str]:
+        return [call.title for call in self.calls if call.verb == verb]
+
+
+def ids(artifact: Artifact | None) -> set[str]:
+    assert artifact is not None
+    return set(artifact.table(["id"])["id"].to_pylist())

@@ -1,0 +1,286 @@
+"""Tokenised rows as model input: the words of sentences, or one text or two as a whole."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from xlt_ray.data.schema import Task
+from xlt_ray.data.tokenise import Window, windows
+from xlt_ray.labels import UNLABELLED
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How sub-words become model input.
+
+    Attributes:
+        prefix: Special token before the first text.
+        suffix: Special token after each text.
+        padding: Token that fills up shorter rows.
+        max_length: Longest row, special tokens included.
+        joint: How many suffixes stand between the two texts of a pair.
+        task: Kind of task: what the items of a row are.
+    """
+
+    prefix: int
+    suffix: int
+    padding: int
+    max_length: int
+    joint: int = 2
+    task: Task = "token"
+
+    @property
+    def room(self) -> int:
+        """Sub-words of a row of one text, special tokens not counted."""
+        return self.max_length - 2
+
+    @property
+    def pair_room(self) -> int:
+        """Sub-words of a row of two texts, special tokens not counted."""
+        return self.max_length - 2 - self.joint
+
+
+def layout_of(tokenizer: Any, max_length: int, task: Task = "token") -> Layout:
+    """Read the special tokens off a tokenizer (XLM-R: <s> a </s></s> b </s>, BERT: [CLS] a [SEP] b
+    [SEP])."""
+    prefix = tokenizer.bos_token_id if tokenizer.cls_token_id is None else tokenizer.cls_token_id
+    suffix = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
+    joint = tokenizer.num_special_tokens_to_add(pair=True) - 2
+    return Layout(prefix, suffix, tokenizer.pad_token_id, max_length, joint, task)
+
+
+@dataclass
+class Batch:
+    """Model input for some rows.
+
+    Attributes:
+        input_ids: [B, T] sub-words, one row per window of a sentence, per text or per pair.
+        attention_mask: [B, T] 1 on sub-words, 0 on padding.
+        segments: [B, T] 1 on the second text of a pair, 0 elsewhere.
+        items: [N] positions in the flattened input: the first sub-word of each word, by sentence
+            and word, or the first token of each row of a text task.
+        labels: [N] class of each item, or -100.
+        candidates: [N] candidate set of each item as a bit mask; 0: just its label.
+        item_ids: [N] number of each item among all that the worker holds.
+        languages: [N] number of each item's language.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    segments: Tensor
+    items: Tensor
+    labels: Tensor
+    candidates: Tensor
+    item_ids: Tensor
+    languages: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on another device."""
+        moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items()}
+        return Batch(**moved)
+
+    @property
+    def num_items(self) -> int:
+        """Items that carry a label."""
+        return int((self.labels != UNLABELLED).sum())
+
+
+class Row(NamedTuple):
+    """One input row: its tokens, how many of them the first text has, positions of its items."""
+
+    tokens: np.ndarray
+    first: int
+    items: np.ndarray
+
+
+class Examples(ABC):
+    """Tokenised rows in flat arrays, ready to be batched; made by :func:`examples_of`.
+
+    Attributes:
+        num_windows: [S] input rows of each example.
+        longest: [S] tokens of its longest input row, special ones included.
+        item_offsets: [S + 1] example i has the items ``item_offsets[i]:item_offsets[i + 1]``.
+    """
+
+    num_windows: np.ndarray
+    longest: np.ndarray
+    item_offsets: np.ndarray
+
+    def __init__(self, table: pa.Table, layout: Layout, languages: Sequence[str] = ()):
+        self.layout = layout
+        self.ids: list[str] = table["id"].to_pylist()
+        self.pieces, self.piece_offsets = _flat(table["pieces"])
+        self.lengths, self.length_offsets = _flat(table["lengths"])
+        names = {name: index for index, name in enumerate(languages)}
+        self.languages = np.array(
+            [names.get(x, -1) for x in table["language"].to_pylist()], np.int64
+        )
+        self.prepare()
+        columns = table.column_names
+        self.labels = self._column(table, "labels", UNLABELLED) if "labels" in columns else None
+        self.candidates = self._column(table, "candidates", 0) if "candidates" in columns else None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Find the items and input rows of each example."""
+
+    @abstractmethod
+    def rows(self, index: int) -> Iterator[Row]:
+        """Input rows of an example; together they hold its items in order."""
+
+    @property
+    def num_items(self) -> int:
+        """Items of all examples."""
+        return int(self.item_offsets[-1])
+
+    def parts(self, index: int) -> np.ndarray:
+        """Sub-words of each word, or of each text."""
+        return self.lengths[self.length_offsets[index] : self.length_offsets[index + 1]]
+
+    def _column(self, table: pa.Table, name: str, missing: int) -> np.ndarray:
+        values, offsets = _flat(table[name], missing=missing)
+        if not np.array_equal(offsets, self.item_offsets):
+            row = int(np.flatnonzero(np.diff(offsets) != np.diff(self.item_offsets))[0])
+            found, wanted = np.diff(offsets)[row], np.diff(self.item_offsets)[row]
+            noun = "words" if self.layout.task == "token" else "texts"
+            raise ValueError(f"{self.ids[row]}: {found} {name} for {wanted} {noun}")
+        return values
+
+    def collate(self, chosen: Sequence[int] | np.ndarray) -> Batch:
+        """Pad the rows of some examples into one batch; items keep the order of ``chosen``."""
+        empty = np.array([self.layout.prefix, self.layout.suffix]), 2, np.zeros(0, np.int64)
+        rows = [row for index in chosen for row in self.rows(index)] or [Row(*empty)]
+        width = max(3, max(len(row.tokens) for row in rows))
+        input_ids = np.full((len(rows), width), self.layout.padding, np.int64)
+        mask, segments = np.zeros_like(input_ids), np.zeros_like(input_ids)
+        for number, row in enumerate(rows):
+            input_ids[number, : len(row.tokens)] = row.tokens
+            mask[number, : len(row.tokens)] = 1
+            segments[number, row.first : len(row.tokens)] = 1
+        items = np.concatenate([row.items + number * width for number, row in enumerate(rows)])
+        owned = [np.arange(self.item_offsets[i], self.item_offsets[i + 1]) for i in chosen]
+        ids = np.concatenate(owned) if owned else np.zeros(0, np.int64)
+        nothing = np.full(len(ids), UNLABELLED, np.int64)
+        labels = self.labels[ids] if self.labels is not None else nothing
+        sets = self.candidates[ids] if self.candidates is not None else np.zeros(len(ids), np.int64)
+        counts = [len(item) for item in owned]
+        languages = np.repeat(self.languages[chosen], counts) if owned else ids
+        arrays = (input_ids, mask, segments, items, labels, sets, ids, languages)
+        return Batch(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
+
+
+class Sentences(Examples):
+    """Sentences whose items are their words; long ones have several windows."""
+
+    def prepare(self) -> None:
+        """Cut every sentence into windows."""
+        self.item_offsets = self.length_offsets
+        self._windows = [windows(self.parts(i), self.layout.room) for i in range(len(self.ids))]
+        self.num_windows = np.array([len(item) for item in self._windows], np.int64)
+        longest = [max(self._size(i, w) for w in self._windows[i]) for i in range(len(self.ids))]
+        self.longest = np.array(longest, np.int64) + 2
+
+    def _size(self, index: int, window: Window) -> int:
+        return int(np.minimum(self.parts(index)[window.start : window.end], self.layout.room).sum())
+
+    def rows(self, index: int) -> Iterator[Row]:
+        """One row per window; its items are the words that are labelled in it."""
+        for window in self._windows[index]:
+            content, firsts = self._content(index, window)
+            tokens = np.concatenate([[self.layout.prefix], content, [self.layout.suffix]])
+            own = slice(window.first - window.start, window.last - window.start)
+            yield Row(tokens, len(tokens), firsts[own] + 1)
+
+    def _content(self, index: int, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Sub-words of a window, over-long words cut, and where its words begin in them."""
+        sizes = self.parts(index)
+        before = int(self.piece_offsets[index] + sizes[: window.start].sum())
+        sizes = sizes[window.start : window.end]
+        pieces = self.pieces[before : before + int(sizes.sum())]
+        room = self.layout.room
+        if len(sizes) and sizes.max() > room:
+            inside = np.concatenate([np.arange(size) for size in sizes])
+            pieces, sizes = pieces[inside < room], np.minimum(sizes, room)
+        return pieces, np.cumsum(sizes) - sizes
+
+
+class Texts(Examples):
+    """Texts, or pairs of texts, each of which is one item, read at its first token.
+
+    What is too long is cut at the end of the longer text, sub-word by sub-word, the second one on
+    equality, until the row fits.
+    """
+
+    def prepare(self) -> None:
+        """Cut texts to the room there is."""
+        count = len(self.ids)
+        self.item_offsets = np.arange(count + 1)
+        self.num_windows = np.ones(count, np.int64)
+        self._kept = [self._fitting(self.parts(index)) for index in range(count)]
+        specials = self.layout.max_length - self._room
+        self.longest = np.array([sum(kept) for kept in self._kept], np.int64) + specials
+
+    @property
+    def _room(self) -> int:
+        return self.layout.pair_room if self.layout.task == "pair" else self.layout.room
+
+    def _fitting(self, sizes: np.ndarray) -> list[int]:
+        if self.layout.task == "sentence":
+            return [min(int(sizes[0]), self._room)]
+        first, second = (int(size) for size in sizes)
+        short = min(first, second)
+        if first + second <= self._room:
+            return [first, second]
+        if 2 * short <= self._room - 1:
+            kept = self._room - short
+            return [kept, second] if first > second else [first, kept]
+        return [self._room - self._room // 2, self._room // 2]
+
+    def rows(self, index: int) -> Iterator[Row]:
+        """One row: prefix, first text, suffix, and suffixes, second text, suffix for a pair."""
+        layout, at = self.layout, int(self.piece_offsets[index])
+        kept, sizes = self._kept[index], self.parts(index)
+        tokens = [[layout.prefix], self.pieces[at : at + kept[0]], [layout.suffix]]
+        first = kept[0] + 2
+        if layout.task == "pair":
+            at += int(sizes[0])
+            joint = [layout.suffix] * (layout.joint - 1)
+            tokens += [joint, self.pieces[at : at + kept[1]], [layout.suffix]]
+            first += len(joint)
+        whole = np.concatenate([np.asarray(part, np.int64) for part in tokens])
+        yield Row(whole, first, np.zeros(1, np.int64))
+
+
+def examples_of(table: pa.Table, layout: Layout, languages: Sequence[str] = ()) -> Examples:
+    """Tokenised rows ready to be batched.
+
+    Args:
+        table: Rows in the schema :data:`xlt_ray.data.tokenise.TOKENISED`, perhaps with ``labels``
+            and ``candidates``, one of each per item.
+        layout: How they become model input.
+        languages: Names by language number.
+
+    Raises:
+        ValueError: a row has another number of labels than items.
+    """
+    return (Sentences if layout.task == "token" else Texts)(table, layout, languages)
+
+
+def _flat(column: pa.ChunkedArray, missing: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
+    if missing is not None and array.null_count:
+        raise ValueError(f"{array.null_count} rows have no value")
+    sizes = array.value_lengths().to_numpy(zero_copy_only=False) if len(array) else np.zeros(0)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    return array.flatten().to_numpy(zero_copy_only=False).astype(np.int64), offsets

@@ -1,0 +1,83 @@
+"""SL-LOU: self-learning with one learned noise per language.
+
+Xu et al., "Boosting Cross-Lingual Transfer via Self-Learning with Uncertainty Estimation" (2021).
+Each language l has a free log-variance s_l, and the loss of its items is
+
+    L = CE exp(-s_l) + s_l / 2
+
+Rows are ranked by the plain softmax; s_l has no part in that or at test time. Departure: s_l starts
+at 0 and not at a random number. It is saved with the model and goes on from round to round.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from xlt_ray.data.examples import Batch
+from xlt_ray.labels import UNLABELLED
+from xlt_ray.methods.base import Classifier, Facts, Objective, Output
+from xlt_ray.methods.picks import Selection
+from xlt_ray.methods.self_learning import OneHotConfig, SelfLearning
+from xlt_ray.methods.softmax import Ranking, SoftmaxAnnotator
+from xlt_ray.ops import homoscedastic
+
+
+class SLLOUConfig(OneHotConfig, frozen=True):
+    """Hyper-parameters; the defaults are the WikiANN setting."""
+
+    name: Literal["sl_lou"] = "sl_lou"
+    """Name of the method."""
+    rank_by: Ranking = "entropy"
+    """Lowest entropy, or highest probability of a class first."""
+
+
+class LogVariances(nn.Module):
+    """s_l of every language, from 0."""
+
+    def __init__(self, num_languages: int):
+        super().__init__()
+        self.s = nn.Parameter(torch.zeros(num_languages))
+
+
+@dataclass
+class ScaledCrossEntropy(Objective):
+    """CE exp(-s_l) + s_l / 2."""
+
+    uses_languages: ClassVar[bool] = True
+
+    def build(self, facts: Facts, width: int) -> nn.Module:
+        """The log-variances."""
+        return LogVariances(len(facts.languages))
+
+    def prepare(self, facts: Facts, model: Classifier) -> None:
+        """Take the log-variances from the model."""
+        assert isinstance(model.own, LogVariances)
+        self.variances = model.own
+
+    def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Sum over the labelled items."""
+        known = batch.labels != UNLABELLED
+        ce = cross_entropy(output.logits[known], batch.labels[known], reduction="none")
+        s = self.variances.s[batch.languages[known]]
+        return {"loss": homoscedastic.scaled_nll(ce, s).sum(), "ce": ce.detach().sum()}
+
+
+class SLLOU(SelfLearning[SLLOUConfig]):
+    """The self-learning loop with homoscedastic uncertainty."""
+
+    Config = SLLOUConfig
+
+    def objective(self, number: int) -> ScaledCrossEntropy:
+        """The same loss in every stage."""
+        return ScaledCrossEntropy()
+
+    def annotator(self, number: int) -> SoftmaxAnnotator:
+        """The likeliest class."""
+        return SoftmaxAnnotator(self.config.rank_by)
+
+    def selection(self, number: int) -> Selection:
+        """The same rule in every round."""
+        return self.config.selection

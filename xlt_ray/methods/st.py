@@ -1,0 +1,188 @@
+"""ST: plain self-training with class-balanced selection by confidence.
+
+Dong and de Melo, "A Robust Self-Learning Framework for Cross-Lingual Text Classification" (2019).
+From the source model on, again and again: predict what is left of the pools; take the m most
+confident rows of each predicted class of each language, m = floor(share N / C) of the first pool's
+N, and at least 1; train the same model for one pass over the source gold and everything taken so
+far. It ends when nothing is left, when the steps are used up, or when source dev has dropped three
+times in a row; the result is the best model on source dev.
+
+Words: the confidence of a sentence is the mean over its words, and there is one class.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from xlt_ray.config import MethodConfig
+from xlt_ray.data.batching import seed_of
+from xlt_ray.data.corpus import Corpus, Mix, Model
+from xlt_ray.data.keyed import sorted_by_id, with_ids
+from xlt_ray.methods.base import (
+    Annotator,
+    Columns,
+    Driver,
+    Facts,
+    Method,
+    Outcome,
+    Output,
+    Round,
+    Schedule,
+    best_on_source_dev,
+)
+from xlt_ray.methods.picks import gather_earlier, one_class_sets
+from xlt_ray.methods.softmax import CrossEntropy
+from xlt_ray.ops import selection, uncertainty
+from xlt_ray.store import Artifact
+
+
+class STConfig(MethodConfig, frozen=True):
+    """Hyper-parameters."""
+
+    name: Literal["st"] = "st"
+    """Name of the method."""
+    share: float = Field(default=0.02, gt=0, le=1)
+    """Rows taken per iteration, as a share of the language's first pool (0.0005 or 0.02)."""
+    balanced: bool = True
+    """Take equally many of every predicted class; text tasks only."""
+    subset: int | None = Field(default=None, ge=1)
+    """Rows of the pools that an iteration predicts, drawn at random; absent: all."""
+    iterations: int = Field(default=200, ge=0)
+    """Iterations at most."""
+    budget_epochs: float | None = Field(default=4.0, gt=0)
+    """Optimiser steps of all iterations, in epochs of the source gold; absent: no limit."""
+    drops: int = Field(default=3, ge=1)
+    """Iterations in a row with a lower source-dev score than the one before that end the run."""
+    source_lr: float = Field(default=2e-5, gt=0)
+    """Peak learning rate on the source gold."""
+    source_epochs: int = Field(default=10, ge=1)
+    """Epochs on the source gold."""
+    lr: float = Field(default=1e-5, gt=0)
+    """Peak learning rate of an iteration."""
+    batch_size: int = Field(default=128, ge=1)
+    """Rows per optimiser step of an iteration."""
+
+
+@dataclass(frozen=True)
+class ConfidenceAnnotator(Annotator):
+    """Labels of every item, and per row ``confidence``, the mean of the largest probabilities, and
+    ``class``, the predicted class of a text and 0 for a sentence of words."""
+
+    def annotate(self, output: Output, offsets: np.ndarray, facts: Facts) -> Columns:
+        """Columns of some rows."""
+        labels = output.logits.argmax(dim=1).cpu().numpy()
+        best = uncertainty.max_probability(output.logits.double().softmax(-1)).cpu().numpy()
+        sizes = np.diff(offsets)
+        sums = np.add.reduceat(np.append(best, 0.0), offsets[:-1]) if len(sizes) else best[:0]
+        classes = np.zeros(len(sizes), np.int64) if facts.task == "token" else labels
+        return Columns(
+            items={"labels": labels.astype(np.int16)},
+            rows={"confidence": sums / sizes, "class": classes.astype(np.int16)},
+        )
+
+
+def select_confident(
+    scored: Artifact,
+    *,
+    share: float,
+    balanced: bool,
+    num_classes: int,
+    pool_sizes: Mapping[str, int],
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Choose the most confident rows of each predicted class, separately per language.
+
+    Args:
+        scored: Annotations: ``confidence``, ``class``, ``labels``.
+        share: Share of the language's first pool that all classes give together.
+        balanced: Take equally many of every class that is predicted.
+        num_classes: C; 1 where rows have no class.
+        pool_sizes: Rows of each language's first pool.
+    """
+    table = sorted_by_id(scored.table(["id", "language", "labels", "confidence", "class"]))
+    language = np.array(table["language"].to_pylist(), dtype=object)
+    order, chosen = np.arange(len(table)), np.zeros(len(table), bool)
+    for name, size in sorted(pool_sizes.items()):
+        chosen |= selection.balanced_top(
+            table["confidence"].to_numpy(),
+            classes_N=table["class"].to_numpy(),
+            order_N=order,
+            k=selection.quota(share, size, num_classes=num_classes),
+            balanced=balanced,
+            valid_N=language == name,
+        )
+    ids = table["id"].combine_chunks().filter(pa.array(chosen))
+    return one_class_sets(with_ids(table, ids))
+
+
+class ST(Method[STConfig]):
+    """The recipe: source, then iterations of predict, take and train."""
+
+    Config = STConfig
+    tasks = frozenset({"token", "sentence", "pair"})
+
+    def run(self, driver: Driver) -> Outcome:
+        """Self-train from source gold and unlabelled target text."""
+        c, words = self.config, driver.facts.task == "token"
+        gold, whole = driver.source("train"), driver.unlabelled()
+        schedule, start = Schedule(c.source_lr, c.source_epochs), driver.backbone
+        source = driver.train("source", Mix(gold), CrossEntropy(), start=start, schedule=schedule)
+        quota = {
+            "share": c.share,
+            "balanced": c.balanced and not words,
+            "num_classes": 1 if words else driver.facts.num_classes,
+            "pool_sizes": whole.tokens.info["rows_by_language"],
+        }
+        model, pool, rounds = source, whole, list[Round]()
+        for number in range(1, c.iterations + 1):
+            if self.is_spent(gold, rounds):
+                break
+            title = f"iteration {number}"
+            view = self.view(driver, whole, pool, rounds)
+            scored = driver.annotate(title, view, model, ConfidenceAnnotator())
+            picked = driver.derive(f"{title} selection", select_confident, scored, **quota)
+            if picked.info["rows"] == 0:
+                break
+            picks = [*(item.picked for item in rounds), picked]
+            every = driver.derive(f"{title} taken", gather_earlier, *picks, ratio=None, seed=0)
+            schedule = Schedule(c.lr, epochs=1, keep="last", batch_size=c.batch_size)
+            mix = Mix(gold, whole.labelled(every))
+            model = driver.train(title, mix, CrossEntropy(), start=model, schedule=schedule)
+            selected, sizes = picked.info["selected"], picked.info["set_sizes"]
+            rounds.append(Round(number, selected, sizes, model, scored, picked))
+            pool = pool.without(picked)
+            if is_dropping([source, *(item.model for item in rounds)], c.drops):
+                break
+        final = best_on_source_dev([item.model for item in rounds]) if rounds else source
+        return Outcome(source, final, rounds)
+
+    def is_spent(self, gold: Corpus, rounds: Sequence[Round]) -> bool:
+        """Whether the iterations so far have used up the steps."""
+        c, rows, taken, steps = self.config, gold.tokens.info["rows"] or 0, 0, 0
+        for item in rounds:
+            taken += item.picked.info["rows"] or 0
+            steps += ceil((rows + taken) / c.batch_size)
+        return c.budget_epochs is not None and steps >= c.budget_epochs * ceil(rows / c.batch_size)
+
+    def view(self, driver: Driver, whole: Corpus, pool: Corpus, rounds: Sequence[Round]) -> Corpus:
+        """What an iteration predicts: the pool, or about ``subset`` rows of it."""
+        rows, subset = whole.tokens.info["rows"], self.config.subset
+        left = (rows or 0) - sum(item.picked.info["rows"] or 0 for item in rounds)
+        if subset is None or left <= subset:
+            return pool
+        seed = seed_of(driver.seed, "subset", len(rounds))
+        return pool.sample(subset / left, seed=seed)
+
+
+def is_dropping(models: Sequence[Model], times: int) -> bool:
+    """Whether each of the last models has a lower source-dev score than the one before it."""
+    scores = [model.source_dev for model in models[-times - 1 :]]
+    if len(scores) <= times:
+        return False
+    known = [score for score in scores if score is not None]
+    return len(known) > times and all(after < before for before, after in pairwise(known))

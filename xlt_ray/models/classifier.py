@@ -1,0 +1,164 @@
+"""What every classifier is: an encoder, a linear head over the items of a batch, and its files."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from xlt_ray.data.examples import Batch
+
+transformers_logging.disable_progress_bar()
+
+OWN_FILE = "objective.safetensors"
+"""Parameters that belong to the objective a model was trained with."""
+
+
+class Output(NamedTuple):
+    """What a model says about the items of a batch.
+
+    Attributes:
+        logits: [N, C] float32 output of the head.
+        features: [N, H] float32 input of the head, before its dropout.
+        extra: [N, K] float32 output of the annotator's own part, if it has one.
+    """
+
+    logits: Tensor
+    features: Tensor
+    extra: Tensor | None = None
+
+
+class Classifier(nn.Module, ABC):
+    """Encoder and linear head; saved as an ordinary Hugging Face model.
+
+    Attributes:
+        model: The stock model.
+        own: Trainable part of the objective, if it has one; saved beside the model.
+    """
+
+    def __init__(self, model: PreTrainedModel):
+        super().__init__()
+        self.model = model
+        self.own: nn.Module | None = None
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The encoder under the head."""
+        return self.model.base_model
+
+    @property
+    @abstractmethod
+    def head(self) -> nn.Linear:
+        """The linear layer that gives the logits."""
+
+    @property
+    @abstractmethod
+    def dropout(self) -> nn.Module:
+        """The dropout before it."""
+
+    @property
+    def width(self) -> int:
+        """H, the size of the head's input."""
+        return self.head.in_features
+
+    @abstractmethod
+    def features(self, batch: Batch) -> Tensor:
+        """[N, H] input of the head."""
+
+    def encode(self, batch: Batch) -> Tensor:
+        """[N, hidden] last hidden state of the encoder at the items."""
+        return self.hidden(batch).flatten(0, 1).index_select(0, batch.items)
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """[B, T, hidden] last hidden state of the encoder."""
+        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        if getattr(self.model.config, "type_vocab_size", 1) > 1:
+            inputs["token_type_ids"] = batch.segments
+        return self.encoder(**inputs).last_hidden_state
+
+    def forward(self, batch: Batch) -> Output:
+        """Logits and features of the batch's items."""
+        features = self.features(batch)
+        with full_precision(features):
+            features = features.float()
+            return Output(self.head(self.dropout(features)), features)
+
+    def save(self, folder: Path) -> None:
+        """Write config.json, model.safetensors and, if there is one, the objective's part."""
+        self.model.config.name_or_path = ""
+        self.model.save_pretrained(folder)
+        if self.own is not None:
+            save_file(self.own.state_dict(), folder / OWN_FILE)
+
+    def attach(self, own: nn.Module | None, folder: Path) -> bool:
+        """Take up an objective's part, with the parameters of a folder if it has such ones.
+
+        Returns:
+            Whether the folder had them.
+        """
+        self.own = own
+        path = folder / OWN_FILE
+        if own is None or not path.exists():
+            return False
+        found, wanted = load_file(path), own.state_dict()
+        if {k: v.shape for k, v in found.items()} != {k: v.shape for k, v in wanted.items()}:
+            return False
+        own.load_state_dict(found)
+        return True
+
+
+def full_precision(like: Tensor) -> torch.autocast:
+    """Arithmetic of heads and losses: differences between classes are too fine for bf16."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
+@contextmanager
+def new_head(seed: int) -> Iterator[None]:
+    """Load a model whose head may be new: drawn from the seed, and without warnings."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+
+def has_other_head(folder: str | Path, labels: Sequence[str], ending: str) -> bool:
+    """Whether a folder's classifier is not one for these labels, of the class with that ending."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    names = config.architectures or []
+    if any(name.endswith(ending) for name in names):
+        return config.id2label != dict(enumerate(labels))
+    return any(name.endswith("Classification") for name in names)
+
+
+def redraw(linear: nn.Linear, config: Any) -> None:
+    """Start a linear layer anew, as the encoder's family does."""
+    nn.init.normal_(linear.weight, std=config.initializer_range)
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)
+
+
+def config_for(folder: str | Path, labels: Sequence[str], dropout: float) -> PreTrainedConfig:
+    """A folder's configuration with other labels and dropout.
+
+    Raises:
+        ValueError: the encoder's family has no dropouts of the usual names.
+    """
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+        if not hasattr(config, name):
+            raise ValueError(f"backbone {folder}: a {config.model_type} encoder has no {name}")
+        setattr(config, name, dropout)
+    config.classifier_dropout = dropout
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {name: index for index, name in enumerate(labels)}
+    return config

@@ -1,0 +1,45 @@
+"""One label per item from the predictions of several source models.
+
+Majority vote, the baseline Hard-Vote; its paper gives no rule for ties. All arrays are NumPy's.
+
+Shapes: U sources in the configured order, N items, K classes.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Ints = NDArray[np.integer]
+
+
+def majority_vote(hard_UN: Ints, soft_UNK: Floats | None = None) -> NDArray[np.int64]:
+    """The label that most sources give to each item.
+
+    Of labels with equally many votes the one with the largest probability, summed over all
+    sources, wins; without probabilities, or where those are equal too, the one of the earliest
+    source.
+
+    Args:
+        hard_UN: Class ids in [0, K) from at least one source.
+        soft_UNK: Class probabilities, in the order of ``hard_UN``, or None.
+
+    Returns:
+        Class ids, [N]; each is the vote of some source.
+    """
+    assert len(hard_UN) > 0, "an election needs a voter"
+    num_items = len(hard_UN[0])
+    if soft_UNK is None:
+        num_classes = int(hard_UN.max(initial=-1)) + 1
+    else:
+        assert soft_UNK.shape[:2] == hard_UN.shape, "votes and probabilities do not match"
+        num_classes = soft_UNK.shape[2]
+    item_N = np.arange(num_items)
+    count_NK = np.zeros((num_items, num_classes), dtype=np.int64)
+    for vote_N in hard_UN:
+        count_NK[item_N, vote_N] += 1
+    leads_NK = count_NK == count_NK.max(axis=1, initial=0, keepdims=True)
+    if soft_UNK is not None:
+        sum_NK = np.where(leads_NK, soft_UNK.sum(axis=0, dtype=np.float64), -np.inf)
+        leads_NK = sum_NK == sum_NK.max(axis=1, initial=-np.inf, keepdims=True)
+    first_N = np.take_along_axis(leads_NK, hard_UN.T, axis=1).argmax(axis=1)
+    return hard_UN[first_N, item_N].astype(np.int64)

@@ -1,0 +1,1 @@
+"""Analyses that peek at gold labels of target languages, after a run and for the reader alone."""

@@ -1,0 +1,491 @@
+"""The finished comparison: as data, and as tables for a terminal, Markdown and LaTeX.
+
+Measured and published numbers stand in tables of their own. Scores are fractions in the data and
+times 100 in the tables; published numbers are shown as printed.
+"""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import yaml
+from rich.console import Group
+from rich.table import Table
+
+from xlt_ray.report.published import PublishedTable
+from xlt_ray.report.record import Report
+from xlt_ray.report.tables import markdown_table, metric_name, percent
+from xlt_ray.report.write import WriteBytes
+
+TERMINAL_COLUMNS, LATEX_COLUMNS = 9, 11
+"""Most columns of numbers side by side; wider tables go on below."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run: a row of the table with one seed.
+
+    Attributes:
+        report: The run's report.
+        models: Fingerprint of the model behind each scores step, by the step's title.
+    """
+
+    report: Report
+    models: Mapping[str, str]
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run."""
+        return self.report.config["seed"]
+
+    @property
+    def seconds(self) -> float:
+        """What all steps took when they were computed; a step that comes up twice counts once."""
+        return sum({step.fingerprint: step.seconds for step in self.report.steps}.values())
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: a method with its settings, run with every seed.
+
+    Attributes:
+        title: Its title.
+        trials: One run per seed, at least one.
+    """
+
+    title: str
+    trials: Sequence[Trial]
+
+    @property
+    def method(self) -> Mapping[str, Any]:
+        """Every key of the method, with the value that the runs had."""
+        return self.trials[0].report.config["method"]
+
+    @property
+    def average(self) -> float | None:
+        """Mean over seeds of the average over targets; None without targets."""
+        return _mean([trial.report.average for trial in self.trials])
+
+    @property
+    def zero_shot_average(self) -> float | None:
+        """The same of the models trained on the source alone."""
+        return _mean([trial.report.zero_shot_average for trial in self.trials])
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation of the averages over seeds; None for one seed."""
+        values = [trial.report.average for trial in self.trials]
+        known = [value for value in values if value is not None]
+        return statistics.stdev(known) if len(known) == len(values) > 1 else None
+
+    @property
+    def seconds(self) -> float:
+        """Mean over seeds of what all its steps took."""
+        return statistics.fmean(trial.seconds for trial in self.trials)
+
+    def score(self, language: str) -> float | None:
+        """Mean final score of a language over seeds; None where a run has no score of it."""
+        reports = [trial.report for trial in self.trials]
+        scores = [report.final.get(language, {}).get(report.metric) for report in reports]
+        return _mean(scores)
+
+
+@dataclass(frozen=True)
+class SharedStep:
+    """A training that several rows with one seed have in common.
+
+    Attributes:
+        title: Title of the step.
+        seed: The seed.
+        fingerprint: The step's fingerprint.
+        rows: Titles of the rows that need it.
+        seconds: What it took, once.
+    """
+
+    title: str
+    seed: int
+    fingerprint: str
+    rows: Sequence[str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Methods on one benchmark with the same seeds.
+
+    Attributes:
+        name: Name of the comparison's folder.
+        rows: The rows, at least one; all with the same seeds, languages and metric.
+        published: Printed tables to be shown next to them.
+        config: The configuration, as plain values.
+    """
+
+    name: str
+    rows: Sequence[Row]
+    published: Sequence[PublishedTable]
+    config: Mapping[str, Any]
+
+    @property
+    def first(self) -> Report:
+        """A report, for what all of them say alike: benchmark, metric, languages, versions."""
+        return self.rows[0].trials[0].report
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, in order."""
+        return [trial.seed for trial in self.rows[0].trials]
+
+    @property
+    def languages(self) -> list[str]:
+        """The scored languages: targets, then the source languages."""
+        reports = [trial.report for row in self.rows for trial in row.trials]
+        found = list(dict.fromkeys(name for report in reports for name in report.languages))
+        return sorted(found, key=lambda name: name in self.first.source)
+
+    @property
+    def shared(self) -> list[SharedStep]:
+        """Trainings that several rows need, by seed and in the order of the first such row."""
+        users: dict[tuple[int, str], dict[str, tuple[str, float]]] = {}
+        for row in self.rows:
+            for trial in row.trials:
+                for step in trial.report.steps:
+                    if step.kind == "model":
+                        found = users.setdefault((trial.seed, step.fingerprint), {})
+                        found[row.title] = (step.title, step.seconds)
+        steps = []
+        for (seed, fingerprint), by_row in users.items():
+            title, seconds = next(iter(by_row.values()))
+            if len(by_row) > 1:
+                steps.append(SharedStep(title, seed, fingerprint, list(by_row), seconds))
+        return sorted(steps, key=lambda step: self.seeds.index(step.seed))
+
+    def to_json(self) -> dict[str, Any]:
+        """The comparison as plain values, with what is derived from the reports."""
+        first = self.first
+        return {
+            "name": self.name,
+            "benchmark": first.benchmark,
+            "metric": first.metric,
+            "source": list(first.source),
+            "targets": list(first.targets),
+            "seeds": self.seeds,
+            "rows": [self._row_to_json(row) for row in self.rows],
+            "shared": [asdict(step) for step in self.shared],
+            "published": [asdict(table) for table in self.published],
+            "config": dict(self.config),
+        }
+
+    def _row_to_json(self, row: Row) -> dict[str, Any]:
+        return {
+            "title": row.title,
+            "method": dict(row.method),
+            "scores": {language: row.score(language) for language in self.languages},
+            "average": row.average,
+            "std": row.std,
+            "zero_shot_average": row.zero_shot_average,
+            "seconds": row.seconds,
+            "trials": [
+                {
+                    "seed": trial.seed,
+                    "seconds": trial.seconds,
+                    "models": dict(trial.models),
+                    "report": trial.report.to_json(),
+                }
+                for trial in row.trials
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`; what is derived is computed again."""
+        rows = [
+            Row(
+                row["title"],
+                [
+                    Trial(Report.from_json(trial["report"]), trial["models"])
+                    for trial in row["trials"]
+                ],
+            )
+            for row in record["rows"]
+        ]
+        published = [PublishedTable.from_json(table) for table in record["published"]]
+        return cls(record["name"], rows, published, record["config"])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as text.
+
+    Attributes:
+        columns: Titles of the columns.
+        rows: Cells, as many in each row as there are columns.
+        labels: How many columns, from the first, are words; the others are numbers.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    labels: int = 1
+
+    def parts(self, most: int) -> list["Grid"]:
+        """The table in parts that go below each other, each with the labels.
+
+        Args:
+            most: Columns of numbers of a part at most, 1 or more.
+        """
+        starts = range(self.labels, len(self.columns), most)
+        return [self._part(start, start + most) for start in starts]
+
+    def _part(self, start: int, end: int) -> "Grid":
+        lines = [[*line[: self.labels], *line[start:end]] for line in (self.columns, *self.rows)]
+        return Grid(lines[0], lines[1:], self.labels)
+
+
+def result_grid(comparison: Comparison) -> Grid:
+    """Rows by languages, with average, standard deviation and wall time."""
+    languages, source = comparison.languages, comparison.first.source
+    names = [f"{name} (source)" if name in source else name for name in languages]
+    rows = [
+        [
+            row.title,
+            *(percent(row.score(language)) for language in languages),
+            percent(row.average),
+            percent(row.std),
+            duration(row.seconds),
+        ]
+        for row in comparison.rows
+    ]
+    return Grid(["method", *names, "average", "std", "wall time"], rows)
+
+
+def seed_grid(comparison: Comparison) -> Grid:
+    """The averages of every row, seed by seed."""
+    rows = [
+        [row.title, *(percent(trial.report.average) for trial in row.trials)]
+        for row in comparison.rows
+    ]
+    return Grid(["method", *(f"seed {seed}" for seed in comparison.seeds)], rows)
+
+
+def shared_grid(comparison: Comparison) -> Grid:
+    """The trainings that several rows have in common."""
+    rows = [
+        [step.title, "; ".join(step.rows), str(step.seed), duration(step.seconds)]
+        for step in comparison.shared
+    ]
+    return Grid(["training", "rows that need it", "seed", "wall time"], rows, labels=2)
+
+
+def published_grid(table: PublishedTable, source: Sequence[str]) -> Grid:
+    """A printed table, its source languages last.
+
+    Args:
+        table: The table.
+        source: Source languages. Where they are among the columns, a mean without them is added,
+            for rows that have a number in every column: measured averages leave them out.
+    """
+    codes = sorted(table.codes, key=lambda code: code in source)
+    kept = [code for code in codes if code not in source]
+    columns = ["method", "backbone"]
+    columns += [f"{code} (source)" if code in source else code for code in codes]
+    columns.append("average")
+    has_mean = 0 < len(kept) < len(codes)
+    if has_mean:
+        columns.append("without source")
+
+    def shown(value: float | None) -> str:
+        return "-" if value is None else f"{value:.{table.decimals}f}"
+
+    rows = []
+    for row in table.rows:
+        cells = [row.title, row.backbone, *(shown(row.scores.get(code)) for code in codes)]
+        cells.append(shown(row.average))
+        if has_mean:
+            is_whole = all(code in row.scores for code in codes)
+            values = [row.scores[code] for code in kept] if is_whole else [None]
+            cells.append(shown(_mean(values)))
+        rows.append(cells)
+    return Grid(columns, rows, labels=2)
+
+
+def markdown(comparison: Comparison) -> str:
+    """The comparison as a Markdown page. It holds no time of day."""
+    first = comparison.first
+    parts = [
+        f"# {comparison.name}",
+        f"{first.benchmark}, from {', '.join(first.source)} to {', '.join(first.targets)}.",
+        "## Measured",
+        caption(comparison),
+        _markdown(result_grid(comparison)),
+    ]
+    if len(comparison.seeds) > 1:
+        parts += ["The averages seed by seed:", _markdown(seed_grid(comparison))]
+    if comparison.shared:
+        parts += [
+            "## Computed once",
+            "Trainings that several rows need. The wall time of each of those rows has them in "
+            "full; they were carried out once.",
+            _markdown(shared_grid(comparison)),
+        ]
+    for table in comparison.published:
+        parts += [
+            f"## Published: {table.paper}, Table {table.table}, {table.dataset}",
+            published_caption(table),
+            _markdown(published_grid(table, first.source)),
+            *published_notes(table),
+        ]
+    config = {"rows": {row.title: dict(row.method) for row in comparison.rows}}
+    parts += [
+        "## Configuration",
+        "All keys of the rows' methods, and the configuration that they share:",
+        f"```yaml\n{_yaml(config)}{_yaml(comparison.config)}```",
+        "## Versions",
+        markdown_table(("package", "version"), sorted(first.versions.items()), left=2),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def caption(comparison: Comparison) -> str:
+    """What the measured table shows, in sentences."""
+    first, seeds = comparison.first, comparison.seeds
+    count = len(first.counted)
+    over = "seeds" if len(seeds) > 1 else "seed"
+    std = (
+        "std: sample standard deviation of the average over the seeds."
+        if len(seeds) > 1
+        else "One seed has no standard deviation."
+    )
+    return (
+        f"Metric: {metric_name(first.metric)}, times 100, on the test splits; mean of {over} "
+        f"{', '.join(map(str, seeds))}. The average is over the {count} "
+        f"target{'' if count == 1 else 's'} other than the source. {std} "
+        "Wall time: all steps that a row needs, summed."
+    )
+
+
+def published_caption(table: PublishedTable) -> str:
+    """Where a printed table is from, in sentences."""
+    return (
+        f"{table.metric} as printed in Table {table.table} of {table.paper_title} ({table.paper}). "
+        "Not measured here: comparable only with the same backbone, languages and amount of data. "
+        "Average: as printed; without source: mean of the numbers printed for the other languages."
+    )
+
+
+def published_notes(table: PublishedTable) -> list[str]:
+    """The notes of a printed table: at most one paragraph."""
+    by_note: dict[str, list[str]] = {}
+    for row in table.rows:
+        if row.note:
+            by_note.setdefault(row.note, []).append(row.title)
+    notes = [f"{', '.join(titles)}: {note}." for note, titles in by_note.items()]
+    return [" ".join(notes)] if notes else []
+
+
+def terminal_tables(comparison: Comparison) -> Group:
+    """The measured table for a terminal, in parts if it has many languages."""
+    first = comparison.first
+    seeds = ", ".join(map(str, comparison.seeds))
+    title = f"{first.benchmark}: {metric_name(first.metric)}, seeds {seeds}"
+    tables = []
+    for part in result_grid(comparison).parts(TERMINAL_COLUMNS):
+        table = Table(title=None if tables else title, title_justify="left")
+        for column, name in enumerate(part.columns):
+            table.add_column(name, justify="left" if column < part.labels else "right")
+        for row in part.rows:
+            table.add_row(*row)
+        tables.append(table)
+    return Group(*tables)
+
+
+def latex(comparison: Comparison) -> str:
+    r"""The measured and the published tables as a LaTeX fragment for ``\input``."""
+    first = comparison.first
+    measured = f"{first.benchmark}, measured. {caption(comparison)}"
+    parts = [
+        "% Needs \\usepackage{booktabs}.",
+        _latex_table(result_grid(comparison), measured),
+    ]
+    for table in comparison.published:
+        words = " ".join([f"{table.dataset}.", published_caption(table), *published_notes(table)])
+        parts.append(_latex_table(published_grid(table, first.source), words))
+    return "\n\n".join(parts) + "\n"
+
+
+def latex_text(text: str) -> str:
+    """Text that LaTeX sets as it is, in a table cell too."""
+    return " ".join(text.split()).translate(_LATEX)
+
+
+def duration(seconds: float) -> str:
+    """A time in its two largest units."""
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min"
+
+
+def write_comparison(comparison: Comparison, write_bytes: WriteBytes) -> None:
+    """Writes compare.md, compare.tex and compare.json.
+
+    Args:
+        comparison: The comparison.
+        write_bytes: Writes a file of the comparison's folder, local or in object storage.
+    """
+    write_bytes("compare.md", markdown(comparison).encode())
+    write_bytes("compare.tex", latex(comparison).encode())
+    text = json.dumps(
+        comparison.to_json(), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False
+    )
+    write_bytes("compare.json", text.encode() + b"\n")  # last: who finds it finds all three
+
+
+def _latex_table(grid: Grid, words: str) -> str:
+    tables = []
+    for part in grid.parts(LATEX_COLUMNS):
+        head, *rows = (
+            " & ".join(latex_text(cell) for cell in line) + r" \\"
+            for line in (part.columns, *part.rows)
+        )
+        letters = "l" * part.labels + "r" * (len(part.columns) - part.labels)
+        lines = [r"\toprule", head, r"\midrule", *rows, r"\bottomrule"]
+        tables.append("\n".join([f"\\begin{{tabular}}{{{letters}}}", *lines, r"\end{tabular}"]))
+    body = "\n\n\\smallskip\n\n".join(tables)
+    size = "\\footnotesize\\setlength{\\tabcolsep}{3pt}\\renewcommand{\\arraystretch}{0.95}"
+    caption_line = f"\\caption{{{latex_text(words)}}}\\smallskip"
+    lines = [r"\begin{table}", r"\centering", size, caption_line, body, r"\end{table}"]
+    return "\n".join(lines)
+
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        '"': r"\textquotedblright{}",
+        "[": "{[}",  # behind the \\ of a line it would begin an option
+        "*": "{*}",  # and so would this
+        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    }
+)
+
+
+def _markdown(grid: Grid) -> str:
+    return markdown_table(grid.columns, grid.rows, left=grid.labels)
+
+
+def _yaml(values: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(values), allow_unicode=True, sort_keys=False)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean; None where a value is missing or there is none."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known and len(known) == len(values) else None
