@@ -55,7 +55,7 @@ def test_dry_run_of_the_paper_setting_without_a_hub(tmp_path: Path):
         ({"benchmark.name": "wikian"}, "unknown benchmark 'wikian'"),
         ({"benchmark.targets": "de,xx"}, "xx"),
         ({"method.nosuch": 1}, "method.nosuch: unknown key; allowed:"),
-        ({"benchmark.name": "toy_pair"}, "cltp works on"),
+        ({"train.dim_reduce": 8}, "train.dim_reduce: 8, but wikiann is a token task"),
     ],
 )
 def test_bad_configuration_exits_with_2(tmp_path: Path, flags: dict, message: str):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,20 @@ import pyarrow as pa
 import pytest
 import torch
 
+from xlt_ray import ablation
+from xlt_ray.cli import Job
+from xlt_ray.config import ConfigError
 from xlt_ray.data.toy import LABELS
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.base import Facts
+from xlt_ray.methods.bl import BLJointConfig
+from xlt_ray.methods.cltp import CLTPConfig
 from xlt_ray.methods.oracle_sets import MeasuredSets
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops.evidential import evidence
 from xlt_ray.ops.set_measures import MEASURES, measured_sets
+from xlt_ray.oracle import job as oracle_job
+from xlt_ray.oracle.job import sets_of
 from xlt_ray.oracle.measures import (
     COUNTS,
     candidate_recall,
@@ -357,3 +365,26 @@ def test_findings_are_plain_values() -> None:
     record = findings().to_json()
     assert json.loads(json.dumps(record)) == record
     assert record["recall"][0]["recall"] == 0.75
+
+
+def test_a_method_that_makes_sets_has_a_rule() -> None:
+    """By its own keys, whatever its name."""
+    assert sets_of(CLTPConfig(**{"lambda": 2, "tau": 5, "penalty": "linear"})) == MeasuredSets(
+        2, 5, "linear"
+    )
+    assert sets_of(CLTPConfig(label="one_hot")) == MeasuredSets(4, 10, "power")
+    assert sets_of(BLJointConfig()) is None
+
+
+@pytest.mark.parametrize("job", [oracle_job.JOB, ablation.JOB], ids=["oracle", "ablation"])
+def test_without_matplotlib_nothing_is_run(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    flags = [f"store.root={store}", "compare.methods=cltp", "benchmark.name=toy", "backbone=toy"]
+    config = job.configure({}, (), flags)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as if it were not installed
+    for act in (job.run, job.dry_run):
+        with pytest.raises(ConfigError, match=r"pip install 'xlt-ray\[plots\]'"):
+            act(config)
+    assert not store.exists()

@@ -1,0 +1,130 @@
+"""Every method on a real Ray: words and pairs, parts of its own, shared prefixes, comparisons."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file
+
+from tests.world import SOURCE, TARGETS, World, artifacts
+from xlt_ray.cli import configure, run
+from xlt_ray.compare import compare
+from xlt_ray.compare import configure as configure_comparison
+from xlt_ray.methods import METHODS
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+ROUNDS = {"rounds": 2, "round_epochs": 1, "ratio": 0.2, "final_epochs": 1}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "bl_direct": {},
+    "bl_single": {"round_epochs": 1},
+    "bl_joint": {"round_epochs": 1},
+    "sl_evi": ROUNDS,
+    "sl_leu": {**ROUNDS, "samples": 4},
+    "sl_lou": ROUNDS,
+    "cltp": {**ROUNDS, "one_hot_rounds": 1, "tau": 1.5, "lambda": 1},
+    "st": {"iterations": 2, "share": 0.2, "lr": 1e-3},
+}
+
+
+def values(world: World, store: Path, benchmark: str) -> dict[str, Any]:
+    found = world.values(store)
+    found["method"] = {}
+    found["resources"] = {"annotators": 0, "train_workers": 0, "train_cpus": 1, "num_cpus": 2}
+    if benchmark != "wikiann":
+        found["benchmark"] = {"name": benchmark, "source": [SOURCE], "targets": list(TARGETS),
+                              "limit": {"train": 200, "dev": 60, "test": 40}}  # fmt: skip
+    return found
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("methods")
+
+
+def carry_out(world: World, store: Path, benchmark: str, name: str, **resources: Any) -> dict:
+    base = values(world, store, benchmark)
+    common = {"source_lr": 4e-3, "source_epochs": 4, "name": name}
+    base["method"] = {**common, **OPTIONS[name]}
+    base["resources"] |= resources
+    base["run"] = {"name": f"{name}-{benchmark}-{len(resources)}"}
+    return run(configure(base))
+
+
+@pytest.mark.parametrize("benchmark", ["wikiann", "toy_pair"])
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_method_runs_on_words_and_on_pairs(
+    ray_cluster: str, world: World, store: Path, name: str, benchmark: str
+) -> None:
+    report = carry_out(world, store, benchmark, name)
+    assert set(report["final"]) == {SOURCE, *TARGETS}
+    if name in ("bl_direct", "bl_single", "bl_joint"):
+        assert report["rounds"] == []
+    else:
+        assert report["rounds"]
+        assert all(sum(item["selected"].values()) > 0 for item in report["rounds"])
+    if name == "bl_direct":
+        assert report["final"] == report["zero_shot"]
+    if name == "bl_single":
+        assert report["final"][SOURCE] == report["zero_shot"][SOURCE]
+        assert (store / f"runs/bl_single-{benchmark}-0/models.json").exists()
+
+
+def test_the_noise_of_languages_is_learnt_on_two_workers(
+    ray_cluster: str, world: World, store: Path
+) -> None:
+    """The variances are averaged over the workers and go on from round to round."""
+    report = carry_out(world, store, "wikiann", "sl_lou", train_workers=2)
+    models = [step["fingerprint"] for step in report["steps"] if step["kind"] == "model"]
+    own = [load_file(store / f"artifacts/model/{x}/objective.safetensors")["s"] for x in models]
+    assert all(s.shape == (1 + len(TARGETS),) for s in own)
+    assert own[0][0] != 0, "the source is noisy"
+    assert (own[0][1:] == 0).all(), "nothing of the targets was seen"
+    assert (own[1][1:] != 0).all()
+
+
+def test_a_pool_of_none_gives_what_a_pool_gives(
+    ray_cluster: str, world: World, tmp_path: Path
+) -> None:
+    """The rows that annotators of their own write are those the driver's process writes."""
+    found = []
+    for number in (0, 2):
+        folder = tmp_path / str(number)
+        carry_out(world, folder, "wikiann", "cltp", annotators=number)
+        found.append(artifacts(folder))
+    assert found[0] == found[1]
+
+
+def test_a_comparison_computes_what_rows_share_once(
+    ray_cluster: str, world: World, store: Path
+) -> None:
+    """CLTP with one class per item is SL-EVI with its loss: the same fingerprints, step by step."""
+    base = values(world, store, "wikiann")
+    del base["method"]
+    base["run"] = {"name": "table"}
+    base["compare"] = {
+        "seeds": [0],
+        "shared": {"source_lr": 4e-3, "source_epochs": 4},
+        "methods": {
+            "bl_direct": {},
+            "sl_evi": {**ROUNDS, "evi_loss": "digamma"},
+            "one class": {**ROUNDS, "name": "cltp", "label": "one_hot"},
+            "cltp": OPTIONS["cltp"],
+        },
+    }
+    config = configure_comparison(base)
+    found = compare(config)
+    rows = {row["title"]: row for row in found["rows"]}
+    models = {title: row["trials"][0]["models"] for title, row in rows.items()}
+    assert models["one class"] == models["sl_evi"]
+    assert models["cltp"]["zero-shot"] == models["sl_evi"]["zero-shot"]
+    assert models["cltp"]["final"] != models["sl_evi"]["final"]
+    assert models["bl_direct"]["zero-shot"] != models["cltp"]["zero-shot"]
+    steps = rows["one class"]["trials"][0]["report"]["steps"]
+    assert all(step["cached"] for step in steps), "another row has computed them"
+    for kind in ("md", "json", "tex"):
+        assert (store / f"runs/table/compare.{kind}").stat().st_size > 0
+    again = {row["title"]: row for row in compare(config)["rows"]}
+    for title, row in rows.items():
+        assert {**again[title], "trials": []} == {**row, "trials": []}
+        assert all(step["cached"] for step in again[title]["trials"][0]["report"]["steps"])
