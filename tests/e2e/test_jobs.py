@@ -9,6 +9,7 @@ import pytest
 from tests.world import SOURCE, TARGETS, World
 
 ROOT = Path(__file__).resolve().parents[2]
+COMPARISONS = {"compare.py", "cltp_table3.py", "cltp_table4.py", "oracle_labels.py"}
 JOBS = sorted(path.name for path in (ROOT / "jobs").glob("*.py"))
 
 
@@ -30,7 +31,7 @@ def sets(**values: object) -> list[str]:
 def test_help_lists_every_key(job: str):
     done = call(job, "--help")
     assert done.returncode == 0
-    own = ("compare.methods", "cltp: lambda") if job == "compare.py" else ("method.lambda", "seed")
+    own = ("compare.methods", "cltp: lambda") if job in COMPARISONS else ("method.lambda", "seed")
     for key in ("benchmark.root", "train.batch_size", "store.root", *own):
         assert f"  {key} " in done.stdout
 

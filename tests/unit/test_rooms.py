@@ -24,6 +24,7 @@ LAYERS: list[set[str]] = [
     {"plan"},
     {"cli"},
     {"compare", "oracle"},
+    {"ablation"},
     {"jobs"},
 ]
 """Rooms from the lowest up. A module imports from its own layer and from those below."""
