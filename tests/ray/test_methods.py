@@ -51,8 +51,11 @@ def carry_out(world: World, store: Path, benchmark: str, name: str, **resources:
     return run(configure(base))
 
 
-@pytest.mark.parametrize("benchmark", ["wikiann", "toy_pair"])
-@pytest.mark.parametrize("name", sorted(METHODS))
+CASES = [("wikiann", name) for name in sorted(METHODS)]
+CASES += [("toy_pair", name) for name in ("bl_single", "cltp", "sl_leu", "st")]
+
+
+@pytest.mark.parametrize(("benchmark", "name"), CASES)
 def test_every_method_runs_on_words_and_on_pairs(
     ray_cluster: str, world: World, store: Path, name: str, benchmark: str
 ) -> None:
