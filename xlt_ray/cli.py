@@ -21,6 +21,7 @@ from xlt_ray.config import (
     describe,
     load,
     schema_for,
+    settings,
     to_dict,
 )
 from xlt_ray.data.registry import lookup
@@ -311,6 +312,12 @@ def _publish(folder: "RunFolder", report: "Report", outcome: "Outcome") -> None:
 
 
 def dry_run(config: RunConfig[Any]) -> int:
+    """Print the configuration, defaults too, and `rehearse` it; returns the exit code."""
+    print("\n".join(settings(to_dict(config))), end="\n\n")
+    return rehearse(config)
+
+
+def rehearse(config: RunConfig[Any]) -> int:
     """Check data, labels, cluster and backbone and print the plan; returns the exit code."""
     from xlt_ray.engine.cluster import available, settle
     from xlt_ray.ledger import RunFolder

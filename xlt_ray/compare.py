@@ -24,6 +24,7 @@ from xlt_ray.config import (
     merge,
     origin_of,
     schema_for,
+    settings,
     split_commas,
     to_dict,
     validate,
@@ -348,12 +349,13 @@ def dry_run(config: CompareConfig) -> int:
     Returns:
         The exit code: 2 if something is missing.
     """
-    print(runs_text(config))
+    common = {key: value for key, value in config.to_dict().items() if key != "compare"}
+    print("\n".join(settings(common)), runs_text(config), sep="\n\n")
     codes = []
     for title, configs in config.rows.items():
         seed = config.section.seeds[0]
         print(f"\n{method_text(title, configs[seed])}\n\nsteps with seed {seed}:")
-        codes.append(cli.dry_run(configs[seed]))
+        codes.append(cli.rehearse(configs[seed]))
     folder = RunFolder(Store(config.first.store.root), config.name)
     folder.write_json("resolved.json", config.to_dict())
     return max(codes)
@@ -369,8 +371,7 @@ def runs_text(config: CompareConfig) -> str:
 
 def method_text(title: str, config: RunConfig[Any]) -> str:
     """A row's title and every key of its method, defaults too."""
-    method = to_dict(config.method)
-    return "\n".join([f"{title}:", *(f"  {key}: {value}" for key, value in method.items())])
+    return "\n".join([f"{title}:", *settings(to_dict(config.method), "  ")])
 
 
 def keys(defaults: Mapping[str, Any]) -> list[str]:

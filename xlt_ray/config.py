@@ -416,6 +416,18 @@ def to_dict(config: BaseModel) -> dict[str, Any]:
     return config.model_dump(mode="json", by_alias=True)
 
 
+def settings(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """One line ``key: value`` per value of a nested configuration, keys as in ``--set``."""
+    lines: list[str] = []
+    for key, value in values.items():
+        inner = value if isinstance(value, Mapping) and value else None
+        if inner is None:
+            lines.append(f"{prefix}{key}: {value if isinstance(value, str) else json.dumps(value)}")
+        else:
+            lines += settings(inner, f"{prefix}{key}.")
+    return lines
+
+
 def describe(schema: type[BaseModel], defaults: Mapping[str, Any], prefix: str = "") -> list[str]:
     """One line per key: name, default and meaning, for ``--help``."""
     lines: list[str] = []

@@ -36,16 +36,41 @@ def test_help_lists_every_key(job: str):
         assert f"  {key} " in done.stdout
 
 
+PAPER = {
+    "backbone": "FacebookAI/xlm-roberta-large", "benchmark.source": '["en"]',
+    "benchmark.targets": "all", "method.name": "cltp", "method.label": "partial",
+    "method.lambda": 4.0, "method.tau": 10.0, "method.beta": 2.0, "method.ratio": 0.08,
+    "method.prev_ratio": 1.0, "method.one_hot_rounds": 3, "method.source_lr": 2e-05,
+    "method.round_epochs": 3, "train.batch_size": 32, "train.max_length": 128,
+    "train.warmup": 0.1, "train.weight_decay": 0.0001, "train.clip": 1.0, "train.dropout": 0.1,
+    "train.dim_reduce": "null",
+}  # fmt: skip
+NER = {
+    "benchmark.name": "wikiann", "method.source_epochs": 10, "method.round_lr": 2e-05,
+    "method.src_ratio": 0.6, "method.rounds": 10,
+}  # fmt: skip
+NLI = {
+    "benchmark.name": "xnli", "method.source_epochs": 5, "method.round_lr": 5e-06,
+    "method.src_ratio": 0.01, "method.rounds": 8,
+}  # fmt: skip
+
+
 @pytest.mark.slow
-def test_dry_run_of_the_paper_setting_without_a_hub(tmp_path: Path):
-    done = call("cltp_wikiann.py", "--dry-run", *sets(**{"store.root": tmp_path}))
+@pytest.mark.parametrize("own", [NER, NLI], ids=["wikiann", "xnli"])
+def test_dry_run_of_the_paper_setting_without_a_hub(tmp_path: Path, own: dict):
+    name, rounds = own["benchmark.name"], own["method.rounds"]
+    done = call(f"cltp_{name}.py", "--dry-run", *sets(**{"store.root": tmp_path}))
     assert done.returncode == 2
+    assert {f"{key}: {value}" for key, value in (PAPER | own).items()} <= set(
+        done.stdout.splitlines()
+    )
     assert "missing: backbone: 'FacebookAI/xlm-roberta-large'" in done.stdout
     assert "missing: test text, test gold, source train text" in done.stdout
-    assert "round 10 annotation" in done.stdout
+    assert f"round {rounds} annotation" in done.stdout
+    assert f"round {rounds + 1} annotation" not in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert not any((tmp_path / "artifacts").rglob("manifest.json"))
-    assert (tmp_path / "runs/cltp-wikiann-s0/resolved.json").exists()
+    assert (tmp_path / f"runs/cltp-{name}-s0/resolved.json").exists()
 
 
 @pytest.mark.slow

@@ -47,6 +47,8 @@ def test_help_lists_every_key_with_its_default(capsys: pytest.CaptureFixture[str
 def test_a_dry_run_prints_the_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, out, err = call(capsys, tmp_path, "--dry-run")
     assert (code, err) == (DONE, "")
+    for key in ("method.lambda: 4.0", "train.weight_decay: 0.0001", "train.dim_reduce: null"):
+        assert f"\n{key}" in out
     for part in ("source train text", "round 1 selection", "final test scores", "to run"):
         assert part in out
     assert out.splitlines()[-1] == "missing: nothing"

@@ -228,11 +228,15 @@ def test_published_tables_follow_the_benchmark() -> None:
 def test_shipped_files() -> None:
     """Each is complete, and has the compared methods in the paper's setting."""
     files = {path.stem: path for path in (ROOT / "jobs/configs").glob("compare-*.yaml")}
-    assert set(files) == {"compare-toy", "compare-wikiann", "compare-xnli"}
-    configs = {name: configure({}, [str(path)]) for name, path in files.items()}
+    small = {"compare-wikiann-small", "compare-xnli-small"}
+    assert set(files) == {"compare-toy", "compare-wikiann", "compare-xnli", *small}
+    configs = {
+        name: configure({}, [str(path)], flags=["backbone=folder"] if name in small else [])
+        for name, path in files.items()
+    }
     methods = ["bl_direct", "bl_single", "bl_joint", "sl_evi", "sl_leu", "sl_lou", "cltp"]
-    for config in configs.values():
-        assert list(config.rows) == methods
+    for name, config in configs.items():
+        assert list(config.rows) == methods + ["sl_evi, digamma"] * (name in small)
     ner, nli = configs["compare-wikiann"], configs["compare-xnli"]
     assert len(ner.runs) == len(nli.runs) == 21
     assert ner.first.backbone == nli.first.backbone == "FacebookAI/xlm-roberta-large"
@@ -265,6 +269,7 @@ def test_a_dry_run_prints_rows_methods_and_steps(
     assert (code, err) == (DONE, "")
     runs, first, second = re.split(r"\n\n(?=bl_direct:|cltp:)", out)
     assert re.search(r"^ +4 cltp +5  compare-toy-cltp-s5$", runs, re.MULTILINE)
+    assert "\ntrain.batch_size: 32\n" in runs
     assert "\n  source_epochs: 10\n" in first
     assert "\n  lambda: 4.0\n" in second
     assert "\n  rounds: 1\n" in second
