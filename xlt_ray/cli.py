@@ -30,9 +30,11 @@ from xlt_ray.ledger import LeaseHeldError
 
 if TYPE_CHECKING:
     from xlt_ray.driver import RayDriver
+    from xlt_ray.engine.cluster import Plan
     from xlt_ray.ledger import RunFolder
     from xlt_ray.methods.base import Outcome
     from xlt_ray.report import Report
+    from xlt_ray.steps import StepRunner
 
 DONE, BAD_CONFIG, RESUMABLE = 0, 2, 3
 
@@ -196,14 +198,21 @@ class Done:
     report: "Report"
 
 
+@dataclass(frozen=True)
+class Session:
+    """A run that was begun: its folder, what runs its steps, what they ask the cluster for."""
+
+    folder: "RunFolder"
+    runner: "StepRunner"
+    plan: "Plan"
+
+
 @contextmanager
-def carry_out(config: RunConfig[Any]) -> Iterator[Done]:
-    """Run a recipe to its report on the cluster at hand; its lease is held until the block ends."""
-    from xlt_ray.driver import RayDriver
+def session(config: RunConfig[Any]) -> Iterator[Session]:
+    """A run's folder on the cluster at hand; its lease is held until the block ends."""
     from xlt_ray.engine.cluster import settle
     from xlt_ray.engine.gate import right_to
     from xlt_ray.ledger import Lease, RunFolder
-    from xlt_ray.methods import METHODS
     from xlt_ray.report.progress import open_progress
     from xlt_ray.steps import StepRunner, versions
     from xlt_ray.store import Store
@@ -218,17 +227,26 @@ def carry_out(config: RunConfig[Any]) -> Iterator[Done]:
         folder.write_json("versions.json", versions())
         folder.event("session", pid=os.getpid(), resources=plan.to_json())
         with open_progress() as progress:
-            runner = StepRunner(store, folder, lease, progress, right_to)
-            driver = RayDriver(config, runner, plan)
-            driver.check_test()
-            outcome = METHODS[config.method.name](config.method).run(driver)
-            report = _report(config, driver, outcome, runner.ledger)
-            lease.check()
-            _publish(folder, report, outcome)
-            folder.event("done", average=report.average)
-            yield Done(driver, outcome, report)
+            yield Session(folder, StepRunner(store, folder, lease, progress, right_to), plan)
     finally:
         lease.release()
+
+
+@contextmanager
+def carry_out(config: RunConfig[Any]) -> Iterator[Done]:
+    """Run a recipe to its report on the cluster at hand; its lease is held until the block ends."""
+    from xlt_ray.driver import RayDriver
+    from xlt_ray.methods import METHODS
+
+    with session(config) as begun:
+        driver = RayDriver(config, begun.runner, begun.plan)
+        driver.check_test()
+        outcome = METHODS[config.method.name](config.method).run(driver)
+        report = _report(config, driver, outcome, begun.runner.ledger)
+        begun.runner.lease.check()
+        _publish(begun.folder, report, outcome)
+        begun.folder.event("done", average=report.average)
+        yield Done(driver, outcome, report)
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -317,8 +335,13 @@ def dry_run(config: RunConfig[Any]) -> int:
     return rehearse(config)
 
 
-def rehearse(config: RunConfig[Any]) -> int:
-    """Check data, labels, cluster and backbone and print the plan; returns the exit code."""
+def rehearse(config: RunConfig[Any], *, scored: bool = True) -> int:
+    """Check data, labels, cluster and backbone and print the plan; returns the exit code.
+
+    Args:
+        config: The configuration.
+        scored: Whether the run will be scored on test splits.
+    """
     from xlt_ray.engine.cluster import available, settle
     from xlt_ray.ledger import RunFolder
     from xlt_ray.methods import METHODS
@@ -328,10 +351,12 @@ def rehearse(config: RunConfig[Any]) -> int:
     plan = settle(config.resources, available(config.resources))
     store = Store(config.store.root)
     driver = PlanDriver(config, PlanRunner(store), plan)
-    driver.check_test()
+    if scored:
+        driver.check_test()
     outcome = METHODS[config.method.name](config.method).run(driver)
-    driver.evaluate("zero-shot", outcome.zero_shot, "test")
-    evaluate_final(driver, outcome)
+    if scored:
+        driver.evaluate("zero-shot", outcome.zero_shot, "test")
+        evaluate_final(driver, outcome)
     RunFolder(store, config.run_name).write_json("resolved.json", to_dict(config))
     print(text_of(driver, plan))
     return BAD_CONFIG if driver.missing else DONE

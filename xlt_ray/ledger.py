@@ -165,6 +165,11 @@ class RunFolder:
         """Write one JSON file whole."""
         self.write(name, (json.dumps(value, sort_keys=True, indent=1) + "\n").encode())
 
+    def read_json(self, name: str) -> Any:
+        """Content of a JSON file, or None if there is none."""
+        data = self.store.read(f"{self.path}/{name}")
+        return json.loads(data) if data else None
+
     def write(self, name: str, data: bytes) -> None:
         """Write one file whole."""
         self.store.write(f"{self.path}/{name}", data)

@@ -112,7 +112,9 @@ class StepRunner:
         if artifact is None:
             self.folder.event("started", title=step.title, kind=step.kind, fingerprint=name)
             with self.right_to(f"{step.kind}/{name}"):
-                artifact = self.store.find(step.kind, name) or self._compute(step, name, compute)
+                artifact = self.store.find(step.kind, name)
+                cached = artifact is not None  # somebody else has computed it meanwhile
+                artifact = artifact or self._compute(step, name, compute)
             self.lease.check()
         if afterwards is not None:
             afterwards()

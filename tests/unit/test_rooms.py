@@ -23,8 +23,8 @@ LAYERS: list[set[str]] = [
     {"driver", "predict", "export"},
     {"plan"},
     {"cli"},
-    {"compare", "oracle"},
-    {"ablation"},
+    {"compare", "oracle", "trial"},
+    {"ablation", "sweep"},
     {"jobs"},
 ]
 """Rooms from the lowest up. A module imports from its own layer and from those below."""

@@ -110,7 +110,7 @@ def settle(config: ResourcesConfig, nodes: Sequence[Node] | None = None) -> Plan
     pool = Pool(1, 1, cpus, one if share is None else share)
     wanted = config.annotators
     if wanted is None:
-        wanted = max(1, _room(nodes, 0 if pool.gpus else cpus, pool.gpus))
+        wanted = max(1, room_for(nodes, 0 if pool.gpus else cpus, pool.gpus))
     smallest, largest = (wanted, wanted) if isinstance(wanted, int) else wanted
     if wanted != 0 and not 1 <= smallest <= largest:
         raise ConfigError(f"resources.annotators {wanted}: must be 0, or 1 <= min <= max")
@@ -130,7 +130,7 @@ def _alive() -> list[Node]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _room(nodes: Sequence[Node], cpus: float, gpus: float) -> int:
+def room_for(nodes: Sequence[Node], cpus: float, gpus: float) -> int:
     """How many bundles of that size the nodes hold, none across two nodes or a part of a GPU."""
     total = 0
     for node in nodes:
@@ -147,7 +147,7 @@ def _train_cpus(nodes: Sequence[Node], workers: int, gpus: float) -> int:
     if not workers:
         return min(os.cpu_count() or 1, max(int(node.get("CPU", 1)) for node in nodes))
     for cpus in range(4 if gpus else max(int(node.get("CPU", 1)) for node in nodes), 1, -1):
-        if _room(nodes, cpus, gpus) >= workers:
+        if room_for(nodes, cpus, gpus) >= workers:
             return cpus
     return 1
 
@@ -164,7 +164,7 @@ def check(plan: Plan, nodes: Sequence[Node]) -> None:
         ("train_workers", plan.train_workers, plan.train_cpus, plan.train_gpus),
     ]
     for key, number, cpus, gpus in demands:
-        room = _room(nodes, cpus, gpus)
+        room = room_for(nodes, cpus, gpus)
         if number > room:
             raise ConfigError(
                 f"resources.{key}: asks for {number} of {cpus} CPUs and {gpus:g} GPUs each, but "

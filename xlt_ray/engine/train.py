@@ -1,4 +1,4 @@
-"""Train steps: the training loop under a Ray Train trainer, in one process or in many."""
+"""Train steps: the training loop in this process, or in workers of a Ray Train trainer."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from ray.train.torch import TorchTrainer
 
 from xlt_ray.engine.checkpoints import Checkpoints
 from xlt_ray.engine.cluster import Plan
-from xlt_ray.engine.train_loop import TrainTask, run_worker
+from xlt_ray.engine.train_loop import TrainTask, run_in_group, run_worker
 
 
 def run_train(task: TrainTask, plan: Plan, *, retries: int) -> dict[str, Any]:
@@ -17,13 +17,15 @@ def run_train(task: TrainTask, plan: Plan, *, retries: int) -> dict[str, Any]:
     times, and the step goes on from its newest checkpoint, as it does when this is called again.
     """
     workers, notes = plan.train_workers, Checkpoints(task.root, task.fingerprint)
+    if not workers:  # a trainer would add nothing, and trials of Ray Tune may have none in them
+        return run_worker(task)
     resources = {"CPU": float(plan.train_cpus), "GPU": plan.train_gpus}
     trainer = TorchTrainer(
-        lambda: run_worker(task),
+        lambda: run_in_group(task),
         scaling_config=ScalingConfig(
             num_workers=workers,
-            use_gpu=bool(workers and plan.train_gpus),
-            resources_per_worker=resources if workers else None,
+            use_gpu=bool(plan.train_gpus),
+            resources_per_worker=resources,
         ),
         run_config=RunConfig(
             # Ray silently takes up a run of the same name; an attempt's name is used once, so that

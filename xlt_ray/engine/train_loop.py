@@ -10,7 +10,7 @@ import math
 import os
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +91,27 @@ class Position:
         return int(np.argmax(scores)) if scores else None
 
 
-def run_worker(task: TrainTask) -> dict[str, Any]:
-    """Train, and leave the chosen model in the attempt; returns facts for the manifest."""
+def run_in_group(task: TrainTask) -> dict[str, Any]:
+    """`run_worker` as one of the workers of a trainer."""
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
+    return run_worker(task, rank, world, on_epoch=ray.train.report)
+
+
+def run_worker(
+    task: TrainTask,
+    rank: int = 0,
+    world: int = 1,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Train, and leave the chosen model in the attempt; returns facts for the manifest.
+
+    Args:
+        task: What to train.
+        rank: Number of this worker.
+        world: Number of workers.
+        on_epoch: Is told the facts of every epoch, at its end.
+    """
     torch.set_num_threads(task.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products
     torch.use_deterministic_algorithms(task.train.deterministic, warn_only=True)
@@ -102,6 +119,8 @@ def run_worker(task: TrainTask) -> dict[str, Any]:
     worker.resume()
     while worker.position.epoch < task.schedule.epochs and not worker.position.stopped:
         worker.epoch()
+        if on_epoch is not None:
+            on_epoch(worker.position.history[-1])
     return worker.finish()
 
 
@@ -211,7 +230,6 @@ class Worker:
         self.score()
         position.epoch, position.step_in_epoch = position.epoch + 1, 0
         position.stopped = stalled(position.by_epoch(), self.task.schedule.patience)
-        ray.train.report(position.history[-1])
 
     def step(self, chosen: np.ndarray) -> bool:
         """One optimiser step over some of this worker's sentences.

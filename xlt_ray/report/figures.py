@@ -243,7 +243,7 @@ def draw_lines(lines: Sequence[Sequence[Panel]], *, heading: str, note: str) -> 
         note: A sentence below that.
     """
     columns = len(lines[0])
-    with _figure(3.6 * columns, 2.9 * len(lines) + 1.0, heading, note) as figure:
+    with new_figure(3.6 * columns, 2.9 * len(lines) + 1.0, heading, note) as figure:
         axes = figure.subplots(len(lines), columns, squeeze=False)
         for line, row in zip(lines, axes, strict=True):
             for panel, own in zip(line, row, strict=True):
@@ -253,7 +253,7 @@ def draw_lines(lines: Sequence[Sequence[Panel]], *, heading: str, note: str) -> 
             handles, labels = own.get_legend_handles_labels()
             found |= dict(zip(labels, handles, strict=True))
         figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns + 1)
-        return _pictures(figure)
+        return pictures_of(figure)
 
 
 def draw_bars(panels: Sequence[Bars], *, heading: str, note: str) -> Pictures:
@@ -265,11 +265,11 @@ def draw_bars(panels: Sequence[Bars], *, heading: str, note: str) -> Pictures:
         note: A sentence below that.
     """
     most = max(len(panel.names) for panel in panels)
-    with _figure(5.2 * len(panels), 0.5 * most + 1.9, heading, note) as figure:
+    with new_figure(5.2 * len(panels), 0.5 * most + 1.9, heading, note) as figure:
         (row,) = figure.subplots(1, len(panels), squeeze=False)
         for own, panel in zip(row, panels, strict=True):
             _draw_bars(own, panel)
-        return _pictures(figure)
+        return pictures_of(figure)
 
 
 def _draw_panel(axes: "Axes", panel: Panel) -> None:
@@ -314,7 +314,7 @@ def _draw_bars(axes: "Axes", panel: Bars) -> None:
 
 
 @contextmanager
-def _figure(width: float, height: float, heading: str, note: str) -> Iterator["Figure"]:
+def new_figure(width: float, height: float, heading: str, note: str) -> Iterator["Figure"]:
     """An empty figure in the project's style, whatever the user's own matplotlibrc says."""
     import matplotlib.style
     from matplotlib.figure import Figure
@@ -325,7 +325,8 @@ def _figure(width: float, height: float, heading: str, note: str) -> Iterator["F
         yield figure
 
 
-def _pictures(figure: "Figure") -> Pictures:
+def pictures_of(figure: "Figure") -> Pictures:
+    """A finished figure in every format."""
     found = {}
     for name, metadata in _METADATA.items():
         sink = io.BytesIO()

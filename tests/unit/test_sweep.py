@@ -1,0 +1,128 @@
+"""The configuration of a sweep: what is searched for whom, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xlt_ray.cli import BAD_CONFIG, DONE, main
+from xlt_ray.config import ConfigError
+from xlt_ray.engine.tune import Ended, draw
+from xlt_ray.methods import METHODS
+from xlt_ray.sweep import SweepConfig, configure, job
+
+ROOT = Path(__file__).resolve().parents[2]
+SPACES = ROOT / "tune_spaces"
+TOY = {"benchmark": {"name": "toy", "targets": ["nolu", "teska", "pavri"]}, "backbone": "toy"}
+
+
+def of(method: str = "cltp", **section: Any) -> SweepConfig:
+    return configure(SPACES, {**TOY, "method": {"name": method}, "sweep": section})
+
+
+@pytest.mark.parametrize("path", sorted(SPACES.glob("*.py")), ids=lambda path: path.stem)
+def test_every_space_is_one_of_its_method(path: Path) -> None:
+    assert path.stem in METHODS
+    config = of(path.stem, trials=20)
+    assert all(set(config.make("all", one).method.model_dump(by_alias=True)) >= set(one)
+               for one in draw(config.space, 20, seed=0))  # fmt: skip
+
+
+def test_every_self_training_method_has_a_space() -> None:
+    have = {path.stem for path in SPACES.glob("*.py")}
+    assert set(METHODS) - have == {"bl_direct", "bl_single", "bl_joint"}
+
+
+def test_a_trial_has_its_parameters_and_a_run_of_its_own() -> None:
+    config = of(keys={"lambda": [2, 4], "tau": [5, 10]}, search="grid")
+    first = config.make("all", {"lambda": 2, "tau": 5})
+    assert (first.method.lam, first.method.tau) == (2.0, 5.0)
+    names = {config.make("all", {"lambda": a, "tau": b}).run_name for a in (2, 4) for b in (5, 10)}
+    assert len(names) == 4
+    assert all(name.startswith("sweep-cltp-toy-s0-all-") for name in names)
+    again = of(keys={"lambda": [2, 4], "tau": [5, 10]}, search="grid")
+    assert again.make("all", {"lambda": 2, "tau": 5}).run_name == first.run_name
+
+
+def test_one_search_for_all_for_each_or_for_groups() -> None:
+    keys = {"beta": [0, 1]}
+    assert of(keys=keys).scopes == {"all": ("nolu", "teska", "pavri")}
+    each = of(keys=keys, per="language")
+    assert each.scopes == {"nolu": ("nolu",), "teska": ("teska",), "pavri": ("pavri",)}
+    assert each.make("teska", {"beta": 1}).benchmark.targets == ("teska",)
+    groups = {"a": "nolu,teska", "b": ["pavri"]}
+    config = of(keys=keys, per="group", groups=groups)
+    assert config.scopes == {"a": ("nolu", "teska"), "b": ("pavri",)}
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"keys": {"lamda": [2]}}, "method.lamda: cltp has no such key; allowed: beta, "),
+        ({"keys": {"tau": [5, 0.5]}}, "method.tau: Input should be greater than 1"),
+        ({"keys": {"tau": []}}, "sweep.keys.tau: "),
+        ({"search": "annealing"}, "sweep.search: Input should be 'random', 'grid', 'asha'"),
+        ({"search": "grid", "trials": 3}, "sweep.trials: a grid has as many trials as cells"),
+        ({"grace": 2}, "sweep.grace: belongs to sweep.search asha, and it is random"),
+        ({"space": "none.py"}, "sweep.space: no file none.py; give one, or sweep.keys; methods"),
+        ({"space": "x.py", "keys": {"tau": [5]}}, "sweep.space: sweep.keys takes the place"),
+        ({"per": "group"}, "sweep.groups: goes with sweep.per group, and it is group"),
+        ({"groups": {"a": "nolu"}}, "sweep.groups: goes with sweep.per group, and it is run"),
+        (
+            {"per": "group", "groups": {"a": "nolu,kaldi"}},
+            "sweep.groups.a: kaldi; allowed: nolu, teska, pavri",
+        ),
+    ],
+)
+def test_what_is_refused(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as found:
+        of(**section)
+    assert str(found.value).startswith(message)
+
+
+def test_a_space_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text('from ray import tune\n\nSPACE = {"beta": tune.uniform(0, 2)}\n')
+    assert list(of(space=str(path)).space) == ["beta"]
+    with pytest.raises(ConfigError, match=r"sweep.search: beta: a grid needs a list of values"):
+        of(space=str(path), search="grid")
+    path.write_text("")
+    with pytest.raises(ConfigError, match=r"mine.py has no SPACE"):
+        of(space=str(path))
+
+
+def test_methods_without_a_space_need_keys() -> None:
+    with pytest.raises(ConfigError, match=r"no file .*bl_direct.py; give one, or sweep.keys"):
+        of("bl_direct")
+    assert list(of("bl_direct", keys={"source_lr": [1e-5, 2e-5]}).space) == ["source_lr"]
+
+
+def test_how_a_trial_ended() -> None:
+    assert Ended({}).state == "ended early"
+    assert Ended({}, facts={"source_dev": 0.5}).state == "done"
+    assert Ended({}, error="no").state == "failed"
+
+
+def test_a_dry_run_prints_trials_and_steps(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    defaults = {**TOY, "method": {"name": "cltp"}, "sweep": {"keys": {"beta": [0, 1]}}}
+    flags = ["--dry-run", "--set", f"store.root={tmp_path}", "--set", "sweep.search=grid"]
+    assert main(defaults, "A job.", flags, job=job(SPACES)) == DONE
+    out = capsys.readouterr().out
+    assert "\nsweep.search: grid\n" in f"\n{out}"
+    assert "\none search (grid) of 2 trials, " in out
+    assert "\nsearch all: nolu, teska, pavri\n  beta 0.0\n  beta 1.0\n" in out
+    assert "round 10 annotation" in out
+    assert "test" not in out.split("steps of the first trial")[1].split("store:")[0]
+    assert not any((tmp_path / "artifacts").rglob("manifest.json"))
+
+
+def test_a_bad_sweep_is_refused_before_anything_happens(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    defaults = {**TOY, "method": {"name": "cltp"}, "sweep": {"keys": {"tau": [0.5]}}}
+    flags = ["--set", f"store.root={tmp_path}"]
+    assert main(defaults, "A job.", flags, job=job(SPACES)) == BAD_CONFIG
+    assert capsys.readouterr().err.startswith("error: method.tau: ")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,10 @@
+"""SL-LEU: samples of the noise, the ranking, the quota and the rate of a round."""
+
+from ray import tune
+
+SPACE = {
+    "samples": tune.choice([10, 20]),
+    "rank_by": tune.choice(["entropy", "max_probability"]),
+    "ratio": tune.choice([0.04, 0.08, 0.16]),
+    "round_lr": tune.choice([5e-6, 1e-5, 2e-5]),
+}

@@ -1,0 +1,97 @@
+"""A trial of a sweep: one run of a recipe, whose only score is that on source dev."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from xlt_ray import cli
+from xlt_ray.config import RunConfig
+from xlt_ray.data.corpus import Mix, Model
+from xlt_ray.driver import RayDriver
+from xlt_ray.engine.cluster import Plan, connect
+from xlt_ray.methods import METHODS
+from xlt_ray.methods.base import Objective, Outcome, Schedule
+from xlt_ray.steps import Runner
+from xlt_ray.store import Artifact
+
+Listener = Callable[[float], None]
+"""Is told the source-dev score of every model as soon as it is trained."""
+
+
+class SourceOnly(RayDriver):
+    """A driver that reads gold labels of the source languages and of no other."""
+
+    def __init__(self, config: RunConfig[Any], runner: Runner, plan: Plan, listener: Listener):
+        super().__init__(config, runner, plan)
+        self._listener = listener
+
+    def _gold(self, title: str, languages: Sequence[str], split: Any) -> Artifact:
+        others = sorted(set(languages) - set(self.source_languages))
+        if others:
+            raise PermissionError(f"a trial of a sweep may not read gold labels of {others}")
+        return super()._gold(title, languages, split)
+
+    def train(
+        self, title: str, mix: Mix, objective: Objective, *, start: Model, schedule: Schedule
+    ) -> Model:
+        """Train a model on a mix, chosen on source dev, and tell the score."""
+        model = super().train(title, mix, objective, start=start, schedule=schedule)
+        self._listener(model.artifact.info["source_dev"])
+        return model
+
+
+def run_trial(config: RunConfig[Any], listener: Listener) -> dict[str, Any]:
+    """Run a recipe on the cluster at hand, without any look at gold labels of targets.
+
+    Args:
+        config: The run's configuration.
+        listener: Is told the source-dev score of every model as soon as it is trained.
+
+    Returns:
+        What ``trial.json`` in the run's folder holds: the final ``source_dev``, ``seconds``, the
+        number of steps that were ``computed`` and ``found`` by kind, and the run's name.
+    """
+    began = time.monotonic()
+    connect(config.resources)
+    with cli.session(config) as begun:
+        driver = SourceOnly(config, begun.runner, begun.plan, listener)
+        outcome = METHODS[config.method.name](config.method).run(driver)
+        record = {
+            "run": config.run_name,
+            "source_dev": score_of(outcome),
+            "seconds": round(time.monotonic() - began, 3),
+            **steps_of(begun.runner.ledger),
+        }
+        begun.folder.write_json("trial.json", record)
+        begun.folder.event("done", source_dev=record["source_dev"])
+        return record
+
+
+def read_corpora(config: RunConfig[Any]) -> None:
+    """Read and tokenise what the trials share, so that bad text is one error and not one each.
+
+    Args:
+        config: The configuration of any of them; its run has only these steps.
+    """
+    with cli.session(config) as begun:
+        driver = SourceOnly(config, begun.runner, begun.plan, lambda score: None)
+        driver.source("train")
+        driver.source("dev")
+        if driver.pools:
+            driver.unlabelled()
+
+
+def score_of(outcome: Outcome) -> float:
+    """Source-dev score of the final model, or the mean over each language's own."""
+    models = list(outcome.by_language.values()) or [outcome.final]
+    return fmean(model.artifact.info["source_dev"] for model in models)
+
+
+def steps_of(ledger: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """How many steps of each kind were computed, and how many were found in the store."""
+    found = {"computed": Counter[str](), "found": Counter[str]()}
+    for step in ledger:
+        found["found" if step["cached"] else "computed"][step["kind"]] += 1
+    return {name: dict(sorted(counts.items())) for name, counts in found.items()}
