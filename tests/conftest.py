@@ -21,6 +21,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 os.environ.pop("RAY_ADDRESS", None)  # tests never run on somebody's cluster
 
+from tests.s3 import CREDENTIALS, S3  # noqa: E402
+
+os.environ.update(CREDENTIALS)  # never the user's own
+
 from xlt_ray.engine.environment import prepare  # noqa: E402
 
 prepare(local=True)
@@ -100,6 +104,14 @@ def ray_cluster() -> Iterator[str]:
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """An S3-protocol server on loopback."""
+    server = S3(tmp_path_factory.mktemp("s3") / "server.log")
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")
