@@ -41,6 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips what this machine cannot run; marks what uses the cluster or the sample data."""
     no_gpu = pytest.mark.skip(reason="no CUDA device")
     no_network = pytest.mark.skip(reason="needs the model hub: set XLT_NETWORK=1")
+    too_long = pytest.mark.skip(reason="takes long: set XLT_LONG=1, as `make chaos` does")
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "ray_cluster" in fixtures:
@@ -51,6 +52,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(no_gpu)
         if item.get_closest_marker("network") and os.environ.get("XLT_NETWORK") != "1":
             item.add_marker(no_network)
+        if item.get_closest_marker("long") and os.environ.get("XLT_LONG") != "1":
+            item.add_marker(too_long)
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +93,8 @@ def ray_cluster() -> Iterator[str]:
 
     # Ray keeps Unix sockets in there, whose paths may have 107 characters.
     folder = tempfile.mkdtemp(prefix="xlt-", dir=_short_temporary_folder())
+    own_cache = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = folder  # of the workers, for copies of distant artifacts
     try:
         ray.init(
             address="local",
@@ -100,6 +105,10 @@ def ray_cluster() -> Iterator[str]:
             logging_level=logging.ERROR,
             _temp_dir=folder,
         )
+        if own_cache is None:
+            del os.environ["XDG_CACHE_HOME"]
+        else:
+            os.environ["XDG_CACHE_HOME"] = own_cache
         yield ray.get_runtime_context().gcs_address
     finally:
         ray.shutdown()

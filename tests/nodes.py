@@ -1,7 +1,7 @@
 """Nodes of a cluster as process trees of this machine, which can be killed like machines."""
 
+import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -52,17 +52,28 @@ def named(root: int, title: str) -> list[int]:
 class Node:
     """``ray start`` in the foreground, in a session of its own."""
 
-    def __init__(self, log: Path, flags: Sequence[str]):
-        self._log = log
-        ports = [f"--{name}={free_port()}" for name in ("node-manager-port", "object-manager-port")]
-        ray = str(Path(sys.executable).with_name("ray"))
+    def __init__(self, log: Path, flags: Sequence[str], *, path: str | None = None):
+        """Start a node.
+
+        Args:
+            log: Where its output goes.
+            flags: More flags of ``ray start``.
+            path: Its ``PYTHONPATH``.
+        """
+        named_ports = ("node-manager-port", "object-manager-port", "dashboard-agent-listen-port")
+        ports = [f"--{name}={free_port()}" for name in named_ports]
+        programs = Path(sys.executable).parent
+        environment = {name: x for name, x in os.environ.items() if name != "PYTHONPATH"}
+        environment["PATH"] = os.pathsep.join([str(programs), os.environ["PATH"]])
+        if path is not None:
+            environment["PYTHONPATH"] = path
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [
-                    ray, "start", "--block", "--node-ip-address=127.0.0.1", "--disable-usage-stats",
-                    "--object-store-memory=100000000", *ports, *flags,
+                    str(programs / "ray"), "start", "--block", "--node-ip-address=127.0.0.1",
+                    "--disable-usage-stats", "--object-store-memory=100000000", *ports, *flags,
                 ],
-                stdout=output, stderr=output, start_new_session=True,
+                stdout=output, stderr=output, start_new_session=True, env=environment,
             )  # fmt: skip
 
     def processes(self, title: str) -> list[int]:
@@ -80,14 +91,34 @@ class Node:
         self.process.wait()
 
 
+NODES = """
+import json, sys, time
+import ray
+
+ray.init(address=sys.argv[1], log_to_driver=False)
+while len(alive := [node for node in ray.nodes() if node["Alive"]]) != int(sys.argv[2]):
+    time.sleep(0.1)
+names = {name: node["NodeID"] for node in alive for name in node["Resources"]}
+print(json.dumps(names))
+"""
+
+
 class Cluster:
     """A head and worker nodes, on ports and in a folder of their own."""
 
-    def __init__(self, *, cpus: int = 1):
+    def __init__(self, *, cpus: int = 1, dashboard: bool = False):
+        """Start the head.
+
+        Args:
+            cpus: Logical CPUs of the head.
+            dashboard: Whether it takes jobs, on loopback; these bring the package along.
+        """
         # Ray keeps Unix sockets in there, whose paths may have 107 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="xlt-", dir="/tmp"))
         self.log = self.folder / "nodes.log"
         self.port = free_port()
+        self.dashboard = free_port() if dashboard else None
+        self._path = None if dashboard else os.environ["PYTHONPATH"]
         self.nodes: list[Node] = []
         self.head = self.start_head(cpus=cpus)
 
@@ -99,35 +130,40 @@ class Cluster:
     def start_head(self, *, cpus: int) -> Node:
         """Start a head, at the first one's address."""
         flags = [
-            "--head", f"--port={self.port}", f"--num-cpus={cpus}", "--include-dashboard=false",
-            f"--temp-dir={self.folder}", f"--ray-client-server-port={free_port()}",
+            "--head", f"--port={self.port}", f"--num-cpus={cpus}", f"--temp-dir={self.folder}",
+            f"--ray-client-server-port={free_port()}",
         ]  # fmt: skip
-        self.head = Node(self.log, flags)
-        self._wait_until(self._listens)
+        if self.dashboard is None:
+            flags += ["--include-dashboard=false"]
+        else:
+            flags += ["--dashboard-host=127.0.0.1", f"--dashboard-port={self.dashboard}"]
+        self.head = Node(self.log, flags, path=self._path)
+        self._wait_until_it_listens()
         return self.head
 
-    def add_node(self, *, cpus: int) -> Node:
+    def add_node(self, name: str, *, cpus: int) -> Node:
         """Start a worker node; it joins in its own time."""
-        node = Node(self.log, [f"--address={self.address}", f"--num-cpus={cpus}"])
+        resources = json.dumps({name: 1})
+        flags = [f"--address={self.address}", f"--num-cpus={cpus}", f"--resources={resources}"]
+        node = Node(self.log, flags, path=self._path)
         self.nodes.append(node)
         return node
 
-    def ids(self) -> dict[str, str]:
-        """State of every node by its id, as the head sees it."""
-        done = self._ray("list", "nodes", "--address", self.address, "--format", "json")
-        found = re.findall(r'"node_id": "([0-9a-f]+)".*?"state": "(\w+)"', done, re.DOTALL)
-        return dict(found)
+    def wait_for_nodes(self, number: int) -> dict[str, str]:
+        """Wait until the head knows so many living nodes; returns their ids by name."""
+        done = subprocess.run(
+            [sys.executable, "-c", NODES, self.address, str(number)],
+            check=True, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        return json.loads(done.stdout.splitlines()[-1])
 
-    def wait_for_nodes(self, number: int) -> None:
-        """Wait until the head knows so many living nodes."""
-        code = (
-            "import ray, sys, time\n"
-            "ray.init(address=sys.argv[1], log_to_driver=False)\n"
-            "while sum(node['Alive'] for node in ray.nodes()) != int(sys.argv[2]):\n"
-            "    time.sleep(0.1)\n"
-        )
-        subprocess.run([sys.executable, "-c", code, self.address, str(number)],
-                       check=True, capture_output=True, timeout=120)  # fmt: skip
+    def drain(self, node_id: str, *, seconds: int) -> None:
+        """Announce that a node will be taken away, as the cloud does for spot machines."""
+        self._ray(
+            "drain-node", "--address", self.address, "--node-id", node_id,
+            "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot",
+            "--deadline-remaining-seconds", str(seconds),
+        )  # fmt: skip
 
     def _ray(self, *words: str) -> str:
         program = str(Path(sys.executable).with_name("ray"))
@@ -141,11 +177,11 @@ class Cluster:
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
         except OSError:
             return False
-        return "Ray runtime started" in self.log.read_text(errors="replace")
+        return True
 
-    def _wait_until(self, condition: "type[bool] | object") -> None:
+    def _wait_until_it_listens(self) -> None:
         deadline = time.monotonic() + 120
-        while not condition():  # type: ignore[operator]
+        while not self._listens():
             assert self.head.process.poll() is None, self.log.read_text(errors="replace")
             assert time.monotonic() < deadline, self.log.read_text(errors="replace")
             time.sleep(0.05)
