@@ -139,7 +139,7 @@ class Lease:
         self._write(self._path)
         time.sleep(SETTLE_SECONDS)
         current = self._read()
-        return current is not None and current["owner"] == self._owner
+        return current is not None and current.get("owner") == self._owner
 
     def _write(self, path: str) -> None:
         began = time.monotonic()

@@ -89,23 +89,27 @@ def test_the_package_comes_with_the_working_directory(client: JobSubmissionClien
     assert all("working_dir_files" in file for file in files), files
 
 
-def test_wrong_configuration_is_2_and_one_message(cluster: Cluster, tmp_path: Path):
+def test_wrong_configuration_is_2_and_one_message(
+    cluster: Cluster, client: JobSubmissionClient, tmp_path: Path
+):
     """By the command line, whose own exit code is 1 for all failures."""
+    flags = ["--set", "method.tau=1", "--set", f"store.root={tmp_path}"]
     done = subprocess.run(
         [
             str(Path(sys.executable).with_name("ray")), "job", "submit",
             "--address", f"http://127.0.0.1:{cluster.dashboard}", "--working-dir", str(ROOT),
             "--submission-id", "wrong", "--",
-            *JOB.split(), "--set", "method.tau=1", "--set", f"store.root={tmp_path}",
+            *JOB.split(), *flags,
         ],
         capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    info = JobSubmissionClient(f"http://127.0.0.1:{cluster.dashboard}").get_job_info("wrong")
-    assert info.driver_exit_code == 2
-    logs = JobSubmissionClient(f"http://127.0.0.1:{cluster.dashboard}").get_job_logs("wrong")
-    (line,) = [line for line in logs.splitlines() if "job_manager" not in line]
-    assert line.startswith("error: method.tau: ")
+    assert client.get_job_info("wrong").driver_exit_code == 2
+    (*rays, ours) = client.get_job_logs("wrong").splitlines()
+    assert ours.startswith("error: method.tau: "), ours
+    assert [line for line in rays if " INFO job_manager.py" not in line] == [
+        f"Running entrypoint for job wrong: {JOB} {' '.join(flags)}"
+    ]
     assert "Traceback" not in done.stdout + done.stderr
 
 
