@@ -63,7 +63,7 @@ class Node:
         named_ports = ("node-manager-port", "object-manager-port", "dashboard-agent-listen-port")
         ports = [f"--{name}={free_port()}" for name in named_ports]
         programs = Path(sys.executable).parent
-        environment = {name: x for name, x in os.environ.items() if name != "PYTHONPATH"}
+        environment = {name: x for name, x in os.environ.items() if name not in NOT_FOR_NODES}
         environment["PATH"] = os.pathsep.join([str(programs), os.environ["PATH"]])
         if path is not None:
             environment["PYTHONPATH"] = path
@@ -90,6 +90,9 @@ class Node:
                 continue
         self.process.wait()
 
+
+NOT_FOR_NODES = {"PYTHONPATH", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
+"""Variables of the tests' own, local Ray; the second lets no other node join."""
 
 NODES = """
 import json, sys, time
