@@ -93,8 +93,6 @@ def ray_cluster() -> Iterator[str]:
 
     # Ray keeps Unix sockets in there, whose paths may have 107 characters.
     folder = tempfile.mkdtemp(prefix="xlt-", dir=_short_temporary_folder())
-    own_cache = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = folder  # of the workers, for copies of distant artifacts
     try:
         ray.init(
             address="local",
@@ -105,10 +103,6 @@ def ray_cluster() -> Iterator[str]:
             logging_level=logging.ERROR,
             _temp_dir=folder,
         )
-        if own_cache is None:
-            del os.environ["XDG_CACHE_HOME"]
-        else:
-            os.environ["XDG_CACHE_HOME"] = own_cache
         yield ray.get_runtime_context().gcs_address
     finally:
         ray.shutdown()

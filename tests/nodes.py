@@ -65,6 +65,7 @@ class Node:
         programs = Path(sys.executable).parent
         environment = {name: x for name, x in os.environ.items() if name not in NOT_FOR_NODES}
         environment["PATH"] = os.pathsep.join([str(programs), os.environ["PATH"]])
+        environment["XDG_CACHE_HOME"] = str(log.parent / "cache")
         if path is not None:
             environment["PYTHONPATH"] = path
         with log.open("ab") as output:

@@ -1,7 +1,7 @@
 """What chaos tests share: a run that nobody disturbs, and the table at the end."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ import pytest
 
 from tests.chaos.book import ENTRIES, page, table
 from tests.chaos.drivers import Reference
+from tests.nodes import Cluster
 from tests.world import SOURCE, World
 
 TABLE = "XLT_CHAOS_TABLE"
@@ -62,12 +63,20 @@ def values(world: World, corpus: Path) -> Values:
 
 
 @pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """Where a Ray listens that no test disturbs; few CPUs, since each new worker imports all."""
+    cluster = Cluster(cpus=2)
+    yield cluster.address
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
 def undisturbed(
-    ray_cluster: str, values: Values, tmp_path_factory: pytest.TempPathFactory
+    address: str, values: Values, tmp_path_factory: pytest.TempPathFactory
 ) -> Reference:
     """A run that trains and annotates in the driver's process, and that nobody disturbs."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    return Reference.of(values(folder / "store", ray_cluster), folder)
+    return Reference.of(values(folder / "store", address), folder)
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ class Scene:
 
 
 @pytest.fixture
-def scene(ray_cluster: str, values: Values, undisturbed: Reference, tmp_path: Path) -> Scene:
-    """A run that works in the driver's process, on the session's Ray."""
-    make = partial(values, address=ray_cluster)
+def scene(address: str, values: Values, undisturbed: Reference, tmp_path: Path) -> Scene:
+    """A run that works in the driver's process."""
+    make = partial(values, address=address)
     return Scene(tmp_path, tmp_path / "store", undisturbed, make)

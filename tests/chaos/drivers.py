@@ -26,7 +26,7 @@ from xlt_ray.files import open_root
 from xlt_ray.points import LISTENERS, Point
 from xlt_ray.store import Store
 
-PATIENCE = 240
+PATIENCE = 600
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.chaos.preload"])
 

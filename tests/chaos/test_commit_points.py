@@ -11,7 +11,7 @@ from tests.chaos.drivers import Disturbance, Driver
 from tests.s3 import S3
 from xlt_ray.points import LOCAL_POINTS, POINTS, Point
 
-pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.ray]
+pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 COUNTS: dict[Point, int] = {
     "attempt.opened": 3, "file.begun": 9, "file.written": 12, "file.kept": 15, "commit.begun": 2,

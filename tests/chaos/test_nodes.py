@@ -40,11 +40,11 @@ def config(cluster: Cluster, values: Values, tmp_path: Path) -> Config:
 
 @pytest.fixture(scope="module")
 def two_workers(
-    ray_cluster: str, values: Values, tmp_path_factory: pytest.TempPathFactory
+    address: str, values: Values, tmp_path_factory: pytest.TempPathFactory
 ) -> Reference:
     """A run that trains on two workers, and that nobody disturbs."""
     folder = tmp_path_factory.mktemp("two-workers")
-    return Reference.of(values(folder / "store", ray_cluster, train_workers=2), folder)
+    return Reference.of(values(folder / "store", address, train_workers=2), folder)
 
 
 def test_a_node_dies_while_it_annotates(

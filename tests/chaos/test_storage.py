@@ -13,7 +13,7 @@ from tests.chaos.drivers import Disturbance, Driver
 from tests.s3 import S3
 from xlt_ray.points import Point
 
-pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.ray]
+pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 SOME_SHARD = r"/annotation/.*part-000001\.parquet$"
 FAILURES: dict[str, dict[str, Any]] = {

@@ -8,7 +8,7 @@ from tests.chaos.book import fault
 from tests.chaos.conftest import Scene
 from tests.chaos.drivers import Disturbance, Driver
 
-pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.ray]
+pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 LEASE = 6.0
 HOURS = 3600.0
