@@ -6,6 +6,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+TABLE ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -36,8 +37,8 @@ format: $(STAMP) ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-chaos: $(STAMP) ## only the tests that kill processes
-	$(BIN)/python -m pytest -m chaos $(ARGS)
+chaos: $(STAMP) ## kill processes, break storage, turn clocks; ends with a table (TABLE=file keeps it)
+	XLT_LONG=1 XLT_CHAOS_TABLE=$(TABLE) $(BIN)/python -m pytest -m chaos $(ARGS)
 
 clean: ## remove .venv and all caches
 	rm -rf .venv .venv.lock .pytest_cache .ruff_cache .hypothesis build *.egg-info

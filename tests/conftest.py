@@ -21,6 +21,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 os.environ.pop("RAY_ADDRESS", None)  # tests never run on somebody's cluster
 
+from tests.s3 import CREDENTIALS, S3  # noqa: E402
+
+os.environ.update(CREDENTIALS)  # never the user's own
+
 from xlt_ray.engine.environment import prepare  # noqa: E402
 
 prepare(local=True)
@@ -37,6 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips what this machine cannot run; marks what uses the cluster or the sample data."""
     no_gpu = pytest.mark.skip(reason="no CUDA device")
     no_network = pytest.mark.skip(reason="needs the model hub: set XLT_NETWORK=1")
+    too_long = pytest.mark.skip(reason="takes long: set XLT_LONG=1, as `make chaos` does")
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "ray_cluster" in fixtures:
@@ -47,6 +52,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(no_gpu)
         if item.get_closest_marker("network") and os.environ.get("XLT_NETWORK") != "1":
             item.add_marker(no_network)
+        if item.get_closest_marker("long") and os.environ.get("XLT_LONG") != "1":
+            item.add_marker(too_long)
 
 
 @pytest.fixture(scope="session")
@@ -100,6 +107,14 @@ def ray_cluster() -> Iterator[str]:
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """An S3-protocol server on loopback."""
+    server = S3(tmp_path_factory.mktemp("s3") / "server.log")
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

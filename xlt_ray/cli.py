@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from xlt_ray.config import (
@@ -27,6 +28,7 @@ from xlt_ray.config import (
 from xlt_ray.data.registry import lookup
 from xlt_ray.engine.environment import prepare
 from xlt_ray.ledger import LeaseHeldError
+from xlt_ray.points import reached
 
 if TYPE_CHECKING:
     from xlt_ray.driver import RayDriver
@@ -220,14 +222,16 @@ def session(config: RunConfig[Any]) -> Iterator[Session]:
     store = Store(config.store.root)
     folder = RunFolder(store, config.run_name)
     lease = Lease(store, folder.path)
-    lease.acquire()
+    lease.acquire(note=partial(print, flush=True))
+    reached("lease.taken")
     try:
         plan = settle(config.resources)
         folder.write_json("config.json", to_dict(config))
         folder.write_json("versions.json", versions())
         folder.event("session", pid=os.getpid(), resources=plan.to_json())
         with open_progress() as progress:
-            yield Session(folder, StepRunner(store, folder, lease, progress, right_to), plan)
+            right = partial(right_to, owner=f"{store.root} {folder.path}")
+            yield Session(folder, StepRunner(store, folder, lease, progress, right), plan)
     finally:
         lease.release()
 
@@ -324,7 +328,9 @@ def _publish(folder: "RunFolder", report: "Report", outcome: "Outcome") -> None:
     model = outcome.final.artifact.local()
     names = [path.name for path in model.iterdir() if path.name != "manifest.json"]
     folder.publish("model", {name: model / name for name in sorted(names)})
+    reached("model.published")
     write_report(report, folder.write)
+    reached("report.written")
     Console().print(terminal_table(report))
     print(f"report: {folder.path}/report.md\nmodel:  {folder.path}/model", flush=True)
 

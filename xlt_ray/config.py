@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -40,8 +39,25 @@ def split_commas(value: Any) -> Any:
     return value
 
 
+def redacted(text: str) -> str:
+    """A URI, or a message with URIs, without user names, passwords and secret parameters."""
+    # A secret may hold "/" or "@", so that after a colon all up to the last "@" is masked.
+    text = re.sub(r"(?<=://)[^/:\s]*(?::\S*)?@", "***@", text)
+    return _SECRET_VALUE.sub(r"\1***", text)
+
+
+_SECRET_VALUE = re.compile(
+    r"([?&][^=&\s]*(?:secret|token|password|key)[^=&\s]*=)[^&\s'\"]+", re.IGNORECASE
+)
+_SECRETS = re.compile(
+    r"://[^/:@\s]*:(?!\d+(?:[/?]|$))\S*@|[?&][^=&]*(?:secret|token|password|key)[^=&]*=",
+    re.IGNORECASE,
+)
+"""A password before the host, also one with a slash in it, or a parameter that names a secret."""
+
+
 def _without_secrets(uri: str) -> str:
-    if "://" in uri and urlsplit(uri).password:
+    if _SECRETS.search(uri):
         raise ValueError("a URI with credentials would end up in reports; set them as variables")
     return uri
 
@@ -301,7 +317,7 @@ def _explain(
             text = f"{path}: {item['msg']}, got {item['input']!r}"
         if text not in seen:
             seen.add(text)
-            lines.append(f"{text} (from {origin_of(path, origins)})")
+            lines.append(redacted(f"{text} (from {origin_of(path, origins)})"))
     return "\n".join(lines)
 
 

@@ -114,7 +114,7 @@ class RayDriver(Library):
         step = Step("annotation", f"{title} annotation", params, inputs, modules)
 
         def compute(attempt: Attempt) -> dict[str, Any]:
-            self.runner.store.adopt(attempt, ".parquet")
+            self.runner.store.adopt(attempt)
             task = AnnotateTask(
                 attempt,
                 corpus,

@@ -16,7 +16,16 @@ from typing import Any
 from xlt_ray.store import canonical_json
 
 PACKAGE = "xlt_ray"
-PLUMBING = frozenset({"xlt_ray.store", "xlt_ray.fingerprint", "xlt_ray.ledger", "xlt_ray.config"})
+PLUMBING = frozenset(
+    {
+        "xlt_ray.files",
+        "xlt_ray.store",
+        "xlt_ray.points",
+        "xlt_ray.fingerprint",
+        "xlt_ray.ledger",
+        "xlt_ray.config",
+    }
+)
 """Modules that move results about and have no part in what they are."""
 
 

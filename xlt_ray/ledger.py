@@ -12,11 +12,12 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from xlt_ray.points import reached
 from xlt_ray.store import Store
 
 LEASE_SECONDS = 30.0
@@ -31,10 +32,12 @@ class LeaseHeldError(RuntimeError):
 class Lease:
     """The right to drive one run, renewed in the background, until it is released or lost.
 
-    A lease that has expired, or whose process is gone from this machine, is taken over at once. On
-    a local file system one taker alone can win. Object storage has no exclusive create through
-    pyarrow: there a taker writes, waits longer than a write takes, and reads back who was the last;
-    should a slower one still come after it, `check` finds that out at the next renewal.
+    A lease whose process is gone from this machine is taken over at once. Any other is watched: its
+    holder renews it six times in its ``seconds``, and one that stays as it is for all of them is
+    over. Clocks of machines are never compared. On a local file system one taker alone can win.
+    Object storage has no exclusive create through pyarrow: there a taker writes, waits longer than
+    a write takes, and reads back who was the last; should a slower one still come after it, `check`
+    finds that out at the next renewal.
     """
 
     def __init__(self, store: Store, folder: str, *, seconds: float = LEASE_SECONDS):
@@ -47,20 +50,26 @@ class Lease:
         self._renewed = time.monotonic()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
 
-    def acquire(self) -> None:
-        """Take the lease.
+    def acquire(self, *, note: Callable[[str], None] | None = None) -> None:
+        """Take the lease; one whose holder cannot be looked at is watched, up to its ``seconds``.
+
+        Args:
+            note: Told in a line what is waited for.
 
         Raises:
-            LeaseHeldError: another driver holds it and is alive, as far as can be told.
+            LeaseHeldError: another driver holds it and renews it.
         """
         held = self._read()
-        if held and self._is_alive(held):
-            left = held["expires"] - time.time()
-            raise LeaseHeldError(
-                f"another driver is at work on this run: process {held['pid']} on {held['host']}. "
-                f"Wait for it to end, or, if that process is gone, {left:.0f} seconds for its "
-                "lease to expire; or choose another run.name."
-            )
+        if held is not None and not _is_gone(held):
+            holder = f"process {held.get('pid')} on {held.get('host')}"
+            if note is not None:
+                note(f"the run's lease is that of {holder}; waiting whether it is renewed")
+            if not self._is_silent(held):
+                raise LeaseHeldError(
+                    f"another driver is at work on this run: {holder}. Wait for it to end, or "
+                    "choose another run.name."
+                )
+            held = self._read()
         if not (self._create(held) if self._store.is_local else self._settle()):
             raise LeaseHeldError("another driver took this run at the same moment; start again")
         self._thread.start()
@@ -81,13 +90,31 @@ class Lease:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-        held = self._read()
-        if held and held["owner"] == self._owner:
-            self._store.delete(self._path)
+        with suppress(OSError):  # a lease that cannot be removed is over when nobody renews it
+            held = self._read()
+            if held is not None and held.get("owner") == self._owner:
+                self._store.delete(self._path)
 
     def _read(self) -> dict[str, Any] | None:
+        """What the lease says, nothing if it is torn, and None where there is none."""
         data = self._store.read(self._path)
-        return json.loads(data) if data else None
+        return None if data is None else _parse(data)
+
+    def _is_silent(self, held: Mapping[str, Any]) -> bool:
+        """Watch a lease: whether it stays as it is for as long as its holder may take to renew it.
+
+        It is over, too, if it is given up in the meantime.
+        """
+        seconds = float(held.get("seconds", self._seconds))
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            time.sleep(seconds / 60)
+            now = self._read()
+            if now is None:
+                return True
+            if now != held:
+                return False
+        return True
 
     def _create(self, ended: Mapping[str, Any] | None) -> bool:
         """Put a local lease where there is none, or one that ended; False if another was faster."""
@@ -95,8 +122,8 @@ class Lease:
         try:
             if ended is not None:
                 os.rename(self._path, own)  # of several takers one finds it
-                moved = json.loads(Path(own).read_bytes())
-                if moved["owner"] != ended["owner"]:  # the new one of a faster taker: put it back
+                moved = _parse(Path(own).read_bytes())
+                if moved != ended:  # the new one of a faster taker: put it back
                     os.link(own, self._path)
                     return False
             self._write(own)
@@ -112,7 +139,7 @@ class Lease:
         self._write(self._path)
         time.sleep(SETTLE_SECONDS)
         current = self._read()
-        return current is not None and current["owner"] == self._owner
+        return current is not None and current.get("owner") == self._owner
 
     def _write(self, path: str) -> None:
         began = time.monotonic()
@@ -120,33 +147,40 @@ class Lease:
             "owner": self._owner,
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "expires": time.time() + self._seconds,
+            "seconds": self._seconds,
+            "renewed": time.time(),
         }
         self._store.write(path, json.dumps(held).encode())
         self._renewed = began
-
-    @staticmethod
-    def _is_alive(held: Mapping[str, Any]) -> bool:
-        if held["expires"] < time.time():
-            return False
-        if held["host"] != socket.gethostname():
-            return True
-        try:
-            os.kill(held["pid"], 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
 
     def _renew(self) -> None:
         while not self._lost and not self._stop.wait(self._seconds / 6):
             with suppress(OSError):  # the store may be back before the lease expires
                 held = self._read()
-                if held is None or held["owner"] != self._owner:
+                if held is None or held.get("owner") != self._owner:
                     self._lost = True
                 else:
                     self._write(self._path)
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    try:
+        return dict(json.loads(data))
+    except ValueError:
+        return {}
+
+
+def _is_gone(held: Mapping[str, Any]) -> bool:
+    """Whether the holder was a process of this machine that is gone."""
+    if held.get("host") != socket.gethostname() or not isinstance(held.get("pid"), int):
+        return False
+    try:
+        os.kill(held["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 class RunFolder:
@@ -158,6 +192,7 @@ class RunFolder:
         self.path = store.run_folder(name)
         self._ledger: list[str] = []
         self._events = ""
+        self._is_mended = False
         if not store.is_local:
             self._events = (store.read(f"{self.path}/events.jsonl") or b"").decode()
 
@@ -188,7 +223,9 @@ class RunFolder:
         fresh.mkdir()
         for file, source in files.items():
             shutil.copyfile(source, fresh / file)
+        reached("model.copied")
         shutil.rmtree(folder, ignore_errors=True)
+        reached("model.removed")
         fresh.rename(folder)
 
     def step(self, entry: Mapping[str, Any]) -> None:
@@ -200,8 +237,17 @@ class RunFolder:
         """Add an event to the history."""
         line = json.dumps({"event": name, "time": round(time.time(), 3), **fields}, sort_keys=True)
         if self.store.is_local:
-            with open(f"{self.path}/events.jsonl", "a", encoding="utf-8") as stream:
-                stream.write(line + "\n")
+            with open(f"{self.path}/events.jsonl", "ab") as stream:
+                if not self._is_mended:
+                    _drop_torn_line(stream)
+                    self._is_mended = True
+                stream.write(f"{line}\n".encode())
             return
         self._events += line + "\n"
         self.write("events.jsonl", self._events.encode())
+
+
+def _drop_torn_line(stream: BinaryIO) -> None:
+    """Cut off the line that a driver had no room, or no time, to write to its end."""
+    with open(stream.name, "rb") as content:
+        stream.truncate(content.read().rfind(b"\n") + 1)

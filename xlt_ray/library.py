@@ -95,7 +95,7 @@ class Library:
             )
 
             def compute(attempt: Attempt) -> dict[str, Any]:
-                self.runner.store.adopt(attempt, ".parquet")
+                self.runner.store.adopt(attempt)
                 return run_tokenise(text, self.backbone.artifact, attempt, task)
 
             self._corpora[key] = Corpus(self._run_tokens(step, compute))

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from xlt_ray import __version__
 from xlt_ray.fingerprint import code_digest, fingerprint
 from xlt_ray.ledger import Lease, RunFolder
+from xlt_ray.points import reached
 from xlt_ray.report.progress import Progress
 from xlt_ray.store import Artifact, Attempt, Store
 
@@ -116,6 +117,7 @@ class StepRunner:
                 cached = artifact is not None  # somebody else has computed it meanwhile
                 artifact = artifact or self._compute(step, name, compute)
             self.lease.check()
+            reached("step.committed")
         if afterwards is not None:
             afterwards()
         self._record(step, artifact, cached=cached)
@@ -153,6 +155,7 @@ class StepRunner:
         }
         self.ledger.append(entry)
         self.folder.step(entry)
+        reached("step.noted")
         self.folder.event("finished", **entry)
         detail = _detail(artifact.info)
         self.progress.finished(step.title, step.kind, artifact.seconds, cached, detail)

@@ -15,16 +15,19 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
+
+from xlt_ray.files import is_parquet, open_root, read_bytes, read_json, sync, write_bytes
+from xlt_ray.points import reached
 
 MANIFEST = "manifest.json"
 CONTENT_KINDS = frozenset({"text", "gold"})
@@ -38,64 +41,6 @@ _CHUNK = 1 << 22
 def canonical_json(value: Any) -> str:
     """The one JSON text of a value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def open_root(root: str, what: str = "store.root") -> tuple[pafs.FileSystem, str]:
-    """File system and path of a folder or URI.
-
-    Args:
-        root: The folder or URI.
-        what: What messages call it.
-
-    Raises:
-        ValueError: the URI's scheme is not one that pyarrow knows.
-    """
-    if "://" not in root:
-        return pafs.LocalFileSystem(), str(Path(root).expanduser().absolute())
-    try:
-        return pafs.FileSystem.from_uri(root)
-    except ValueError as error:  # pyarrow's own errors are among them, and repeat the URI
-        reason = f"{what} {root!r}: cannot be opened ({error})"
-        raise ValueError(redacted(reason)) from None
-
-
-def redacted(text: str) -> str:
-    """A URI, or a message with URIs, without user names and passwords."""
-    # A secret may hold "/" or "@", so that after a colon all up to the last "@" is masked.
-    return re.sub(r"(?<=://)[^/:\s]*(?::\S*)?@", "***@", text)
-
-
-def read_bytes(fs: pafs.FileSystem, path: str) -> bytes | None:
-    """Content of a file, or None where there is none."""
-    try:
-        with fs.open_input_stream(path) as stream:
-            return stream.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def write_bytes(fs: pafs.FileSystem, path: str, data: bytes) -> None:
-    """Write a whole file so that readers see the old content or the new, never a part."""
-    if isinstance(fs, pafs.LocalFileSystem):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        temporary = f"{path}.tmp-{uuid.uuid4().hex}"
-        with open(temporary, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-        return
-    with fs.open_output_stream(path) as stream:
-        stream.write(data)
-
-
-def _sync(path: str) -> None:
-    """Bring a local file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _host() -> str:
@@ -311,9 +256,12 @@ class Attempt:
 
     def copy(self, name: str, source: Path) -> None:
         """Copy one local file, a piece at a time."""
+        reached("file.begun")
         with source.open("rb") as content, self.stream(name) as sink:
             while chunk := content.read(_CHUNK):
                 sink.write(chunk)
+            reached("file.written")
+        reached("file.kept")
 
     def rows(self, name: str) -> int:
         """Rows of a finished Parquet file."""
@@ -338,8 +286,8 @@ class Store:
 
     def find(self, kind: str, fingerprint: str) -> Artifact | None:
         """The committed artifact of a fingerprint, or None."""
-        data = read_bytes(self.fs, f"{self.base}/artifacts/{kind}/{fingerprint}/{MANIFEST}")
-        return Artifact(self.root, kind, fingerprint, json.loads(data)) if data else None
+        manifest = read_json(self.fs, f"{self.base}/artifacts/{kind}/{fingerprint}/{MANIFEST}")
+        return Artifact(self.root, kind, fingerprint, manifest) if manifest else None
 
     def attempt(self, kind: str, fingerprint: str) -> Attempt:
         """Start a new attempt at an artifact."""
@@ -347,17 +295,17 @@ class Store:
         folder = f"{fingerprint}.tmp-{name}" if self.is_local else f"{fingerprint}/attempt-{name}"
         attempt = Attempt(self.root, kind, fingerprint, folder)
         self.fs.create_dir(f"{self.base}/artifacts/{kind}/{folder}", recursive=True)
+        reached("attempt.opened")
         return attempt
 
-    def adopt(self, attempt: Attempt, suffix: str) -> int:
-        """Take over finished files of earlier attempts at the same artifact that never committed.
+    def adopt(self, attempt: Attempt) -> int:
+        """Take over Parquet files of earlier attempts at the same artifact that never committed.
 
         Only files written whole count, and the writer must be deterministic: every attempt writes
         the same bytes under the same name.
 
         Args:
             attempt: The attempt to fill.
-            suffix: Ending of the names that may be taken over.
 
         Returns:
             How many files were taken over.
@@ -368,9 +316,11 @@ class Store:
                 continue
             other = Attempt(self.root, attempt.kind, attempt.fingerprint, folder)
             for name in self._files(other):
-                if name.endswith(suffix) and not attempt.has(name):
-                    attempt.write(name, read_bytes(self.fs, f"{other._place[1]}/{name}") or b"")
-                    adopted += 1
+                if name.endswith(".parquet") and not attempt.has(name):
+                    data = read_bytes(self.fs, f"{other._place[1]}/{name}") or b""
+                    if is_parquet(data):
+                        attempt.write(name, data)
+                        adopted += 1
         return adopted
 
     def commit(self, attempt: Attempt, record: Mapping[str, Any]) -> Artifact:
@@ -386,16 +336,19 @@ class Store:
         place = attempt.fingerprint if self.is_local else attempt.folder
         manifest = {**record, "files": files, "folder": place}
         data = (json.dumps(manifest, sort_keys=True, indent=1) + "\n").encode()
+        reached("commit.begun")
         if self.is_local:
             write_bytes(self.fs, f"{folder}/{MANIFEST}", data)
             # What the manifest names must be on the disk before the move is.
             for path in (folder, *(str(path) for path in Path(folder).rglob("*"))):
-                _sync(path)
+                sync(path)
+            reached("commit.described")
             with suppress(OSError):
                 os.rename(folder, final)
-            _sync(os.path.dirname(final))
-        elif read_bytes(self.fs, f"{final}/{MANIFEST}") is None:
+            sync(os.path.dirname(final))
+        elif self.find(attempt.kind, attempt.fingerprint) is None:
             write_bytes(self.fs, f"{final}/{MANIFEST}", data)
+        reached("commit.done")
         artifact = self.find(attempt.kind, attempt.fingerprint)
         if artifact is None:
             raise OSError(f"{final}: the commit left no manifest behind")
@@ -452,27 +405,3 @@ class Store:
         folder = f"{self.base}/runs/{name}"
         self.fs.create_dir(folder, recursive=True)
         return folder
-
-
-def write_parquet(
-    open_sink: Callable[[], IO[bytes] | pa.NativeFile],
-    schema: pa.Schema,
-    rows: Iterator[Mapping[str, Any]],
-    *,
-    chunk: int = 4096,
-) -> int:
-    """Stream rows into one Parquet file, a bounded number of them in memory.
-
-    Returns:
-        The number of rows written.
-    """
-    total, pending = 0, []
-    with open_sink() as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
-        for row in rows:
-            pending.append(row)
-            if len(pending) == chunk:
-                writer.write_table(pa.Table.from_pylist(pending, schema=schema))
-                total, pending = total + len(pending), []
-        if pending:
-            writer.write_table(pa.Table.from_pylist(pending, schema=schema))
-    return total + len(pending)

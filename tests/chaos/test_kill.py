@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.nodes import named
 from tests.world import World, artifacts, jsonl, without_times
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
@@ -64,7 +65,7 @@ class Job:
 
     def children(self, title: str) -> list[int]:
         """Processes under the job whose command line begins with a title."""
-        return [pid for pid in descendants(self.process.pid) if command(pid).startswith(title)]
+        return named(self.process.pid, title)
 
     def kill(self) -> None:
         """Kill -9 of the driver alone."""
@@ -78,30 +79,6 @@ class Job:
         finally:
             if self.process.poll() is None:
                 os.killpg(self.process.pid, signal.SIGKILL)
-
-
-def descendants(root: int) -> Iterator[int]:
-    """Processes below a process, as far as they can be read."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                text = (entry / "stat").read_text()
-            except OSError:
-                continue
-            parents[int(entry.name)] = int(text.rpartition(")")[2].split()[1])
-    found = {root}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    yield from found - {root}
-
-
-def command(pid: int) -> str:
-    """Command line of a process, or nothing if it is gone."""
-    try:
-        return (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
 
 
 def write_config(world: World, folder: Path, *, workers: int) -> Path:

@@ -40,5 +40,5 @@ def test_shards_of_an_earlier_attempt_are_taken_over(inputs, kept: int):
         path = store.base + f"/artifacts/tokens/{killed.folder}/part-{number:06d}.parquet"
         Path(path).unlink()
     attempt = store.attempt("tokens", "x")
-    assert store.adopt(attempt, ".parquet") == kept
+    assert store.adopt(attempt) == kept
     assert run_tokenise(text, backbone, attempt, "token") == whole

@@ -31,6 +31,14 @@ def test_one_at_a_time_and_all_in_the_end(ray_cluster: str):
     assert most == [1, 1, 1]
 
 
+def test_a_run_does_not_wait_for_itself(ray_cluster: str):
+    """Its driver was killed with the right in its hands, and is started again."""
+    with gate.right_to("step/run", owner="run"):
+        began = time.monotonic()
+        with gate.right_to("step/run", owner="run"):
+            assert time.monotonic() - began < 5
+
+
 def test_other_steps_do_not_wait(ray_cluster: str):
     with gate.right_to("step/one"):
         began = time.monotonic()

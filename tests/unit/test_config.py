@@ -1,6 +1,7 @@
 """Configuration: merging, flags, messages, and what every shipped file says."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -312,6 +313,30 @@ def test_every_shipped_file_fits(path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["store.root", "benchmark.root"])
-def test_credentials_in_a_uri_are_refused(key: str) -> None:
-    with pytest.raises(ConfigError, match=f"{key}: .*credentials"):
-        load(JOB, flags=[f"{key}=s3://KEY:SECRET@bucket/x"], methods=SCHEMAS)
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://KEY:SECRET@bucket/x",
+        "s3://KEY:SE/CR@ET@bucket/x",
+        "s3://bucket/x?region=eu&secret_key=SECRET",
+        "abfs://box@account/x?client_secret=SECRET",
+    ],
+)
+def test_credentials_in_a_uri_are_refused_and_not_shown(key: str, uri: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key}: .*credentials") as caught:
+        load(JOB, flags=[f"{key}={uri}"], methods=SCHEMAS)
+    assert not {"SECRET", "SE/CR", "ET@"} & set(re.findall(r"SECRET|SE/CR|ET@", str(caught.value)))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://bucket/x@y?endpoint_override=127.0.0.1:9000&scheme=http&region=us-east-1",
+        "hdfs://me@namenode:8020/x",
+        "hdfs://namenode:8020/x@y",
+        "abfs://box@account.dfs.core.windows.net/x",
+    ],
+)
+def test_uris_without_secrets_are_taken(uri: str) -> None:
+    config = load(JOB, flags=[f"store.root={uri}"], methods=SCHEMAS)
+    assert config.store.root == uri

@@ -14,7 +14,7 @@ FILES = sorted((ROOT / "xlt_ray").rglob("*.py"))
 JOBS = sorted((ROOT / "jobs").rglob("*.py"))
 
 LAYERS: list[set[str]] = [
-    {"labels", "config", "store", "data.schema"},
+    {"labels", "config", "points", "files", "store", "data.schema"},
     {"fingerprint", "ledger", "steps", "data", "ops", "evaluate", "report"},
     {"models"},
     {"methods"},

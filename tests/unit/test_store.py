@@ -1,4 +1,4 @@
-"""The artifact store, on a local disk and on a file system without renames."""
+"""The artifact store: on a local disk, on a file system without renames, on an S3 server."""
 
 import hashlib
 import json
@@ -17,34 +17,33 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from tests.s3 import S3
 from xlt_ray import store as module
-from xlt_ray.store import (
-    MANIFEST,
-    STALE_SECONDS,
-    Artifact,
-    Attempt,
-    Store,
-    redacted,
-    write_parquet,
-)
+from xlt_ray.config import redacted
+from xlt_ray.files import write_parquet
+from xlt_ray.store import MANIFEST, STALE_SECONDS, Artifact, Attempt, Store
 
 RECORD: dict[str, Any] = {"info": {"rows": 3}, "seconds": 1.5, "params": {"x": 1}}
 TABLE = pa.table({"id": ["a", "b", "c"], "n": [1, 2, 3]})
 
 
-@pytest.fixture(params=["local", "object"])
+@pytest.fixture(params=["local", "object", "s3"])
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Store]:
-    """A store on a folder, and one on a file system that is not local."""
+    """A store on a folder, one on a file system that is not local, and one on an S3 server."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if request.param == "local":
         yield Store(str(tmp_path / "store"))
+        return
+    if request.param == "s3":
+        server: S3 = request.getfixturevalue("s3")
+        yield Store(server.root())
         return
     memory = MemoryFileSystem()
     base = f"/bucket-{uuid.uuid4().hex}"
     fs = pafs.PyFileSystem(pafs.FSSpecHandler(memory))
     monkeypatch.setattr(module, "open_root", lambda root: (fs, base))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     made = Store("memory://bucket")
     assert not made.is_local
     yield made
@@ -56,6 +55,12 @@ def fill(store: Store, name: str = "f1", files: Mapping[str, bytes] | None = Non
     for file, data in ({"x.bin": b"123", "y.bin": b"4"} if files is None else files).items():
         attempt.write(file, data)
     return attempt
+
+
+def parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()
 
 
 def paths(store: Store) -> list[str]:
@@ -190,22 +195,24 @@ def test_the_digest_is_that_of_the_content(store: Store) -> None:
 
 
 def test_finished_files_of_earlier_attempts_are_taken_over(store: Store) -> None:
-    fill(store, files={"p1.parquet": b"1", "p2.parquet": b"2", "other.bin": b"3"})
-    fill(store, "f2", files={"p9.parquet": b"9"})
+    whole = parquet(TABLE)
+    torn = {"torn.parquet": whole[:-9], "empty.parquet": b"", "short.parquet": whole[:40]}
+    fill(store, files={"p1.parquet": whole, "p2.parquet": whole, "other.bin": b"3", **torn})
+    fill(store, "f2", files={"p9.parquet": whole})
     attempt = fill(store, files={"p2.parquet": b"mine"})
-    assert store.adopt(attempt, ".parquet") == 1
+    assert store.adopt(attempt) == 1
     artifact = store.commit(attempt, RECORD)
     assert artifact.names == ["p1.parquet", "p2.parquet"]
-    assert artifact.read("p1.parquet") == b"1"
+    assert artifact.read("p1.parquet") == whole
     assert artifact.read("p2.parquet") == b"mine"
 
 
 def test_a_half_written_file_is_not_taken_over_nor_committed(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    broken = fill(store, files={"p1.parquet": b"1"})
+    broken = fill(store, files={"p1.parquet": parquet(TABLE)})
     Path(folder_of(broken), "p2.parquet.tmp-0123").write_bytes(b"half")
     attempt = store.attempt("kind", "f1")
-    assert store.adopt(attempt, ".parquet") == 1
+    assert store.adopt(attempt) == 1
     assert store.commit(broken, RECORD).names == ["p1.parquet"]
 
 
@@ -267,6 +274,64 @@ def test_a_folder_without_a_manifest_is_no_artifact(store: Store) -> None:
     assert store.find("kind", "f1") is None
 
 
+@pytest.mark.parametrize("store", ["object", "s3"], indirect=True)
+@pytest.mark.parametrize("torn", [b"", b'{"files": {"a"', b"[]"])
+def test_a_torn_manifest_is_none_and_is_replaced(store: Store, torn: bytes) -> None:
+    """As a file system leaves it that shows files before they are whole."""
+    store.write(f"{store.base}/artifacts/kind/f1/{MANIFEST}", torn)
+    assert store.find("kind", "f1") is None
+    artifact = store.commit(fill(store), RECORD)
+    assert store.find("kind", "f1") == artifact
+    assert artifact.verify() == []
+
+
+@pytest.mark.parametrize("store", ["s3"], indirect=True)
+def test_an_upload_in_parts_that_was_not_ended_is_invisible(store: Store) -> None:
+    """A writer is killed while it streams several parts to the server."""
+    attempt = store.attempt("kind", "f1")
+    run = subprocess.run(
+        [sys.executable, "-c", KILLED_UPLOAD, attempt.root, attempt.folder], check=False
+    )
+    assert run.returncode == -signal.SIGKILL
+    assert not attempt.has("half.parquet")
+    assert paths(store) == []
+    assert store.commit(fill(store), RECORD).names == ["x.bin", "y.bin"]
+
+
+@pytest.mark.parametrize("store", ["s3"], indirect=True)
+def test_requests_that_fail_are_tried_again(store: Store, s3: S3) -> None:
+    s3.break_down(method="PUT", status=503, times=2)
+    artifact = store.commit(fill(store), RECORD)
+    assert s3.mend() == 2
+    assert artifact.verify() == []
+
+
+@pytest.mark.parametrize("store", ["s3"], indirect=True)
+@pytest.mark.parametrize("fault", [{"status": 503}, {"cut": True}])
+def test_a_commit_that_does_not_get_through_leaves_nothing(
+    store: Store, s3: S3, fault: dict[str, Any]
+) -> None:
+    attempt = fill(store)
+    s3.break_down(method="PUT", path=MANIFEST, times=100, **fault)
+    with pytest.raises(OSError, match=r"bucket|key|Object"):
+        store.commit(attempt, RECORD)
+    assert s3.mend() > 1
+    assert store.find("kind", "f1") is None
+    assert store.commit(attempt, RECORD).verify() == []
+
+
+KILLED_UPLOAD = """
+import os, signal, sys
+from xlt_ray.store import Attempt
+
+attempt = Attempt(sys.argv[1], "kind", "f1", sys.argv[2])
+stream = attempt.stream("half.parquet")
+for _ in range(4):
+    stream.write(b"2" * 6_000_000)
+stream.flush()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
 KILLED = """
 import os, signal, sys
 import pyarrow as pa
@@ -274,7 +339,7 @@ from xlt_ray import store as module
 
 store = module.Store(sys.argv[1])
 attempt = store.attempt("kind", "f1")
-attempt.write("done.parquet", b"1")
+attempt.write_table("done.parquet", pa.table({"id": ["a"]}))
 stage = sys.argv[2]
 if stage == "file":
     def stop(*_):
@@ -301,7 +366,7 @@ def test_a_killed_writer_leaves_nothing_visible(tmp_path: Path, stage: str) -> N
     store = Store(str(tmp_path))
     assert store.find("kind", "f1") is None
     attempt = store.attempt("kind", "f1")
-    adopted = store.adopt(attempt, ".parquet")
+    adopted = store.adopt(attempt)
     if stage != "stream":
         assert adopted == 1
         assert attempt.has("done.parquet")
@@ -321,7 +386,7 @@ def test_a_local_store_is_read_in_place(tmp_path: Path) -> None:
     assert artifact.local() == tmp_path / "artifacts" / "kind" / "f1"
 
 
-@pytest.mark.parametrize("store", ["object"], indirect=True)
+@pytest.mark.parametrize("store", ["object", "s3"], indirect=True)
 def test_a_distant_artifact_is_fetched_once(store: Store) -> None:
     artifact = store.commit(fill(store), RECORD)
     folder = artifact.local()
@@ -334,7 +399,7 @@ def test_a_distant_artifact_is_fetched_once(store: Store) -> None:
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
-@pytest.mark.parametrize("store", ["object"], indirect=True)
+@pytest.mark.parametrize("store", ["object", "s3"], indirect=True)
 def test_a_fetched_copy_is_known_by_its_content(store: Store) -> None:
     """One step computed twice, on other hardware, may give other bytes under its fingerprint."""
     first = store.commit(fill(store, files={"a": b"1"}), RECORD)
@@ -345,7 +410,7 @@ def test_a_fetched_copy_is_known_by_its_content(store: Store) -> None:
     assert (kept / "a").read_bytes() == b"1"
 
 
-@pytest.mark.parametrize("store", ["object"], indirect=True)
+@pytest.mark.parametrize("store", ["object", "s3"], indirect=True)
 @pytest.mark.parametrize("damage", ["changed", "lost"])
 def test_a_damaged_copy_is_fetched_anew(store: Store, damage: str) -> None:
     artifact = store.commit(fill(store), RECORD)
@@ -355,7 +420,7 @@ def test_a_damaged_copy_is_fetched_anew(store: Store, damage: str) -> None:
     assert path.read_bytes() == b"123"
 
 
-@pytest.mark.parametrize("store", ["object"], indirect=True)
+@pytest.mark.parametrize("store", ["object", "s3"], indirect=True)
 def test_copies_are_this_users_own(store: Store, tmp_path: Path) -> None:
     """Even if somebody made the folder before, with rights for all."""
     (tmp_path / "xlt_ray").mkdir()
@@ -365,7 +430,7 @@ def test_copies_are_this_users_own(store: Store, tmp_path: Path) -> None:
     assert (tmp_path / "xlt_ray").stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("store", ["object"], indirect=True)
+@pytest.mark.parametrize("store", ["object", "s3"], indirect=True)
 def test_a_distant_artifact_that_was_changed_is_refused(store: Store, tmp_path: Path) -> None:
     artifact = store.commit(fill(store), RECORD)
     with store.fs.open_output_stream(f"{artifact._place[1]}/y.bin") as stream:
@@ -413,6 +478,7 @@ def test_an_unknown_scheme_is_named() -> None:
         ("s3://me:se/cr@et@bucket/x", "s3://***@bucket/x"),
         ("no s3://me:secret@a, nor gs://me:secret@b", "no s3://***@a, nor gs://***@b"),
         ("/plain/me:secret@folder", "/plain/me:secret@folder"),
+        ("'s3://b/x?secret_key=ab&region=eu'", "'s3://b/x?secret_key=***&region=eu'"),
     ],
 )
 def test_messages_do_not_show_credentials(text: str, shown: str) -> None:

@@ -28,6 +28,7 @@ from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
 import pyarrow.fs as pafs
 
+from xlt_ray.config import redacted
 from xlt_ray.data.rows import (
     Record,
     RowError,
@@ -40,8 +41,8 @@ from xlt_ray.data.rows import (
     text_of,
 )
 from xlt_ray.data.schema import BadRow, Example, Task
+from xlt_ray.files import open_root
 from xlt_ray.labels import LabelSet, Scheme
-from xlt_ray.store import open_root, redacted
 
 SPLITS = ("train", "dev", "test")
 COLUMN_ENDINGS = ("txt", "conll", "tsv")

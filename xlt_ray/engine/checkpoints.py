@@ -14,7 +14,8 @@ import pyarrow.fs as pafs
 from safetensors.torch import load, save
 from torch import Tensor
 
-from xlt_ray.store import open_root, read_bytes, write_bytes
+from xlt_ray.files import open_root, read_bytes, read_json, write_bytes
+from xlt_ray.points import reached
 
 KEPT = 2
 
@@ -43,9 +44,12 @@ class Checkpoints:
     def complete(self, step: int, meta: Mapping[str, Any]) -> None:
         """Make a checkpoint visible, once every worker has written its part, and drop old ones."""
         data = json.dumps(meta, sort_keys=True).encode()
+        reached("checkpoint.written")
         write_bytes(self.fs, f"{self.folder}/step-{step:09d}/complete.json", data)
+        reached("checkpoint.complete")
         for old in self.steps()[:-KEPT]:
             self.fs.delete_file(f"{self.folder}/step-{old:09d}/complete.json")
+            reached("checkpoint.dropping")
             self.fs.delete_dir(f"{self.folder}/step-{old:09d}")
 
     def load_part(self, step: int, name: str) -> dict[str, Tensor]:
@@ -66,5 +70,4 @@ class Checkpoints:
             self.fs.delete_dir(self.folder)
 
     def _meta(self, step: int) -> dict[str, Any] | None:
-        data = read_bytes(self.fs, f"{self.folder}/step-{step:09d}/complete.json")
-        return json.loads(data) if data else None
+        return read_json(self.fs, f"{self.folder}/step-{step:09d}/complete.json")

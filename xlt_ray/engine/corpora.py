@@ -18,8 +18,9 @@ from xlt_ray.data.registry import check_bad_fraction
 from xlt_ray.data.schema import GOLD_SCHEMA, TEXT_SCHEMA, BadRow, Example, Task
 from xlt_ray.data.sources import Source
 from xlt_ray.data.tokenise import load_tokenizer, tokenise
+from xlt_ray.files import write_parquet
 from xlt_ray.labels import LabelSet
-from xlt_ray.store import Artifact, Attempt, write_parquet
+from xlt_ray.store import Artifact, Attempt
 
 Content = Literal["text", "gold"]
 

@@ -48,13 +48,18 @@ def _actor() -> ActorHandle[Any]:
 
 
 @contextmanager
-def right_to(key: str) -> Iterator[None]:
+def right_to(key: str, *, owner: str | None = None) -> Iterator[None]:
     """Wait until nobody else in the cluster computes ``key``, and hold it meanwhile.
 
     The right saves work and guards nothing. If it is lost, or its actor dies, the step goes on: the
     worst is that two compute it, and then the first commit wins.
+
+    Args:
+        key: What is computed.
+        owner: Who holds the right; the same owner need not wait for itself, as a run need not that
+            was killed and is started again. None: nobody else.
     """
-    actor, owner, stop = _actor(), uuid.uuid4().hex, threading.Event()
+    actor, owner, stop = _actor(), owner or uuid.uuid4().hex, threading.Event()
     while not ray.get(actor.acquire.remote(key, owner)):
         time.sleep(0.5)
 

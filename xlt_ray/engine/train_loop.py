@@ -39,6 +39,7 @@ from xlt_ray.labels import LabelSet
 from xlt_ray.methods.base import Facts, Objective, Schedule, stalled
 from xlt_ray.models.classifier import Classifier, full_precision
 from xlt_ray.models.load import load_classifier
+from xlt_ray.points import reached
 from xlt_ray.store import Artifact, Attempt
 
 
@@ -320,6 +321,7 @@ class Worker:
     def checkpoint(self) -> None:
         """Write a checkpoint; it counts once every worker has written its part."""
         step = self.position.total
+        reached("checkpoint.begun")
         self.checkpoints.save_part(step, f"worker-{self.rank}", self._own_state())
         if self.rank == 0:
             self.checkpoints.save_part(step, "model", dict(self.model.state_dict()))

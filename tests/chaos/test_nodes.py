@@ -1,0 +1,146 @@
+"""Machines that go and come while a run is at work: worker nodes, spot machines, the head."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.book import fault
+from tests.chaos.conftest import Values
+from tests.chaos.drivers import Driver, Reference
+from tests.nodes import Cluster
+
+pytestmark = [pytest.mark.chaos, pytest.mark.slow]
+
+ANNOTATOR = "ray::MapWorker(MapBatches(ShardAnnotator))"
+TRAINER = "ray::RayTrainWorker"
+Config = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A head that drivers and small tasks use."""
+    made = Cluster(cpus=1)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def config(cluster: Cluster, values: Values, tmp_path: Path) -> Config:
+    """Makes the configuration of a run on the cluster."""
+
+    def make(**resources: Any) -> dict[str, Any]:
+        return values(tmp_path / "store", cluster.address, **resources)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def two_workers(
+    address: str, values: Values, tmp_path_factory: pytest.TempPathFactory
+) -> Reference:
+    """A run that trains on two workers, and that nobody disturbs."""
+    folder = tmp_path_factory.mktemp("two-workers")
+    return Reference.of(values(folder / "store", address, train_workers=2), folder)
+
+
+def test_a_node_dies_while_it_annotates(
+    cluster: Cluster, config: Config, undisturbed: Reference, tmp_path: Path
+) -> None:
+    """And another one joins."""
+    doomed = cluster.add_node("doomed", cpus=2)
+    cluster.wait_for_nodes(2)
+    with fault("worker node killed in an annotate step, another one added", times=2) as entry:
+        driver = Driver(settings := config(annotators=2), tmp_path)
+        driver.wait_for(
+            lambda: driver.running("round 1 annotation") and doomed.processes(ANNOTATOR)
+        )
+        cluster.add_node("new", cpus=2)
+        doomed.kill()
+        assert driver.running("round 1 annotation")
+        undisturbed.check_part(str(tmp_path / "store"))
+        entry.lost = driver.join(0) - undisturbed.seconds
+        undisturbed.check(settings)
+
+
+@pytest.mark.long
+def test_a_node_dies_while_it_trains(
+    cluster: Cluster, config: Config, two_workers: Reference, tmp_path: Path
+) -> None:
+    """With a checkpoint behind it; the machine left takes its place."""
+    kept, doomed = cluster.add_node("kept", cpus=2), cluster.add_node("doomed", cpus=2)
+    cluster.wait_for_nodes(3)
+    settings = config(train_workers=2)
+    with fault("worker node killed in a train step") as entry:
+        driver = Driver(settings, tmp_path)
+
+        def at_work() -> bool:
+            name = driver.running("source")
+            done = list((tmp_path / "store/work" / str(name)).glob("step-*/complete.json"))
+            both = [*kept.processes(TRAINER), *doomed.processes(TRAINER)]
+            return name is not None and bool(done) and len(both) == 2
+
+        driver.wait_for(at_work)
+        (doomed if doomed.processes(TRAINER) else kept).kill()
+        assert driver.running("source")
+        entry.lost = driver.join(0) - two_workers.seconds
+        two_workers.check(settings)
+
+
+@pytest.mark.long
+def test_a_spot_machine_is_taken_away(
+    cluster: Cluster, config: Config, undisturbed: Reference, tmp_path: Path
+) -> None:
+    """It is drained with notice, and gone when the time is up."""
+    spot = cluster.add_node("spot", cpus=2)
+    names = cluster.wait_for_nodes(2)
+    settings = config(annotators=2)
+    with fault("worker node drained with notice, then killed", times=2) as entry:
+        driver = Driver(settings, tmp_path)
+        driver.wait_for(lambda: driver.running("round 1 annotation") and spot.processes(ANNOTATOR))
+        cluster.add_node("other", cpus=2)
+        cluster.drain(names["spot"], seconds=2)
+        spot.kill()
+        entry.lost = driver.join(0) - undisturbed.seconds
+        undisturbed.check(settings)
+
+
+@pytest.mark.long
+def test_the_head_is_lost_and_started_again(
+    cluster: Cluster, config: Config, undisturbed: Reference, tmp_path: Path
+) -> None:
+    """The driver cannot live without its Ray; the same command goes on with the new one."""
+    settings = config()
+    with fault("head killed and started again") as entry:
+        driver = Driver(settings, tmp_path)
+        driver.wait_for(lambda: driver.running("source"))
+        cluster.head.kill()
+        code = driver.end()
+        assert code not in (0, 2, None), driver.log.read_text()
+        undisturbed.check_part(str(tmp_path / "store"))
+        cluster.start_head(cpus=1)
+        second = Driver(settings, tmp_path / "second").join(0)
+        entry.lost = driver.seconds + second - undisturbed.seconds
+        undisturbed.check(settings)
+
+
+@pytest.mark.parametrize(
+    "title", ["round 1 annotation", pytest.param("final test annotation", marks=pytest.mark.long)]
+)
+def test_an_annotator_is_out_of_memory(
+    cluster: Cluster, config: Config, undisturbed: Reference, tmp_path: Path, title: str
+) -> None:
+    """The kernel kills the process without a word, as it does when memory ends."""
+    node = cluster.add_node("workers", cpus=2)
+    cluster.wait_for_nodes(2)
+    settings = config(annotators=2)
+    with fault(f"annotator killed as out of memory, in `{title}`") as entry:
+        driver = Driver(settings, tmp_path)
+        driver.wait_for(lambda: driver.running(title) and node.processes(ANNOTATOR))
+        (first, *_) = node.processes(ANNOTATOR)
+        os.kill(first, signal.SIGKILL)
+        entry.lost = driver.join(0) - undisturbed.seconds
+        undisturbed.check(settings)

@@ -1,0 +1,160 @@
+"""Jobs submitted to a cluster with a token: what is uploaded, exit codes, logs, stop and resume."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+from tests.nodes import Cluster
+from tests.world import World
+from xlt_ray.ledger import Lease
+from xlt_ray.store import Store
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+JOB = "python jobs/cltp_wikiann.py"
+WHERE = """
+import ray, xlt_ray
+ray.init(log_to_driver=False)
+print(xlt_ray.__file__, ray.get(ray.remote(lambda: __import__("xlt_ray").__file__).remote()))
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head of its own, as ``ray start --head`` makes it."""
+    made = Cluster(cpus=4, dashboard=True)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def client(cluster: Cluster) -> JobSubmissionClient:
+    """What asks it to run jobs."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return JobSubmissionClient(f"http://127.0.0.1:{cluster.dashboard}")
+        except ConnectionError:
+            assert time.monotonic() < deadline, cluster.log.read_text()
+            time.sleep(0.5)
+
+
+@pytest.fixture
+def config(world: World, tmp_path: Path) -> Path:
+    """The configuration of a small run, that takes a while to train."""
+    values = world.values(tmp_path / "store")
+    values["method"] |= {"rounds": 1, "one_hot_rounds": 0, "source_epochs": 12}
+    del values["resources"]["num_cpus"]
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(values))))
+    return path
+
+
+def submit(client: JobSubmissionClient, command: str) -> str:
+    return client.submit_job(entrypoint=command, runtime_env={"working_dir": str(ROOT)})
+
+
+def wait(client: JobSubmissionClient, job: str, seen: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 240
+    while not seen():
+        assert time.monotonic() < deadline, client.get_job_logs(job)
+        time.sleep(0.2)
+
+
+def end(client: JobSubmissionClient, job: str) -> tuple[int | None, str]:
+    """Exit code and logs of a job that has ended."""
+    wait(client, job, lambda: client.get_job_status(job).is_terminal())
+    return client.get_job_info(job).driver_exit_code, client.get_job_logs(job)
+
+
+def events(config: Path) -> list[dict]:
+    path = config.parent / "store/runs/test/events.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_the_package_comes_with_the_working_directory(client: JobSubmissionClient):
+    code, logs = end(client, submit(client, f"python -c '{WHERE}'"))
+    assert code == 0, logs
+    files = logs.splitlines()[-1].split()
+    assert len(files) == 2
+    assert all("working_dir_files" in file for file in files), files
+
+
+def test_wrong_configuration_is_2_and_one_message(
+    cluster: Cluster, client: JobSubmissionClient, tmp_path: Path
+):
+    """By the command line, whose own exit code is 1 for all failures."""
+    flags = ["--set", "method.tau=1", "--set", f"store.root={tmp_path}"]
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("ray")), "job", "submit",
+            "--address", f"http://127.0.0.1:{cluster.dashboard}", "--working-dir", str(ROOT),
+            "--submission-id", "wrong", "--",
+            *JOB.split(), *flags,
+        ],
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert client.get_job_info("wrong").driver_exit_code == 2
+    (*rays, ours) = client.get_job_logs("wrong").splitlines()
+    assert ours.startswith("error: method.tau: "), ours
+    assert [line for line in rays if " INFO job_manager.py" not in line] == [
+        f"Running entrypoint for job wrong: {JOB} {' '.join(flags)}"
+    ]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_run_that_another_driver_has_is_3(client: JobSubmissionClient, config: Path):
+    store = Store(str(config.parent / "store"))
+    lease = Lease(store, store.run_folder("test"))
+    lease.acquire()
+    try:
+        code, logs = end(client, submit(client, f"{JOB} --config {config}"))
+    finally:
+        lease.release()
+    assert code == 3
+    assert f"error: another driver is at work on this run: process {os.getpid()}" in logs
+    assert "Traceback" not in logs
+
+
+def test_a_job_is_stopped_and_submitted_again(client: JobSubmissionClient, config: Path):
+    first = submit(client, f"{JOB} --config {config}")
+    wait(client, first, lambda: any(e.get("title") == "source" for e in events(config)))
+    client.stop_job(first)
+    code, logs = end(client, first)
+    assert client.get_job_status(first) == JobStatus.STOPPED, logs
+    assert code is None
+    assert "interrupted; the same command goes on from here" in logs
+    assert "Traceback" not in logs
+    assert not (config.parent / "store/runs/test/lease.json").exists()
+
+    code, logs = end(client, submit(client, f"{JOB} --config {config}"))
+    assert code == 0, logs
+    assert "average of 2 targets" in logs
+    assert not {"\r", "\x1b"} & set(logs)
+    assert "Traceback" not in logs
+    computed = [e["title"] for e in events(config) if e["event"] == "finished" and not e["cached"]]
+    assert len(computed) == len(set(computed)), "a finished step was computed again"
+    assert (config.parent / "store/runs/test/report.md").exists()
+
+
+def test_without_the_token_nobody_gets_in(cluster: Cluster):
+    environment = {**os.environ, "RAY_AUTH_TOKEN": "0" * 64}
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("ray")), "job", "submit",
+            "--address", f"http://127.0.0.1:{cluster.dashboard}", "--", "python", "--version",
+        ],
+        capture_output=True, text=True, timeout=120, check=False, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Python 3" not in done.stdout

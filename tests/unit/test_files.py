@@ -1,0 +1,60 @@
+"""Whole files: what a reader sees of one that could not be written."""
+
+import errno
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+import pytest
+
+from xlt_ray import files as module
+from xlt_ray.files import is_parquet, read_bytes, read_json, write_bytes
+
+DISK = pafs.LocalFileSystem()
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    write_bytes(DISK, str(path), b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, failing, fail)
+        with pytest.raises(OSError, match="No space left"):
+            write_bytes(DISK, str(path), b"new")
+    assert [item.name for item in tmp_path.iterdir()] == ["ledger.jsonl"]
+    assert read_bytes(DISK, str(path)) == b"old"
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b'{"a": [1]}', {"a": [1]}),
+        (b'{"a": [1', None),
+        (b"\xff\xfe", None),
+        (b"[1]", None),
+        (b"", None),
+        (None, None),
+    ],
+)
+def test_a_torn_object_is_none(tmp_path: Path, content: bytes | None, found: object) -> None:
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+    assert read_json(DISK, str(path)) == found
+
+
+def test_a_torn_parquet_file_is_told_from_a_whole_one() -> None:
+    """At whichever byte it is torn."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"id": ["a", "b"]}), sink)
+    whole = sink.getvalue().to_pybytes()
+    assert is_parquet(whole)
+    assert not any(is_parquet(whole[:size]) for size in range(len(whole)))
