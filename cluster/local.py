@@ -358,7 +358,8 @@ def _is_there(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The flags, and as ``command`` what comes after ``--``."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -402,7 +403,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code of the command; 0 without one.
     """
-    flags = _parse(sys.argv[1:] if argv is None else argv)
+    flags = parse(sys.argv[1:] if argv is None else argv)
     signal.signal(signal.SIGTERM, _interrupt)
     with LocalCluster(shape_of(flags)) as cluster:
         print(f"address:   {cluster.address}", file=sys.stderr)
