@@ -146,6 +146,17 @@ class DataConfig(Section, frozen=True):
 Pool = int | tuple[int, int]
 
 
+class NodeGroup(Section, frozen=True):
+    """Nodes of one kind that the autoscaler of a cluster may add."""
+
+    nodes: int = Field(ge=1)
+    """Most nodes of the kind at a time."""
+    cpus: int = Field(ge=0)
+    """CPUs that Ray counts on one of them."""
+    gpus: int = Field(default=0, ge=0)
+    """GPUs of one of them."""
+
+
 class ResourcesConfig(Section, frozen=True):
     """What a run asks the cluster for; absent values are read off the cluster."""
 
@@ -153,6 +164,9 @@ class ResourcesConfig(Section, frozen=True):
     """Ray address to connect to; absent: RAY_ADDRESS, or else a local Ray on loopback."""
     num_cpus: int | None = Field(default=None, ge=1)
     """CPUs of a local Ray; absent: the machine's."""
+    autoscale: tuple[NodeGroup, ...] = ()
+    """Nodes that the cluster may add, as [{"nodes": 8, "cpus": 8, "gpus": 1}]; () if it does not
+    grow. Pools are sized for, and checked against, the cluster at its largest."""
     object_store_memory: int | None = Field(default=None, ge=100_000_000)
     """Bytes of a local Ray's object store; absent: 10% of the memory, at most 2 GB."""
     annotators: Annotated[Pool | None, BeforeValidator(split_commas)] = None

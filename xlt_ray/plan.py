@@ -161,11 +161,13 @@ def text_of(driver: PlanDriver, plan: Plan) -> str:
     actors = f"{size}, each {pool.cpus} CPUs and {pool.gpus:g} GPUs"
     if not pool.largest:
         actors = f"in the driver's process, {pool.cpus} CPUs"
+    cpus, gpus = plan.most
     where = f"{plan.train_workers} workers" if plan.train_workers else "in the driver's process"
     lines += [
         "",
         f"annotators: {actors}",
         f"training: {where}, each {plan.train_cpus} CPUs and {plan.train_gpus:g} GPUs",
+        f"at most at a time: {cpus:g} CPUs and {gpus:g} GPUs",
         f"store: {driver.plans.store.root}",
         "",
     ]

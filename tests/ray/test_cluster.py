@@ -4,12 +4,15 @@ import os
 
 import pytest
 
-from xlt_ray.config import ConfigError, ResourcesConfig
-from xlt_ray.engine.cluster import settle
+from xlt_ray.config import ConfigError, NodeGroup, ResourcesConfig
+from xlt_ray.engine.cluster import available, grown, settle
 
 LAPTOP = [{"CPU": 2.0}]
 EIGHT_GPUS = [{"CPU": 64.0, "GPU": 8.0}]
 FOUR_NODES = [{"CPU": 4.0}] * 4
+HEAD = {"CPU": 6.0, "node:__internal_head__": 1.0}
+GPU_NODE = {"CPU": 8.0, "GPU": 1.0}
+EIGHT = (NodeGroup(nodes=8, cpus=8, gpus=1),)
 
 
 def test_laptop_trains_in_the_driver():
@@ -66,3 +69,54 @@ def test_nothing_is_spread_over_two_nodes():
     assert settle(ResourcesConfig(annotator_cpus=3), FOUR_NODES).annotators.largest == 4
     with pytest.raises(ConfigError, match=r"asks for 1 of 8 CPUs .* have room for 0"):
         settle(ResourcesConfig(train_workers=1, train_cpus=8, annotators=1), FOUR_NODES)
+
+
+@pytest.mark.parametrize("up", [0, 1, 8])
+def test_a_plan_does_not_depend_on_how_many_nodes_are_up(up: int):
+    plan = settle(ResourcesConfig(autoscale=EIGHT), [HEAD, *[GPU_NODE] * up])
+    assert (plan.annotators.smallest, plan.annotators.largest, plan.annotators.gpus) == (8, 8, 1.0)
+    assert (plan.train_workers, plan.train_cpus, plan.train_gpus) == (8, 4, 1.0)
+    assert plan.readers == 6 + 8 * up
+
+
+def test_without_its_groups_a_cluster_does_not_grow():
+    plan = settle(ResourcesConfig(), [HEAD])
+    assert (plan.train_workers, plan.annotators.gpus, plan.most) == (0, 0.0, (6.0, 0.0))
+
+
+def test_the_largest_step_is_the_most_that_is_asked_for():
+    """Eight annotators hold 8 GPUs and no CPUs; eight training workers 8 GPUs and 32 CPUs; four
+    workers of 2 GPUs and 3 CPUs the same GPUs and 12 CPUs, fewer than the 20 of the readers."""
+    assert settle(ResourcesConfig(autoscale=EIGHT), [HEAD]).most == (32.0, 8.0)
+    config = ResourcesConfig(
+        autoscale=EIGHT, train_workers=0, annotator_gpus=0.5, annotators=(1, 4)
+    )
+    assert settle(config, [HEAD]).most == (6.0, 2.0)
+    big = (NodeGroup(nodes=4, cpus=8, gpus=2),)
+    config = ResourcesConfig(
+        autoscale=big, train_workers=4, train_gpus=2, train_cpus=3, annotators=1
+    )
+    assert settle(config, [{**HEAD, "CPU": 20.0}]).most == (20.0, 8.0)
+    config = ResourcesConfig(train_workers=0, annotators=3, annotator_cpus=2)
+    assert settle(config, FOUR_NODES).most == (16.0, 0.0)
+
+
+def test_the_limit_of_a_growing_cluster_is_checked():
+    config = ResourcesConfig(autoscale=EIGHT, train_workers=9)
+    with pytest.raises(ConfigError, match=r"asks for 9 of 1 CPUs and 1 GPUs each, .* room for 8"):
+        settle(config, [HEAD])
+
+
+def test_nodes_that_are_up_count_once():
+    cpus = NodeGroup(nodes=3, cpus=8)
+    both = [*EIGHT, cpus]
+    assert len(grown([HEAD], both)) == 1 + 8 + 3
+    assert len(grown([HEAD, GPU_NODE, GPU_NODE, {"CPU": 7.9}], both)) == 1 + 8 + 3
+    assert len(grown([HEAD, *[GPU_NODE] * 9], both)) == 1 + 9 + 3, "one that is no member"
+    assert grown(FOUR_NODES, ()) == FOUR_NODES
+
+
+def test_a_local_ray_cannot_grow(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with pytest.raises(ConfigError, match=r"resources.autoscale: a local Ray adds no nodes"):
+        available(ResourcesConfig(autoscale=EIGHT))

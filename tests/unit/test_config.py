@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from xlt_ray.cli import configure
 from xlt_ray.config import (
     ConfigError,
+    NodeGroup,
     RunConfig,
     describe,
     load,
@@ -134,6 +135,16 @@ def test_a_limit_holds_for_all_splits_or_for_some() -> None:
 def test_a_pool_is_a_number_or_two() -> None:
     assert resolve("resources.annotators=3").resources.annotators == 3
     assert resolve("resources.annotators=1,4").resources.annotators == (1, 4)
+
+
+def test_node_groups_are_given_as_a_list() -> None:
+    flag = 'resources.autoscale=[{"nodes": 8, "cpus": 4, "gpus": 1}, {"nodes": 2, "cpus": 16}]'
+    groups = load(JOB, flags=[flag], methods=SCHEMAS).resources.autoscale
+    assert groups == (NodeGroup(nodes=8, cpus=4, gpus=1), NodeGroup(nodes=2, cpus=16, gpus=0))
+    assert load(JOB, methods=SCHEMAS).resources.autoscale == ()
+    for wrong in ('[{"nodes": 0, "cpus": 4}]', '[{"nodes": 1}]', '[{"nodes": 1, "cpu": 4}]', "8"):
+        with pytest.raises(ConfigError, match=r"resources\.autoscale"):
+            load(JOB, flags=[f"resources.autoscale={wrong}"], methods=SCHEMAS)
 
 
 def test_text_may_look_like_a_number() -> None:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 from pydantic import BaseModel
 
+from cluster.local import parse, shape_of
 from xlt_ray.cli import Job, configure
 from xlt_ray.compare import CompareSection
 from xlt_ray.config import RunConfig
@@ -35,7 +36,7 @@ KEY = re.compile(
 FILES = {"run.name", "run.md", "data.md", "compare.md", "compare.tex", "compare.json"}
 """Other things that look like keys, or are keys and files."""
 PYTHON = {"python", ".venv/bin/python"}
-NOT_OURS = {"hf", "ray"}
+NOT_OURS = {"docker", "hf", "kubectl", "ray"}
 """Programs of others; how they are called is not checked."""
 
 
@@ -84,6 +85,8 @@ def problem(words: list[str]) -> str | None:
         return f"no target {wrong[0]}" if wrong else None
     if program in PYTHON and rest and rest[0].startswith("jobs/"):
         return job_problem(rest[0], rest[1:])
+    if program in PYTHON and rest[:1] == ["cluster/local.py"]:
+        return local_problem(rest[1:])
     if program in PYTHON and rest[:1] == ["-m"]:
         return None if importlib.util.find_spec(rest[1]) else f"no module {rest[1]}"
     return None if program in NOT_OURS else f"unknown program {program}"
@@ -108,6 +111,15 @@ def job_problem(job: str, flags: list[str]) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def local_problem(flags: list[str]) -> str | None:
+    try:
+        parsed = parse(flags)
+        shape_of(parsed)
+    except (SystemExit, ValueError) as error:
+        return f"cluster/local.py: {error}"
+    return problem(parsed.command) if parsed.command else None
 
 
 def keys(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -266,6 +278,11 @@ def test_faults_are_found() -> None:
     assert problem(["make", "quickstart", "PYTHON=python3"]) is None
     assert problem(["make", "nothing"]) == "no target nothing"
     assert problem(["rm", "x"]) == "unknown program rm"
+    local = ["python", "cluster/local.py", "--workers", "3"]
+    assert problem([*local, "--", "python", "jobs/quickstart.py"]) is None
+    assert problem([*local, "--", "rm"]) == "unknown program rm"
+    wrong = problem([*local, "--autoscale", "--max-workers", "2"])
+    assert wrong == "cluster/local.py: max_workers 2: below workers, 3"
     assert problem(["python", "jobs/none.py"]) == "no file jobs/none.py"
     assert problem(["python", "jobs/quickstart.py", "--fast"]) == "unknown flag --fast"
     wrong = problem(["python", "jobs/quickstart.py", "--set", "train.batch=4"])

@@ -124,6 +124,7 @@ def test_the_text_names_steps_resources_and_store(tmp_path: Path) -> None:
     ]
     assert "annotators: 1-3, each 2 CPUs and 0 GPUs" in text
     assert "training: 2 workers, each 4 CPUs and 0 GPUs" in text
+    assert "at most at a time: 8 CPUs and 0 GPUs" in text
     assert f"store: {tmp_path}/store" in text
     assert text.splitlines()[-1] == "missing: nothing"
 

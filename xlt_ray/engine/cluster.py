@@ -3,6 +3,7 @@
 import logging
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import ray
 import ray.data
 
-from xlt_ray.config import ConfigError, ResourcesConfig
+from xlt_ray.config import ConfigError, NodeGroup, ResourcesConfig
 from xlt_ray.engine.annotate import Pool
+from xlt_ray.engine.nodes import HEAD
 
 Node = Mapping[str, float]
 """CPUs and GPUs of one node, by Ray's names of them."""
@@ -19,12 +21,33 @@ Node = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Plan:
-    """What the steps of a run ask the cluster for."""
+    """What the steps of a run ask the cluster for.
+
+    Attributes:
+        annotators: Pool of an annotate step.
+        train_workers: Workers of a train step; 0: the driver's process.
+        train_cpus: CPUs (threads) of one of them.
+        train_gpus: GPUs of one of them.
+        readers: Tasks of one CPU that read and tokenise at a time.
+    """
 
     annotators: Pool
     train_workers: int
     train_cpus: int
     train_gpus: float
+    readers: int = 1
+
+    @property
+    def most(self) -> tuple[float, float]:
+        """CPUs and GPUs that the run asks for at most at a time; steps follow one another."""
+        pool = self.annotators
+        cpus = [
+            self.readers,
+            0 if pool.gpus else pool.largest * pool.cpus,
+            self.train_workers * self.train_cpus,
+        ]
+        gpus = [pool.largest * pool.gpus, self.train_workers * self.train_gpus]
+        return float(max(cpus)), float(max(gpus))
 
     @property
     def world(self) -> int:
@@ -40,6 +63,7 @@ class Plan:
             "train_workers": self.train_workers,
             "train_cpus": self.train_cpus,
             "train_gpus": self.train_gpus,
+            "readers": self.readers,
         }
 
 
@@ -64,6 +88,7 @@ def connect(config: ResourcesConfig) -> bool:
             raise ConfigError(f"resources.address {address!r}: no Ray cluster: {error}") from None
         _settings()
         return False
+    _refuse_to_grow(config)
     ray.init(
         address="local",  # a stale address file of a cluster that died would be followed otherwise
         num_cpus=config.num_cpus,
@@ -73,6 +98,11 @@ def connect(config: ResourcesConfig) -> bool:
     )
     _settings()
     return True
+
+
+def _refuse_to_grow(config: ResourcesConfig) -> None:
+    if config.autoscale:
+        raise ConfigError("resources.autoscale: a local Ray adds no nodes; set resources.address")
 
 
 def _object_store() -> int:
@@ -96,14 +126,18 @@ def _settings() -> None:
 def settle(config: ResourcesConfig, nodes: Sequence[Node] | None = None) -> Plan:
     """Fill what the configuration leaves open from what the cluster has, and check that it fits.
 
+    A cluster that grows counts with all the nodes it may have, so that the plan, and with it the
+    number of training workers, does not depend on how many of them happen to be up.
+
     Args:
         config: What the user asked for.
-        nodes: CPUs and GPUs of each node; default: of the connected cluster's.
+        nodes: CPUs and GPUs of each node that is up; default: of the connected cluster's.
 
     Raises:
         ConfigError: the cluster has no room for what is asked for.
     """
-    nodes = _alive() if nodes is None else nodes
+    up = alive() if nodes is None else nodes
+    nodes = grown(up, config.autoscale)
     gpus = sum(node.get("GPU", 0.0) for node in nodes)
     one = 1.0 if gpus else 0.0
     cpus, share = config.annotator_cpus, config.annotator_gpus
@@ -119,14 +153,37 @@ def settle(config: ResourcesConfig, nodes: Sequence[Node] | None = None) -> Plan
     plan = Plan(
         replace(pool, smallest=smallest, largest=largest),
         workers,
-        config.train_cpus or _train_cpus(nodes, workers, train_gpus),
+        config.train_cpus or _train_cpus(nodes if workers else up, workers, train_gpus),
         train_gpus,
+        readers(up),
     )
     check(plan, nodes)
     return plan
 
 
-def _alive() -> list[Node]:
+def readers(nodes: Sequence[Node]) -> int:
+    """Reading and tokenising take the CPUs that are up: they are no reason to add GPU nodes."""
+    return max(1, int(sum(node.get("CPU", 0.0) for node in nodes)))
+
+
+def grown(up: Sequence[Node], groups: Sequence[NodeGroup]) -> list[Node]:
+    """The nodes of a cluster at its largest.
+
+    Args:
+        up: Nodes that are up. One that is not the head belongs to a group with as many GPUs.
+        groups: What the autoscaler may add, together with the members that are up.
+    """
+    members = Counter(node.get("GPU", 0.0) for node in up if HEAD not in node)
+    nodes = list(up)
+    for group in groups:
+        there = min(group.nodes, members[group.gpus])
+        members[group.gpus] -= there
+        nodes += [{"CPU": float(group.cpus), "GPU": float(group.gpus)}] * (group.nodes - there)
+    return nodes
+
+
+def alive() -> list[Node]:
+    """Resources of the connected cluster's nodes."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
@@ -168,8 +225,8 @@ def check(plan: Plan, nodes: Sequence[Node]) -> None:
         if number > room:
             raise ConfigError(
                 f"resources.{key}: asks for {number} of {cpus} CPUs and {gpus:g} GPUs each, but "
-                f"the cluster's nodes have room for {room}; lower it, or start the run when more "
-                "nodes have joined"
+                f"the cluster's nodes have room for {room}; lower it, start the run when more "
+                "nodes have joined, or name in resources.autoscale those that it can add"
             )
 
 
@@ -177,7 +234,8 @@ def available(config: ResourcesConfig) -> list[Node]:
     """The nodes that a run would find, without starting a local Ray."""
     if config.address or os.environ.get("RAY_ADDRESS") or ray.is_initialized():
         connect(config)
-        return _alive()
+        return alive()
+    _refuse_to_grow(config)
     import torch
 
     cpus = config.num_cpus or os.cpu_count() or 1

@@ -18,6 +18,7 @@ from xlt_ray.data.registry import check_bad_fraction
 from xlt_ray.data.schema import GOLD_SCHEMA, TEXT_SCHEMA, BadRow, Example, Task
 from xlt_ray.data.sources import Source
 from xlt_ray.data.tokenise import load_tokenizer, tokenise
+from xlt_ray.engine.cluster import alive, readers
 from xlt_ray.files import write_parquet
 from xlt_ray.labels import LabelSet
 from xlt_ray.store import Artifact, Attempt
@@ -62,6 +63,13 @@ def read_source(source: Source, task: ReadTask) -> dict[str, Any]:
     return {"language": source.language, "rows": count, "bad": len(bad)}
 
 
+def _bounded(dataset: ray.data.Dataset) -> ray.data.Dataset:
+    """The data set, which will not ask an autoscaler for more CPUs than are up."""
+    limit = ray.data.ExecutionResources.for_limits(cpu=readers(alive()))
+    dataset.context.execution_options.resource_limits = limit
+    return dataset
+
+
 def _text_row(item: Example) -> dict[str, Any]:
     row: dict[str, Any] = {"id": item.id, "language": item.language}
     if item.tokens is not None:
@@ -92,7 +100,7 @@ def run_read(sources: Sequence[Source], task: ReadTask) -> dict[str, Any]:
         except ValueError as error:
             return {"result": None, "error": str(error)}
 
-    results = sorted(dataset.map(read).take_all(), key=lambda row: str(row["result"]))
+    results = sorted(_bounded(dataset).map(read).take_all(), key=lambda row: str(row["result"]))
     errors = sorted(row["error"] for row in results if row["error"])
     if errors:
         raise ValueError("\n".join(errors))
@@ -148,7 +156,7 @@ def run_tokenise(
         return {"name": row["name"]}
 
     if todo := [shard for shard in shards if not attempt.has(shard["name"])]:
-        ray.data.from_items(todo, override_num_blocks=len(todo)).map(one).take_all()
+        _bounded(ray.data.from_items(todo, override_num_blocks=len(todo))).map(one).take_all()
     return {
         "rows": sum(attempt.rows(shard["name"]) for shard in shards),
         "shards": len(shards),

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 from ray.actor import ActorProxy
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xlt_ray.data.keyed import of_language, positions
 from xlt_ray.evaluate import Ragged, score, seqeval_f1
@@ -57,9 +58,13 @@ class Clerk:
 
 
 def hire() -> ActorProxy[Clerk]:
-    """Start a clerk, which is replaced if it dies and repeats what it was at."""
+    """Start a clerk, which is replaced if it dies and repeats what it was at.
+
+    It stays on the driver's node, since a node with an actor on it is never idle.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     remote = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(Clerk)
-    return remote.remote()
+    return remote.options(scheduling_strategy=here).remote()
 
 
 def gold_table(gold: Artifact) -> pa.Table:

@@ -15,6 +15,8 @@ def prepare(*, local: bool) -> None:
         "RAY_BACKEND_LOG_LEVEL": "fatal",
         # `ray.train.report` returns at the controller's next poll, two seconds apart by default.
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+        # Training workers wait for the nodes that an autoscaler adds, which takes a cloud minutes.
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "1800",
         "TOKENIZERS_PARALLELISM": "false",  # the actors are the parallelism
     }
     if local:

@@ -15,6 +15,8 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
+from xlt_ray.engine.nodes import HEAD
+
 SECONDS = 20.0
 NAME = "xlt_ray.gate"
 
@@ -41,7 +43,8 @@ class Rights:
 
 
 def _actor() -> ActorHandle[Any]:
-    remote: Any = ray.remote(num_cpus=0)(Rights)
+    # On the head: an actor that outlives its driver would keep any other node from being idle.
+    remote: Any = ray.remote(num_cpus=0, resources={HEAD: 0.001})(Rights)
     return remote.options(
         name=NAME, namespace="xlt_ray", lifetime="detached", get_if_exists=True, max_restarts=-1
     ).remote()

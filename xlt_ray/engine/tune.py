@@ -22,7 +22,8 @@ from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from ray.tune.search.sample import Categorical, Domain
 
 from xlt_ray.config import ConfigError, ResourcesConfig
-from xlt_ray.engine.cluster import Node, room_for, settle
+from xlt_ray.engine import nodes as cluster_nodes
+from xlt_ray.engine.cluster import Node, grown, room_for, settle
 
 Parameters = Mapping[str, Any]
 """Values by key of the method."""
@@ -34,7 +35,7 @@ Trial = Callable[[Parameters, Report], Mapping[str, Any]]
 """Runs with parameters, reports a score after every stage, returns facts with ``source_dev``."""
 
 METRIC = "source_dev"
-HEAD = {"node:__internal_head__": 0.001}
+HEAD = {cluster_nodes.HEAD: 0.001}
 """Resources of what runs beside the driver: no CPU, and not on a node that may be taken away."""
 _TRIES = 100
 _MOST_STAGES = 10_000
@@ -118,12 +119,13 @@ def share(config: ResourcesConfig, nodes: Sequence[Node], trials: int) -> Share:
     Args:
         config: What the user asked for. Where workers are left open, a trial has one of each kind
             with a GPU if there are GPUs, and none if there are not.
-        nodes: CPUs and GPUs of each node.
+        nodes: CPUs and GPUs of each node that is up; those that the cluster may add count too.
         trials: How many trials there will be.
 
     Raises:
         ConfigError: the cluster has no room for one trial, or the keys contradict each other.
     """
+    up, nodes = nodes, grown(nodes, config.autoscale)
     each = 1 if any(node.get("GPU") for node in nodes) else 0
     workers = each if config.train_workers is None else config.train_workers
     annotators = min(1, workers) if config.annotators is None else config.annotators
@@ -138,7 +140,7 @@ def share(config: ResourcesConfig, nodes: Sequence[Node], trials: int) -> Share:
         most = max((int(node.get("CPU", 0)) for node in nodes), default=0)
         fair = max(1, min(most, int(cpus // trials)))
         filled["train_cpus"] = config.train_cpus or fair
-    plan = settle(config.model_copy(update=filled), nodes)
+    plan = settle(config.model_copy(update=filled), up)
     if workers == 0:
         holds: Mapping[str, float] = {"CPU": plan.train_cpus / 2}
         room = room_for(nodes, plan.train_cpus, 0)

@@ -1,0 +1,66 @@
+"""A run whose driver waits, after each step on workers, until the cluster has given them back.
+
+Called with a configuration file, on a cluster that grows; prints one line per such step.
+"""
+
+import sys
+import time
+from typing import Any
+
+import ray
+
+from xlt_ray.cli import cluster, configure
+from xlt_ray.config import RunConfig
+from xlt_ray.driver import RayDriver
+from xlt_ray.engine.cluster import settle
+from xlt_ray.engine.environment import prepare
+from xlt_ray.engine.gate import right_to
+from xlt_ray.engine.nodes import look
+from xlt_ray.ledger import Lease, RunFolder
+from xlt_ray.methods import METHODS
+from xlt_ray.report.progress import open_progress
+from xlt_ray.steps import StepRunner
+from xlt_ray.store import Store
+
+PATIENCE = 90
+
+
+class PatientDriver(RayDriver):
+    """Takes its time between steps."""
+
+    def train(self, title: str, *parts: Any, **more: Any):
+        return self._then_wait(title, super().train(title, *parts, **more))
+
+    def annotate(self, title: str, *parts: Any, **more: Any):
+        return self._then_wait(title, super().annotate(title, *parts, **more))
+
+    def _then_wait(self, title: str, result: Any) -> Any:
+        began, address = time.monotonic(), ray.get_runtime_context().gcs_address
+        while (nodes := look(address)).workers:
+            if time.monotonic() - began > PATIENCE:
+                sys.exit(f"{title}: {nodes} after {PATIENCE} s")
+            time.sleep(0.2)
+        print(f"{title}: no workers after {time.monotonic() - began:.1f} s", flush=True)
+        return result
+
+
+def run(config: RunConfig[Any]) -> None:
+    """The recipe, without the evaluation that follows it."""
+    store = Store(config.store.root)
+    folder = RunFolder(store, config.run_name)
+    lease = Lease(store, folder.path)
+    lease.acquire()
+    try:
+        with open_progress() as progress:
+            runner = StepRunner(store, folder, lease, progress, right_to)
+            driver = PatientDriver(config, runner, settle(config.resources))
+            METHODS[config.method.name](config.method).run(driver)
+    finally:
+        lease.release()
+
+
+if __name__ == "__main__":
+    prepare(local=False)
+    CONFIG = configure({}, [sys.argv[1]])
+    with cluster(CONFIG):
+        run(CONFIG)
