@@ -114,10 +114,11 @@ class StepRunner:
             self.folder.event("started", title=step.title, kind=step.kind, fingerprint=name)
             with self.right_to(f"{step.kind}/{name}"):
                 artifact = self.store.find(step.kind, name) or self._compute(step, name, compute)
+        if afterwards is not None:
+            afterwards()  # also by a driver that has lost the run: what it wrote is of no use
+        if not cached:
             self.lease.check()
             reached("step.committed")
-        if afterwards is not None:
-            afterwards()
         self._record(step, artifact, cached=cached)
         return artifact
 
