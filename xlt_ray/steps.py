@@ -116,10 +116,11 @@ class StepRunner:
                 artifact = self.store.find(step.kind, name)
                 cached = artifact is not None  # somebody else has computed it meanwhile
                 artifact = artifact or self._compute(step, name, compute)
-            self.lease.check()
-            reached("step.committed")
         if afterwards is not None:
-            afterwards()
+            afterwards()  # also by a driver that has lost the run: what it wrote is of no use
+        self.lease.check()
+        if not cached:
+            reached("step.committed")
         self._record(step, artifact, cached=cached)
         return artifact
 

@@ -52,8 +52,8 @@ def values(world: World, corpus: Path) -> Values:
     def make(root: object, address: str, **resources: Any) -> dict[str, Any]:
         made = world.values(Path("unused"))
         made["benchmark"]["root"] = str(corpus)
-        made["method"] |= {"rounds": 1, "one_hot_rounds": 0, "source_epochs": 3}
-        made["train"]["checkpoint_seconds"] = 0.1
+        made["method"] |= {"rounds": 1, "one_hot_rounds": 0}
+        made["train"]["checkpoint_seconds"] = 0.02
         made["resources"] = {"address": address, "annotators": 0, "train_workers": 0}
         made["resources"] |= {"train_cpus": 1, **resources}
         made["store"] = {"root": str(root)}

@@ -14,9 +14,8 @@ from xlt_ray.points import LOCAL_POINTS, POINTS, Point
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 COUNTS: dict[Point, int] = {
-    "attempt.opened": 3, "file.begun": 9, "file.written": 12, "file.kept": 15, "commit.begun": 2,
-    "commit.described": 2, "commit.done": 2, "step.noted": 6, "checkpoint.written": 2,
-    "checkpoint.complete": 4, "checkpoint.dropping": 2,
+    "file.begun": 5, "file.written": 6, "file.kept": 7, "step.noted": 3, "checkpoint.written": 2,
+    "checkpoint.complete": 3, "checkpoint.dropping": 2,
 }  # fmt: skip
 """At which time a driver comes by it is killed, where that is not the first."""
 SHORT: list[Point] = ["commit.described", "step.committed", "checkpoint.written", "model.removed"]

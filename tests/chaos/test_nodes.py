@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,7 @@ def test_a_spot_machine_is_taken_away(
         driver.wait_for(lambda: driver.running("round 1 annotation") and spot.processes(ANNOTATOR))
         cluster.add_node("other", cpus=2)
         cluster.drain(names["spot"], seconds=2)
+        time.sleep(2)
         spot.kill()
         entry.lost = driver.join(0) - undisturbed.seconds
         undisturbed.check(settings)

@@ -75,13 +75,13 @@ def test_slow_storage(scene: Scene) -> None:
 
 @pytest.mark.parametrize(
     "point",
-    marked({"checkpoint.begun": 0, "commit.begun": 0, "model.published": 0}, {"checkpoint.begun"}),
+    marked({"checkpoint.begun": 0, "checkpoint.complete": 0}, {"checkpoint.begun"}),
 )
 def test_a_full_disk(scene: Scene, point: Point) -> None:
     """The kernel lets no file grow, from some moment on; at the next start there is room again."""
     config = scene.values(scene.store)
     with fault(f"no room on the disk from `{point}` on") as entry:
-        full = Disturbance(at=point, file_size=100)
+        full = Disturbance(at=point, file_size=20_000)  # less than a model, more than a log
         first = Driver(config, scene.folder, full).join(3)
         scene.reference.check_part(str(scene.store))
         second = Driver(config, scene.folder).join(0)
@@ -105,7 +105,7 @@ def test_s3_failures(scene: Scene, s3: S3, name: str) -> None:
     with fault(name, "S3") as entry:
         first = Driver(config, scene.folder, Disturbance(lease=3.0))
         assert first.end() in (0, 3), first.log.read_text()
-        assert s3.mend() > 10
+        assert s3.mend() > 2
         scene.reference.check_part(config["store"]["root"])
         second = Driver(config, scene.folder, Disturbance(lease=3.0)).join(0)
         entry.lost = first.seconds + second - scene.reference.seconds
