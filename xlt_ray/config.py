@@ -450,11 +450,10 @@ def settings(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     """One line ``key: value`` per value of a nested configuration, keys as in ``--set``."""
     lines: list[str] = []
     for key, value in values.items():
-        inner = cast("Mapping[str, Any]", value) if isinstance(value, Mapping) and value else None
-        if inner is None:
-            lines.append(f"{prefix}{key}: {value if isinstance(value, str) else json.dumps(value)}")
-        else:
+        if inner := _nested(value):
             lines += settings(inner, f"{prefix}{key}.")
+        else:
+            lines.append(f"{prefix}{key}: {value if isinstance(value, str) else json.dumps(value)}")
     return lines
 
 

@@ -14,8 +14,8 @@ def trial(lam: float, tau: float, score: float | None, error: str | None = None)
     parameters, scores = {"lambda": lam, "tau": tau}, [0.5, 0.6]
     if score is None:
         return Trial(parameters, "failed" if error else "ended early", scores, error=error)
-    steps = {"computed": {"model": 2}, "found": {"model": 1, "text": 3}}
-    return Trial(parameters, "done", scores, score, 10.4, **steps)
+    computed, found = {"model": 2}, {"model": 1, "text": 3}
+    return Trial(parameters, "done", scores, score, 10.4, computed, found)
 
 
 TRIALS = [
