@@ -90,6 +90,13 @@ def test_a_hundred_gpus_serve_as_many_trials_as_their_steps_fit(
     assert part.holds == HEAD
 
 
+def test_a_cluster_without_workers_counts_with_those_it_can_add() -> None:
+    growing = resources(autoscale=[{"nodes": 4, "cpus": 8, "gpus": 1}])
+    part = share(growing, [{"CPU": 4.0, "node:__internal_head__": 1.0}], trials=12)
+    assert (part.resources.train_workers, part.concurrent) == (1, 4)
+    assert part.holds == HEAD, "a trial waits on the head and keeps no node from going"
+
+
 def test_a_trial_that_does_everything_itself_has_no_annotators() -> None:
     with pytest.raises(ConfigError, match=r"resources.annotators: 2, but trials that train in"):
         share(resources(train_workers=0, annotators=2), [{"CPU": 4.0}], trials=4)
