@@ -37,6 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips what this machine cannot run; marks what uses the cluster or the sample data."""
     no_gpu = pytest.mark.skip(reason="no CUDA device")
     no_network = pytest.mark.skip(reason="needs the model hub: set XLT_NETWORK=1")
+    too_long = pytest.mark.skip(reason="takes long: set XLT_LONG=1, as `make test-all` does")
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "ray_cluster" in fixtures:
@@ -47,6 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(no_gpu)
         if item.get_closest_marker("network") and os.environ.get("XLT_NETWORK") != "1":
             item.add_marker(no_network)
+        if item.get_closest_marker("long") and os.environ.get("XLT_LONG") != "1":
+            item.add_marker(too_long)
 
 
 @pytest.fixture(scope="session")
