@@ -14,16 +14,19 @@ STAMP := .venv/.installed
 LOCKED := $(if $(shell command -v flock),flock .venv.lock,)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lint format chaos clean
+.PHONY: help quickstart test test-all check lint format chaos clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 quickstart: $(STAMP) ## install, then CLTP on the embedded benchmark (minutes, CPU only)
 	$(BIN)/python jobs/quickstart.py $(ARGS)
 
 test: $(STAMP) ## install, then all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+test-all: $(STAMP) ## install, then all tests and those that take minutes each
+	XLT_LONG=1 $(BIN)/python -m pytest $(ARGS)
 
 check: lint ## lint, types and the quick unit tests (under two minutes)
 	$(BIN)/python -m pytest tests/unit -m "not ray and not slow" $(ARGS)

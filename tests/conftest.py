@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips what this machine cannot run; marks what uses the cluster or the sample data."""
     no_gpu = pytest.mark.skip(reason="no CUDA device")
     no_network = pytest.mark.skip(reason="needs the model hub: set XLT_NETWORK=1")
-    too_long = pytest.mark.skip(reason="takes long: set XLT_LONG=1, as `make chaos` does")
+    too_long = pytest.mark.skip(reason="takes long: set XLT_LONG=1, as `make test-all` does")
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "ray_cluster" in fixtures:

@@ -81,32 +81,33 @@ class Job:
                 os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def write_config(world: World, folder: Path, *, workers: int) -> Path:
-    """The small world's configuration as a file."""
+def write_config(world: World, folder: Path, *, workers: int, annotators: int = 2) -> Path:
+    """The small world's configuration as a file, without the final pass."""
     values = world.values(folder)
-    values["resources"] |= {"train_workers": workers}
-    values["method"] |= {"rounds": 1, "one_hot_rounds": 0}
+    values["resources"] |= {"train_workers": workers, "annotators": annotators}
+    values["method"] |= {"rounds": 1, "one_hot_rounds": 0, "final_epochs": 0}
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(json.loads(json.dumps(values))))
     return path
 
 
-def undisturbed(world: World, folder: Path, *, workers: int) -> Path:
-    """A run that nobody kills."""
-    Job(write_config(world, folder, workers=workers), folder).finish()
-    return folder
+def undisturbed(config: Path) -> Path:
+    """The folder of a run that nobody kills."""
+    Job(config, config.parent).finish()
+    return config.parent
 
 
 @pytest.fixture(scope="module")
 def in_process(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that trains in the driver's process."""
-    return undisturbed(world, tmp_path_factory.mktemp("in-process"), workers=0)
+    return undisturbed(write_config(world, tmp_path_factory.mktemp("in-process"), workers=0))
 
 
 @pytest.fixture(scope="module")
 def two_workers(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that trains on two workers."""
-    return undisturbed(world, tmp_path_factory.mktemp("two-workers"), workers=2)
+    folder = tmp_path_factory.mktemp("two-workers")
+    return undisturbed(write_config(world, folder, workers=2, annotators=0))
 
 
 def check_equal(store: Path, reference: Path) -> None:
@@ -164,7 +165,7 @@ def test_killed_annotators(in_process: Path, world: World, tmp_path: Path):
     )
     os.kill(job.children(title)[0], signal.SIGKILL)
     job.wait_for(
-        lambda: job.started("final test annotation") is not None and bool(job.children(title))
+        lambda: job.started("zero-shot test annotation") is not None and bool(job.children(title))
     )
     os.kill(job.children(title)[-1], signal.SIGKILL)
     job.finish()
@@ -172,7 +173,7 @@ def test_killed_annotators(in_process: Path, world: World, tmp_path: Path):
 
 
 def test_killed_train_worker(two_workers: Path, world: World, tmp_path: Path):
-    job = Job(write_config(world, tmp_path, workers=2), tmp_path)
+    job = Job(write_config(world, tmp_path, workers=2, annotators=0), tmp_path)
     title = "ray::RayTrainWorker"
     job.wait_for(lambda: job.started("source") is not None and bool(job.children(title)))
     os.kill(job.children(title)[0], signal.SIGKILL)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-from tests.world import SOURCE, TARGETS, World, artifacts
+from tests.world import SOURCE, TARGETS, World
 from xlt_ray.cli import configure, run
 from xlt_ray.compare import compare
 from xlt_ray.compare import configure as configure_comparison
@@ -84,18 +84,6 @@ def test_the_noise_of_languages_is_learnt_on_two_workers(
     assert own[0][0] != 0, "the source is noisy"
     assert (own[0][1:] == 0).all(), "nothing of the targets was seen"
     assert (own[1][1:] != 0).all()
-
-
-def test_a_pool_of_none_gives_what_a_pool_gives(
-    ray_cluster: str, world: World, tmp_path: Path
-) -> None:
-    """The rows that annotators of their own write are those the driver's process writes."""
-    found = []
-    for number in (0, 2):
-        folder = tmp_path / str(number)
-        carry_out(world, folder, "wikiann", "cltp", annotators=number)
-        found.append(artifacts(folder))
-    assert found[0] == found[1]
 
 
 def test_a_comparison_computes_what_rows_share_once(

@@ -119,7 +119,7 @@ def test_model_is_a_stock_token_classifier(first):
     assert not list(store.rglob("*.pkl"))
 
 
-@pytest.mark.parametrize("annotators", [1, 3])
+@pytest.mark.parametrize("annotators", [0, 3])
 def test_pool_size_does_not_matter(first, world: World, tmp_path: Path, annotators: int):
     store, _ = first
     run(world.config(tmp_path, f"resources.annotators={annotators}"))
