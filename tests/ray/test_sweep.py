@@ -86,7 +86,6 @@ def test_the_best_is_a_file_that_a_job_takes(grid: Any, world: World):
     assert json.loads(manifest)["info"]["source_dev"] == best["source_dev"]
 
 
-@pytest.mark.xfail(reason="a second start was seen to list fewer trials than the first")
 def test_a_second_start_computes_nothing(grid: Any):
     found, result, _ = grid
     again = carry_out(found)

@@ -210,6 +210,9 @@ def run_search(trial: Trial, search: Search, on_end: Callable[[Ended], None]) ->
 
     Returns:
         The trials, in the order of the points, or else in which they were started.
+
+    Raises:
+        RuntimeError: the search ended before all trials had been started.
     """
     chosen = points(search)
     watcher = _Watcher(on_end)
@@ -222,6 +225,8 @@ def run_search(trial: Trial, search: Search, on_end: Callable[[Ended], None]) ->
         searcher = BasicVariantGenerator(
             points_to_evaluate=chosen, max_concurrent=search.concurrent, random_state=search.seed
         )
+    # Ray Tune would take Ctrl-C for the end of the search, and return what there is as its result.
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # with it, quiet is not quite quiet
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
@@ -247,6 +252,9 @@ def run_search(trial: Trial, search: Search, on_end: Callable[[Ended], None]) ->
             ),
         ).fit()
     found = watcher.ended()
+    due = search.trials if chosen is None else len(chosen)
+    if len(found) != due:
+        raise RuntimeError(f"{len(found)} of {due} trials were started; start the sweep again")
     return found if chosen is None else sorted(found, key=lambda one: chosen.index(one.parameters))
 
 
