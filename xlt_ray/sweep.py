@@ -201,8 +201,10 @@ def _check_section(section: SweepSection, origins: Mapping[str, str]) -> None:
                 refuse(key, f"belongs to sweep.search asha, and it is {section.search}")
     if section.keys and section.space:
         refuse("space", "sweep.keys takes the place of the file; give one of them")
-    if bool(section.groups) != (section.per == "group"):
+    if section.groups and section.per != "group":
         refuse("groups", f"goes with sweep.per group, and it is {section.per}")
+    if section.per == "group" and not section.groups:
+        refuse("per", "group, but sweep.groups has none")
 
 
 def _space(

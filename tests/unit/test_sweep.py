@@ -66,7 +66,7 @@ def test_one_search_for_all_for_each_or_for_groups() -> None:
         ({"grace": 2}, "sweep.grace: belongs to sweep.search asha, and it is random"),
         ({"space": "none.py"}, "sweep.space: no file none.py; give one, or sweep.keys; methods"),
         ({"space": "x.py", "keys": {"tau": [5]}}, "sweep.space: sweep.keys takes the place"),
-        ({"per": "group"}, "sweep.groups: goes with sweep.per group, and it is group"),
+        ({"per": "group"}, "sweep.per: group, but sweep.groups has none"),
         ({"groups": {"a": "nolu"}}, "sweep.groups: goes with sweep.per group, and it is run"),
         (
             {"per": "group", "groups": {"a": "nolu,kaldi"}},

@@ -30,6 +30,7 @@ Space = Mapping[str, Domain]
 """What to draw the values of each key from."""
 Algorithm = Literal["random", "grid", "asha", "optuna"]
 Report = Callable[[float], None]
+"""Is told the source-dev score of every model as soon as it is trained."""
 Trial = Callable[[Parameters, Report], Mapping[str, Any]]
 """Runs with parameters, reports a score after every stage, returns facts with ``source_dev``."""
 
