@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from statistics import fmean
 from typing import Any
 
@@ -12,10 +13,13 @@ from xlt_ray.data.corpus import Mix, Model
 from xlt_ray.driver import RayDriver
 from xlt_ray.engine.cluster import Plan, connect
 from xlt_ray.engine.tune import Report
+from xlt_ray.ledger import LeaseHeldError
 from xlt_ray.methods import METHODS
 from xlt_ray.methods.base import Objective, Outcome, Schedule
 from xlt_ray.steps import Runner
 from xlt_ray.store import Artifact
+
+_TURN_SECONDS = 1.0
 
 
 class SourceOnly(RayDriver):
@@ -53,7 +57,7 @@ def run_trial(config: RunConfig[Any], report: Report) -> dict[str, Any]:
     """
     began = time.monotonic()
     connect(config.resources)
-    with cli.session(config) as begun:
+    with _in_turn(config) as begun:
         driver = SourceOnly(config, begun.runner, begun.plan, report)
         outcome = METHODS[config.method.name](config.method).run(driver)
         record = {
@@ -65,6 +69,22 @@ def run_trial(config: RunConfig[Any], report: Report) -> dict[str, Any]:
         begun.folder.write_json("trial.json", record)
         begun.folder.event("done", source_dev=record["source_dev"])
         return record
+
+
+@contextmanager
+def _in_turn(config: RunConfig[Any]) -> Iterator[cli.Session]:
+    """A trial's session, after that of a trial with the same parameters if one is at work.
+
+    Optuna may ask for the same parameters again. The later trial finds every step in the store.
+    """
+    with ExitStack() as stack:
+        while True:
+            try:
+                begun = stack.enter_context(cli.session(config))
+                break
+            except LeaseHeldError:
+                time.sleep(_TURN_SECONDS)
+        yield begun
 
 
 def read_corpora(config: RunConfig[Any]) -> None:

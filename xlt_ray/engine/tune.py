@@ -155,6 +155,11 @@ def share(config: ResourcesConfig, nodes: Sequence[Node], trials: int) -> Share:
     return Share(config.model_copy(update=filled), holds, room)
 
 
+def choices(values: Mapping[str, Sequence[Any]]) -> Space:
+    """The space of lists of values."""
+    return {key: tune.choice(list(of_key)) for key, of_key in values.items()}
+
+
 def grid(space: Space) -> list[dict[str, Any]]:
     """All combinations of a finite space, the last key fastest.
 
