@@ -22,6 +22,7 @@ DEFAULTS = {
     },
     "sweep": {"search": "grid", "keys": {"lambda": [1, 2, 4, 8], "tau": [5, 10, 20]}},
 }  # fmt: skip
+JOB = job(SPACES)
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__, job=job(SPACES)))
+    sys.exit(main(DEFAULTS, __doc__, job=JOB))

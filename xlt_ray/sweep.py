@@ -150,7 +150,8 @@ def configure(
     Raises:
         ConfigError: what is wrong, where it came from, what is allowed.
     """
-    values, origins = merge(defaults, files=files, flags=flags)
+    given, _ = merge({}, files=files, flags=flags)
+    values, origins = merge(_without_keys(defaults, given), files=files, flags=flags)
     given = {"sweep": values.pop("sweep")} if "sweep" in values else {}
     section = validate(_Document, given, origins).sweep
     schemas = _schemas()
@@ -183,6 +184,18 @@ def configure(
     return config
 
 
+def _without_keys(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The job's defaults without what it would search, where the user says what to search.
+
+    That is so for another method, too: it has other keys.
+    """
+    own, method = dict(defaults.get("sweep") or {}), (given.get("method") or {}).get("name")
+    other = method not in (None, (defaults.get("method") or {}).get("name"))
+    if other or {"keys", "space"} & set(given.get("sweep") or {}):
+        own.pop("keys", None)
+    return {**defaults, "sweep": own}
+
+
 def _schemas() -> dict[str, type[MethodConfig]]:
     from xlt_ray.methods import METHODS
 
@@ -201,18 +214,20 @@ def _check_section(section: SweepSection, origins: Mapping[str, str]) -> None:
                 refuse(key, f"belongs to sweep.search asha, and it is {section.search}")
     if section.keys and section.space:
         refuse("space", "sweep.keys takes the place of the file; give one of them")
-    if bool(section.groups) != (section.per == "group"):
+    if section.groups and section.per != "group":
         refuse("groups", f"goes with sweep.per group, and it is {section.per}")
+    if section.per == "group" and not section.groups:
+        refuse("per", "group, but sweep.groups has none")
 
 
 def _space(
     section: SweepSection, method: MethodConfig, spaces: Path, origins: Mapping[str, str]
 ) -> "Space":
     """Where the values of each key are from, checked against the keys of the method."""
-    from ray import tune
+    from xlt_ray.engine.tune import choices
 
     if section.keys:
-        space: dict[str, Any] = {key: tune.choice(values) for key, values in section.keys.items()}
+        space: Space = choices(section.keys)
         where = origin_of("sweep.keys", origins)
     else:
         path = Path(section.space) if section.space else spaces / f"{method.name}.py"

@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from statistics import fmean
 from typing import Any
 
@@ -11,21 +12,22 @@ from xlt_ray.config import RunConfig
 from xlt_ray.data.corpus import Mix, Model
 from xlt_ray.driver import RayDriver
 from xlt_ray.engine.cluster import Plan, connect
+from xlt_ray.engine.tune import Report
+from xlt_ray.ledger import LeaseHeldError
 from xlt_ray.methods import METHODS
 from xlt_ray.methods.base import Objective, Outcome, Schedule
 from xlt_ray.steps import Runner
 from xlt_ray.store import Artifact
 
-Listener = Callable[[float], None]
-"""Is told the source-dev score of every model as soon as it is trained."""
+_TURN_SECONDS = 1.0
 
 
 class SourceOnly(RayDriver):
     """A driver that reads gold labels of the source languages and of no other."""
 
-    def __init__(self, config: RunConfig[Any], runner: Runner, plan: Plan, listener: Listener):
+    def __init__(self, config: RunConfig[Any], runner: Runner, plan: Plan, report: Report):
         super().__init__(config, runner, plan)
-        self._listener = listener
+        self._report = report
 
     def _gold(self, title: str, languages: Sequence[str], split: Any) -> Artifact:
         others = sorted(set(languages) - set(self.source_languages))
@@ -38,16 +40,16 @@ class SourceOnly(RayDriver):
     ) -> Model:
         """Train a model on a mix, chosen on source dev, and tell the score."""
         model = super().train(title, mix, objective, start=start, schedule=schedule)
-        self._listener(model.artifact.info["source_dev"])
+        self._report(model.artifact.info["source_dev"])
         return model
 
 
-def run_trial(config: RunConfig[Any], listener: Listener) -> dict[str, Any]:
+def run_trial(config: RunConfig[Any], report: Report) -> dict[str, Any]:
     """Run a recipe on the cluster at hand, without any look at gold labels of targets.
 
     Args:
         config: The run's configuration.
-        listener: Is told the source-dev score of every model as soon as it is trained.
+        report: Is told the source-dev score of every model as soon as it is trained.
 
     Returns:
         What ``trial.json`` in the run's folder holds: the final ``source_dev``, ``seconds``, the
@@ -55,8 +57,8 @@ def run_trial(config: RunConfig[Any], listener: Listener) -> dict[str, Any]:
     """
     began = time.monotonic()
     connect(config.resources)
-    with cli.session(config) as begun:
-        driver = SourceOnly(config, begun.runner, begun.plan, listener)
+    with _in_turn(config) as begun:
+        driver = SourceOnly(config, begun.runner, begun.plan, report)
         outcome = METHODS[config.method.name](config.method).run(driver)
         record = {
             "run": config.run_name,
@@ -67,6 +69,22 @@ def run_trial(config: RunConfig[Any], listener: Listener) -> dict[str, Any]:
         begun.folder.write_json("trial.json", record)
         begun.folder.event("done", source_dev=record["source_dev"])
         return record
+
+
+@contextmanager
+def _in_turn(config: RunConfig[Any]) -> Iterator[cli.Session]:
+    """A trial's session, after that of a trial with the same parameters if one is at work.
+
+    Optuna may ask for the same parameters again. The later trial finds every step in the store.
+    """
+    with ExitStack() as stack:
+        while True:
+            try:
+                begun = stack.enter_context(cli.session(config))
+                break
+            except LeaseHeldError:
+                time.sleep(_TURN_SECONDS)
+        yield begun
 
 
 def read_corpora(config: RunConfig[Any]) -> None:

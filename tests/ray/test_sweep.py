@@ -81,9 +81,9 @@ def test_the_best_is_a_file_that_a_job_takes(grid: Any, world: World):
     assert len(lines) == 5
     assert "source dev" in (folder / "sweep.md").read_text()
     assert yaml.safe_load((folder / "best.yaml").read_text())["resources"]["train_workers"] == 0
-    report = run(config)
-    final = [step for step in report["steps"] if step["kind"] == "model"]
-    assert [step["info"]["source_dev"] for step in final][-1] == best["source_dev"]
+    models = [step["fingerprint"] for step in run(config)["steps"] if step["kind"] == "model"]
+    manifest = (store / f"artifacts/model/{models[-1]}/manifest.json").read_text()
+    assert json.loads(manifest)["info"]["source_dev"] == best["source_dev"]
 
 
 def test_a_second_start_computes_nothing(grid: Any):

@@ -24,6 +24,7 @@ from xlt_ray.compare import CompareSection
 from xlt_ray.config import RunConfig
 from xlt_ray.data.registry import BENCHMARKS
 from xlt_ray.methods import METHODS
+from xlt_ray.sweep import SweepSection
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -164,8 +165,12 @@ def test_python_compiles(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", of_kind("sh"), ids=place)
-def test_commands_are_right(block: Block) -> None:
-    found = list(commands(block.text))
+def test_commands_are_right(block: Block, tmp_path: Path) -> None:
+    for language in ("en", "de", "es", "ru"):
+        folder = tmp_path / "wikiann" / language
+        folder.mkdir(parents=True)
+        (folder / "train.txt").touch()
+    found = list(commands(block.text.replace("FOLDER/", f"{tmp_path}/")))
     assert found
     for words in found:
         assert problem(words) is None, shlex.join(words)
@@ -187,12 +192,17 @@ def test_page(page: Path) -> None:
 
 def is_key(key: str) -> bool:
     inner_of = ("benchmark.limit.", "benchmark.toy.", "compare.methods.", "compare.shared.")
-    known = [*(schema(name) for name in METHODS), compare_keys()]
+    inner_of += ("sweep.keys.", "sweep.groups.")
+    known = [*(schema(name) for name in METHODS), compare_keys(), sweep_keys()]
     return any(key in keys_of for keys_of in known) or key.startswith(inner_of)
 
 
 def compare_keys() -> dict[str, Any]:
     return dict(keys(CompareSection, "compare."))
+
+
+def sweep_keys() -> dict[str, Any]:
+    return dict(keys(SweepSection, "sweep."))
 
 
 def test_every_key_is_documented() -> None:
@@ -204,6 +214,9 @@ def test_every_key_is_documented() -> None:
     compare_page = (ROOT / "docs/compare.md").read_text(encoding="utf-8")
     for key in compare_keys():
         assert f"`{key}`" in compare_page, key
+    sweep_page = (ROOT / "docs/sweep.md").read_text(encoding="utf-8")
+    for key in sweep_keys():
+        assert f"`{key}`" in sweep_page, key
 
 
 def test_defaults_of_the_method() -> None:

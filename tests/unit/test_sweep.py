@@ -33,6 +33,25 @@ def test_every_self_training_method_has_a_space() -> None:
     assert set(METHODS) - have == {"bl_direct", "bl_single", "bl_joint"}
 
 
+@pytest.mark.parametrize(
+    ("flags", "searched"),
+    [
+        ([], {"lambda", "tau"}),
+        (["sweep.concurrent=1", "method.name=cltp"], {"lambda", "tau"}),
+        (['sweep.keys={"beta": [0, 1]}'], {"beta"}),
+        ([f"sweep.space={SPACES / 'sl_evi.py'}", "sweep.search=random"], {"ratio", "round_lr"}),
+        (["method.name=sl_leu", "sweep.search=random"], {"samples", "ratio", "round_lr"}),
+    ],
+)
+def test_what_the_user_searches_takes_the_place_of_the_default(
+    flags: list[str], searched: set[str]
+) -> None:
+    own = {"search": "grid", "keys": {"lambda": [1, 2], "tau": [5, 10]}}
+    config = configure(SPACES, {**TOY, "method": {"name": "cltp"}, "sweep": own}, flags=flags)
+    assert set(config.space) >= searched
+    assert "lambda" in searched or "lambda" not in config.space
+
+
 def test_a_trial_has_its_parameters_and_a_run_of_its_own() -> None:
     config = of(keys={"lambda": [2, 4], "tau": [5, 10]}, search="grid")
     first = config.make("all", {"lambda": 2, "tau": 5})
@@ -66,7 +85,7 @@ def test_one_search_for_all_for_each_or_for_groups() -> None:
         ({"grace": 2}, "sweep.grace: belongs to sweep.search asha, and it is random"),
         ({"space": "none.py"}, "sweep.space: no file none.py; give one, or sweep.keys; methods"),
         ({"space": "x.py", "keys": {"tau": [5]}}, "sweep.space: sweep.keys takes the place"),
-        ({"per": "group"}, "sweep.groups: goes with sweep.per group, and it is group"),
+        ({"per": "group"}, "sweep.per: group, but sweep.groups has none"),
         ({"groups": {"a": "nolu"}}, "sweep.groups: goes with sweep.per group, and it is run"),
         (
             {"per": "group", "groups": {"a": "nolu,kaldi"}},

@@ -31,6 +31,7 @@ Space = Mapping[str, Domain]
 """What to draw the values of each key from."""
 Algorithm = Literal["random", "grid", "asha", "optuna"]
 Report = Callable[[float], None]
+"""Is told the source-dev score of every model as soon as it is trained."""
 Trial = Callable[[Parameters, Report], Mapping[str, Any]]
 """Runs with parameters, reports a score after every stage, returns facts with ``source_dev``."""
 
@@ -156,6 +157,11 @@ def share(config: ResourcesConfig, nodes: Sequence[Node], trials: int) -> Share:
     return Share(config.model_copy(update=filled), holds, room)
 
 
+def choices(values: Mapping[str, Sequence[Any]]) -> Space:
+    """The space of lists of values."""
+    return {key: tune.choice(list(of_key)) for key, of_key in values.items()}
+
+
 def grid(space: Space) -> list[dict[str, Any]]:
     """All combinations of a finite space, the last key fastest.
 
@@ -212,6 +218,9 @@ def run_search(trial: Trial, search: Search, on_end: Callable[[Ended], None]) ->
 
     Returns:
         The trials, in the order of the points, or else in which they were started.
+
+    Raises:
+        RuntimeError: the search ended before all trials had been started.
     """
     chosen = points(search)
     watcher = _Watcher(on_end)
@@ -224,6 +233,8 @@ def run_search(trial: Trial, search: Search, on_end: Callable[[Ended], None]) ->
         searcher = BasicVariantGenerator(
             points_to_evaluate=chosen, max_concurrent=search.concurrent, random_state=search.seed
         )
+    # Ray Tune would take Ctrl-C for the end of the search, and return what there is as its result.
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # with it, quiet is not quite quiet
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
@@ -249,6 +260,9 @@ def run_search(trial: Trial, search: Search, on_end: Callable[[Ended], None]) ->
             ),
         ).fit()
     found = watcher.ended()
+    due = search.trials if chosen is None else len(chosen)
+    if len(found) != due:
+        raise RuntimeError(f"{len(found)} of {due} trials were started; start the sweep again")
     return found if chosen is None else sorted(found, key=lambda one: chosen.index(one.parameters))
 
 

@@ -1,0 +1,37 @@
+"""Trials of a sweep: two with the same parameters take turns."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from xlt_ray import cli, trial
+from xlt_ray.ledger import LeaseHeldError
+
+
+def test_a_trial_waits_for_its_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    twin, asked = 2, []
+
+    @contextmanager
+    def session(config: Any) -> Iterator[str]:
+        asked.append(config)
+        if len(asked) <= twin:
+            raise LeaseHeldError("another driver is at work on this run")
+        yield "begun"
+
+    monkeypatch.setattr(cli, "session", session)
+    monkeypatch.setattr(trial, "_TURN_SECONDS", 0.0)
+    with trial._in_turn("config") as begun:
+        assert begun == "begun"
+    assert asked == ["config"] * 3
+
+
+def test_a_lease_lost_at_work_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def session(config: Any) -> Iterator[str]:
+        yield "begun"
+
+    monkeypatch.setattr(cli, "session", session)
+    with pytest.raises(LeaseHeldError, match="took over"), trial._in_turn("config"):
+        raise LeaseHeldError("another driver took over the run")
