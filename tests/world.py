@@ -88,7 +88,7 @@ class World:
             },
             "train": {"batch_size": 8, "checkpoint_seconds": 0.2, "max_tokens": 512},
             "data": {"shard_rows": 32, "batch_tokens": 1024},
-            "resources": {"annotators": 2, "train_workers": 0, "train_cpus": 1, "num_cpus": 2},
+            "resources": {"annotators": 0, "train_workers": 0, "train_cpus": 1, "num_cpus": 2},
             "store": {"root": str(store)},
             "run": {"name": "test"},
         }

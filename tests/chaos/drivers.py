@@ -162,8 +162,13 @@ class Driver:
 
     def events(self) -> list[dict[str, Any]]:
         """What has happened in the run so far."""
-        fs, base = open_root(self.values["store"]["root"])
-        path = f"{base}/runs/{self.values['run']['name']}/events.jsonl"
+        return self.events_of(self.values)
+
+    @staticmethod
+    def events_of(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What has happened in a run in all its sessions, whole lines alone."""
+        fs, base = open_root(values["store"]["root"])
+        path = f"{base}/runs/{values['run']['name']}/events.jsonl"
         if fs.get_file_info(path).type != pafs.FileType.File:
             return []
         with fs.open_input_stream(path) as stream:

@@ -34,6 +34,9 @@ def chain(scene: Scene, config: dict[str, Any], points: list[Point], where: str)
         seconds += Driver(config, scene.folder).join(0)
         entry.lost = seconds - scene.reference.seconds
         scene.reference.check(config)
+    ended = [event for event in Driver.events_of(config) if event["event"] == "finished"]
+    computed = [event["title"] for event in ended if not event["cached"]]
+    assert len(computed) == len(set(computed)), "a finished step was computed again"
 
 
 def test_some_points(scene: Scene) -> None:

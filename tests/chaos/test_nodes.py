@@ -67,6 +67,31 @@ def test_a_node_dies_while_it_annotates(
         undisturbed.check(settings)
 
 
+def test_training_workers_are_killed(
+    cluster: Cluster, config: Config, two_workers: Reference, tmp_path: Path
+) -> None:
+    """One before there is a checkpoint, and one after."""
+    node = cluster.add_node("workers", cpus=2)
+    cluster.wait_for_nodes(2)
+    settings = config(train_workers=2)
+    with fault("training worker killed, before and after a checkpoint", times=2) as entry:
+        driver = Driver(settings, tmp_path)
+        driver.wait_for(lambda: driver.running("source") and node.processes(TRAINER))
+        assert not checkpoints(driver)
+        os.kill(node.processes(TRAINER)[0], signal.SIGKILL)
+        driver.wait_for(lambda: checkpoints(driver) and node.processes(TRAINER))
+        os.kill(node.processes(TRAINER)[-1], signal.SIGKILL)
+        assert driver.running("source")
+        entry.lost = driver.join(0) - two_workers.seconds
+        two_workers.check(settings)
+
+
+def checkpoints(driver: Driver) -> list[Path]:
+    """Whole checkpoints of the training on the source language while it is at work."""
+    work = Path(driver.values["store"]["root"]) / "work" / str(driver.running("source"))
+    return list(work.glob("step-*/complete.json"))
+
+
 @pytest.mark.long
 def test_a_node_dies_while_it_trains(
     cluster: Cluster, config: Config, two_workers: Reference, tmp_path: Path
@@ -79,10 +104,8 @@ def test_a_node_dies_while_it_trains(
         driver = Driver(settings, tmp_path)
 
         def at_work() -> bool:
-            name = driver.running("source")
-            done = list((tmp_path / "store/work" / str(name)).glob("step-*/complete.json"))
             both = [*kept.processes(TRAINER), *doomed.processes(TRAINER)]
-            return name is not None and bool(done) and len(both) == 2
+            return bool(checkpoints(driver)) and len(both) == 2
 
         driver.wait_for(at_work)
         (doomed if doomed.processes(TRAINER) else kept).kill()
