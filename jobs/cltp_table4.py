@@ -14,10 +14,10 @@ DEFAULTS = {
     "backbone": "toy",
     "compare": {
         "methods": {
-            "no sets": {"name": "cltp", "label": "one_hot"},
+            "one class, L_EVI": {"name": "cltp", "label": "one_hot"},
             **{
                 f"{k} likeliest": {"name": "cltp", "label": "top_k", "top_k": k}
-                for k in (2, 3, 4)
+                for k in (1, 2, 3, 4)
             },
             "candidate sets": {"name": "cltp", "label": "partial"},
         },

@@ -16,7 +16,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from xlt_ray.config import (
-    BELOW_CLASSES,
     ConfigError,
     RunConfig,
     describe,
@@ -176,11 +175,11 @@ def check(config: RunConfig[Any]) -> RunConfig[Any]:
             "has no projection"
         )
     most = len(benchmark.labels) - 1
-    for key in config.method.model_fields_set:
-        is_bounded = BELOW_CLASSES in type(config.method).model_fields[key].metadata
-        if is_bounded and (value := getattr(config.method, key)) > most:
+    for key, value in config.method.numbers_of_classes.items():
+        if value > most:
             raise ConfigError(
-                f"method.{key}: {value}, but has to be {BELOW_CLASSES}, {most} at most for {name}"
+                f"method.{key}: {value}, but has to be below the number of classes, {most} at most "
+                f"for {name}"
             )
     return config
 
@@ -237,14 +236,23 @@ def session(config: RunConfig[Any]) -> Iterator[Session]:
 
 
 @contextmanager
-def carry_out(config: RunConfig[Any]) -> Iterator[Done]:
-    """Run a recipe to its report on the cluster at hand; its lease is held until the block ends."""
+def carry_out(
+    config: RunConfig[Any], *, first: "Callable[[RayDriver], object] | None" = None
+) -> Iterator[Done]:
+    """Run a recipe to its report on the cluster at hand; its lease is held until the block ends.
+
+    Args:
+        config: The configuration.
+        first: Is called before the recipe, to read what is needed after it.
+    """
     from xlt_ray.driver import RayDriver
     from xlt_ray.methods import METHODS
 
     with session(config) as begun:
         driver = RayDriver(config, begun.runner, begun.plan)
         driver.check_test()
+        if first is not None:
+            first(driver)
         outcome = METHODS[config.method.name](config.method).run(driver)
         report = _report(config, driver, outcome, begun.runner.ledger)
         begun.runner.lease.check()
@@ -341,12 +349,18 @@ def dry_run(config: RunConfig[Any]) -> int:
     return rehearse(config)
 
 
-def rehearse(config: RunConfig[Any], *, scored: bool = True) -> int:
+def rehearse(
+    config: RunConfig[Any],
+    *,
+    scored: bool = True,
+    first: "Callable[[RayDriver], object] | None" = None,
+) -> int:
     """Check data, labels, cluster and backbone and print the plan; returns the exit code.
 
     Args:
         config: The configuration.
         scored: Whether the run will be scored on test splits.
+        first: What is called before the recipe, as in `carry_out`.
     """
     from xlt_ray.engine.cluster import available, settle
     from xlt_ray.ledger import RunFolder
@@ -359,6 +373,8 @@ def rehearse(config: RunConfig[Any], *, scored: bool = True) -> int:
     driver = PlanDriver(config, PlanRunner(store), plan)
     if scored:
         driver.check_test()
+    if first is not None:
+        first(driver)
     outcome = METHODS[config.method.name](config.method).run(driver)
     if scored:
         driver.evaluate("zero-shot", outcome.zero_shot, "test")

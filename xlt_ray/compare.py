@@ -35,6 +35,7 @@ from xlt_ray.report.published import PublishedTable, published
 from xlt_ray.store import Store
 
 if TYPE_CHECKING:
+    from xlt_ray.driver import RayDriver
     from xlt_ray.methods.base import Outcome
 
 BENCHMARK_TABLES = {"wikiann": [("CLTP", "1")], "xnli": [("CLTP", "2")]}
@@ -340,11 +341,12 @@ def _publish(comparison: Comparison, folder: RunFolder) -> None:
     print(f"comparison: {folder.path}/compare.md", flush=True)
 
 
-def dry_run(config: CompareConfig) -> int:
+def dry_run(config: CompareConfig, *, first: "Callable[[RayDriver], object] | None" = None) -> int:
     """Check and print the runs: each row's method and, with the first seed, its steps.
 
     Args:
         config: The configuration, from `configure`.
+        first: What is called before each recipe, as in `xlt_ray.cli.carry_out`.
 
     Returns:
         The exit code: 2 if something is missing.
@@ -355,7 +357,7 @@ def dry_run(config: CompareConfig) -> int:
     for title, configs in config.rows.items():
         seed = config.section.seeds[0]
         print(f"\n{method_text(title, configs[seed])}\n\nsteps with seed {seed}:")
-        codes.append(cli.rehearse(configs[seed]))
+        codes.append(cli.rehearse(configs[seed], first=first))
     folder = RunFolder(Store(config.first.store.root), config.name)
     folder.write_json("resolved.json", config.to_dict())
     return max(codes)

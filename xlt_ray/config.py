@@ -65,9 +65,6 @@ def _without_secrets(uri: str) -> str:
 Text = Annotated[str, Field(coerce_numbers_to_str=True)]
 """Text that may look like a number: ``--set run.name=2024``."""
 Uri = Annotated[Text, AfterValidator(_without_secrets)]
-BELOW_CLASSES = "below the number of classes"
-"""Marks a number of a method that has to be below the number of the task's classes."""
-
 Names = Annotated[tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1)]
 
 
@@ -101,6 +98,11 @@ class MethodConfig(Section, frozen=True):
 
     name: str
     """Name of the method."""
+
+    @property
+    def numbers_of_classes(self) -> Mapping[str, int]:
+        """Keys in use that have to be below the number of the task's classes, with their values."""
+        return {}
 
 
 class TrainConfig(Section, frozen=True):
@@ -294,8 +296,13 @@ class _Layer:
 def _merge(base: dict[str, Any], layer: _Layer, origins: dict[str, str], prefix: str = "") -> None:
     for key, value in layer.values.items():
         path = f"{prefix}{key}"
-        inner = _nested(value)
-        if inner is not None and isinstance(base.get(key), dict):
+        inner, before = _nested(value), base.get(key)
+        if inner is not None and isinstance(before, str | list | tuple):
+            raise ConfigError(
+                f"{path}: {layer.origin} gives keys, but {origin_of(path, origins)} has {before!r} "
+                "there; give all of it as keys"
+            )
+        if inner is not None and isinstance(before, dict):
             _merge(base[key], _Layer(layer.origin, inner), origins, f"{path}.")
         else:
             base[key] = value if inner is None else inner

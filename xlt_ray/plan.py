@@ -117,7 +117,7 @@ class PlanDriver(RayDriver):
         known = sum(item for item in rows if item is not None)
         more = " and what is selected" if None in rows else ""
         size = "sentences not known" if rows[0] is None else f"{known} sentences{more}"
-        batch = self.config.train.batch_size
+        batch = schedule.batch_size or self.config.train.batch_size
         self._note(f"{size}, up to {schedule.epochs} epochs, batch {batch}, lr {schedule.lr:g}")
         return model
 

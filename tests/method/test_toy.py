@@ -1,4 +1,8 @@
-"""Self-training on the embedded benchmark: better than its own start, and better than BL-Direct."""
+"""Self-training on the embedded benchmark: better than its own start, and better than BL-Direct.
+
+The settings were chosen by these very scores. So the margins say that the machinery gains what it
+can gain, and not which method is the better one.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -41,10 +45,10 @@ def carry_out(store: Path, **values: Any) -> dict[str, Any]:
                                               "resources": resources}))  # fmt: skip
 
 
-def average(store: Path, name: str) -> float:
-    """The average of a method over the targets; computed once, since its steps are durable."""
+def report_of(store: Path, name: str) -> dict[str, Any]:
+    """The report of a method; computed once, since its steps are durable."""
     method = {"name": name, **OPTIONS[name]}
-    return carry_out(store, method=method, run={"name": name})["average"]
+    return carry_out(store, method=method, run={"name": name})
 
 
 def test_quickstart_improves_on_its_zero_shot_model(ray_cluster: str, store: Path) -> None:
@@ -60,7 +64,9 @@ def test_quickstart_improves_on_its_zero_shot_model(ray_cluster: str, store: Pat
     ],
 )
 def test_self_training_beats_bl_direct(ray_cluster: str, store: Path, name: str) -> None:
-    assert average(store, name) > average(store, "bl_direct") + MARGINS[name]
+    report, direct = report_of(store, name), report_of(store, "bl_direct")
+    assert report["average"] > direct["average"] + MARGINS[name]
+    assert report["average"] > report["zero_shot_average"]
 
 
 def test_no_method_is_left_out() -> None:

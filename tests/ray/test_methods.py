@@ -51,8 +51,13 @@ def carry_out(world: World, store: Path, benchmark: str, name: str, **resources:
     return run(configure(base))
 
 
+PAIRS = ("bl_single", "cltp", "sl_leu", "st")
+"""On pairs, `make test` has one method of each kind."""
 CASES = [("wikiann", name) for name in sorted(METHODS)]
-CASES += [("toy_pair", name) for name in ("bl_single", "cltp", "sl_leu", "st")]
+CASES += [
+    pytest.param("toy_pair", name, marks=[] if name in PAIRS else [pytest.mark.long])
+    for name in sorted(METHODS)
+]
 
 
 @pytest.mark.parametrize(("benchmark", "name"), CASES)

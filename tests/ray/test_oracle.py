@@ -12,8 +12,7 @@ from xlt_ray.cli import Done, carry_out, cluster
 from xlt_ray.data.schema import Example
 from xlt_ray.data.toy import LABELS, make_source
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.oracle_sets import MeasuredSets
-from xlt_ray.ops.set_measures import MEASURES
+from xlt_ray.methods.oracle_sets import COMPARED, MeasuredSets
 from xlt_ray.oracle.driver import OracleDriver
 from xlt_ray.oracle.measures import Counted
 
@@ -56,7 +55,7 @@ def gold_words(language: str) -> list[str]:
 def test_every_word_is_counted(counts: tuple[list[Counted], list[Counted]]) -> None:
     recall, _ = counts
     whole = [row for row in recall if row["by"] == "share" and row["at"] == 100]
-    assert len(whole) == len(TARGETS) * 2 * len(MEASURES)
+    assert len(whole) == len(TARGETS) * 2 * len(COMPARED)
     for row in whole:
         words = gold_words(row["language"])
         inside = [word for word in words if word != "O"]

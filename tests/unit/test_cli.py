@@ -72,7 +72,10 @@ def test_a_dry_run_with_something_missing_fails(
         ("method.name=magic", "method.name: unknown method 'magic'; allowed: bl_direct, "),
         ("benchmark.name=wikiwhat", "benchmark.name: unknown benchmark 'wikiwhat'; allowed: "),
         ("train.dim_reduce=8", "train.dim_reduce: 8, but toy is a token task"),
-        ("method.top_k=7", "method.top_k: 7, but has to be below the number of classes, 6 at most"),
+        (
+            'method={"label": "top_k", "top_k": 7}',
+            "method.top_k: 7, but has to be below the number of classes, 6 at most",
+        ),
         ("train.batch_size=none", "train.batch_size: Input should be a valid integer"),
         ("nothing", "--set nothing: expected key=value"),
     ],

@@ -491,11 +491,25 @@ def test_the_report_of_a_round(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"lambda": 0.9}, {"tau": 1.0}, {"beta": -1}, {"ratio": 0}, {"ratio": 1.1}, {"top_k": 0}],
+    [
+        {"lambda": 0.9},
+        {"tau": 1.0},
+        {"beta": -1},
+        {"ratio": 0},
+        {"ratio": 1.1},
+        {"top_k": 0},
+        {"label": "one_hot", "selection": "repo_tail"},
+    ],
 )
-def test_values_without_a_meaning_are_refused(values: dict[str, float]) -> None:
+def test_values_without_a_meaning_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         CLTPConfig.model_validate(values)
+
+
+def test_k_counts_where_it_is_used() -> None:
+    """A binary task has no set of two; k is 2 unless it is given."""
+    assert CLTPConfig().numbers_of_classes == {}
+    assert CLTPConfig(label="top_k").numbers_of_classes == {"top_k": 2}
 
 
 def test_a_refilled_pool_follows_a_warm_up_that_emptied_it(tmp_path: Path) -> None:

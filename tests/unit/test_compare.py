@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from xlt_ray.cli import BAD_CONFIG, DONE, RESUMABLE, main
-from xlt_ray.compare import JOB, CompareConfig, configure, models_of, slug
+from xlt_ray.compare import JOB, CompareConfig, configure, dry_run, models_of, slug
 from xlt_ray.config import ConfigError
 from xlt_ray.data.corpus import Model
 from xlt_ray.ledger import Lease
@@ -140,7 +140,10 @@ def test_shared_keys_reach_the_methods_that_have_them() -> None:
             {"methods": {"bl_direct": {"tau": 4}}},
             "row 'bl_direct': method.tau: unknown key; allowed",
         ),
-        ({"methods": {"cltp": {"top_k": 7}}}, "row 'cltp': method.top_k: 7, but has to be below"),
+        (
+            {"methods": {"cltp": {"label": "top_k", "top_k": 7}}},
+            "row 'cltp': method.top_k: 7, but has to be below",
+        ),
         (
             {"methods": "bl_direct", "shared": {"tau": 4}},
             "compare.shared.tau: no method of the com",
@@ -235,8 +238,11 @@ def test_shipped_files() -> None:
         for name, path in files.items()
     }
     methods = ["bl_direct", "bl_single", "bl_joint", "sl_evi", "sl_leu", "sl_lou", "cltp"]
+    extra = ["sl_evi, digamma", "cltp, one class"]
     for name, config in configs.items():
-        assert list(config.rows) == methods + ["sl_evi, digamma"] * (name in small)
+        assert list(config.rows) == methods + extra * (name in small) + ["st"] * (
+            name == "compare-toy"
+        )
     ner, nli = configs["compare-wikiann"], configs["compare-xnli"]
     assert len(ner.runs) == len(nli.runs) == 21
     assert ner.first.backbone == nli.first.backbone == "FacebookAI/xlm-roberta-large"
@@ -279,6 +285,22 @@ def test_a_dry_run_prints_rows_methods_and_steps(
     written = json.loads((tmp_path / "runs/compare-toy/resolved.json").read_text())
     assert written["compare"]["shared"] == {"rounds": 1}
     assert not any((tmp_path / "artifacts").rglob("manifest.json"))
+
+
+def test_what_is_read_first_is_in_the_plan(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = of(f"store.root={tmp_path}", methods="bl_direct", seeds=[0])
+    assert dry_run(config, first=lambda driver: driver._gold("more", driver.pools, "dev")) == DONE
+    out = capsys.readouterr().out
+    assert 0 < out.index("more gold") < out.index("source train text")
+
+
+def test_keys_of_a_list_of_names_are_refused() -> None:
+    flags = ["compare.methods=bl_direct,cltp", "compare.methods.cltp.lambda=8"]
+    message = r"compare.methods: --set compare.methods.cltp.lambda=8 gives keys, but --set compare"
+    with pytest.raises(ConfigError, match=message):
+        configure({}, flags=flags)
 
 
 def test_a_dry_run_with_something_missing_fails(

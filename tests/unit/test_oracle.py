@@ -19,10 +19,11 @@ from xlt_ray.labels import LabelSet
 from xlt_ray.methods.base import Facts
 from xlt_ray.methods.bl import BLJointConfig
 from xlt_ray.methods.cltp import CLTPConfig
-from xlt_ray.methods.oracle_sets import MeasuredSets
+from xlt_ray.methods.oracle_sets import COMPARED, MeasuredSets
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops.evidential import evidence
 from xlt_ray.ops.set_measures import MEASURES, measured_sets
+from xlt_ray.ops.uncertainty import dissonance
 from xlt_ray.oracle import job as oracle_job
 from xlt_ray.oracle.job import sets_of
 from xlt_ray.oracle.measures import (
@@ -66,13 +67,13 @@ def gold_table(rows: list[tuple[str, str, list[int]]] = GOLD) -> pa.Table:
 def sets_table(rows: list[Any] = SETS) -> pa.Table:
     """An annotation in which every measure says the same."""
     kinds = {"labels": pa.int16(), "candidates": pa.int64()}
-    kinds |= {name: pa.int64() for name in MEASURES}
-    kinds |= {f"u_{name}": pa.float32() for name in MEASURES}
+    kinds |= {name: pa.int64() for name in COMPARED}
+    kinds |= {f"u_{name}": pa.float32() for name in COMPARED}
     schema = pa.schema([("id", pa.string()), *((k, pa.list_(v)) for k, v in kinds.items())])
     records = []
     for name, labels, sets, u in rows:
         record: dict[str, Any] = {"id": name, "labels": labels, "candidates": sets}
-        for measure in MEASURES:
+        for measure in COMPARED:
             record |= {measure: sets, f"u_{measure}": u}
         records.append(record)
     return pa.Table.from_pylist(records, schema)
@@ -98,7 +99,7 @@ def test_recall_by_hand() -> None:
     ceil(4 x 80%) = 4.
     """
     rows = recall_rows(sets_table(), gold_table())
-    for measure in MEASURES:
+    for measure in COMPARED:
         curve = [rows["xx", "all", measure, "share", at] for at in range(10, 101, 10)]
         first, second = [1, 1, 1, 1, 0], [2, 2, 2, 2, 0]
         third, fourth = [3, 2, 2, 3, 0], [4, 3, 2, 5, 1]
@@ -111,7 +112,7 @@ def test_recall_by_hand() -> None:
         assert rows["yy", "all", measure, "share", 10] == [1, 1, 1, 1, 0]
         assert rows["yy", "entities", measure, "size", 1] == [1, 1, 1, 1, 0]
     # 10 shares and the sizes 1 and 2 for the two parts of xx; 10 shares and one size for yy.
-    assert len(rows) == len(MEASURES) * (2 * (10 + 2) + 2 * (10 + 1))
+    assert len(rows) == len(COMPARED) * (2 * (10 + 2) + 2 * (10 + 1))
 
 
 def test_the_measures_are_counted_apart() -> None:
@@ -250,7 +251,7 @@ def test_derivations_read_artifacts(tmp_path: Path) -> None:
     sets, gold = committed(store, "sets", sets_table()), committed(store, "gold", gold_table())
     table, facts = candidate_recall(sets, gold, outside=0)
     assert facts == {}
-    columns = ["labels", *MEASURES, *(f"u_{name}" for name in MEASURES)]
+    columns = ["labels", *COMPARED, *(f"u_{name}" for name in COMPARED)]
     assert table.equals(recall_table(judge(sets_table(), gold_table(), columns), outside=0))
     table, facts = picked_accuracy(sets, gold, outside=None)
     assert facts == {}
@@ -274,13 +275,17 @@ def test_the_annotator_gives_the_sets_of_the_operation() -> None:
         u = columns.items[f"u_{measure}"]
         assert u.dtype == np.float32
         assert u.tolist() == want.uncertainty_N.float().tolist()
+    e_NC = evidence(logits.double())
+    assert columns.items["one_class"].tolist() == [1 << label for label in e_NC.argmax(dim=1)]
+    belief_NC = e_NC / (e_NC + 1).sum(dim=1, keepdim=True)
+    assert columns.items["u_one_class"].tolist() == dissonance(belief_NC).float().tolist()
 
 
 def test_the_annotator_takes_an_empty_shard() -> None:
     output = Output(torch.zeros(0, 7), torch.zeros(0, 4))
     columns = MeasuredSets(4, 10).annotate(output, np.array([0]), Facts(NER, ("xx",)))
     assert all(len(values) == 0 for values in columns.items.values())
-    assert len(columns.items) == 1 + 2 * len(MEASURES)
+    assert len(columns.items) == 1 + 2 * len(COMPARED)
 
 
 def findings(**changes: Any) -> Findings:

@@ -104,6 +104,14 @@ def test_rows_are_counted_and_notes_made(tmp_path: Path) -> None:
     assert steps["round 1 selection"]["rows"] is None
 
 
+def test_a_step_with_a_batch_of_its_own_says_so(tmp_path: Path) -> None:
+    values = {**TOY, "method": {"name": "st", "iterations": 1, "batch_size": 16}}
+    config = configure({**values, "store": {"root": str(tmp_path / "store")}})
+    notes = {step["title"]: step["note"] for step in follow(config).plans.steps}
+    assert "batch 32" in notes["source"]
+    assert "batch 16" in notes["iteration 1"]
+
+
 def test_nothing_is_computed(tmp_path: Path) -> None:
     follow(toy(tmp_path))
     assert [path.name for path in (tmp_path / "store").rglob("*")] == ["artifacts"]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.recipes import MemoryDriver, ids
+from xlt_ray.data.batching import seed_of
 from xlt_ray.methods import METHODS
 from xlt_ray.methods.base import Method, Objective, Schedule, describe
 from xlt_ray.methods.sl_evi import EvidentialAnnotator, EvidentialLoss
@@ -49,7 +50,7 @@ def test_cltp_without_sets_is_the_one_hot_loop(tmp_path: Path, task: Any) -> Non
 
 OBJECTIVES = {
     "sl_evi": (EvidentialLoss("squared"), EvidentialAnnotator("dissonance", 1e-3)),
-    "sl_leu": (NoisyCrossEntropy(7), NoisyAnnotator(7, "entropy", seed=1)),
+    "sl_leu": (NoisyCrossEntropy(7), NoisyAnnotator(7, "entropy", seed_of(3, "annotator", 1))),
     "sl_lou": (ScaledCrossEntropy(), SoftmaxAnnotator("entropy")),
 }
 
@@ -77,7 +78,8 @@ def test_noise_of_the_annotators_changes_from_round_to_round(tmp_path: Path) -> 
     driver = MemoryDriver(tmp_path)
     method("sl_leu").run(driver)
     seeds = [getattr(call.annotator, "seed", None) for call in driver.calls if call.annotator]
-    assert seeds == [1, 2, 3]
+    assert len(set(seeds)) == 3
+    assert seeds == [seed_of(driver.seed, "annotator", number) for number in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("name", ["sl_evi", "sl_leu", "sl_lou", "cltp"])

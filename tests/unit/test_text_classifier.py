@@ -76,6 +76,22 @@ def test_the_projection_has_a_fraction_of_the_width(encoder: Path, batch: Batch)
     assert missing == []
 
 
+@pytest.mark.parametrize("other", [2, 16])
+def test_another_projection_than_the_saved_one_starts_anew(
+    encoder: Path, tmp_path: Path, other: int
+) -> None:
+    """A width of 16 has 2 rows with 8; 8 rows with 2, and with 16 one row, which would spread."""
+    saved = load_text_classifier(encoder, LABELS, dim_reduce=8)
+    saved.save(tmp_path)
+    found = load_text_classifier(tmp_path, LABELS, dim_reduce=other, seed=1)
+    assert found.projection is not None
+    assert found.projection.weight.shape[0] == found.projection.weight.shape[1] // other
+    again = load_text_classifier(tmp_path, LABELS, dim_reduce=8, seed=1)
+    assert again.projection is not None
+    assert saved.projection is not None
+    assert torch.equal(again.projection.weight, saved.projection.weight)
+
+
 def test_a_projection_narrower_than_one_is_refused(encoder: Path) -> None:
     with pytest.raises(ValueError, match=r"train\.dim_reduce: 17 is more than the width 16"):
         load_text_classifier(encoder, LABELS, dim_reduce=17)

@@ -23,14 +23,13 @@ parent framework, Xu et al. (2021).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from xlt_ray.config import BELOW_CLASSES
 from xlt_ray.data.examples import Batch
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.base import Annotator, Classifier, Columns, Facts, Objective, Output
@@ -56,8 +55,8 @@ class CLTPConfig(SelfLearningConfig, frozen=True):
     label: Literal["partial", "top_k", "one_hot"] = "partial"
     """Candidate sets by eq. 6, always the k largest classes (Table 4), or one class and L_EVI in
     every round and the final pass."""
-    top_k: Annotated[int, BELOW_CLASSES] = Field(default=2, ge=1)
-    """k of label=top_k."""
+    top_k: int = Field(default=2, ge=1)
+    """k of label=top_k, below the number of classes."""
     selection: Selection = "per_class"
     """per_class: quota k per language and class; top_n: the k of least gamma of a language;
     repo_tail: all but the 2k best of each class, in the rounds with sets, as the released code."""
@@ -73,6 +72,17 @@ class CLTPConfig(SelfLearningConfig, frozen=True):
     """Refill the pools after the one-hot rounds, as the released code does."""
     lw_input: Literal["evidence", "logit"] = "evidence"
     """f of the LW loss: the evidence, or the raw output of the head."""
+
+    @model_validator(mode="after")
+    def _is_one_method(self) -> Self:
+        if self.label == "one_hot" and self.selection == "repo_tail":
+            raise ValueError("selection repo_tail is one for sets, and label one_hot has none")
+        return self
+
+    @property
+    def numbers_of_classes(self) -> Mapping[str, int]:
+        """``top_k``, where it is used."""
+        return {"top_k": self.top_k} if self.label == "top_k" else {}
 
 
 @dataclass
@@ -181,7 +191,7 @@ class CLTP(SelfLearning[CLTPConfig]):
         rule = self.config.selection
         return rule if self.has_sets(number) or rule != "repo_tail" else "per_class"
 
-    def annotator(self, number: int) -> Annotator:
+    def annotator(self, number: int, seed: int) -> Annotator:
         """One class by most evidence, ranked by dissonance; or candidate sets ranked by gamma."""
         c = self.config
         if not self.has_sets(number):

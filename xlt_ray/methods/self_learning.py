@@ -78,8 +78,8 @@ class SelfLearning(Method[C]):
         """Objective of a round; of the source training for round 0."""
 
     @abstractmethod
-    def annotator(self, number: int) -> Annotator:
-        """Annotator of a round."""
+    def annotator(self, number: int, seed: int) -> Annotator:
+        """Annotator of a round; the seed is that of what it draws, if it draws anything."""
 
     @abstractmethod
     def selection(self, number: int) -> Selection:
@@ -106,7 +106,8 @@ class SelfLearning(Method[C]):
         for number in range(1, c.rounds + 1):
             if self.refills_before(number):
                 pool = whole
-            scored = driver.annotate(f"round {number}", pool, model, self.annotator(number))
+            annotator = self.annotator(number, seed_of(driver.seed, "annotator", number))
+            scored = driver.annotate(f"round {number}", pool, model, annotator)
             title, rule = f"round {number} selection", self.selection(number)
             picked = driver.derive(title, select_sentences, scored, selection_rule=rule, **quota)
             if picked.info["rows"] == 0:

@@ -40,7 +40,7 @@ class SLEVI(SelfLearning[SLEVIConfig]):
         """The same evidential loss in every stage."""
         return EvidentialLoss(self.config.evi_loss)
 
-    def annotator(self, number: int) -> EvidentialAnnotator:
+    def annotator(self, number: int, seed: int) -> EvidentialAnnotator:
         """The class of most evidence."""
         return EvidentialAnnotator(self.config.rank_by, self.config.evidence_floor)
 

@@ -101,9 +101,9 @@ class SLLEU(SelfLearning[SLLEUConfig]):
         """The same loss in every stage."""
         return NoisyCrossEntropy(self.config.samples)
 
-    def annotator(self, number: int) -> NoisyAnnotator:
+    def annotator(self, number: int, seed: int) -> NoisyAnnotator:
         """Noise of its own for every round."""
-        return NoisyAnnotator(self.config.samples, self.config.rank_by, seed=number)
+        return NoisyAnnotator(self.config.samples, self.config.rank_by, seed)
 
     def selection(self, number: int) -> Selection:
         """The same rule in every round."""

@@ -74,7 +74,7 @@ class SLLOU(SelfLearning[SLLOUConfig]):
         """The same loss in every stage."""
         return ScaledCrossEntropy()
 
-    def annotator(self, number: int) -> SoftmaxAnnotator:
+    def annotator(self, number: int, seed: int) -> SoftmaxAnnotator:
         """The likeliest class."""
         return SoftmaxAnnotator(self.config.rank_by)
 

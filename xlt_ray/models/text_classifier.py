@@ -86,10 +86,14 @@ class TextClassifier(Classifier):
         }
 
     def take_factors(self, path: Path) -> None:
-        """Go on with the factors of a saved model of the same shape."""
-        found = load_file(path)
+        """Go on with the factors of a saved model; those of another width are left alone."""
+        found, own = load_file(path), self._factors()
+        if {name: value.shape for name, value in found.items()} != {
+            name: value.shape for name, value in own.items()
+        }:
+            return
         with torch.no_grad():
-            for name, value in self._factors().items():
+            for name, value in own.items():
                 value.copy_(found[name])
 
 

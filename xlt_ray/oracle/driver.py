@@ -18,6 +18,11 @@ from xlt_ray.steps import Step
 from xlt_ray.store import Artifact, Attempt
 
 
+def read_gold(driver: RayDriver) -> Artifact:
+    """Gold labels of the unlabelled text."""
+    return driver._gold("oracle", driver.pools, driver.config.benchmark.unlabelled_split)
+
+
 class OracleDriver:
     """Counts labels and candidate sets of a finished run against gold."""
 
@@ -27,8 +32,7 @@ class OracleDriver:
     @cached_property
     def gold(self) -> Artifact:
         """Gold labels of the unlabelled text."""
-        driver = self.driver
-        return driver._gold("oracle", driver.pools, driver.config.benchmark.unlabelled_split)
+        return read_gold(self.driver)
 
     def sets(self, title: str, model: Model, annotator: MeasuredSets) -> Artifact:
         """Candidate sets of all unlabelled text by every measure; reads no gold."""

@@ -10,7 +10,7 @@ from xlt_ray.compare import dry_run as dry_run_of_runs
 from xlt_ray.config import MethodConfig
 from xlt_ray.ledger import Lease, RunFolder
 from xlt_ray.methods.oracle_sets import MeasuredSets
-from xlt_ray.oracle.driver import OracleDriver
+from xlt_ray.oracle.driver import OracleDriver, read_gold
 from xlt_ray.oracle.measures import shares_of, with_sums
 from xlt_ray.oracle.page import Findings, markdown
 from xlt_ray.report.figures import (
@@ -57,7 +57,7 @@ def find(config: CompareConfig) -> dict[str, Any]:
 def dry_run(config: CompareConfig) -> int:
     """The dry run of the runs; raises ConfigError if the figures could not be drawn."""
     require_matplotlib()
-    return dry_run_of_runs(config)
+    return dry_run_of_runs(config, first=read_gold)
 
 
 def _carry_out(config: CompareConfig) -> Findings:
@@ -70,7 +70,7 @@ def _carry_out(config: CompareConfig) -> Findings:
     with cli.cluster(first):
         for number, (title, seed) in enumerate(config.runs, start=1):
             print(f"[{number}/{len(config.runs)}] {title}, seed {seed}", flush=True)
-            with cli.carry_out(config.rows[title][seed]) as done:
+            with cli.carry_out(config.rows[title][seed], first=read_gold) as done:
                 oracle, languages = OracleDriver(done.driver), done.driver.pools
                 place = {"row": title, "seed": seed}
                 rule = rules[title]

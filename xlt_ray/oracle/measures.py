@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from xlt_ray.data.keyed import positions, sorted_by_id
 from xlt_ray.labels import UNLABELLED, LabelSet
-from xlt_ray.ops.set_measures import MEASURES
+from xlt_ray.methods.oracle_sets import COMPARED
 from xlt_ray.store import Artifact
 
 EVERY = "all"
@@ -107,7 +107,7 @@ def candidate_recall(
     sets: Artifact, gold: Artifact, *, outside: int | None
 ) -> tuple[pa.Table, dict[str, Any]]:
     """A derivation: `recall_table` of a `MeasuredSets` annotation of the unlabelled text."""
-    names = ["labels", *MEASURES, *(f"u_{measure}" for measure in MEASURES)]
+    names = ["labels", *COMPARED, *(f"u_{name}" for name in COMPARED)]
     judged = judge(sets.table(["id", *names]), gold.table(), names)
     return recall_table(judged, outside=outside), {}
 
@@ -134,9 +134,9 @@ def recall_table(judged: Judged, *, outside: int | None) -> pa.Table:
         items whose set has ``at`` classes.
     """
     rows: list[Counted] = []
-    tallies = {measure: judged.tally(measure) for measure in MEASURES}
+    tallies = {measure: judged.tally(measure) for measure in COMPARED}
     for language, part, within_N in judged.parts(outside):
-        for measure in MEASURES:
+        for measure in COMPARED:
             place = {"language": language, "part": part, "measure": measure}
             tally_NK = tallies[measure][within_N]
             order_N = judged.columns[f"u_{measure}"][within_N].argsort(kind="stable")

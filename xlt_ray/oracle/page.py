@@ -56,8 +56,8 @@ def markdown(findings: Findings) -> str:
         f"# {findings.name}",
         f"{findings.where}: what gold labels of {', '.join(findings.languages)} say about "
         f"labels that were given to their {findings.split} split. The gold was read for this page, "
-        "after the runs; nothing of it fed back. Numbers are means over seeds; all languages are "
-        "counted together.",
+        "after the runs; nothing of it fed back. Numbers are means over seeds, or over those that "
+        "have such a round or such sets; all languages are counted together.",
     ]
     if findings.recall:
         assert findings.rule is not None

@@ -129,7 +129,7 @@ def recall_panels(records: Sequence[Record]) -> list[list[Panel]]:
 
     Returns:
         A line of panels per part: recall, dashed the accuracy of the likeliest class in the same
-        order, and the mean size.
+        order where it is another, and the mean size.
     """
     drawn = [row for row in records if row["language"] == "all" and row["by"] == "share"]
     x_label = "items taken in the order of least u (%)"
@@ -141,8 +141,9 @@ def recall_panels(records: Sequence[Record]) -> list[list[Panel]]:
             rows = [row for row in of_part if row["measure"] == measure]
             name = measure.replace("_", " ")
             recall.append(_curve(name, rows, x="at", y=_percent_of("recall"), look=look))
-            label = _curve(f"{name}: likeliest class", rows, x="at", y=_percent_of("accuracy"))
-            recall.append(replace(label, look=look, is_dashed=True))
+            if any(row["accuracy"] != row["recall"] for row in rows):
+                label = _curve(f"{name}: likeliest class", rows, x="at", y=_percent_of("accuracy"))
+                recall.append(replace(label, look=look, is_dashed=True))
             size.append(_curve(name, rows, x="at", y=_value_of("mean_size"), look=look))
         lines.append([
             Panel(f"{PARTS[part]}: sets that hold the gold class", x_label, "recall (%)", recall),
