@@ -4,6 +4,7 @@ Exit codes: 0 done, 2 bad configuration or data, 3 a failure after which the sam
 """
 
 import argparse
+import json
 import logging
 import os
 import signal
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from xlt_ray.config import (
     ConfigError,
@@ -81,13 +84,13 @@ def main(
         if flags.dry_run:
             return job.dry_run(config)
         job.run(config)
-    except (ConfigError, LeaseHeldError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return RESUMABLE if isinstance(error, LeaseHeldError) else BAD_CONFIG
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return RESUMABLE
     except Exception as error:
+        if isinstance(error, LeaseHeldError) or _is_users(error):
+            print(f"error: {error}", file=sys.stderr)
+            return RESUMABLE if isinstance(error, LeaseHeldError) else BAD_CONFIG
         if os.environ.get("XLT_DEBUG"):
             raise
         print(
@@ -97,6 +100,17 @@ def main(
         )
         return RESUMABLE
     return DONE
+
+
+def _is_users(error: Exception) -> bool:
+    """Whether trying again cannot help: a message of this project about the user's input.
+
+    What Arrow, JSON and text decoding say about a file of the store, and what a task of Ray raised,
+    are values gone wrong, too, but may be a disk or a machine gone wrong.
+    """
+    others = (pa.ArrowException, json.JSONDecodeError, UnicodeError)
+    is_rays = hasattr(error, "as_instanceof_cause")
+    return isinstance(error, ValueError) and not isinstance(error, others) and not is_rays
 
 
 def _cause(error: BaseException) -> str:

@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -62,10 +65,34 @@ def write_bytes(fs: pafs.FileSystem, path: str, data: bytes) -> None:
         reached("file.kept")
         return
     reached("file.begun")
-    with fs.open_output_stream(path) as stream:
+    with _undisturbed(), fs.open_output_stream(path) as stream:
         stream.write(data)
         reached("file.written")
     reached("file.kept")
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back to the end of the block, in the thread that they interrupt.
+
+    An object's stream keeps what it has when it is closed, also on the way out of an exception. An
+    interrupt between opening and writing would put an empty object in place of the old one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: held.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for number in held[:1]:
+            signal.raise_signal(number)
 
 
 def read_json(fs: pafs.FileSystem, path: str) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from xlt_ray.points import reached
 from xlt_ray.store import Store
 
 LEASE_SECONDS = 30.0
+TAKEN = "another driver took this run at the same moment; start again"
 SETTLE_SECONDS = 0.3
 """Longer than a driver takes from reading a lease to having written its own."""
 
@@ -69,9 +70,11 @@ class Lease:
                     f"another driver is at work on this run: {holder}. Wait for it to end, or "
                     "choose another run.name."
                 )
-            held = self._read()
+            watched, held = held, self._read()
+            if held not in (None, watched):
+                raise LeaseHeldError(TAKEN)
         if not (self._create(held) if self._store.is_local else self._settle()):
-            raise LeaseHeldError("another driver took this run at the same moment; start again")
+            raise LeaseHeldError(TAKEN)
         self._thread.start()
 
     def check(self) -> None:
@@ -191,10 +194,8 @@ class RunFolder:
         self.name = name
         self.path = store.run_folder(name)
         self._ledger: list[str] = []
-        self._events = ""
+        self._events: str | None = None
         self._is_mended = False
-        if not store.is_local:
-            self._events = (store.read(f"{self.path}/events.jsonl") or b"").decode()
 
     def write_json(self, name: str, value: Any) -> None:
         """Write one JSON file whole."""
@@ -219,6 +220,8 @@ class RunFolder:
             for file, source in files.items():
                 self.write(f"{name}/{file}", source.read_bytes())
             return
+        for left in Path(self.path).glob(f"{name}.tmp-*"):  # by a driver that was killed here
+            shutil.rmtree(left, ignore_errors=True)
         fresh = Path(f"{folder}.tmp-{uuid.uuid4().hex}")
         fresh.mkdir()
         for file, source in files.items():
@@ -243,6 +246,8 @@ class RunFolder:
                     self._is_mended = True
                 stream.write(f"{line}\n".encode())
             return
+        if self._events is None:  # not before the run is this driver's own
+            self._events = (self.store.read(f"{self.path}/events.jsonl") or b"").decode()
         self._events += line + "\n"
         self.write("events.jsonl", self._events.encode())
 

@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import socket
-import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -361,7 +360,9 @@ class Store:
             self.fs.delete_dir(attempt._place[1])
 
     def _drop_stale(self, attempt: Attempt, kept: Artifact) -> None:
-        now = time.time()
+        # By the clock of the store, or of the machine that wrote last, not by this one's.
+        manifest = f"{kept._place[1]}/{MANIFEST}"
+        now = (self.fs.get_file_info(manifest).mtime_ns or 0) / 1e9
         for folder in self._attempts(attempt.kind, attempt.fingerprint):
             if folder == kept.manifest["folder"]:
                 continue

@@ -127,6 +127,7 @@ def test_a_spot_machine_is_taken_away(
         driver.wait_for(lambda: driver.running("round 1 annotation") and spot.processes(ANNOTATOR))
         cluster.add_node("other", cpus=2)
         cluster.drain(names["spot"], seconds=2)
+        assert driver.running("round 1 annotation")
         time.sleep(2)
         spot.kill()
         entry.lost = driver.join(0) - undisturbed.seconds

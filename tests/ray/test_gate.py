@@ -6,6 +6,8 @@ import time
 import pytest
 import ray
 from ray.exceptions import ActorUnavailableError
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from xlt_ray.engine import gate
 
@@ -81,3 +83,20 @@ def test_right_passes_on_when_its_holder_died(monkeypatch: pytest.MonkeyPatch):
     assert not rights.acquire("step", "first")
     rights.release("step", "second")
     assert rights.acquire("step", "first")
+
+
+def test_a_trial_of_a_sweep_may_be_the_first_to_ask(ray_cluster: str):
+    """In a placement group that takes in what is started in it, and has no room for the gate."""
+    ray.kill(gate._actor())
+    group = placement_group([{"CPU": 0.5}])
+    inside = PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True)
+
+    @ray.remote(num_cpus=0.5, scheduling_strategy=inside)
+    def trial() -> str:
+        with gate.right_to("step/trial"):
+            return "computed"
+
+    try:
+        assert ray.get(trial.remote(), timeout=60) == "computed"
+    finally:
+        remove_placement_group(group)

@@ -12,7 +12,8 @@ import yaml
 from tests.world import SOURCE, TARGETS, World
 from xlt_ray.cli import configure as configure_run
 from xlt_ray.cli import run
-from xlt_ray.sweep import SweepError, configure, sweep
+from xlt_ray.sweep import SweepError, sweep
+from xlt_ray.sweep_config import configure
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -126,6 +127,7 @@ def test_optuna_goes_on_with_what_it_knows(ray_cluster: str, world: World, tmp_p
     known = [trial["parameters"] for trial in before]
     assert [trial["parameters"] for trial in after][:2] == known
     assert len(after) == 3
+    assert after[0]["computed"] == after[1]["computed"] == {}
 
 
 def test_bad_text_is_one_error(ray_cluster: str, world: World, tmp_path: Path) -> None:

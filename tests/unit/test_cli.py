@@ -5,9 +5,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from ray.exceptions import RayTaskError
 
-from xlt_ray.cli import BAD_CONFIG, DONE, RESUMABLE, configure, main
+from xlt_ray.cli import BAD_CONFIG, DONE, RESUMABLE, Job, configure, main
 from xlt_ray.config import ConfigError
 from xlt_ray.data.toy import LANGUAGES
 from xlt_ray.ledger import Lease
@@ -140,6 +142,35 @@ def test_a_run_that_another_driver_holds_can_be_started_again(
         lease.release()
     assert code == RESUMABLE
     assert "another driver is at work on this run" in err
+
+
+def wrapped(error: Exception) -> Exception:
+    """As Ray raises it in the driver: of the class of its cause."""
+    return RayTaskError("function", "Traceback ...\nValueError: torn", error).as_instanceof_cause()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ValueError("fr/train.txt:3: no such label"), BAD_CONFIG),
+        (pa.ArrowInvalid("Parquet magic bytes not found"), RESUMABLE),
+        (json.JSONDecodeError("torn", "{", 1), RESUMABLE),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "torn"), RESUMABLE),
+        (OSError(28, "No space left on device"), RESUMABLE),
+        (wrapped(ValueError("torn")), RESUMABLE),
+    ],
+)
+def test_a_torn_file_is_not_a_wrong_configuration(
+    capsys: pytest.CaptureFixture[str], error: Exception, code: int
+) -> None:
+    def fail(config: Any) -> None:
+        raise error
+
+    job = Job(configure, fail, fail, lambda defaults: [])  # type: ignore[arg-type]
+    assert main(JOB, argv=[], job=job) == code
+    err = capsys.readouterr().err
+    assert err.startswith("error: " if code == BAD_CONFIG else "failed: ")
+    assert "Traceback" not in err
 
 
 def test_an_unknown_benchmark_lists_the_known_ones() -> None:

@@ -24,7 +24,7 @@ from xlt_ray.compare import CompareSection
 from xlt_ray.config import RunConfig
 from xlt_ray.data.registry import BENCHMARKS
 from xlt_ray.methods import METHODS
-from xlt_ray.sweep import SweepSection
+from xlt_ray.sweep_config import SweepSection
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

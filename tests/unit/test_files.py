@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pytest
 
 from xlt_ray import files as module
 from xlt_ray.files import is_parquet, read_bytes, read_json, write_bytes
+from xlt_ray.points import LISTENERS, Point
 
 DISK = pafs.LocalFileSystem()
 
@@ -58,3 +60,23 @@ def test_a_torn_parquet_file_is_told_from_a_whole_one() -> None:
     whole = sink.getvalue().to_pybytes()
     assert is_parquet(whole)
     assert not any(is_parquet(whole[:size]) for size in range(len(whole)))
+
+
+def test_an_interrupt_waits_until_an_object_is_whole(tmp_path: Path) -> None:
+    """Closing its stream on the way out would keep what is in it so far: nothing."""
+    objects = pafs.SubTreeFileSystem(str(tmp_path), DISK)  # is written to as objects are
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt(point: Point) -> None:
+        if point == "file.written":
+            signal.raise_signal(signal.SIGINT)
+
+    write_bytes(objects, "a", b"old")
+    LISTENERS.append(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write_bytes(objects, "a", b"new")
+    finally:
+        LISTENERS.remove(interrupt)
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert signal.getsignal(signal.SIGINT) is before

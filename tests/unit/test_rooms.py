@@ -24,7 +24,7 @@ LAYERS: list[set[str]] = [
     {"plan"},
     {"cli"},
     {"compare", "oracle", "trial"},
-    {"ablation", "sweep"},
+    {"ablation", "sweep", "sweep_config"},
     {"jobs", "cluster"},
 ]
 """Rooms from the lowest up. A module imports from its own layer and from those below."""

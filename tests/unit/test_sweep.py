@@ -9,7 +9,8 @@ from xlt_ray.cli import BAD_CONFIG, DONE, main
 from xlt_ray.config import ConfigError
 from xlt_ray.engine.tune import Ended, draw
 from xlt_ray.methods import METHODS
-from xlt_ray.sweep import SweepConfig, configure, job
+from xlt_ray.sweep import job
+from xlt_ray.sweep_config import SweepConfig, configure
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACES = ROOT / "tune_spaces"
@@ -39,7 +40,7 @@ def test_every_self_training_method_has_a_space() -> None:
         ([], {"lambda", "tau"}),
         (["sweep.concurrent=1", "method.name=cltp"], {"lambda", "tau"}),
         (['sweep.keys={"beta": [0, 1]}'], {"beta"}),
-        ([f"sweep.space={SPACES / 'sl_evi.py'}", "sweep.search=random"], {"ratio", "round_lr"}),
+        ([f"sweep.space={SPACES / 'cltp.py'}", "sweep.search=random"], {"lambda", "beta"}),
         (["method.name=sl_leu", "sweep.search=random"], {"samples", "ratio", "round_lr"}),
     ],
 )
@@ -50,6 +51,32 @@ def test_what_the_user_searches_takes_the_place_of_the_default(
     config = configure(SPACES, {**TOY, "method": {"name": "cltp"}, "sweep": own}, flags=flags)
     assert set(config.space) >= searched
     assert "lambda" in searched or "lambda" not in config.space
+
+
+def test_a_trial_finds_its_files_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "encoder").mkdir()
+    for language in ("en", "de"):
+        (tmp_path / "data" / language).mkdir(parents=True)
+        (tmp_path / "data" / language / "train.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    values: dict[str, Any] = {"backbone": "encoder", "store": {"root": "store"}}
+    values["benchmark"] = {"name": "wikiann", "root": "data", "targets": ["de"]}
+    trial = configure(SPACES, {**values, "method": {"name": "cltp"}}).make("all", {"lambda": 2})
+    assert trial.store.root == str(tmp_path / "store")
+    assert trial.benchmark.root == str(tmp_path / "data")
+    assert trial.backbone == str(tmp_path / "encoder")
+    elsewhere = {**TOY, "method": {"name": "cltp"}, "store": {"root": "s3://bucket/store"}}
+    trial = configure(SPACES, elsewhere).make("all", {"lambda": 2})
+    assert (trial.store.root, trial.backbone) == ("s3://bucket/store", "toy")
+
+
+@pytest.mark.parametrize("names", [("a 1", "a-1"), ("中", "b")])
+def test_groups_need_folders_of_their_own(names: tuple[str, str]) -> None:
+    groups = {names[0]: ["nolu"], names[1]: ["teska"]}
+    with pytest.raises(ConfigError, match=r"sweep.groups: names need"):
+        of(per="group", groups=groups)
 
 
 def test_a_trial_has_its_parameters_and_a_run_of_its_own() -> None:

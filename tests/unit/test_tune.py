@@ -4,7 +4,8 @@ import pytest
 from ray import tune
 
 from xlt_ray.config import ConfigError, ResourcesConfig
-from xlt_ray.engine.tune import HEAD, Search, draw, grid, points, share
+from xlt_ray.engine import tune as tune_module
+from xlt_ray.engine.tune import HEAD, Search, draw, grid, is_point, points, share
 
 SPACE = {"lambda": tune.choice([2, 4, 8]), "tau": tune.choice([5, 10])}
 OPEN = {"lr": tune.loguniform(1e-6, 1e-4), "samples": tune.randint(1, 5)}
@@ -52,6 +53,30 @@ def test_points_are_known_beforehand(algorithm: str, number: int) -> None:
 
 def test_optuna_decides_as_it_goes() -> None:
     assert points(Search(SPACE, "optuna", 3, 1, {})) is None
+
+
+def test_what_another_space_proposed_is_no_point_of_this() -> None:
+    assert is_point({"lambda": 4, "tau": 10}, SPACE)
+    assert not is_point({"lambda": 16, "tau": 10}, SPACE)
+    assert not is_point({"lambda": 4}, SPACE)
+    assert not is_point({"lambda": 4, "tau": 10, "beta": 1}, SPACE)
+    assert is_point({"lr": 2e-6, "samples": 1}, OPEN)
+    assert not is_point({"lr": 2.0, "samples": 1}, OPEN)
+
+
+def test_optuna_goes_on_with_other_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("optuna")
+
+    def proposed(*known: dict[str, object]) -> list[dict[str, object]]:
+        searcher = tune_module._optuna(Search(OPEN, "optuna", 6, 1, {}, known=known))
+        searcher.set_search_properties("source_dev", "max", OPEN)
+        return [searcher.suggest(str(number)) for number in range(6)]
+
+    first = proposed()
+    assert len({tuple(one.values()) for one in first}) == 6
+    again = proposed(*first[:3])
+    assert again[:3] == first[:3]
+    assert not any(one in first for one in again[3:])
 
 
 def test_two_cores_run_two_trials_that_do_everything_themselves() -> None:

@@ -48,9 +48,10 @@ class Checkpoints:
         write_bytes(self.fs, f"{self.folder}/step-{step:09d}/complete.json", data)
         reached("checkpoint.complete")
         for old in self.steps()[:-KEPT]:
-            self.fs.delete_file(f"{self.folder}/step-{old:09d}/complete.json")
-            reached("checkpoint.dropping")
-            self.fs.delete_dir(f"{self.folder}/step-{old:09d}")
+            with suppress(FileNotFoundError):  # another driver, of another cluster, was faster
+                self.fs.delete_file(f"{self.folder}/step-{old:09d}/complete.json")
+                reached("checkpoint.dropping")
+                self.fs.delete_dir(f"{self.folder}/step-{old:09d}")
 
     def load_part(self, step: int, name: str) -> dict[str, Tensor]:
         """One worker's tensors."""

@@ -43,11 +43,13 @@ class Rights:
 
 
 def _actor() -> ActorHandle[Any]:
-    # On the head: an actor that outlives its driver would keep any other node from being idle.
+    # On the head: an actor that outlives its driver would keep any other node from being idle. And
+    # not in the placement group of the trial that happens to come first, which has no room for it.
     remote: Any = ray.remote(num_cpus=0, resources={HEAD: 0.001})(Rights)
     return remote.options(
-        name=NAME, namespace="xlt_ray", lifetime="detached", get_if_exists=True, max_restarts=-1
-    ).remote()
+        name=NAME, namespace="xlt_ray", lifetime="detached", get_if_exists=True,
+        scheduling_strategy="DEFAULT", max_restarts=-1, max_task_retries=-1,
+    ).remote()  # fmt: skip
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import numpy as np
+import ray
 import torch
 from torch import Tensor
 
@@ -15,8 +16,17 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 def choose_device() -> torch.device:
-    """The GPU that this process may use, or the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU that this process may use, or the CPU.
+
+    A process of Ray sees every GPU of its node, and may use those that it asked for.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    if ray.is_initialized():
+        context = ray.get_runtime_context()
+        if context.worker.mode == ray.WORKER_MODE and not context.get_accelerator_ids()["GPU"]:
+            return torch.device("cpu")
+    return torch.device("cuda")
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:

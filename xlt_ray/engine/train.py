@@ -9,6 +9,14 @@ from xlt_ray.engine.checkpoints import Checkpoints
 from xlt_ray.engine.cluster import Plan
 from xlt_ray.engine.train_loop import TrainTask, run_in_group, run_worker
 
+_START_LIMIT = 60
+"""How often Ray Train looks for room and processes before it gives up: once a minute at most."""
+
+
+class _Trainer(TorchTrainer):
+    def _register_sigint_handler(self, controller: Any) -> None:
+        """Ctrl-C stays the driver's own, which ends with code 3; Ray's would end with 0."""
+
 
 def run_train(task: TrainTask, plan: Plan, *, retries: int) -> dict[str, Any]:
     """Train a model into the task's attempt; returns facts for the manifest.
@@ -20,7 +28,7 @@ def run_train(task: TrainTask, plan: Plan, *, retries: int) -> dict[str, Any]:
     if not workers:  # a trainer would add nothing, and trials of Ray Tune may have none in them
         return run_worker(task)
     resources = {"CPU": float(plan.train_cpus), "GPU": plan.train_gpus}
-    trainer = TorchTrainer(
+    trainer = _Trainer(
         lambda: run_in_group(task),
         scaling_config=ScalingConfig(
             num_workers=workers,
@@ -33,7 +41,9 @@ def run_train(task: TrainTask, plan: Plan, *, retries: int) -> dict[str, Any]:
             name=task.attempt.folder.replace("/", "-"),
             storage_path=f"{notes.folder}/ray",
             storage_filesystem=notes.fs,
-            failure_config=FailureConfig(max_failures=retries),
+            failure_config=FailureConfig(
+                max_failures=retries, controller_failure_limit=_START_LIMIT
+            ),
         ),
     )
     result = trainer.fit()

@@ -22,7 +22,7 @@ import pyarrow as pa
 import ray.train
 import torch
 import torch.distributed as dist
-from ray.train.torch import prepare_model
+from ray.train.torch import get_device, prepare_model
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -96,13 +96,14 @@ def run_in_group(task: TrainTask) -> dict[str, Any]:
     """`run_worker` as one of the workers of a trainer."""
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    return run_worker(task, rank, world, on_epoch=ray.train.report)
+    return run_worker(task, rank, world, device=get_device(), on_epoch=ray.train.report)
 
 
 def run_worker(
     task: TrainTask,
     rank: int = 0,
     world: int = 1,
+    device: torch.device | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Train, and leave the chosen model in the attempt; returns facts for the manifest.
@@ -111,12 +112,13 @@ def run_worker(
         task: What to train.
         rank: Number of this worker.
         world: Number of workers.
+        device: Where this worker computes; absent: the GPU that the process may use, or the CPU.
         on_epoch: Is told the facts of every epoch, at its end.
     """
     torch.set_num_threads(task.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products
     torch.use_deterministic_algorithms(task.train.deterministic, warn_only=True)
-    worker = Worker(task, rank, world)
+    worker = Worker(task, rank, world, device or choose_device())
     worker.resume()
     while worker.position.epoch < task.schedule.epochs and not worker.position.stopped:
         worker.epoch()
@@ -158,9 +160,8 @@ class Share:
 class Worker:
     """One worker's model, optimiser, rows and position."""
 
-    def __init__(self, task: TrainTask, rank: int, world: int):
-        self.task, self.rank, self.world = task, rank, world
-        self.device = choose_device()
+    def __init__(self, task: TrainTask, rank: int, world: int, device: torch.device):
+        self.task, self.rank, self.world, self.device = task, rank, world, device
         self.checkpoints = Checkpoints(task.root, task.fingerprint)
         folder = task.start.local()
         layout = layout_of(load_tokenizer(str(folder)), task.train.max_length, task.task)

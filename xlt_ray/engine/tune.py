@@ -195,6 +195,13 @@ def draw(space: Space, trials: int, seed: int) -> list[dict[str, Any]]:
     return drawn
 
 
+def is_point(parameters: Parameters, space: Space) -> bool:
+    """Whether a space has these parameters; an earlier sweep may have searched another one."""
+    return set(parameters) == set(space) and all(
+        domain.is_valid(parameters[key]) for key, domain in space.items()
+    )
+
+
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
@@ -208,12 +215,18 @@ def points(search: Search) -> list[dict[str, Any]] | None:
     return draw(search.space, search.trials, search.seed)
 
 
-def run_search(trial: Trial, search: Search, on_end: Callable[[Ended], None]) -> list[Ended]:
+def run_search(
+    trial: Trial,
+    search: Search,
+    on_start: Callable[[Parameters], None],
+    on_end: Callable[[Ended], None],
+) -> list[Ended]:
     """Run all trials on the connected cluster.
 
     Args:
         trial: What a trial does. It is called in a process of its own on the cluster.
         search: Which trials, and how many at once.
+        on_start: Is called here before each trial.
         on_end: Is called here after each trial.
 
     Returns:
@@ -223,7 +236,7 @@ def run_search(trial: Trial, search: Search, on_end: Callable[[Ended], None]) ->
         RuntimeError: the search ended before all trials had been started.
     """
     chosen = points(search)
-    watcher = _Watcher(on_end)
+    watcher = _Watcher(on_start, on_end)
     asha = ASHAScheduler(
         max_t=_MOST_STAGES, grace_period=search.grace, reduction_factor=search.reduction
     )
@@ -281,19 +294,22 @@ def _trainable(trial: Trial) -> Callable[[dict[str, Any]], None]:
 def _optuna(search: Search) -> Any:
     from ray.tune.search.optuna import OptunaSearch
 
-    return OptunaSearch(seed=search.seed, points_to_evaluate=[dict(item) for item in search.known])
+    # Points that are known draw nothing. With the same seed what is drawn after them would be them.
+    known = [dict(item) for item in search.known]
+    return OptunaSearch(seed=search.seed + len(known), points_to_evaluate=known)
 
 
 class _Watcher(tune.Callback):
     """Collects what trials report."""
 
-    def __init__(self, on_end: Callable[[Ended], None]):
-        self._on_end = on_end
+    def __init__(self, on_start: Callable[[Parameters], None], on_end: Callable[[Ended], None]):
+        self._on_start, self._on_end = on_start, on_end
         self._trials: dict[str, Ended] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         # A trial whose process died starts again, and reports what it finds in the store.
         self._trials[trial.trial_id] = Ended(dict(trial.config))
+        self._on_start(dict(trial.config))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
