@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import resource
+import signal
 import socket
 import sys
 import time
@@ -62,6 +63,7 @@ class Disturbance:
 def _drive(values: Mapping[str, Any], log: str, cache: str, trouble: Disturbance) -> None:
     """Body of a driver's process."""
     os.setpgrp()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     with open(log, "ab") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)

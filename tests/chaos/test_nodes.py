@@ -86,6 +86,24 @@ def test_training_workers_are_killed(
         two_workers.check(settings)
 
 
+@pytest.mark.long
+def test_ctrl_c_while_workers_train(
+    cluster: Cluster, config: Config, two_workers: Reference, tmp_path: Path
+) -> None:
+    """Ends the run with code 3, and not with that of Ray's own handler, which is 0."""
+    node = cluster.add_node("workers", cpus=2)
+    cluster.wait_for_nodes(2)
+    settings = config(train_workers=2)
+    with fault("Ctrl-C while workers train") as entry:
+        driver = Driver(settings, tmp_path)
+        driver.wait_for(lambda: checkpoints(driver) and node.processes(TRAINER))
+        driver.send(signal.SIGINT)
+        first = driver.join(3)
+        two_workers.check_part(settings["store"]["root"])
+        entry.lost = first + Driver(settings, tmp_path).join(0) - two_workers.seconds
+        two_workers.check(settings)
+
+
 def checkpoints(driver: Driver) -> list[Path]:
     """Whole checkpoints of the training on the source language while it is at work."""
     work = Path(driver.values["store"]["root"]) / "work" / str(driver.running("source"))
