@@ -361,6 +361,15 @@ def test_every_model_starts_from_the_one_before(tmp_path: Path) -> None:
         assert second.start.artifact == first.result
 
 
+@pytest.mark.parametrize(("dev", "wins"), [(0.89, "round 2"), (0.9, "final"), (0.95, "final")])
+def test_a_final_pass_that_is_worse_on_source_dev_is_not_the_result(
+    tmp_path: Path, dev: float, wins: str
+) -> None:
+    driver = MemoryDriver(tmp_path, scores=[0.4, 0.5, 0.9, 0.6, dev])
+    outcome = run(driver)
+    assert outcome.final.artifact == driver.call("train", wins).result
+
+
 def test_the_final_pass_starts_from_the_best_round(tmp_path: Path) -> None:
     """The earliest on ties; the source model and the last round do not count."""
     driver = MemoryDriver(tmp_path, scores=[0.99, 0.6, 0.8, 0.8, 0.7])

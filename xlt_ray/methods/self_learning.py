@@ -133,7 +133,10 @@ class SelfLearning(Method[C]):
         return Outcome(source, self.final(driver, gold, whole, rounds), rounds)
 
     def final(self, driver: Driver, gold: Corpus, whole: Corpus, rounds: list[Round]) -> Model:
-        """The last pass over the source gold and everything selected, from the best round."""
+        """The last pass over the source gold and everything selected, from the best round.
+
+        Whichever of the two is better on source dev is the result, the pass if they are equal.
+        """
         c, best = self.config, best_on_source_dev([item.model for item in rounds])
         if c.final_epochs == 0:
             return best
@@ -141,7 +144,8 @@ class SelfLearning(Method[C]):
         every = driver.derive("all selections", gather_earlier, *picks, ratio=None, seed=0)
         schedule = Schedule(c.round_lr, c.final_epochs, patience=c.final_patience)
         mix, objective = Mix(gold, whole.labelled(every)), self.final_objective()
-        return driver.train("final", mix, objective, start=best, schedule=schedule)
+        last = driver.train("final", mix, objective, start=best, schedule=schedule)
+        return best_on_source_dev([last, best])
 
     def earlier(
         self, driver: Driver, number: int, picks: list[Artifact], whole: Corpus
