@@ -366,7 +366,7 @@ def test_a_final_pass_that_is_worse_on_source_dev_is_not_the_result(
     tmp_path: Path, dev: float, wins: str
 ) -> None:
     driver = MemoryDriver(tmp_path, scores=[0.4, 0.5, 0.9, 0.6, dev])
-    outcome = run(driver)
+    outcome = run(driver, rounds=3)
     assert outcome.final.artifact == driver.call("train", wins).result
 
 
