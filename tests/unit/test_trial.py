@@ -9,6 +9,10 @@ import pytest
 from xlt_ray import cli, trial
 from xlt_ray.ledger import LeaseHeldError
 
+CONFIG = cli.configure(
+    {"benchmark": {"name": "toy"}, "backbone": "toy", "method": {"name": "cltp"}}
+)
+
 
 def test_a_trial_waits_for_its_twin(monkeypatch: pytest.MonkeyPatch) -> None:
     twin, asked = 2, []
@@ -22,9 +26,9 @@ def test_a_trial_waits_for_its_twin(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(cli, "session", session)
     monkeypatch.setattr(trial, "_TURN_SECONDS", 0.0)
-    with trial._in_turn("config") as begun:
+    with trial._in_turn(CONFIG) as begun:
         assert begun == "begun"
-    assert asked == ["config"] * 3
+    assert asked == [CONFIG] * 3
 
 
 def test_a_lease_lost_at_work_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,5 +37,5 @@ def test_a_lease_lost_at_work_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
         yield "begun"
 
     monkeypatch.setattr(cli, "session", session)
-    with pytest.raises(LeaseHeldError, match="took over"), trial._in_turn("config"):
+    with pytest.raises(LeaseHeldError, match="took over"), trial._in_turn(CONFIG):
         raise LeaseHeldError("another driver took over the run")
