@@ -152,8 +152,7 @@ def _run_pool(task: AnnotateTask, pool: Pool, todo: list[str]) -> None:
         compute=strategy,
         num_cpus=pool.cpus if not pool.gpus else 0,
         num_gpus=pool.gpus or None,
-        max_restarts=_RESTARTS,
-        max_task_retries=_RESTARTS,
+        ray_remote_args_fn=lambda: {"max_restarts": _RESTARTS, "max_task_retries": _RESTARTS},
     )
     finished = sum(1 for _ in done.iter_rows())
     if finished != len(todo):
