@@ -7,6 +7,7 @@ matplotlib comes with the extra ``plots`` and is imported when something is draw
 
 import io
 import statistics
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
 """The palette of Okabe and Ito, which colour-blind readers can tell apart, without its yellow."""
 MARKERS = "osD^vPX"
+_LABEL_WIDTH = 40
+"""Characters of a line of a label under bars, beside which names need room."""
 PARTS = {"all": "all items", "entities": "words in entities"}
 """What titles call the parts that are counted."""
 
@@ -311,7 +314,7 @@ def _draw_bars(axes: "Axes", panel: Bars) -> None:
     axes.set_yticks(list(places), list(panel.names))
     axes.set_ylim(len(panel.names) - 0.5, -0.5 if panel.line is None else -0.9)
     axes.grid(axis="y", visible=False)
-    axes.set(title=panel.title, xlabel=panel.x_label)
+    axes.set(title=panel.title, xlabel="\n".join(textwrap.wrap(panel.x_label, _LABEL_WIDTH)))
 
 
 @contextmanager
