@@ -48,6 +48,7 @@ def two_workers(
     return Reference.of(values(folder / "store", address, train_workers=2), folder)
 
 
+@pytest.mark.long
 def test_a_node_dies_while_it_annotates(
     cluster: Cluster, config: Config, undisturbed: Reference, tmp_path: Path
 ) -> None:
@@ -171,9 +172,8 @@ def test_the_head_is_lost_and_started_again(
         undisturbed.check(settings)
 
 
-@pytest.mark.parametrize(
-    "title", ["round 1 annotation", pytest.param("final test annotation", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("title", ["round 1 annotation", "final test annotation"])
 def test_an_annotator_is_out_of_memory(
     cluster: Cluster, config: Config, undisturbed: Reference, tmp_path: Path, title: str
 ) -> None:

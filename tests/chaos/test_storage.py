@@ -35,7 +35,7 @@ FAILURES: dict[str, dict[str, Any]] = {
     },
     "read fails": {"do": "read", "path": r"/tokens/.*\.parquet$", "error": errno.EIO},
 }  # fmt: skip
-SHORT = {"half of a shard kept", "disk full"}
+SHORT = {"disk full"}
 FAULTY = "a faulty file system"
 
 
@@ -73,10 +73,8 @@ def test_slow_storage(scene: Scene) -> None:
         scene.reference.check(scene.values(scene.store))
 
 
-@pytest.mark.parametrize(
-    "point",
-    marked({"checkpoint.begun": 0, "checkpoint.complete": 0}, {"checkpoint.begun"}),
-)
+@pytest.mark.long
+@pytest.mark.parametrize("point", ["checkpoint.begun", "checkpoint.complete"])
 def test_a_full_disk(scene: Scene, point: Point) -> None:
     """The kernel lets no file grow, from some moment on; at the next start there is room again."""
     config = scene.values(scene.store)
@@ -112,7 +110,8 @@ def test_s3_failures(scene: Scene, s3: S3, name: str) -> None:
         scene.reference.check(config)
 
 
-@pytest.mark.parametrize("title", marked({"source": 0, "round 1": 0}, {"source"}))
+@pytest.mark.long
+@pytest.mark.parametrize("title", ["source", "round 1"])
 def test_a_notice_that_the_machine_goes(scene: Scene, title: str) -> None:
     """SIGTERM, as the owner of a spot machine and ``ray job stop`` send it."""
     config = scene.values(scene.store)

@@ -25,9 +25,8 @@ def test_started_together(scene: Scene) -> None:
         scene.reference.check(config)
 
 
-@pytest.mark.parametrize(
-    "hours", [2, pytest.param(-2, marks=pytest.mark.long)], ids=["ahead", "behind"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("hours", [2, -2], ids=["ahead", "behind"])
 def test_a_wrong_clock(scene: Scene, hours: int) -> None:
     """On a machine with a wrong clock: refused while the first one lives, taken over after."""
     config = scene.values(scene.store)
