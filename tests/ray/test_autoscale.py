@@ -75,6 +75,7 @@ def test_a_dry_run_counts_with_the_workers_that_are_not_there(growing: LocalClus
     assert timeline.workers == [0]
 
 
+@pytest.mark.long
 def test_every_step_grows_the_cluster_and_gives_it_back(growing: LocalCluster, config: Path):
     """A train step of one worker, an annotate step of two, a train step; nothing between them."""
     with Timeline(growing.address, interval=0.1) as timeline:
