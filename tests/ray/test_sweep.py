@@ -125,9 +125,10 @@ def test_optuna_goes_on_with_what_it_knows(ray_cluster: str, world: World, tmp_p
     before = carry_out(found)["scopes"][0]["trials"]
     after = carry_out(found, "sweep.trials=3")["scopes"][0]["trials"]
     known = [trial["parameters"] for trial in before]
-    assert [trial["parameters"] for trial in after][:2] == known
+    known = known[:1] if known[0] == known[1] else known  # it may ask for the same again
+    assert [trial["parameters"] for trial in after][: len(known)] == known
     assert len(after) == 3
-    assert after[0]["computed"] == after[1]["computed"] == {}
+    assert all(trial["computed"] == {} for trial in after if trial["parameters"] in known)
 
 
 def test_bad_text_is_one_error(ray_cluster: str, world: World, tmp_path: Path) -> None:
