@@ -103,6 +103,7 @@ def test_files_of_ones_own(world: World, tmp_path: Path):
             "method.source_epochs": 1,
             "method.rounds": 1,
             "resources.num_cpus": 2,
+            "resources.annotators": 0,
         }
     )
     done = call("cltp_wikiann.py", *flags)

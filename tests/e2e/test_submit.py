@@ -107,7 +107,7 @@ def test_wrong_configuration_is_2_and_one_message(
     assert client.get_job_info("wrong").driver_exit_code == 2
     (*rays, ours) = client.get_job_logs("wrong").splitlines()
     assert ours.startswith("error: method.tau: "), ours
-    assert [line for line in rays if " INFO job_manager.py" not in line] == [
+    assert [line for line in rays if "INFO job_manager.py" not in line] == [
         f"Running entrypoint for job wrong: {JOB} {' '.join(flags)}"
     ]
     assert "Traceback" not in done.stdout + done.stderr

@@ -30,8 +30,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 MARGINS = {"sl_evi": 0.005, "cltp": 0.01, "sl_leu": 0.03, "sl_lou": 0.03, "st": 0.02}
 """What a method has to be better than BL-Direct by, in F1: about a third of what it was."""
 QUICKSTART_MARGIN = 0.01
-QUICK = "sl_lou"
-"""The method that `make test` tries; the others take minutes each."""
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +54,8 @@ def test_quickstart_improves_on_its_zero_shot_model(ray_cluster: str, store: Pat
     assert report["average"] > report["zero_shot_average"] + QUICKSTART_MARGIN
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        QUICK,
-        *(pytest.param(name, marks=pytest.mark.long) for name in sorted(MARGINS) if name != QUICK),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", sorted(MARGINS))
 def test_self_training_beats_bl_direct(ray_cluster: str, store: Path, name: str) -> None:
     report, direct = report_of(store, name), report_of(store, "bl_direct")
     assert report["average"] > direct["average"] + MARGINS[name]

@@ -78,6 +78,7 @@ def test_every_method_runs_on_words_and_on_pairs(
         assert (store / f"runs/bl_single-{benchmark}-0/models.json").exists()
 
 
+@pytest.mark.long
 def test_the_noise_of_languages_is_learnt_on_two_workers(
     ray_cluster: str, world: World, store: Path
 ) -> None:

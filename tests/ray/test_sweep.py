@@ -125,10 +125,10 @@ def test_optuna_goes_on_with_what_it_knows(ray_cluster: str, world: World, tmp_p
     before = carry_out(found)["scopes"][0]["trials"]
     after = carry_out(found, "sweep.trials=3")["scopes"][0]["trials"]
     known = [trial["parameters"] for trial in before]
-    known = known[:1] if known[0] == known[1] else known  # it may ask for the same again
-    assert [trial["parameters"] for trial in after][: len(known)] == known
+    again = [trial["computed"] for trial in after if trial["parameters"] in known]
     assert len(after) == 3
-    assert all(trial["computed"] == {} for trial in after if trial["parameters"] in known)
+    assert len(again) >= len({str(one) for one in known}), "it may ask for the same twice"
+    assert not any(again)
 
 
 def test_bad_text_is_one_error(ray_cluster: str, world: World, tmp_path: Path) -> None:

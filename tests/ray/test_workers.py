@@ -36,6 +36,7 @@ def test_one_worker_equals_the_driver_process(in_process, world: World, tmp_path
     assert artifacts(tmp_path) == artifacts(store)
 
 
+@pytest.mark.long
 def test_two_workers_converge_too(in_process, world: World, tmp_path: Path):
     store, report = in_process
     two = run(config(world, tmp_path, 2))

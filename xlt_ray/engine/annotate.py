@@ -23,9 +23,6 @@ from xlt_ray.methods.base import Annotator, Columns, Facts
 from xlt_ray.models.load import load_classifier
 from xlt_ray.store import Artifact, Attempt
 
-_RESTARTS = 20
-"""How often an actor may die, and a shard may take one down, before the step fails."""
-
 
 @dataclass(frozen=True)
 class Pool:
@@ -152,7 +149,6 @@ def _run_pool(task: AnnotateTask, pool: Pool, todo: list[str]) -> None:
         compute=strategy,
         num_cpus=pool.cpus if not pool.gpus else 0,
         num_gpus=pool.gpus or None,
-        ray_remote_args_fn=lambda: {"max_restarts": _RESTARTS, "max_task_retries": _RESTARTS},
     )
     finished = sum(1 for _ in done.iter_rows())
     if finished != len(todo):
