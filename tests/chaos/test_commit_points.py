@@ -18,7 +18,7 @@ COUNTS: dict[Point, int] = {
     "checkpoint.complete": 3, "checkpoint.dropping": 2,
 }  # fmt: skip
 """At which time a driver comes by it is killed, where that is not the first."""
-SHORT: list[Point] = ["commit.described", "step.committed", "checkpoint.written", "model.removed"]
+SHORT: list[Point] = ["commit.described", "checkpoint.written"]
 OBJECT_POINTS: list[Point] = [point for point in POINTS if point not in LOCAL_POINTS]
 
 
