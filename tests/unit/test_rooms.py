@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -119,11 +120,18 @@ def fresh_imports() -> dict[str, dict]:
     free = [name for name in modules if name not in BARE_MODULES]
     with_ray = [name for name in free if stands_on_ray(name)]
     without = [name for name in free if not stands_on_ray(name)]
-    groups = [
-        [[], sorted(BARE_MODULES & set(modules))],
-        [LIBRARIES, without],
-        [RAY_PARTS, with_ray],
+    bare = sorted(BARE_MODULES & set(modules))
+    shares = [
+        [[[], bare[part::2]], [LIBRARIES, without[part::2]], [RAY_PARTS, with_ray[part::2]]]
+        for part in (0, 1)
     ]
+    with ThreadPoolExecutor(len(shares)) as pool:
+        found = pool.map(import_each, shares)
+        return {name: answer for answers in found for name, answer in answers.items()}
+
+
+def import_each(groups: list[list[list[str]]]) -> dict[str, dict]:
+    """What importing each module of some groups pulls in, in an interpreter of their own."""
     run = subprocess.run(
         [sys.executable, "-c", IMPORT_EACH, json.dumps(groups)],
         cwd=ROOT,
