@@ -12,7 +12,7 @@ import pytest
 from tests.chaos.book import fault
 from tests.chaos.conftest import Values
 from tests.chaos.drivers import Driver, Reference
-from tests.nodes import Cluster
+from tests.nodes import Cluster, Node
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
@@ -27,6 +27,14 @@ def cluster() -> Iterator[Cluster]:
     made = Cluster(cpus=1)
     yield made
     made.stop()
+
+
+@pytest.fixture
+def node(cluster: Cluster) -> Node:
+    """A worker node of two CPUs, which has joined."""
+    made = cluster.add_node("workers", cpus=2)
+    cluster.wait_for_nodes(2)
+    return made
 
 
 @pytest.fixture
@@ -69,11 +77,9 @@ def test_a_node_dies_while_it_annotates(
 
 
 def test_training_workers_are_killed(
-    cluster: Cluster, config: Config, two_workers: Reference, tmp_path: Path
+    node: Node, config: Config, two_workers: Reference, tmp_path: Path
 ) -> None:
     """One before there is a checkpoint, and one after."""
-    node = cluster.add_node("workers", cpus=2)
-    cluster.wait_for_nodes(2)
     settings = config(train_workers=2)
     with fault("training worker killed, before and after a checkpoint", times=2) as entry:
         driver = Driver(settings, tmp_path)
@@ -89,11 +95,9 @@ def test_training_workers_are_killed(
 
 @pytest.mark.long
 def test_ctrl_c_while_workers_train(
-    cluster: Cluster, config: Config, two_workers: Reference, tmp_path: Path
+    node: Node, config: Config, two_workers: Reference, tmp_path: Path
 ) -> None:
     """Ends the run with code 3, and not with that of Ray's own handler, which is 0."""
-    node = cluster.add_node("workers", cpus=2)
-    cluster.wait_for_nodes(2)
     settings = config(train_workers=2)
     with fault("Ctrl-C while workers train") as entry:
         driver = Driver(settings, tmp_path)
@@ -175,11 +179,9 @@ def test_the_head_is_lost_and_started_again(
 @pytest.mark.long
 @pytest.mark.parametrize("title", ["round 1 annotation", "final test annotation"])
 def test_an_annotator_is_out_of_memory(
-    cluster: Cluster, config: Config, undisturbed: Reference, tmp_path: Path, title: str
+    node: Node, config: Config, undisturbed: Reference, tmp_path: Path, title: str
 ) -> None:
     """The kernel kills the process without a word, as it does when memory ends."""
-    node = cluster.add_node("workers", cpus=2)
-    cluster.wait_for_nodes(2)
     settings = config(annotators=2)
     with fault(f"annotator killed as out of memory, in `{title}`") as entry:
         driver = Driver(settings, tmp_path)
