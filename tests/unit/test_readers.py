@@ -1,6 +1,5 @@
 """Column files and JSONL: what must survive, what is quarantined, what stops a run."""
 
-import gzip
 import hashlib
 import json
 import tracemalloc
@@ -13,43 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xlt_ray.data import readers
+from tests.folders import NER, NLI, read, source, tokens_of, write
+from xlt_ray.data import layouts
 from xlt_ray.data.readers import DataFolder, FileSource
 from xlt_ray.data.schema import BadRow, Example, Task
 from xlt_ray.labels import LabelSet
-
-NER = LabelSet(("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
-NLI = LabelSet(("entailment", "neutral", "contradiction"))
-
-
-def write(root: Path, content: bytes | str, name: str = "de/train.txt") -> Path:
-    data = content.encode() if isinstance(content, str) else content
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
-    return path
-
-
-def source(root: Path | str, task: Task = "token", **changes: Any) -> FileSource:
-    return replace(FileSource(str(root), "de", "train", task), **changes)
-
-
-def read(
-    root: Path | str,
-    labels: LabelSet | None = NER,
-    *,
-    task: Task = "token",
-    limit: int | None = None,
-    **changes: Any,
-) -> tuple[list[Example], list[BadRow]]:
-    rows = list(source(root, task, **changes).examples(labels, limit))
-    good = [row for row in rows if isinstance(row, Example)]
-    return good, [row for row in rows if isinstance(row, BadRow)]
-
-
-def tokens_of(rows: list[Example]) -> list[list[str]]:
-    return [list(row.tokens or ()) for row in rows]
-
 
 # What must survive
 
@@ -309,7 +276,7 @@ def test_ragged_columns_in_conll(tmp_path: Path) -> None:
 def test_lost_blank_lines_do_not_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "MAX_SENTENCE", 3)
+    monkeypatch.setattr(layouts, "MAX_SENTENCE", 3)
     write(tmp_path, "a\tO\n" * 3 + "\n" + "b\tO\n" * 9 + "\nc\tO\n")
     for labels in (NER, None):
         good, bad = read(tmp_path, labels)

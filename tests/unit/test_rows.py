@@ -130,6 +130,37 @@ def test_labels_of_record() -> None:
             labels_of(record, "token", text, NER)
 
 
+def test_a_fault_waits_for_tags_before_it() -> None:
+    fault = RowError("later", 1)
+    with pytest.raises(RowError, match="later"):
+        tag_ids(["O"], NER, fault=fault)
+    with pytest.raises(RowError, match="unknown tag 'X'"):
+        tag_ids(["X"], NER, fault=fault)
+
+
+def test_bad_rows_are_where_their_token_is() -> None:
+    """The second token of a row stands three lines below its first, or has no line of its own."""
+
+    def read_text(raw: str) -> Text:
+        raise RowError("bad", 1)
+
+    for token_line, expected in (
+        (lambda raw, position: 7 + 3 * position, BadRow("x", 10, "bad")),
+        (lambda raw, position: None, BadRow("x", 7, "bad (token 2)")),
+    ):
+        rows = assemble(
+            [(7, "a")],
+            language="de",
+            split="dev",
+            file="x",
+            read_text=read_text,
+            read_labels=None,
+            limit=None,
+            token_line=token_line,
+        )
+        assert list(rows) == [expected]
+
+
 def test_long_values_are_cut_in_messages() -> None:
     assert shown("ab") == "'ab'"
     assert len(shown("a" * 10_000)) < 100

@@ -1,61 +1,50 @@
-"""Reading benchmarks from files: ``<root>/<language>/{train,dev,test}.{txt,conll,tsv,jsonl}[.gz]``.
+"""Reading benchmarks from files: ``<root>/<language>/{train,dev,test}.<ending>[.gz]``.
 
 Files are streamed, from a local folder or an object store, and never held as a whole. Bad
 sentences become `BadRow`; only what makes a whole file unusable is a ValueError.
 
-Column files (token tasks): one token per line, the token in the first column and its tag in the
-last, an empty line after each sentence. Columns are cut at TAB alone, so tokens may hold spaces;
-a ``.txt`` or ``.conll`` file without any TAB is cut at single spaces. Lines end with LF, one CR
-before it is dropped. ``-DOCSTART-`` lines are skipped; ``#`` is data like any other character.
-
-JSONL (all tasks): ``{"tokens": [...], "tags" | "labels" | "ner_tags": [...]}``, ``{"text",
-"label"}``, ``{"premise", "hypothesis", "label"}`` or ``{"text", "text_pair", "label"}``, with an
-``"id"`` if wanted. Labels are class names, or integers as indices into the benchmark's labels.
+The ending says the layout: ``txt``, ``conll`` and ``tsv`` are columns, ``jsonl`` is JSONL (both in
+`xlt_ray.data.layouts`). Lines end with LF, one CR before it is dropped.
 """
 
 import gzip
 import hashlib
 import io
-import itertools
-import json
 import re
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol, TypeVar, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import pyarrow.fs as pafs
 
 from xlt_ray.config import redacted
-from xlt_ray.data.rows import (
-    Record,
-    RowError,
-    Text,
-    assemble,
-    check_tokens,
-    labels_of,
-    shown,
-    tag_ids,
-    text_of,
-)
+from xlt_ray.data.layouts import Jsonl, Layout, Notation, columns_of
+from xlt_ray.data.rows import Text, assemble
 from xlt_ray.data.schema import BadRow, Example, Task
 from xlt_ray.files import open_root
 from xlt_ray.labels import LabelSet, Scheme
 
+Format = Literal["columns", "jsonl"]
+
 SPLITS = ("train", "dev", "test")
-COLUMN_ENDINGS = ("txt", "conll", "tsv")
 PARQUET = "parquet"
-MAX_SENTENCE = 20_000
-"""Lines after which a sentence is no sentence: a lost blank line must not fill the memory."""
+FORMATS: dict[str, Format] = {
+    "txt": "columns",
+    "conll": "columns",
+    "tsv": "columns",
+    "jsonl": "jsonl",
+}
+"""What the endings of files say."""
 
-_SNIFFED = 2000
+_CONTENTS: dict[Format, str] = {
+    "columns": "lines of token, TAB, tag and an empty line after each sentence",
+    "jsonl": "one JSON object per line",
+}
 _CHUNK = 1 << 20
-_FILE_NAME = re.compile(r"(?P<split>[^.]+)\.(?P<ending>txt|conll|tsv|jsonl)(?P<gz>\.gz)?")
+_FILE_NAME = re.compile(rf"(?P<split>[^.]+)\.(?P<ending>{'|'.join(FORMATS)})(?P<gz>\.gz)?")
 _BOM = b"\xef\xbb\xbf"
-
-Raw = TypeVar("Raw")
 
 
 @dataclass(frozen=True)
@@ -145,13 +134,8 @@ class DataFolder:
         Raises:
             ValueError: there is no such language.
         """
-        # Only a single folder name may be appended to the root: this string comes from the user.
-        if language not in ("", ".", "..") and "/" not in language:
-            try:
-                if files := self._listing(language):
-                    return files
-            except FileNotFoundError:
-                pass  # the message below says what there is
+        if files := self._found(language):
+            return files
         languages = ", ".join(self.languages()) or "none"
         raise ValueError(f"no language {language!r} in {self.location}, there are: {languages}")
 
@@ -166,7 +150,7 @@ class DataFolder:
         parsed = [(file, _FILE_NAME.fullmatch(file.name.split("/")[-1])) for file in files]
         known = [(file, match) for file, match in parsed if match and match["split"] in SPLITS]
         found = [file for file, match in known if match["split"] == split]
-        endings = (*COLUMN_ENDINGS, "jsonl") if task == "token" else ("jsonl",)
+        endings = tuple(FORMATS) if task == "token" else ("jsonl",)
         expected = f"{split}.{{{','.join(endings)}}} or the same with .gz"
         where = f"{self.location.rstrip('/')}/{language}"
         if not found:
@@ -183,6 +167,15 @@ class DataFolder:
         if not found[0].size:
             raise _empty(found[0])
         return found[0]
+
+    def _found(self, language: str) -> list[DataFile]:
+        # Only a single folder name may be appended to the root: this string comes from the user.
+        if language in ("", ".", "..") or "/" in language:
+            return []
+        try:
+            return self._listing(language)
+        except FileNotFoundError:
+            return []
 
     def _listing(self, language: str) -> list[DataFile]:
         fs, _ = open_root(self.root, "data folder")
@@ -214,10 +207,7 @@ def _ending(file: DataFile) -> str:
 
 
 def _empty(file: DataFile) -> ValueError:
-    wanted = "one JSON object per line"
-    if _ending(file) in COLUMN_ENDINGS:
-        wanted = "lines of token, TAB, tag and an empty line after each sentence"
-    return ValueError(f"{file.location}: is empty; needed: {wanted}")
+    return ValueError(f"{file.location}: is empty; needed: {_CONTENTS[FORMATS[_ending(file)]]}")
 
 
 @dataclass(frozen=True)
@@ -250,7 +240,7 @@ class FileSource:
         return {
             "kind": "file",
             **file.digest(),
-            "format": "columns" if _ending(file) in COLUMN_ENDINGS else "jsonl",
+            "format": FORMATS[_ending(file)],
             "task": self.task,
             "scheme": self.scheme,
             "strip_prefix": self.strip_prefix,
@@ -271,25 +261,27 @@ class FileSource:
         if limit == 0:
             return
         file = self.locate()
-        if _ending(file) in COLUMN_ENDINGS:
-            rows = self._read(file, self._columns(file, labels), labels, limit, token_per_line=True)
-        else:
-            rows = self._read(file, _Jsonl(self), labels, limit)
+        rows = self._read(file, self._layout(file), labels, limit)
         row = None
         for row in rows:
             yield row
         if row is None:
             raise _empty(file)
 
+    def _layout(self, file: DataFile) -> Layout[Any]:
+        prefix = f"{self.language}:" if self.strip_prefix else ""
+        notation = Notation(prefix, self.scheme)
+        match FORMATS[_ending(file)]:
+            case "jsonl":
+                return Jsonl(notation, self.task)
+            case "columns":
+                with file.lines() as lines:
+                    return columns_of(lines, notation, tabs=_ending(file) == "tsv")
+
     def _read(
-        self,
-        file: DataFile,
-        layout: "_Layout[Raw]",
-        labels: LabelSet | None,
-        limit: int | None,
-        token_per_line: bool = False,
+        self, file: DataFile, layout: Layout[Any], labels: LabelSet | None, limit: int | None
     ) -> Iterator[Example | BadRow]:
-        def read_labels(raw: Raw, text: Text) -> tuple[int, ...] | int:
+        def read_labels(raw: Any, text: Text) -> tuple[int, ...] | int:
             assert labels is not None
             return layout.labels(raw, text, labels)
 
@@ -302,116 +294,5 @@ class FileSource:
                 read_text=layout.text,
                 read_labels=None if labels is None else read_labels,
                 limit=limit,
-                token_per_line=token_per_line,
+                token_line=layout.token_line,
             )
-
-    def _columns(self, file: DataFile, labels: LabelSet | None) -> "_Columns":
-        with file.lines() as lines:
-            head = list(itertools.islice(filter(None, lines), _SNIFFED))
-            tabs = _ending(file) == "tsv" or any(b"\t" in line for line in head)
-            tabs = tabs or any(b"\t" in line for line in lines)
-        separator = b"\t" if tabs else b" "
-        counts = Counter(line.count(separator) + 1 for line in head)
-        number = max(counts, key=lambda count: (counts[count], count), default=2)
-        return _Columns(self, separator, max(2, number))
-
-
-class _Layout(Protocol[Raw]):
-    """How rows are found in lines, and their text and labels in rows."""
-
-    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Raw]]: ...
-
-    def text(self, raw: Raw) -> Text: ...
-
-    def labels(self, raw: Raw, text: Text, labels: LabelSet) -> tuple[int, ...] | int: ...
-
-
-@dataclass(frozen=True)
-class _Columns:
-    source: FileSource
-    separator: bytes
-    number: int
-
-    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, list[bytes]]]:
-        first, sentence = 1, []
-        for number, line in enumerate(lines, 1):
-            if not line or self._is_document_start(line):
-                if sentence:
-                    yield first, sentence
-                sentence = []
-                continue
-            if not sentence:
-                first = number
-            if len(sentence) <= MAX_SENTENCE:
-                sentence.append(line)
-        if sentence:
-            yield first, sentence
-
-    def _is_document_start(self, line: bytes) -> bool:
-        return line.startswith(b"-DOCSTART-") and self._token(line) == b"-DOCSTART-"
-
-    def _token(self, line: bytes) -> bytes:
-        return line.split(self.separator, 1)[0]
-
-    def text(self, raw: list[bytes]) -> Text:
-        if len(raw) > MAX_SENTENCE:
-            raise RowError(f"no empty line in {MAX_SENTENCE} lines, one must end each sentence")
-        tokens = b"\n".join(map(self._token, raw)).decode("utf-8", "surrogateescape").split("\n")
-        return Text(tokens=check_tokens(tokens, prefix=_prefix(self.source)))
-
-    def labels(self, raw: list[bytes], text: Text, labels: LabelSet) -> tuple[int, ...]:
-        tags, fault = [], None
-        for position, line in enumerate(raw):
-            columns = line.split(self.separator)
-            if not columns[-1] or (len(columns) == 1 and self.number == 2):
-                separator = "TAB" if self.separator == b"\t" else "space"
-                assert text.tokens is not None
-                reason = f"missing tag after token {shown(text.tokens[position])}"
-                fault = RowError(f"{reason}, needed: token, {separator}, tag", position)
-                break
-            if len(columns) != self.number:
-                reason = f"{len(columns)} columns, needed: {self.number} as in the rest of the file"
-                fault = RowError(reason, position)
-                break
-            tags.append(columns[-1].decode("utf-8", "surrogateescape"))
-        ids = tag_ids(tags, labels, scheme=self.source.scheme)
-        if fault is not None:
-            raise fault
-        return ids
-
-
-def _prefix(source: FileSource) -> str:
-    return f"{source.language}:" if source.strip_prefix else ""
-
-
-@dataclass(frozen=True)
-class _Jsonl:
-    source: FileSource
-
-    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Record | RowError]]:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield number, _parsed(line)
-
-    def text(self, raw: Record | RowError) -> Text:
-        if isinstance(raw, RowError):
-            raise raw
-        return text_of(raw, self.source.task, prefix=_prefix(self.source))
-
-    def labels(self, raw: Record | RowError, text: Text, labels: LabelSet) -> tuple[int, ...] | int:
-        assert not isinstance(raw, RowError)
-        return labels_of(raw, self.source.task, text, labels, scheme=self.source.scheme)
-
-
-def _parsed(line: bytes) -> Record | RowError:
-    # Undecodable bytes become lone surrogates, which the checks of the text find; in a label
-    # that nobody asked for they do no harm.
-    try:
-        record = json.loads(line.decode("utf-8", "surrogateescape"))
-    except json.JSONDecodeError as error:
-        return RowError(f"no valid JSON: {error.msg} at character {error.pos + 1}")
-    except (ValueError, RecursionError) as error:
-        return RowError(f"no valid JSON: {error}")
-    if not isinstance(record, dict):
-        return RowError(f"{shown(record)} is not a JSON object")
-    return record

@@ -176,18 +176,35 @@ def labels_of(
     return tuple(ids)
 
 
-def tag_ids(tags: Sequence[str], labels: LabelSet, *, scheme: Scheme = "bio") -> tuple[int, ...]:
-    """Class ids of the tags of a sentence; ``bio`` takes them as they stand."""
+def tag_ids(
+    tags: Sequence[str],
+    labels: LabelSet,
+    *,
+    scheme: Scheme = "bio",
+    fault: RowError | None = None,
+) -> tuple[int, ...]:
+    """Class ids of the tags of a sentence.
+
+    Args:
+        tags: The tags.
+        labels: Label set to number them with.
+        scheme: How they are written; ``bio`` takes them as they stand.
+        fault: Why there are no more tags than these; raised unless one of them is wrong.
+    """
     try:
         bio = tags if scheme == "bio" else to_bio(tags, scheme)
-        return tuple(labels.index(tag) for tag in bio)
+        ids = tuple(labels.index(tag) for tag in bio)
     except ValueError:
         allowed = _allowed(labels, scheme)
-    wrong = [position for position, tag in enumerate(tags) if tag not in allowed]
-    assert wrong, "a scheme is converted for BIO label sets only"
-    first, tag = wrong[0], tags[wrong[0]]
-    _check_unicode(tag, "tag", first)
-    raise RowError(f"unknown tag {shown(tag)}, allowed: {', '.join(allowed)}", first)
+        wrong = [position for position, tag in enumerate(tags) if tag not in allowed]
+        assert wrong, "a scheme is converted for BIO label sets only"
+        first, tag = wrong[0], tags[wrong[0]]
+        _check_unicode(tag, "tag", first)
+        reason = f"unknown tag {shown(tag)}, allowed: {', '.join(allowed)}"
+        raise RowError(reason, first) from None
+    if fault is not None:
+        raise fault
+    return ids
 
 
 def _allowed(labels: LabelSet, scheme: Scheme) -> Sequence[str]:
@@ -228,7 +245,7 @@ def assemble(
     read_text: Callable[[Raw], Text],
     read_labels: Callable[[Raw, Text], tuple[int, ...] | int] | None,
     limit: int | None,
-    token_per_line: bool = False,
+    token_line: Callable[[Raw, int], int | None] | None = None,
     ids: "RowIds | None" = None,
 ) -> Iterator[Example | BadRow]:
     """Turn raw rows into examples and bad rows.
@@ -241,7 +258,8 @@ def assemble(
         read_text: Reads the text of a row; must not look at its labels.
         read_labels: Reads the labels of a row whose text is good; None leaves them unread.
         limit: Stop after so many rows with good text.
-        token_per_line: Whether the n-th token of a row stands n - 1 lines below its first.
+        token_line: Gives the line of a row's token, numbered from 0, or None where the tokens of
+            a row share one line; absent: they do.
         ids: The ids given so far, where a split has several files.
     """
     ids = ids or RowIds(language, split)
@@ -251,12 +269,12 @@ def assemble(
             text = read_text(raw)
             item_id = ids.next(text, line)
         except RowError as error:
-            yield _bad_row(error, file, line, token_per_line)
+            yield _bad_row(error, file, line, raw, token_line)
             continue
         try:
             labels = None if read_labels is None else read_labels(raw, text)
         except RowError as error:
-            yield _bad_row(error, file, line, token_per_line)
+            yield _bad_row(error, file, line, raw, token_line)
         else:
             yield Example(
                 id=item_id,
@@ -272,11 +290,18 @@ def assemble(
             return
 
 
-def _bad_row(error: RowError, file: str, line: int, token_per_line: bool) -> BadRow:
+def _bad_row(
+    error: RowError,
+    file: str,
+    line: int,
+    raw: Raw,
+    token_line: Callable[[Raw, int], int | None] | None,
+) -> BadRow:
     if error.position is None:
         return BadRow(file, line, error.reason)
-    if token_per_line:
-        return BadRow(file, line + error.position, error.reason)
+    own = token_line and token_line(raw, error.position)
+    if own is not None:
+        return BadRow(file, own, error.reason)
     return BadRow(file, line, f"{error.reason} (token {error.position + 1})")
 
 

@@ -1,0 +1,250 @@
+"""How rows stand in the lines of a file: columns and JSONL.
+
+Columns (token tasks): one token per line, the token in the first column and its tag in the last, an
+empty line after each sentence. Columns are cut at TAB alone, so tokens may hold spaces; a ``.txt``
+or ``.conll`` file without any TAB is cut at single spaces. ``-DOCSTART-`` lines are skipped; ``#``
+is data like any other character.
+
+JSONL (all tasks): ``{"tokens": [...], "tags" | "labels" | "ner_tags": [...]}``, ``{"text",
+"label"}``, ``{"premise", "hypothesis", "label"}`` or ``{"text", "text_pair", "label"}``, with an
+``"id"`` if wanted. Labels are class names, or integers as indices into the benchmark's labels.
+"""
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from xlt_ray.data.rows import (
+    Record,
+    RowError,
+    Text,
+    check_tokens,
+    labels_of,
+    shown,
+    tag_ids,
+    text_of,
+)
+from xlt_ray.data.schema import Task
+from xlt_ray.labels import LabelSet, Scheme
+
+MAX_SENTENCE = 20_000
+"""Lines after which a sentence is no sentence: a lost blank line must not fill the memory."""
+
+_SNIFFED = 2000
+
+Raw = TypeVar("Raw")
+
+
+@dataclass(frozen=True)
+class Notation:
+    """How the words and tags of a file are written.
+
+    Attributes:
+        prefix: What every word starts with; it is taken off.
+        scheme: Scheme of the tags.
+    """
+
+    prefix: str
+    scheme: Scheme
+
+    def words(self, words: Sequence[bytes], fault: RowError | None = None) -> Text:
+        """The words of a sentence as text, checked.
+
+        Args:
+            words: The words.
+            fault: Why there are no more words than these; raised unless one of them is wrong.
+        """
+        # No word holds a line end, and decoding them at once is faster.
+        tokens = decoded(b"\n".join(words)).split("\n") if words else []
+        if fault is None:
+            return Text(tokens=check_tokens(tokens, prefix=self.prefix))
+        if tokens:
+            check_tokens(tokens, prefix=self.prefix)
+        raise fault
+
+
+class Layout(Protocol[Raw]):
+    """How rows are found in lines, and their text and labels in rows."""
+
+    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Raw]]:
+        """First line, from 1, and content of each row."""
+        ...
+
+    def text(self, raw: Raw) -> Text:
+        """The text of a row; raises RowError."""
+        ...
+
+    def labels(self, raw: Raw, text: Text, labels: LabelSet) -> tuple[int, ...] | int:
+        """The labels of a row with good text; raises RowError."""
+        ...
+
+    def token_line(self, raw: Raw, position: int) -> int | None:
+        """The line of a row's token; None where they share the row's first line."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """The lines of one sentence, with their numbers from 1.
+
+    Attributes:
+        lines: What stands in each line.
+        numbers: Where each line is in the file.
+        is_whole: Whether these are all lines, which they are up to `MAX_SENTENCE`.
+    """
+
+    lines: list[bytes]
+    numbers: list[int]
+    is_whole: bool = True
+
+    def check_whole(self) -> None:
+        """Raise RowError on a sentence that is too long to be one."""
+        if not self.is_whole:
+            raise RowError(f"no empty line in {MAX_SENTENCE} lines, one must end each sentence")
+
+
+def sentences(lines: Iterable[tuple[int, bytes | None]]) -> Iterator[Sentence]:
+    """Gather numbered lines into sentences; None stands between them."""
+    sentence = Sentence([], [])
+    for number, line in lines:
+        if line is None:
+            if sentence.lines:
+                yield sentence
+            sentence = Sentence([], [])
+        elif len(sentence.lines) < MAX_SENTENCE:
+            sentence.lines.append(line)
+            sentence.numbers.append(number)
+        elif sentence.is_whole:
+            sentence = Sentence(sentence.lines, sentence.numbers, is_whole=False)
+    if sentence.lines:
+        yield sentence
+
+
+class TokenLines:
+    """What layouts with a token per line have in common."""
+
+    def token_line(self, raw: Sentence, position: int) -> int:
+        """The line of a token."""
+        return raw.numbers[position]
+
+
+@dataclass(frozen=True)
+class Columns(TokenLines):
+    """A token per line, in the first column; its tag in the last.
+
+    Attributes:
+        notation: How words and tags are written.
+        separator: What stands between columns.
+        number: How many columns most lines have.
+    """
+
+    notation: Notation
+    separator: bytes
+    number: int
+
+    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Sentence]]:
+        """First line and lines of each sentence."""
+        numbered = enumerate(lines, 1)
+        for sentence in sentences((n, None if self._ends(line) else line) for n, line in numbered):
+            yield sentence.numbers[0], sentence
+
+    def _ends(self, line: bytes) -> bool:
+        if not line.startswith(b"-DOCSTART-"):
+            return not line
+        return self._token(line) == b"-DOCSTART-"
+
+    def _token(self, line: bytes) -> bytes:
+        return line.split(self.separator, 1)[0]
+
+    def text(self, raw: Sentence) -> Text:
+        """The first column."""
+        raw.check_whole()
+        return self.notation.words([self._token(line) for line in raw.lines])
+
+    def labels(self, raw: Sentence, text: Text, labels: LabelSet) -> tuple[int, ...]:
+        """The last column."""
+        tags, fault = [], None
+        for position, line in enumerate(raw.lines):
+            columns = line.split(self.separator)
+            if not columns[-1] or (len(columns) == 1 and self.number == 2):
+                separator = "TAB" if self.separator == b"\t" else "space"
+                assert text.tokens is not None
+                reason = f"missing tag after token {shown(text.tokens[position])}"
+                fault = RowError(f"{reason}, needed: token, {separator}, tag", position)
+                break
+            if len(columns) != self.number:
+                reason = f"{len(columns)} columns, needed: {self.number} as in the rest of the file"
+                fault = RowError(reason, position)
+                break
+            tags.append(decoded(columns[-1]))
+        return tag_ids(tags, labels, scheme=self.notation.scheme, fault=fault)
+
+
+def columns_of(lines: Iterator[bytes], notation: Notation, *, tabs: bool) -> Columns:
+    """Find out what separates the columns of a file, and how many there are.
+
+    Args:
+        lines: All lines; they are read to the first TAB, and to the end where there is none.
+        notation: How words and tags are written.
+        tabs: Whether TAB separates in any case.
+    """
+    head = list(itertools.islice(filter(None, lines), _SNIFFED))
+    tabs = tabs or any(b"\t" in line for line in head) or any(b"\t" in line for line in lines)
+    separator = b"\t" if tabs else b" "
+    counts = Counter(line.count(separator) + 1 for line in head)
+    number = max(counts, key=lambda count: (counts[count], count), default=2)
+    return Columns(notation, separator, max(2, number))
+
+
+@dataclass(frozen=True)
+class Jsonl:
+    """A JSON object per line.
+
+    Attributes:
+        notation: How words and tags are written.
+        task: Kind of task.
+    """
+
+    notation: Notation
+    task: Task
+
+    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Record | RowError]]:
+        """Line and object of each row; lines of white space are skipped."""
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield number, _parsed(line)
+
+    def text(self, raw: Record | RowError) -> Text:
+        """The fields of the text."""
+        if isinstance(raw, RowError):
+            raise raw
+        return text_of(raw, self.task, prefix=self.notation.prefix)
+
+    def labels(self, raw: Record | RowError, text: Text, labels: LabelSet) -> tuple[int, ...] | int:
+        """The field of the labels."""
+        assert not isinstance(raw, RowError)
+        return labels_of(raw, self.task, text, labels, scheme=self.notation.scheme)
+
+    def token_line(self, raw: Record | RowError, position: int) -> None:
+        """None: the tokens of a row stand in its one line."""
+
+
+def decoded(value: bytes) -> str:
+    """A part of a line; undecodable bytes become lone surrogates, which the checks find."""
+    return value.decode("utf-8", "surrogateescape")
+
+
+def _parsed(line: bytes) -> Record | RowError:
+    # Undecodable bytes do no harm in a label that nobody asked for.
+    try:
+        record = json.loads(decoded(line))
+    except json.JSONDecodeError as error:
+        return RowError(f"no valid JSON: {error.msg} at character {error.pos + 1}")
+    except (ValueError, RecursionError) as error:
+        return RowError(f"no valid JSON: {error}")
+    if not isinstance(record, dict):
+        return RowError(f"{shown(record)} is not a JSON object")
+    return record
