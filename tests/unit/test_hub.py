@@ -210,6 +210,18 @@ def test_classes_outside_the_label_set_are_named(tmp_path: Path) -> None:
     assert [(row.line, row.reason) for row in bad] == [(1, reason)]
 
 
+def test_scheme_and_types_are_those_of_the_source(tmp_path: Path) -> None:
+    """The names of the dataset's classes are tags in IOB1: 2 is I-PER there, 3 B-ORG."""
+    wikiann(tmp_path, ner_tags=[[2, 2], [3], [0, 0]])
+    item = source(tmp_path, scheme="iob1", types={"ORG": "LOC"})
+    good, bad = read(item)
+    assert not bad
+    assert [row.labels for row in good] == [(1, 2), (3,), (0, 0)]
+    plain = source(tmp_path).identity()
+    assert (plain["scheme"], plain["types"]) == ("bio", {})
+    assert (item.identity()["scheme"], item.identity()["types"]) == ("iob1", {"ORG": "LOC"})
+
+
 def test_undecodable_text_and_labels(tmp_path: Path) -> None:
     """Bytes that are no UTF-8 spoil their own row only, and in a label not the text."""
     broken = pa.array([b"a", b"caf\xe9", b"b"])

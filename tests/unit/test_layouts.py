@@ -6,7 +6,7 @@ from xlt_ray.data import layouts
 from xlt_ray.data.layouts import Columns, Jsonl, Notation, Sentence, columns_of, sentences
 from xlt_ray.data.rows import RowError, Text
 
-PLAIN = Notation("", "bio")
+PLAIN = Notation("", "bio", {})
 
 
 def test_sentences_keep_the_numbers_of_their_lines() -> None:

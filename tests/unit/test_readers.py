@@ -98,6 +98,25 @@ def test_language_prefix_is_data_unless_told(tmp_path: Path) -> None:
     assert bad[1].reason.startswith("empty token ''")
 
 
+def test_types_are_renamed_in_columns(tmp_path: Path) -> None:
+    """HUM is PER, also behind PER; PET is none of the types."""
+    write(tmp_path, "a\tB-HUM\nb\tI-HUM\nc\tI-PER\nd\tB-HUM\n\ne\tO\nf\tB-PET\n")
+    good, bad = read(tmp_path, types={"HUM": "PER"})
+    assert [row.labels for row in good] == [(1, 2, 2, 1)]
+    assert [row.id for row in good] == [row.id for row in read(tmp_path, None)[0][:1]]
+    reason = "unknown tag 'B-PET', allowed: O, B-PER, I-PER, B-LOC, I-LOC, B-HUM, I-HUM"
+    assert bad == [BadRow("de/train.txt", 7, reason)]
+    assert [row.line for row in read(tmp_path)[1]] == [1, 7]
+
+
+def test_types_are_renamed_in_jsonl(tmp_path: Path) -> None:
+    """Class 0 of the second row is that of the label set, as ever."""
+    rows = [{"tokens": ["a", "b"], "tags": ["B-HUM", "I-PER"]}, {"tokens": ["c"], "tags": [0]}]
+    write(tmp_path, "\n".join(map(json.dumps, rows)), "de/train.jsonl")
+    good, bad = read(tmp_path, types={"HUM": "PER"})
+    assert ([row.labels for row in good], bad) == ([(1, 2), (0,)], [])
+
+
 def test_bioes_in_jsonl_with_prefix(tmp_path: Path) -> None:
     row = {"tokens": ["de:Anna", "de:lacht"], "tags": ["S-PER", "O"]}
     write(tmp_path, json.dumps(row), "de/train.jsonl")
@@ -135,6 +154,7 @@ def test_identity_depends_on_bytes_and_options_but_not_on_the_folder(
     assert identity["name"] == name
     assert str(tmp_path) not in json.dumps(identity)
     assert source(tmp_path / "one", scheme="iob1").identity() != identity
+    assert source(tmp_path / "one", types={"HUM": "PER"}).identity() != identity
     write(tmp_path / "one", "a\tB-PER\n", name)
     assert source(tmp_path / "one").identity()["sha256"] != identity["sha256"]
 

@@ -115,10 +115,11 @@ def test_sources_below_a_root(root: Path) -> None:
 
 
 def test_reading_options_reach_the_files(root: Path) -> None:
-    prefixed = replace(WIKIANN, scheme="iob1", strip_prefix=True)
+    prefixed = replace(WIKIANN, scheme="iob1", strip_prefix=True, types={"HUM": "PER"})
     (item,) = sources(prefixed, root=str(root), languages=["en"], split="dev")
     assert isinstance(item, FileSource)
     assert (item.scheme, item.strip_prefix) == ("iob1", True)
+    assert item.types == {"HUM": "PER"}
 
 
 def test_parquet_below_a_root(tmp_path: Path) -> None:

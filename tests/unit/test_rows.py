@@ -18,7 +18,7 @@ from xlt_ray.data.rows import (
     text_of,
 )
 from xlt_ray.data.schema import BadRow, Example, Task
-from xlt_ray.labels import LabelSet
+from xlt_ray.labels import LabelSet, Scheme
 
 NER = LabelSet(("O", "B-PER", "I-PER"))
 NLI = LabelSet(("entailment", "neutral", "contradiction"))
@@ -130,12 +130,57 @@ def test_labels_of_record() -> None:
             labels_of(record, "token", text, NER)
 
 
+def test_types_are_renamed_after_the_scheme_is_converted() -> None:
+    """In IOB1 the second ``I-`` starts an entity, since its type is another in the tags."""
+    types = {"HUM": "PER"}
+    assert tag_ids(["B-HUM", "I-PER", "I-HUM"], NER, types=types) == (1, 2, 2)
+    assert tag_ids(["I-PER", "I-HUM", "I-HUM"], NER, scheme="iob1", types=types) == (1, 1, 2)
+    assert tag_ids(["B-HUM", "E-HUM", "S-PER"], NER, scheme="bioes", types=types) == (1, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "types", "allowed"),
+    [
+        ("bio", {"HUM": "PER"}, "O, B-PER, I-PER, B-HUM, I-HUM"),
+        ("bioes", {"HUM": "PER"}, "O, B-PER, I-PER, E-PER, S-PER, B-HUM, I-HUM, E-HUM, S-HUM"),
+        ("bio", {"HUM": "PERSON"}, "O, B-PER, I-PER"),
+    ],
+)
+def test_unknown_types_are_named(scheme: Scheme, types: dict[str, str], allowed: str) -> None:
+    """A type that is renamed to one that the label set does not have is unknown as well."""
+    for tag in ("B-PET", "HUM", *(["B-HUM"] if "PERSON" in types.values() else [])):
+        with pytest.raises(RowError) as caught:
+            tag_ids(["O", tag], NER, scheme=scheme, types=types)
+        assert caught.value.reason == f"unknown tag {tag!r}, allowed: {allowed}"
+        assert caught.value.position == 1
+
+
 def test_a_fault_waits_for_tags_before_it() -> None:
     fault = RowError("later", 1)
     with pytest.raises(RowError, match="later"):
         tag_ids(["O"], NER, fault=fault)
     with pytest.raises(RowError, match="unknown tag 'X'"):
         tag_ids(["X"], NER, fault=fault)
+
+
+def test_classes_of_other_names_are_converted_and_renamed() -> None:
+    """Indices into the names of a dataset are tags; the first fault in the row is named."""
+    text, names = Text(tokens=("a", "b")), ("O", "I-HUM", "I-PET")
+
+    def read(tags: list[Any]) -> Any:
+        record = {"tags": tags}
+        types = {"HUM": "PER"}
+        return labels_of(record, "token", text, NER, scheme="iob1", types=types, names=names)
+
+    assert read([1, 1]) == (1, 2)
+    for tags, reason, position in (
+        ([2, 7], "unknown tag 'I-PET', allowed: O, B-PER, I-PER, B-HUM, I-HUM", 0),
+        ([7, 2], "unknown tag 7, allowed: 0 O, 1 I-HUM, 2 I-PET", 0),
+        ([1, None], "unknown tag None, allowed: O, B-PER, I-PER", 1),
+    ):
+        with pytest.raises(RowError) as caught:
+            read(tags)
+        assert (caught.value.reason, caught.value.position) == (reason, position)
 
 
 def test_bad_rows_are_where_their_token_is() -> None:

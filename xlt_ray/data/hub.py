@@ -20,7 +20,7 @@ import pyarrow as pa
 from xlt_ray.data.readers import PARQUET, DataFile, DataFolder
 from xlt_ray.data.rows import Record, RowIds, Text, assemble, labels_of, text_of
 from xlt_ray.data.schema import BadRow, Example, Task
-from xlt_ray.labels import LabelSet
+from xlt_ray.labels import LabelSet, Scheme
 
 TIMEOUT = 10.0
 """Seconds to wait for the hub's answer about a revision."""
@@ -47,6 +47,8 @@ class HubSource:
         columns: Dataset column of each field: ``tokens``, ``text``, ``text_pair``, and ``labels``
             (of a token task) or ``label``; absent fields have columns of their own name.
         aliases: Names the dataset may use for the split, in order of preference.
+        scheme: How its tags are written, see `xlt_ray.data.readers.FileSource`.
+        types: Entity types that the label set calls otherwise, see there.
         revision: Commit, branch or tag; None is ``main``.
         folder: Local folder with ``<config>/<split>-*.parquet``, read in place of the hub.
     """
@@ -58,6 +60,8 @@ class HubSource:
     task: Task
     columns: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+    scheme: Scheme = "bio"
+    types: Mapping[str, str] = field(default_factory=dict)
     revision: str | None = None
     folder: str | None = None
 
@@ -68,6 +72,8 @@ class HubSource:
             "config": self.config,
             "task": self.task,
             "columns": {name: self._column(name) for name in _FIELDS[self.task]},
+            "scheme": self.scheme,
+            "types": dict(self.types),
         }
         if self.folder is not None:
             return {**common, "files": [file.digest() for file in self.files()]}
@@ -201,7 +207,9 @@ class HubSource:
     def _labels(
         self, raw: Record, text: Text, *, labels: LabelSet, names: Sequence[str] | None
     ) -> tuple[int, ...] | int:
-        return labels_of(raw, self.task, text, labels, names=names)
+        return labels_of(
+            raw, self.task, text, labels, scheme=self.scheme, types=self.types, names=names
+        )
 
 
 def resolve_revision(hub_id: str, revision: str | None) -> str:

@@ -13,7 +13,7 @@ JSONL (all tasks): ``{"tokens": [...], "tags" | "labels" | "ner_tags": [...]}``,
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -45,10 +45,12 @@ class Notation:
     Attributes:
         prefix: What every word starts with; it is taken off.
         scheme: Scheme of the tags.
+        types: The label set's name of each entity type that the tags call otherwise.
     """
 
     prefix: str
     scheme: Scheme
+    types: Mapping[str, str]
 
     def words(self, words: Sequence[bytes], fault: RowError | None = None) -> Text:
         """The words of a sentence as text, checked.
@@ -180,7 +182,8 @@ class Columns(TokenLines):
                 fault = RowError(reason, position)
                 break
             tags.append(decoded(columns[-1]))
-        return tag_ids(tags, labels, scheme=self.notation.scheme, fault=fault)
+        scheme, types = self.notation.scheme, self.notation.types
+        return tag_ids(tags, labels, scheme=scheme, types=types, fault=fault)
 
 
 def columns_of(lines: Iterator[bytes], notation: Notation, *, tabs: bool) -> Columns:
@@ -226,7 +229,8 @@ class Jsonl:
     def labels(self, raw: Record | RowError, text: Text, labels: LabelSet) -> tuple[int, ...] | int:
         """The field of the labels."""
         assert not isinstance(raw, RowError)
-        return labels_of(raw, self.task, text, labels, scheme=self.notation.scheme)
+        scheme, types = self.notation.scheme, self.notation.types
+        return labels_of(raw, self.task, text, labels, scheme=scheme, types=types)
 
     def token_line(self, raw: Record | RowError, position: int) -> None:
         """None: the tokens of a row stand in its one line."""

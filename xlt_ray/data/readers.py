@@ -12,9 +12,9 @@ import hashlib
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, cast
 
 import pyarrow.fs as pafs
@@ -221,6 +221,7 @@ class FileSource:
         task: Kind of task.
         scheme: How tags are written; all but ``bio`` are converted, ``bio`` is taken as it stands.
         strip_prefix: Whether tokens are written as ``language:token``, as in the PAN-X files.
+        types: The label set's name of each entity type that the tags call otherwise.
     """
 
     root: str
@@ -229,6 +230,7 @@ class FileSource:
     task: Task
     scheme: Scheme = "bio"
     strip_prefix: bool = False
+    types: Mapping[str, str] = field(default_factory=dict)
 
     def locate(self) -> DataFile:
         """Find the file; raises ValueError as `DataFolder.find` does."""
@@ -244,6 +246,7 @@ class FileSource:
             "task": self.task,
             "scheme": self.scheme,
             "strip_prefix": self.strip_prefix,
+            "types": dict(self.types),
         }
 
     def examples(
@@ -270,7 +273,7 @@ class FileSource:
 
     def _layout(self, file: DataFile) -> Layout[Any]:
         prefix = f"{self.language}:" if self.strip_prefix else ""
-        notation = Notation(prefix, self.scheme)
+        notation = Notation(prefix, self.scheme, self.types)
         match FORMATS[_ending(file)]:
             case "jsonl":
                 return Jsonl(notation, self.task)

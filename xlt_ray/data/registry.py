@@ -37,8 +37,10 @@ class Benchmark:
         config: Name of a language's configuration, with ``{language}`` in it.
         columns: Dataset column of each field that has another name, see `HubSource`.
         split_names: Names that the hub dataset may use for each split, in order of preference.
-        scheme: How the tags of files are written.
+        scheme: How the tags are written.
         strip_prefix: Whether the tokens of files are written as ``language:token``.
+        types: Name among the labels of each entity type that the tags call otherwise, such as
+            ``{"POS": "ASP"}`` to read ``B-POS`` as ``B-ASP``.
         toy: Task of the embedded benchmark that generates the data; None for real data.
     """
 
@@ -57,6 +59,7 @@ class Benchmark:
     split_names: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict(_SPLIT_NAMES))
     scheme: Scheme = "bio"
     strip_prefix: bool = False
+    types: Mapping[str, str] = field(default_factory=dict)
     toy: str | None = None
 
     @property
@@ -272,6 +275,7 @@ def _in_folder(benchmark: Benchmark, root: str, language: str, split: str) -> So
         task=benchmark.task,
         scheme=benchmark.scheme,
         strip_prefix=benchmark.strip_prefix,
+        types=benchmark.types,
     )
     source.locate()
     return source
@@ -293,6 +297,8 @@ def _on_hub(
         task=benchmark.task,
         columns=benchmark.columns,
         aliases=benchmark.split_names[split],
+        scheme=benchmark.scheme,
+        types=benchmark.types,
         revision=revision,
         folder=folder,
     )

@@ -8,10 +8,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from xlt_ray.data.schema import BadRow, ContentIds, Example, Task
-from xlt_ray.labels import LabelSet, Scheme, to_bio
+from xlt_ray.labels import OUTSIDE, LabelSet, Scheme, to_bio
+
+NO_TYPES: Mapping[str, str] = MappingProxyType({})
+"""For tags whose entity types are called as in the label set."""
 
 _SHOWN = 80
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -143,6 +147,7 @@ def labels_of(
     labels: LabelSet,
     *,
     scheme: Scheme = "bio",
+    types: Mapping[str, str] = NO_TYPES,
     names: Sequence[str] | None = None,
 ) -> tuple[int, ...] | int:
     """Class ids of a record with named fields.
@@ -153,6 +158,7 @@ def labels_of(
         text: What `text_of` read from the same record.
         labels: Label set to number the classes with.
         scheme: How the tags of a token task are written.
+        types: Entity types that have another name in the label set, see `tag_ids`.
         names: Class names that integers in the record refer to; by default those of ``labels``.
     """
     fields = _TOKEN_LABEL_FIELDS if task == "token" else ("label",)
@@ -168,12 +174,23 @@ def labels_of(
     assert text.tokens is not None
     if len(value) != len(text.tokens):
         raise RowError(f"{len(value)} tags for {len(text.tokens)} tokens, one per token is needed")
-    if names is None and all(isinstance(tag, str) for tag in value):
-        return tag_ids(value, labels, scheme=scheme)
-    ids = []
+    if all(isinstance(tag, str) for tag in value):
+        return tag_ids(value, labels, scheme=scheme, types=types)
+    if names is None:
+        # Indices into the label set are class ids: there is nothing to convert.
+        indexed = [
+            class_id(tag, labels, noun="tag", position=position)
+            for position, tag in enumerate(value)
+        ]
+        return tuple(indexed)
+    tags, fault = [], None
     for position, tag in enumerate(value):
-        ids.append(class_id(tag, labels, names=names, noun="tag", position=position))
-    return tuple(ids)
+        try:
+            tags.append(_class_name(tag, labels, names, "tag", position))
+        except RowError as error:
+            fault = error
+            break
+    return tag_ids(tags, labels, scheme=scheme, types=types, fault=fault)
 
 
 def tag_ids(
@@ -181,6 +198,7 @@ def tag_ids(
     labels: LabelSet,
     *,
     scheme: Scheme = "bio",
+    types: Mapping[str, str] = NO_TYPES,
     fault: RowError | None = None,
 ) -> tuple[int, ...]:
     """Class ids of the tags of a sentence.
@@ -189,13 +207,16 @@ def tag_ids(
         tags: The tags.
         labels: Label set to number them with.
         scheme: How they are written; ``bio`` takes them as they stand.
+        types: The label set's name of each entity type that has another one in the tags. Prefixes
+            are left alone, so an ``I-`` after another type that gets the same name continues it.
         fault: Why there are no more tags than these; raised unless one of them is wrong.
     """
     try:
         bio = tags if scheme == "bio" else to_bio(tags, scheme)
-        ids = tuple(labels.index(tag) for tag in bio)
+        named = [_renamed(tag, types) for tag in bio] if types else bio
+        ids = tuple(labels.index(tag) for tag in named)
     except ValueError:
-        allowed = _allowed(labels, scheme)
+        allowed = _allowed(labels, scheme, types)
         wrong = [position for position, tag in enumerate(tags) if tag not in allowed]
         assert wrong, "a scheme is converted for BIO label sets only"
         first, tag = wrong[0], tags[wrong[0]]
@@ -207,10 +228,18 @@ def tag_ids(
     return ids
 
 
-def _allowed(labels: LabelSet, scheme: Scheme) -> Sequence[str]:
-    if scheme != "bioes":
-        return labels.names
-    return ("O", *(f"{prefix}-{kind}" for kind in labels.entity_types for prefix in "BIES"))
+def _renamed(tag: str, types: Mapping[str, str]) -> str:
+    prefix, dash, kind = tag.partition("-")
+    return f"{prefix}{dash}{types[kind]}" if kind in types else tag
+
+
+def _allowed(labels: LabelSet, scheme: Scheme, types: Mapping[str, str]) -> Sequence[str]:
+    others = [kind for kind, name in types.items() if name in labels.entity_types]
+    if scheme == "bioes":
+        kinds, prefixes, first = (*labels.entity_types, *others), "BIES", (OUTSIDE,)
+    else:
+        kinds, prefixes, first = others, "BI", labels.names
+    return (*first, *(f"{prefix}-{kind}" for kind in kinds for prefix in prefixes))
 
 
 def class_id(
@@ -222,18 +251,30 @@ def class_id(
     position: int | None = None,
 ) -> int:
     """Class id of a name, or of an integer as an index into ``names`` (default: the label set)."""
+    name = _class_name(value, labels, names, noun, position)
+    _check_unicode(name, noun, position)
+    if name not in labels.names:
+        allowed = ", ".join(labels.names)
+        raise RowError(f"unknown {noun} {shown(name)}, allowed: {allowed}", position)
+    return labels.index(name)
+
+
+def _class_name(
+    value: object,
+    labels: LabelSet,
+    names: Sequence[str] | None,
+    noun: str,
+    position: int | None,
+) -> str:
+    if isinstance(value, str):
+        return value
+    allowed = ", ".join(labels.names)
     if isinstance(value, int) and not isinstance(value, bool):
         known = labels.names if names is None else names
-        if not 0 <= value < len(known):
-            allowed = ", ".join(f"{index} {name}" for index, name in enumerate(known))
-            raise RowError(f"unknown {noun} {shown(value)}, allowed: {allowed}", position)
-        value = known[value]
-    if isinstance(value, str):
-        _check_unicode(value, noun, position)
-    if not isinstance(value, str) or value not in labels.names:
-        allowed = ", ".join(labels.names)
-        raise RowError(f"unknown {noun} {shown(value)}, allowed: {allowed}", position)
-    return labels.index(value)
+        if 0 <= value < len(known):
+            return known[value]
+        allowed = ", ".join(f"{index} {name}" for index, name in enumerate(known))
+    raise RowError(f"unknown {noun} {shown(value)}, allowed: {allowed}", position)
 
 
 def assemble(
