@@ -1,4 +1,4 @@
-"""How rows stand in the lines of a file: columns and JSONL.
+"""How rows stand in the lines of a file: columns and JSONL; `xlt_ray.data.conll` has two more.
 
 Columns (token tasks): one token per line, the token in the first column and its tag in the last, an
 empty line after each sentence. Columns are cut at TAB alone, so tokens may hold spaces; a ``.txt``

@@ -4,7 +4,8 @@ Files are streamed, from a local folder or an object store, and never held as a 
 sentences become `BadRow`; only what makes a whole file unusable is a ValueError.
 
 The ending says the layout: ``txt``, ``conll`` and ``tsv`` are columns, ``jsonl`` is JSONL (both in
-`xlt_ray.data.layouts`). Lines end with LF, one CR before it is dropped.
+`xlt_ray.data.layouts`), ``conllu`` is CoNLL-U, ``gold_conll`` and ``v4_gold_conll`` are OntoNotes
+(both in `xlt_ray.data.conll`). Lines end with LF, one CR before it is dropped.
 """
 
 import gzip
@@ -20,13 +21,14 @@ from typing import Any, BinaryIO, Literal, cast
 import pyarrow.fs as pafs
 
 from xlt_ray.config import redacted
+from xlt_ray.data.conll import ConllU, OntoNotes
 from xlt_ray.data.layouts import Jsonl, Layout, Notation, columns_of
 from xlt_ray.data.rows import Text, assemble
 from xlt_ray.data.schema import BadRow, Example, Task
 from xlt_ray.files import open_root
 from xlt_ray.labels import LabelSet, Scheme
 
-Format = Literal["columns", "jsonl"]
+Format = Literal["columns", "conllu", "ontonotes", "jsonl"]
 
 SPLITS = ("train", "dev", "test")
 PARQUET = "parquet"
@@ -34,12 +36,17 @@ FORMATS: dict[str, Format] = {
     "txt": "columns",
     "conll": "columns",
     "tsv": "columns",
+    "conllu": "conllu",
+    "gold_conll": "ontonotes",
+    "v4_gold_conll": "ontonotes",
     "jsonl": "jsonl",
 }
 """What the endings of files say."""
 
 _CONTENTS: dict[Format, str] = {
     "columns": "lines of token, TAB, tag and an empty line after each sentence",
+    "conllu": "the 10 columns of CoNLL-U and an empty line after each sentence",
+    "ontonotes": "the columns of CoNLL-2012 and an empty line after each sentence",
     "jsonl": "one JSON object per line",
 }
 _CHUNK = 1 << 20
@@ -277,6 +284,10 @@ class FileSource:
         match FORMATS[_ending(file)]:
             case "jsonl":
                 return Jsonl(notation, self.task)
+            case "conllu":
+                return ConllU(notation)
+            case "ontonotes":
+                return OntoNotes(notation)
             case "columns":
                 with file.lines() as lines:
                     return columns_of(lines, notation, tabs=_ending(file) == "tsv")
