@@ -1,6 +1,9 @@
 """CoNLL-U and OntoNotes: what is read, what is skipped, which line is blamed for what."""
 
+import re
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +18,7 @@ from xlt_ray.labels import LabelSet, Span, spans_to_bio
 POS = LabelSet(("DET", "NOUN", "PUNCT", "VERB"))
 CONLLU = "de/train.conllu"
 GOLD = "de/train.gold_conll"
+PAGE = Path(__file__).resolve().parents[2] / "docs/data.md"
 
 
 def word(number: int | str, form: str, upos: str = "NOUN") -> str:
@@ -335,3 +339,29 @@ def test_brackets_of_spans_are_their_tags(drawn: tuple[list[Span], int]) -> None
         last = brackets[span.end - 1]
         brackets[span.end - 1] = f"({span.type})" if span.end - span.start == 1 else f"{last})"
     assert bio_of_brackets(brackets) == (spans_to_bio(spans, length), None)
+
+
+def test_an_export_is_laid_out_as_the_page_says(tmp_path: Path) -> None:
+    """Two files of a domain become one; automatic annotation beside them does not get in."""
+    files: dict[str, Any] = {
+        "train/data/english/annotations/bn/abc/00/abc_0002.gold_conll": token("b", "(LOC)"),
+        "train/data/english/annotations/bn/abc/00/abc_0001.v4_gold_conll": token("a", "(PER)"),
+        "train/data/english/annotations/bn/abc/00/abc_0001.v4_auto_conll": token("x"),
+        "development/data/english/annotations/wb/c2e/00/c2e_0001.v4_gold_conll": token("c"),
+    }
+    for name, lines in files.items():
+        content = f"#begin document ({name}); part 000\n{lines}#end document"
+        write(tmp_path, content, f"export/data/{name}")
+    blocks = re.findall(r"^```text\n(for .*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (loop,) = blocks
+    for domain in ("bn", "bc", "mz", "nw", "tc", "wb"):
+        for split in ("train", "development", "test"):
+            folder = tmp_path / f"export/data/{split}/data/english/annotations/{domain}"
+            folder.mkdir(parents=True, exist_ok=True)
+    script = loop.replace("EXPORT", f"{tmp_path}/export").replace("FOLDER", str(tmp_path))
+    subprocess.run(["bash", "-euc", script], check=True, timeout=60)
+    good, bad = read(tmp_path / "ontonotes", NER, language="bn")
+    assert not bad
+    assert [(row.tokens, row.labels) for row in good] == [(("a",), (1,)), (("b",), (3,))]
+    good, _ = read(tmp_path / "ontonotes", NER, language="wb", split="dev")
+    assert tokens_of(good) == [["c"]]

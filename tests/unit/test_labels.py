@@ -78,6 +78,7 @@ def test_spans_survive_every_scheme(drawn: tuple[list[Span], int]) -> None:
     assert not has_orphan(bio)
     assert to_bio(bio, "bio") == bio
     assert to_bio(iob1_of(spans, length), "iob1") == bio
+    assert to_bio(bio, "iob1") == bio
     assert to_bio(bioes_of(spans, length), "bioes") == bio
 
 

@@ -1,7 +1,9 @@
 """The registry: what is in it, languages, sources, and the limit on bad rows."""
 
+import itertools
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from tests.folders import write
 from xlt_ray.config import ConfigError
 from xlt_ray.data import registry, toy
 from xlt_ray.data.hub import HubSource
@@ -25,6 +30,10 @@ from xlt_ray.data.schema import BadRow, Example
 
 WIKIANN = BENCHMARKS["wikiann"]
 XNLI = BENCHMARKS["xnli"]
+CONLL = BENCHMARKS["conll"]
+ONTONOTES = BENCHMARKS["ontonotes"]
+ABSA = BENCHMARKS["absa"]
+UDPOS = BENCHMARKS["udpos"]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -45,11 +54,13 @@ def test_entries_are_consistent() -> None:
         assert benchmark.source == benchmark.languages[0]
         assert len(set(benchmark.languages)) == len(benchmark.languages)
         assert set(benchmark.split_names) == {"train", "dev", "test"}
-        assert (benchmark.toy is None) == (benchmark.hub_id is not None)
+        assert benchmark.toy is None or benchmark.hub_id is None
         assert (benchmark.metric == "f1") == benchmark.label_set.is_bio
         assert benchmark.licence
         assert benchmark.citation
-        assert "{language}" in benchmark.config
+        assert set(benchmark.configs) <= set(benchmark.languages)
+        assert len(set(benchmark.configs.values())) == len(benchmark.configs)
+        assert set(benchmark.types.values()) <= set(benchmark.label_set.entity_types)
 
 
 def test_wikiann() -> None:
@@ -75,12 +86,161 @@ def test_xnli() -> None:
     assert identity["split"][0] == "validation"
 
 
+def test_conll() -> None:
+    assert CONLL.labels == (
+        "O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC",
+    )  # fmt: skip
+    assert (CONLL.scheme, CONLL.hub_id) == ("iob1", None)
+    assert sorted(CONLL.languages) == ["de", "en", "es", "nl"]
+
+
+def conll(root: Path, name: str, content: str | bytes) -> list[Example | BadRow]:
+    write(root, content, f"{name}/test.txt")
+    (item,) = sources(CONLL, root=str(root), languages=[name], split="test")
+    return list(item.examples(CONLL.label_set))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (
+            "en",
+            "-DOCSTART- -X- O O\n\nUlm NNP I-NP I-LOC\nBonn NNP I-NP B-LOC\nAnna NNP I-NP I-PER\n"
+            "Ott NNP I-NP I-PER\n. . O O\n",
+        ),
+        (
+            "de",
+            "Ulm Ulm NE I-NC I-LOC\nBonn Bonn NE I-NC B-LOC\nAnna Anna NE I-NC I-PER\n"
+            "Ott Ott NE I-NC I-PER\n. . $. O O\n",
+        ),
+        (
+            "nl",
+            "-DOCSTART- -DOCSTART- O\nUlm N B-LOC\nBonn N B-LOC\nAnna N B-PER\nOtt N I-PER\n. P O",
+        ),
+        ("es", "Ulm B-LOC\nBonn B-LOC\nAnna B-PER\nOtt I-PER\n. O\n"),
+    ],
+)
+def test_all_layouts_of_conll(tmp_path: Path, name: str, content: str) -> None:
+    """IOB1 with four and five columns, BIO with three and two, say the same."""
+    (row,) = conll(tmp_path, name, content)
+    assert isinstance(row, Example)
+    assert row.tokens == ("Ulm", "Bonn", "Anna", "Ott", ".")
+    assert row.labels == (5, 5, 1, 2, 0)
+
+
+@settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(st.sampled_from(CONLL.labels), min_size=1, max_size=8))
+def test_files_in_bio_stay_as_they_are(tmp_path: Path, tags: list[str]) -> None:
+    """Any BIO sequence; an I- that continues nothing is made a B-."""
+    bio = [
+        f"B{tag[1:]}" if tag[0] == "I" and tag[2:] != before[2:] else tag
+        for before, tag in itertools.pairwise(["O", *tags])
+    ]
+    (row,) = conll(tmp_path, "nl", "".join(f"w N {tag}\n" for tag in bio))
+    assert isinstance(row, Example)
+    assert isinstance(row.labels, tuple)
+    assert [CONLL.labels[label] for label in row.labels] == bio
+
+
+def test_latin_1_is_said_to_be_no_utf_8(tmp_path: Path) -> None:
+    content = "in O\nMünchen I-LOC\n"
+    (bad,) = conll(tmp_path, "de", content.encode("latin-1"))
+    assert bad == BadRow("de/test.txt", 2, r"token b'M\xfcnchen' is not valid UTF-8")
+    (good,) = conll(tmp_path, "de", content)
+    assert isinstance(good, Example)
+    assert good.labels == (0, 5)
+
+
+@pytest.mark.parametrize("name", ["absa", "conll", "ontonotes"])
+def test_benchmarks_of_a_folder_alone(name: str) -> None:
+    benchmark = BENCHMARKS[name]
+    message = f"benchmark.root: {name} is on no hub, set its folder"
+    for targets in (["en"], "all"):
+        with pytest.raises(ValueError, match=message):
+            resolve_targets(benchmark, None, targets)
+    with pytest.raises(ValueError, match=message):
+        sources(benchmark, root=None, languages=["en"], split="dev")
+
+
+def test_ontonotes(tmp_path: Path) -> None:
+    """18 types; 0 is O, DATE is the second type, WORK_OF_ART the last."""
+    assert len(ONTONOTES.labels) == 37
+    assert len(ONTONOTES.label_set.entity_types) == 18
+    assert list(ONTONOTES.label_set.entity_types) == sorted(ONTONOTES.label_set.entity_types)
+    assert set(ONTONOTES.languages) == {"bc", "bn", "mz", "nw", "tc", "wb"}
+    assert (ONTONOTES.source, ONTONOTES.metric) == ("bn", "f1")
+    rows = [("in", "*"), ("2008", "(DATE)"), ("Das", "(WORK_OF_ART*"), ("Boot", "*)")]
+    lines = [f"x 0 0 {word} NN * - - - - {entity} -\n" for word, entity in rows]
+    write(tmp_path, "".join(lines), "wb/test.gold_conll")
+    (item,) = sources(ONTONOTES, root=str(tmp_path), languages=["wb"], split="test")
+    (row,) = item.examples(ONTONOTES.label_set)
+    assert isinstance(row, Example)
+    assert row.labels == (0, 3, 35, 36)
+
+
+def test_udpos_on_the_hub() -> None:
+    """Tags as on the dataset's card, whose configurations have the languages' English names."""
+    assert len(UDPOS.labels) == 17
+    assert list(UDPOS.labels) == sorted(UDPOS.labels)
+    assert (UDPOS.metric, UDPOS.source, len(UDPOS.languages)) == ("accuracy", "en", 33)
+    pinned = replace(UDPOS, revision=COMMIT)
+    found = sources(pinned, root=None, languages=["en", "de", "zh"], split="dev")
+    assert [item.language for item in found] == ["en", "de", "zh"]
+    identities = [item.identity() for item in found]
+    assert [identity["config"] for identity in identities] == [
+        "udpos.English", "udpos.German", "udpos.Chinese",
+    ]  # fmt: skip
+    assert identities[0]["hub_id"] == "google/xtreme"
+    assert identities[0]["columns"] == {"tokens": "tokens", "labels": "pos_tags"}
+    with pytest.raises(ValueError, match="no language 'ca' in udpos, there are: en, af, ar"):
+        sources(pinned, root=None, languages=["ca"], split="dev")
+
+
+def test_udpos_in_a_folder(tmp_path: Path) -> None:
+    """Columns, CoNLL-U, and Parquet as in the repository, of a language not on the hub as well."""
+    write(tmp_path, "Haus\tNOUN\n", "ca/dev.txt")
+    write(tmp_path, "1\tHaus\t_\tNOUN" + "\t_" * 6 + "\n", "de/dev.conllu")
+    table = pa.table({"tokens": [["Haus"]], "pos_tags": [[7]]})
+    for folder in ("udpos.Finnish", "ru"):
+        (tmp_path / folder).mkdir()
+        pq.write_table(table, tmp_path / folder / "validation-00000-of-00001.parquet")
+    assert resolve_targets(UDPOS, str(tmp_path), "all") == ("ca", "de", "fi", "ru")
+    names = ["ca", "de", "fi", "ru"]
+    for item in sources(UDPOS, root=str(tmp_path), languages=names, split="dev"):
+        (row,) = item.examples(UDPOS.label_set)
+        assert isinstance(row, Example)
+        assert (row.language, row.tokens, row.labels) == (item.language, ("Haus",), (7,))
+    with pytest.raises(ValueError, match=r"no language 'sv' in .*, there are: ca, de, ru, udpos.F"):
+        resolve_targets(UDPOS, str(tmp_path), ["sv"])
+
+
+def test_absa(tmp_path: Path) -> None:
+    """Aspect terms without polarity, also where it changes inside one; other types are named."""
+    assert ABSA.labels == ("O", "B-ASP", "I-ASP")
+    assert (ABSA.metric, ABSA.source) == ("f1", "en")
+    words = ["B-POS", "I-NEG", "O", "B-NEU", "B-CON", "I-CON", "B-ASP"]
+    rows = "".join(f"w\t{tag}\n" for tag in words)
+    write(tmp_path, f"{rows}\nw\tB-POS\nw\tB-MIX\n", "fr/test.txt")
+    (item,) = sources(ABSA, root=str(tmp_path), languages=["fr"], split="test")
+    good, bad = item.examples(ABSA.label_set)
+    assert isinstance(good, Example)
+    assert good.labels == (1, 2, 0, 1, 1, 2, 1)
+    allowed = "O, B-ASP, I-ASP, B-POS, I-POS, B-NEG, I-NEG, B-NEU, I-NEU, B-CON, I-CON"
+    assert bad == BadRow("fr/test.txt", 10, f"unknown tag 'B-MIX', allowed: {allowed}")
+    assert item.identity()["types"] == dict.fromkeys(("POS", "NEG", "NEU", "CON"), "ASP")
+
+
 def test_lookup() -> None:
     assert lookup("wikiann") is WIKIANN
     with pytest.raises(
-        ConfigError, match=r"benchmark.name: unknown benchmark 'conll'; allowed: toy, .*wikiann, x"
+        ConfigError, match=r"benchmark.name: unknown benchmark 'panx'; allowed: absa, .*wikiann, x"
     ):
-        lookup("conll")
+        lookup("panx")
 
 
 def test_targets(root: Path) -> None:
@@ -222,6 +382,31 @@ def test_sample_data_through_the_registry(shared_data: Path) -> None:
         rows = list(item.examples(WIKIANN.label_set, limit=50))
         assert len(rows) == 50
         assert all(isinstance(row, Example) for row in rows)
+
+
+@pytest.mark.parametrize(("folder", "name"), [("udpos", "udpos"), ("absa_hotel", "absa")])
+def test_all_tags_of_the_sample(shared_data: Path, folder: str, name: str) -> None:
+    """Every file whole, without a bad row, with the label counts that its makers took."""
+    benchmark = BENCHMARKS[name]
+    files = json.loads((shared_data / "manifest.json").read_text())["files"]
+    entries = [entry for entry in files if entry["path"].startswith(f"{folder}/")]
+    assert len(entries) == {"udpos": 19, "absa": 12}[name]
+    for entry in entries:
+        _, language, file = entry["path"].split("/")
+        split = file.removesuffix(".txt")
+        root = str(shared_data / folder)
+        (item,) = sources(benchmark, root=root, languages=[language], split=split)
+        wanted, found = Counter[str](), Counter[str]()
+        for tag, count in entry["labels"].items():
+            wanted[tag if name == "udpos" or tag == "O" else f"{tag[:2]}ASP"] += count
+        rows = 0
+        for row in item.examples(benchmark.label_set):
+            assert isinstance(row, Example), row
+            assert isinstance(row.labels, tuple)
+            found.update(benchmark.labels[label] for label in row.labels)
+            rows += 1
+        assert rows == entry["sentences"], entry["path"]
+        assert found == wanted, entry["path"]
 
 
 def test_all_of_the_xnli_sample(shared_data: Path) -> None:

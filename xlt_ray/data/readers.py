@@ -146,6 +146,10 @@ class DataFolder:
         languages = ", ".join(self.languages()) or "none"
         raise ValueError(f"no language {language!r} in {self.location}, there are: {languages}")
 
+    def has(self, language: str) -> bool:
+        """Whether a folder of that name holds data files."""
+        return bool(self._found(language))
+
     def find(self, language: str, split: str, task: Task) -> DataFile:
         """The file of one split in one of the formats that the task can have.
 
