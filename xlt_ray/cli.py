@@ -33,6 +33,7 @@ from xlt_ray.ledger import LeaseHeldError
 from xlt_ray.points import reached
 
 if TYPE_CHECKING:
+    from xlt_ray.data.corpus import Model
     from xlt_ray.driver import RayDriver
     from xlt_ray.engine.cluster import Plan
     from xlt_ray.ledger import RunFolder
@@ -183,18 +184,19 @@ def check(config: RunConfig[Any]) -> RunConfig[Any]:
         raise ConfigError(
             f"method.name: {config.method.name} selects by entities, and {name} has no BIO labels"
         )
+    if config.benchmark.leave_one_out and not method.leaves_one_out:
+        raise ConfigError(
+            f"benchmark.leave_one_out: {config.method.name} trains one model for all targets"
+        )
     if config.train.dim_reduce is not None and task == "token":
         raise ConfigError(
             f"train.dim_reduce: {config.train.dim_reduce}, but {name} is a token task, whose head "
             "has no projection"
         )
-    most = len(benchmark.labels) - 1
-    for key, value in config.method.numbers_of_classes.items():
-        if value > most:
-            raise ConfigError(
-                f"method.{key}: {value}, but has to be below the number of classes, {most} at most "
-                f"for {name}"
-            )
+    try:
+        config.method.check_classes(len(benchmark.labels))
+    except ValueError as error:
+        raise ConfigError(f"method.{error} for {name}") from None
     return config
 
 
@@ -299,9 +301,28 @@ def cluster(config: RunConfig[Any]) -> Iterator[None]:
 
 def evaluate_final(driver: "RayDriver", outcome: "Outcome") -> dict[str, dict[str, float]]:
     """Test scores of the final model, or of each language's own."""
-    scores = driver.evaluate("final", outcome.final, "test")
+    scores = _evaluate_sources("final", driver, outcome, outcome.final)
     for language, model in outcome.by_language.items():
-        scores = {**scores, **driver.evaluate("final", model, "test", language)}
+        own = driver.evaluate("final", model, "test", language, outcome.labeller)
+        scores = {**scores, **own}
+    return scores
+
+
+def evaluate_zero_shot(driver: "RayDriver", outcome: "Outcome") -> dict[str, dict[str, float]]:
+    """Test scores of the zero-shot model, or of each language's own."""
+    scores = _evaluate_sources("zero-shot", driver, outcome, outcome.zero_shot)
+    for language, model in outcome.zero_shot_by_language.items():
+        scores = {**scores, **driver.evaluate("zero-shot", model, "test", language)}
+    return scores
+
+
+def _evaluate_sources(
+    title: str, driver: "RayDriver", outcome: "Outcome", model: "Model"
+) -> dict[str, dict[str, float]]:
+    """Test scores of a model on all languages, but of a source's own model where it has one."""
+    scores = driver.evaluate(title, model, "test")
+    for language, own in outcome.sources.items():
+        scores = {**scores, **driver.evaluate(title, own, "test", language)}
     return scores
 
 
@@ -314,7 +335,7 @@ def _report(
     from xlt_ray.report import Report, RoundReport, StepReport
     from xlt_ray.steps import versions
 
-    zero_shot = driver.evaluate("zero-shot", outcome.zero_shot, "test")
+    zero_shot = evaluate_zero_shot(driver, outcome)
     final = evaluate_final(driver, outcome)
     rounds = []
     for item in outcome.rounds:
@@ -342,13 +363,15 @@ def _report(
 def _publish(folder: "RunFolder", report: "Report", outcome: "Outcome") -> None:
     from rich.console import Console
 
+    from xlt_ray.engine.optimiser import OPTIMISER
     from xlt_ray.report import terminal_table, write_report
 
     if outcome.by_language:
         paths = {name: model.artifact.folder for name, model in outcome.by_language.items()}
         folder.write_json("models.json", paths)
     model = outcome.final.artifact.local()
-    names = [path.name for path in model.iterdir() if path.name != "manifest.json"]
+    own = {"manifest.json", OPTIMISER}
+    names = [path.name for path in model.iterdir() if path.name not in own]
     folder.publish("model", {name: model / name for name in sorted(names)})
     reached("model.published")
     write_report(report, folder.write)
@@ -391,7 +414,7 @@ def rehearse(
         first(driver)
     outcome = METHODS[config.method.name](config.method).run(driver)
     if scored:
-        driver.evaluate("zero-shot", outcome.zero_shot, "test")
+        evaluate_zero_shot(driver, outcome)
         evaluate_final(driver, outcome)
     RunFolder(store, config.run_name).write_json("resolved.json", to_dict(config))
     print(text_of(driver, plan))

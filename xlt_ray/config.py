@@ -79,6 +79,10 @@ class BenchmarkConfig(Section, frozen=True):
     """Source languages, comma separated; absent: the benchmark's own."""
     targets: Annotated[Literal["all"] | Names, BeforeValidator(split_commas)] = "all"
     """Target languages, comma separated, or "all"."""
+    leave_one_out: bool = False
+    """A source language may be a target too, which learns from the other sources alone."""
+    dev: Names | None = None
+    """Source languages whose dev text chooses models of targets; absent: those it learns from."""
     unlabelled_split: Split = "dev"
     """Split of the target languages whose text is used without its labels."""
     limit: Annotated[int, Field(ge=1)] | dict[Split, Annotated[int, Field(ge=1)]] | None = None
@@ -99,10 +103,12 @@ class MethodConfig(Section, frozen=True):
     name: str
     """Name of the method."""
 
-    @property
-    def numbers_of_classes(self) -> Mapping[str, int]:
-        """Keys in use that have to be below the number of the task's classes, with their values."""
-        return {}
+    def check_classes(self, num_classes: int) -> None:
+        """See whether the keys in use fit a task with so many classes.
+
+        Raises:
+            ValueError: one does not; the message begins with its name.
+        """
 
 
 class TrainConfig(Section, frozen=True):

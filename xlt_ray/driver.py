@@ -1,5 +1,6 @@
 """The driver: the verbs that a recipe is written in, each a durable step on the cluster."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
@@ -13,18 +14,18 @@ from xlt_ray.engine.annotate import AnnotateTask, run_annotate
 from xlt_ray.engine.checkpoints import Checkpoints
 from xlt_ray.engine.cluster import Plan
 from xlt_ray.engine.derive import Clerk, ScoreTask, hire
+from xlt_ray.engine.together import R, at_once
 from xlt_ray.engine.train import run_train
 from xlt_ray.engine.train_loop import TrainTask
 from xlt_ray.library import Library
 from xlt_ray.methods.base import (
     Annotator,
     Derivation,
-    Facts,
+    Labeller,
     Objective,
-    PredictLabels,
-    Schedule,
-    describe,
+    likeliest,
 )
+from xlt_ray.methods.facts import Facts, Schedule, describe
 from xlt_ray.steps import Runner, Step
 from xlt_ray.store import Artifact, Attempt
 
@@ -47,10 +48,18 @@ class RayDriver(Library):
         return self.facts if user.uses_languages else replace(self.facts, languages=())
 
     def train(
-        self, title: str, mix: Mix, objective: Objective, *, start: Model, schedule: Schedule
+        self,
+        title: str,
+        mix: Mix,
+        objective: Objective,
+        *,
+        start: Model,
+        schedule: Schedule,
+        dev: Corpus | None = None,
     ) -> Model:
         """Train a model on a mix, chosen on source dev."""
-        config, dev, facts = self.config, self.source("dev"), self._facts_for(objective)
+        config, facts = self.config, self._facts_for(objective)
+        dev = dev or self.dev()
         params = {
             "mix": mix.describe(),
             "dev": dev.describe(),
@@ -144,8 +153,17 @@ class RayDriver(Library):
 
         return self.runner.run(step, compute)
 
+    def together(self, calls: Sequence[Callable[[], R]]) -> list[R]:
+        """Results of calls that do not depend on each other; at once if the cluster has room."""
+        return at_once(calls, most=self.plan.trainings)
+
     def evaluate(
-        self, title: str, model: Model, split: Split, language: str | None = None
+        self,
+        title: str,
+        model: Model,
+        split: Split,
+        language: str | None = None,
+        labeller: Labeller = likeliest,
     ) -> dict[str, dict[str, float]]:
         """Scores per language on gold labels; for the report, and for nothing that trains.
 
@@ -154,12 +172,13 @@ class RayDriver(Library):
             model: What to score.
             split: Which split of every language.
             language: The one language to score; None: source and targets.
+            labeller: How the model labels text.
         """
         languages = self.facts.languages
         corpus = self._corpus(split, languages, split)
         if language is not None:
             corpus, title = corpus.of(language), f"{title} {language}"
-        predicted = self.annotate(f"{title} {split}", corpus, model, PredictLabels())
+        predicted = labeller(self, f"{title} {split}", corpus, model)
         gold = self._gold(split, languages, split)
         params = {
             "metric": self.benchmark.metric,

@@ -47,7 +47,7 @@ class Lease:
         self._seconds = seconds
         self._owner = uuid.uuid4().hex
         self._stop = threading.Event()
-        self._lost = False
+        self._lost = self._released = False
         self._renewed = time.monotonic()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
 
@@ -79,6 +79,8 @@ class Lease:
 
     def check(self) -> None:
         """Raise if the lease is lost: not renewed in time, or taken over in the meantime."""
+        if self._released:
+            raise LeaseHeldError("this driver has given up its lease of the run")
         if self._lost:
             raise LeaseHeldError("this driver's lease expired and another driver took over the run")
         if time.monotonic() > self._renewed + self._seconds:
@@ -89,8 +91,9 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Give the lease up."""
+        """Give the lease up; a step that is still at work somewhere finds it lost."""
         self._stop.set()
+        self._released = True
         if self._thread.is_alive():
             self._thread.join()
         with suppress(OSError):  # a lease that cannot be removed is over when nobody renews it

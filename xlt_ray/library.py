@@ -11,7 +11,7 @@ from xlt_ray.data.sources import Source
 from xlt_ray.engine.backbone import backbone_of
 from xlt_ray.engine.corpora import Content, ReadTask, run_read, run_tokenise
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.base import Facts
+from xlt_ray.methods.facts import Facts
 from xlt_ray.steps import Compute, Runner, Step
 from xlt_ray.store import Artifact, Attempt
 
@@ -21,6 +21,9 @@ _READ = "xlt_ray.engine.corpora"
 class Library:
     """The corpora, the backbone and the facts of one run's task."""
 
+    may_judge_itself = False
+    """Whether the dev text of a target that is left out may choose its model, to find settings."""
+
     def __init__(self, config: RunConfig[Any], runner: Runner):
         self.config, self.runner = config, runner
         named = lookup(config.benchmark.name)
@@ -28,27 +31,38 @@ class Library:
         self.labels = LabelSet(self.benchmark.labels)
         self.seed = config.seed
         self.source_languages = tuple(config.benchmark.source or (named.source,))
-        wanted = config.benchmark.targets
-        self.targets = tuple(
-            resolve_targets(
-                self.benchmark,
-                config.benchmark.root,
-                wanted,
-                source_languages=self.source_languages,
-            )
+        for name in config.benchmark.dev or ():
+            if name not in self.source_languages:
+                sources = ", ".join(self.source_languages)
+                raise ConfigError(f"benchmark.dev: {name!r} is no source, there are: {sources}")
+        self.targets = resolve_targets(
+            self.benchmark,
+            config.benchmark.root,
+            config.benchmark.targets,
+            source_languages=self.source_languages,
+            keep_sources=config.benchmark.leave_one_out,
         )
         # Languages in a fixed order, sources first.
         languages = tuple(dict.fromkeys((*self.source_languages, *self.targets)))
         self.facts = Facts(self.labels, languages, task=self.benchmark.task)
         self._backbone: Model | None = None
-        self._sources: dict[Split, Corpus] = {}
+        self._sources: dict[tuple[str, ...], Corpus] = {}
         self._corpora: dict[tuple[tuple[str, ...], Split], Corpus] = {}
         self._reads: dict[tuple[tuple[str, ...], Split, Content], Artifact] = {}
 
     @property
     def pools(self) -> tuple[str, ...]:
-        """Target languages other than the source: those of the unlabelled text."""
+        """Languages of the unlabelled text: the targets, of the sources only those left out."""
+        if self.config.benchmark.leave_one_out:
+            return self.targets
         return tuple(name for name in self.targets if name not in self.source_languages)
+
+    def sources_of(self, target: str) -> tuple[str, ...]:
+        """Source languages that a target learns from: all but itself."""
+        names = tuple(name for name in self.source_languages if name != target)
+        if not names:
+            raise ConfigError(f"benchmark.source: {target} is the only source, and a target too")
+        return names
 
     @property
     def backbone(self) -> Model:
@@ -62,13 +76,28 @@ class Library:
         step = Step("backbone", "backbone", found.identity, (), found.modules, found.seed)
         return Model(self.runner.run(step, found.write))
 
-    def source(self, split: Split) -> Corpus:
-        """Gold-labelled text of the source languages."""
-        if split not in self._sources:
-            corpus = self._corpus(f"source {split}", self.source_languages, split)
-            gold = self._gold(f"source {split}", self.source_languages, split)
-            self._sources[split] = corpus.labelled(gold)
-        return self._sources[split]
+    def source(self, split: Split, *languages: str) -> Corpus:
+        """Gold-labelled text of the source languages, or of some of them."""
+        names = languages or self.source_languages
+        key = (split, *names)
+        if key not in self._sources:
+            named = () if names == self.source_languages else names
+            title = f"source {' '.join((*named, split))}"
+            corpus = self._corpus(title, names, split)
+            self._sources[key] = corpus.labelled(self._gold(title, names, split))
+        return self._sources[key]
+
+    def dev(self, target: str | None = None) -> Corpus:
+        """Gold-labelled dev text that chooses models: of the sources that a target learns from, or
+        of the source languages that the configuration names, without the target itself."""
+        names = self.config.benchmark.dev or self.source_languages
+        kept = tuple(name for name in names if name != target or self.may_judge_itself)
+        if not kept:
+            raise ConfigError(
+                f"benchmark.dev: {target} is a target, and its own labels may not choose its "
+                "model, but in a sweep"
+            )
+        return self.source("dev", *kept)
 
     def unlabelled(self) -> Corpus:
         """Text of the target languages without labels."""

@@ -1,7 +1,7 @@
 """``--dry-run``: the recipe against a driver that looks up and counts, and computes nothing."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xlt_ray.config import ConfigError, RunConfig, Split
@@ -12,7 +12,9 @@ from xlt_ray.data.sources import Source
 from xlt_ray.driver import RayDriver
 from xlt_ray.engine.cluster import Plan
 from xlt_ray.engine.corpora import Content
-from xlt_ray.methods.base import Annotator, Objective, Schedule
+from xlt_ray.engine.together import R
+from xlt_ray.methods.base import Annotator, Objective
+from xlt_ray.methods.facts import Schedule
 from xlt_ray.steps import PLANNED, Compute, Step
 from xlt_ray.store import Artifact, Store
 
@@ -60,6 +62,7 @@ class PlanDriver(RayDriver):
     def __init__(self, config: RunConfig[Any], runner: PlanRunner, plan: Plan):
         super().__init__(config, runner, plan)
         self.plans = runner
+        self.trainings = 1
         self._missing: dict[str, list[str]] = {}
 
     @property
@@ -108,11 +111,23 @@ class PlanDriver(RayDriver):
             step, compute, rows=facts["rows"], rows_by_language=facts["rows_by_language"]
         )
 
+    def together(self, calls: Sequence[Callable[[], R]]) -> list[R]:
+        """The calls, one after the other, noting how many a run would have at work."""
+        self.trainings = max(self.trainings, min(len(calls), self.plan.trainings))
+        return [call() for call in calls]
+
     def train(
-        self, title: str, mix: Mix, objective: Objective, *, start: Model, schedule: Schedule
+        self,
+        title: str,
+        mix: Mix,
+        objective: Objective,
+        *,
+        start: Model,
+        schedule: Schedule,
+        dev: Corpus | None = None,
     ) -> Model:
         """Note a train step."""
-        model = super().train(title, mix, objective, start=start, schedule=schedule)
+        model = super().train(title, mix, objective, start=start, schedule=schedule, dev=dev)
         rows = [_rows(part) for part in mix.parts]
         known = sum(item for item in rows if item is not None)
         more = " and what is selected" if None in rows else ""
@@ -124,7 +139,7 @@ class PlanDriver(RayDriver):
     def annotate(self, title: str, corpus: Corpus, model: Model, annotator: Annotator) -> Artifact:
         """Note an annotate step."""
         artifact = super().annotate(title, corpus, model, annotator)
-        rows = corpus.tokens.info.get("rows")
+        rows = _rows(corpus)
         most = "at most " if corpus.removed else ""
         self._note(f"{most}{rows} sentences" if rows is not None else "")
         return artifact
@@ -140,7 +155,13 @@ class PlanDriver(RayDriver):
 
 
 def _rows(part: Corpus) -> int | None:
-    rows = part.labels.info.get("rows") if part.labels else part.tokens.info.get("rows")
+    """Rows of a view as far as they are known; of one language at most all that it has."""
+    rows, by_language = part.tokens.info.get("rows"), part.tokens.info.get("rows_by_language")
+    if part.language is not None:
+        rows = None if by_language is None else by_language[part.language]
+    if part.labels is not None:
+        labelled = part.labels.info.get("rows")
+        rows = None if labelled is None else labelled if rows is None else min(rows, labelled)
     return None if rows is None else share_of(part.fraction, rows)
 
 
@@ -161,7 +182,7 @@ def text_of(driver: PlanDriver, plan: Plan) -> str:
     actors = f"{size}, each {pool.cpus} CPUs and {pool.gpus:g} GPUs"
     if not pool.largest:
         actors = f"in the driver's process, {pool.cpus} CPUs"
-    cpus, gpus = plan.most
+    cpus, gpus = replace(plan, trainings=driver.trainings).most
     where = f"{plan.train_workers} workers" if plan.train_workers else "in the driver's process"
     lines += [
         "",

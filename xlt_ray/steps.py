@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -94,6 +95,7 @@ class StepRunner:
     progress: Progress
     right_to: Callable[[str], AbstractContextManager[None]]
     ledger: list[dict[str, Any]] = field(default_factory=list)
+    noting: threading.Lock = field(default_factory=threading.Lock)
 
     def run(
         self, step: Step, compute: Compute, *, afterwards: Callable[[], None] | None = None
@@ -111,7 +113,8 @@ class StepRunner:
         artifact = self.store.find(step.kind, name)
         cached = artifact is not None
         if artifact is None:
-            self.folder.event("started", title=step.title, kind=step.kind, fingerprint=name)
+            with self.noting:
+                self.folder.event("started", title=step.title, kind=step.kind, fingerprint=name)
             with self.right_to(f"{step.kind}/{name}"):
                 artifact = self.store.find(step.kind, name)
                 cached = artifact is not None  # somebody else has computed it meanwhile
@@ -144,6 +147,10 @@ class StepRunner:
         return self.store.commit(attempt, record)
 
     def _record(self, step: Step, artifact: Artifact, *, cached: bool) -> None:
+        with self.noting:  # several steps may be at work
+            self._note(step, artifact, cached)
+
+    def _note(self, step: Step, artifact: Artifact, cached: bool) -> None:
         entry = {
             "step": len(self.ledger) + 1,
             "title": step.title,

@@ -153,11 +153,15 @@ class Artifact:
         with self.open(name) as stream:
             return pq.read_table(stream, columns=columns, use_threads=False)
 
-    def columns(self) -> list[str]:
-        """Names of the columns of its Parquet files."""
+    def schema(self) -> pa.Schema:
+        """Columns of its Parquet files."""
         name = next(name for name in self.names if name.endswith(".parquet"))
         with self.open(name) as stream:
-            return pq.read_schema(stream).names
+            return pq.read_schema(stream)
+
+    def columns(self) -> list[str]:
+        """Names of the columns of its Parquet files."""
+        return self.schema().names
 
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Its Parquet files in the order of their names, one at a time."""

@@ -273,16 +273,21 @@ def _scopes(
     """Target languages of each search, by its name."""
     benchmark = lookup(base.benchmark.name)
     sources = tuple(base.benchmark.source or (benchmark.source,))
+    left_out = base.benchmark.leave_one_out
     try:
         targets = resolve_targets(
-            benchmark, base.benchmark.root, base.benchmark.targets, source_languages=sources
+            benchmark,
+            base.benchmark.root,
+            base.benchmark.targets,
+            source_languages=sources,
+            keep_sources=left_out,
         )
     except ValueError as error:
         raise ConfigError(str(error)) from None
     if section.per == "run":
         return {"all": targets}
     if section.per == "language":
-        return {name: (name,) for name in targets if name not in sources}
+        return {name: (name,) for name in targets if left_out or name not in sources}
     for name, group in section.groups.items():
         missing = [language for language in group if language not in targets]
         if missing or not group:

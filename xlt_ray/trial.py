@@ -4,18 +4,20 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
 from xlt_ray import cli
 from xlt_ray.config import RunConfig
-from xlt_ray.data.corpus import Mix, Model
+from xlt_ray.data.corpus import Corpus, Mix, Model
 from xlt_ray.driver import RayDriver
 from xlt_ray.engine.cluster import Plan, connect
 from xlt_ray.engine.tune import Report
 from xlt_ray.ledger import LeaseHeldError
 from xlt_ray.methods import METHODS
-from xlt_ray.methods.base import Objective, Outcome, Schedule
+from xlt_ray.methods.base import Objective, Outcome
+from xlt_ray.methods.facts import Schedule
 from xlt_ray.steps import Runner
 from xlt_ray.store import Artifact
 
@@ -23,10 +25,16 @@ _TURN_SECONDS = 1.0
 
 
 class SourceOnly(RayDriver):
-    """A driver that reads gold labels of the source languages and of no other."""
+    """A driver that reads gold labels of the source languages and of no other.
+
+    Where `benchmark.dev` names a source that is left out, its dev text judges what the others teach
+    it: settings are found on it, and it is no target of the runs that use them.
+    """
+
+    may_judge_itself = True
 
     def __init__(self, config: RunConfig[Any], runner: Runner, plan: Plan, report: Report):
-        super().__init__(config, runner, plan)
+        super().__init__(config, runner, replace(plan, trainings=1))  # a trial has one's resources
         self._report = report
 
     def _gold(self, title: str, languages: Sequence[str], split: Any) -> Artifact:
@@ -36,10 +44,17 @@ class SourceOnly(RayDriver):
         return super()._gold(title, languages, split)
 
     def train(
-        self, title: str, mix: Mix, objective: Objective, *, start: Model, schedule: Schedule
+        self,
+        title: str,
+        mix: Mix,
+        objective: Objective,
+        *,
+        start: Model,
+        schedule: Schedule,
+        dev: Corpus | None = None,
     ) -> Model:
         """Train a model on a mix, chosen on source dev, and tell the score."""
-        model = super().train(title, mix, objective, start=start, schedule=schedule)
+        model = super().train(title, mix, objective, start=start, schedule=schedule, dev=dev)
         self._report(model.artifact.info["source_dev"])
         return model
 
@@ -95,10 +110,7 @@ def read_corpora(config: RunConfig[Any]) -> None:
     """
     with cli.session(config) as begun:
         driver = SourceOnly(config, begun.runner, begun.plan, lambda score: None)
-        driver.source("train")
-        driver.source("dev")
-        if driver.pools:
-            driver.unlabelled()
+        METHODS[config.method.name](config.method).read(driver)
 
 
 def score_of(outcome: Outcome) -> float:

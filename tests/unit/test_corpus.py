@@ -85,7 +85,7 @@ def test_the_shards_of_a_view_are_its_rows(store: Store, tokens: Artifact) -> No
         Corpus(tokens).labelled(gold).without(gone).sample(0.5, seed=2),
     ):
         removed, kept = ids_of(*corpus.removed), corpus.kept_ids()
-        found = [corpus.restrict(shard, removed, kept) for shard in tokens.tables()]
+        found = [corpus.shard(name, removed, kept) for name in corpus.shards]
         assert sorted(pa.concat_tables(found)["id"].to_pylist()) == names(corpus)
 
 

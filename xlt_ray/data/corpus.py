@@ -19,6 +19,44 @@ from xlt_ray.store import Artifact
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What an annotation says about the items of a corpus, known to readers as ``name.column``.
+
+    Attributes:
+        name: Says which annotation it is.
+        artifact: Annotation of the same tokenised corpus, in the same shards or in one table.
+        columns: Its columns that are read, each with a value or a vector per item.
+    """
+
+    name: str
+    artifact: Artifact
+    columns: tuple[str, ...]
+
+    def join(self, table: pa.Table, shard: str) -> pa.Table:
+        """Rows of a shard of the corpus with these columns.
+
+        Raises:
+            ValueError: a row was not annotated.
+        """
+        wanted = ["id", *self.columns]
+        if not len(table):
+            schema = self.artifact.schema()
+            for column in self.columns:
+                empty = pa.chunked_array([], schema.field(column).type)
+                table = table.append_column(f"{self.name}.{column}", empty)
+            return table
+        is_sharded = shard in self.artifact.names
+        there = self.artifact.shard(shard, wanted) if is_sharded else self.artifact.table(wanted)
+        position = positions(table, there).combine_chunks()
+        if position.null_count:
+            missing = table["id"].filter(position.is_null())[0].as_py()
+            raise ValueError(f"{position.null_count} rows without {self.name}, such as {missing}")
+        for column in self.columns:
+            table = table.append_column(f"{self.name}.{column}", there[column].take(position))
+        return table
+
+
+@dataclass(frozen=True)
 class Corpus:
     """Rows of a tokenised corpus.
 
@@ -29,6 +67,7 @@ class Corpus:
         fraction: Share of the rows that is kept, drawn at random.
         seed: Seed of that draw.
         language: The one language whose rows are kept; None: all.
+        beside: Annotations whose columns stand beside the items.
     """
 
     tokens: Artifact
@@ -37,6 +76,7 @@ class Corpus:
     fraction: float = 1.0
     seed: int = 0
     language: str | None = None
+    beside: tuple[Beside, ...] = ()
 
     def labelled(self, labels: Artifact) -> "Corpus":
         """The rows that ``labels`` has, with its labels."""
@@ -60,10 +100,15 @@ class Corpus:
         """The rows of one language."""
         return replace(self, language=language)
 
+    def with_beside(self, *beside: Beside) -> "Corpus":
+        """The same rows with columns of annotations beside their items."""
+        return replace(self, beside=(*self.beside, *beside))
+
     @property
     def inputs(self) -> tuple[Artifact, ...]:
         """Every artifact that the view reads."""
-        return (self.tokens, *((self.labels,) if self.labels else ()), *self.removed)
+        beside = (item.artifact for item in self.beside)
+        return (self.tokens, *((self.labels,) if self.labels else ()), *self.removed, *beside)
 
     def describe(self) -> dict[str, Any]:
         """What the view is, for a fingerprint."""
@@ -74,17 +119,40 @@ class Corpus:
             "fraction": self.fraction,
             "seed": self.seed,
             "language": self.language,
+            "beside": [[x.name, x.artifact.identity, list(x.columns)] for x in self.beside],
         }
 
-    def restrict(self, table: pa.Table, removed: pa.Array, kept: pa.Array | None) -> pa.Table:
-        """The rows of a shard that belong to the view; the two id lists come from the view."""
+    def shard(
+        self,
+        name: str,
+        removed: pa.Array,
+        kept: pa.Array | None,
+        own: Callable[[pa.Table], pa.Table] = lambda table: table,
+    ) -> pa.Table:
+        """The rows of a shard that belong to the view, with the columns beside them.
+
+        Args:
+            name: File of the tokenised corpus.
+            removed: Ids of `removed`.
+            kept: What `kept_ids` gives.
+            own: Picks the rows that the caller wants; default: all.
+        """
+        table = self.tokens.shard(name)
         if self.language is not None:
             table = of_language(table, self.language)
         if len(removed):
             table = without_ids(table, removed)
         if kept is not None:
             table = with_ids(table, kept)
+        table = own(table)
+        for beside in self.beside:
+            table = beside.join(table, name)
         return table
+
+    @property
+    def shards(self) -> list[str]:
+        """Names of the shards."""
+        return [name for name in self.tokens.names if name.endswith(".parquet")]
 
     def rows(self, own: Callable[[pa.Table], pa.Table] = lambda table: table) -> pa.Table:
         """Its rows, with the label columns if it has labels, sorted by id.
@@ -93,8 +161,8 @@ class Corpus:
             own: Picks from each shard the rows that the caller wants; default: all.
         """
         removed, kept = ids_of(*self.removed), self.kept_ids()
-        shards = self.tokens.tables()
-        table = pa.concat_tables([own(self.restrict(item, removed, kept)) for item in shards])
+        shards = [self.shard(name, removed, kept, own) for name in self.shards]
+        table = pa.concat_tables(shards)
         if self.labels is not None:
             there = self.labels.columns()
             columns = [name for name in ("labels", "candidates") if name in there]
@@ -172,6 +240,13 @@ class Model:
     def source_dev(self) -> float | None:
         """Score on source dev; None if the model was not trained here or is only planned."""
         return self.artifact.info.get("source_dev")
+
+    @property
+    def layers(self) -> int | None:
+        """Layers of the encoder; None if the model is only planned or does not say."""
+        if "config.json" not in self.artifact.names:
+            return None
+        return self.artifact.json("config.json").get("num_hidden_layers")
 
     @property
     def history(self) -> list[Mapping[str, Any]]:

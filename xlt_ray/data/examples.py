@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from xlt_ray.data.lists import items_of
 from xlt_ray.data.schema import Task
 from xlt_ray.data.tokenise import Window, windows
 from xlt_ray.labels import UNLABELLED
@@ -69,6 +70,8 @@ class Batch:
         candidates: [N] candidate set of each item as a bit mask; 0: just its label.
         item_ids: [N] number of each item among all that the worker holds.
         languages: [N] number of each item's language.
+        sentences: [N] number of each item's row among all that the worker holds.
+        beside: [N] or [N, K] columns of annotations, by name.
     """
 
     input_ids: Tensor
@@ -79,11 +82,15 @@ class Batch:
     candidates: Tensor
     item_ids: Tensor
     languages: Tensor
+    sentences: Tensor
+    beside: dict[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
-        moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items()}
-        return Batch(**moved)
+        own = {name: value for name, value in vars(self).items() if name != "beside"}
+        moved = {name: value.to(device, non_blocking=True) for name, value in own.items()}
+        beside = {k: v.to(device, non_blocking=True) for k, v in self.beside.items()}
+        return Batch(**moved, beside=beside)
 
     @property
     def num_items(self) -> int:
@@ -115,16 +122,18 @@ class Examples(ABC):
     def __init__(self, table: pa.Table, layout: Layout, languages: Sequence[str] = ()):
         self.layout = layout
         self.ids: list[str] = table["id"].to_pylist()
-        self.pieces, self.piece_offsets = _flat(table["pieces"])
-        self.lengths, self.length_offsets = _flat(table["lengths"])
+        pieces, self.piece_offsets = items_of(table["pieces"])
+        lengths, self.length_offsets = items_of(table["lengths"])
+        self.pieces, self.lengths = pieces.astype(np.int64), lengths.astype(np.int64)
         names = {name: index for index, name in enumerate(languages)}
         self.languages = np.array(
             [names.get(x, -1) for x in table["language"].to_pylist()], np.int64
         )
         self.prepare()
         columns = table.column_names
-        self.labels = self._column(table, "labels", UNLABELLED) if "labels" in columns else None
-        self.candidates = self._column(table, "candidates", 0) if "candidates" in columns else None
+        self.labels = self._whole(table, "labels") if "labels" in columns else None
+        self.candidates = self._whole(table, "candidates") if "candidates" in columns else None
+        self.beside = {name: self._column(table, name) for name in columns if "." in name}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -146,14 +155,27 @@ class Examples(ABC):
         """Sub-words of each word, or of each text."""
         return self.lengths[self.length_offsets[index] : self.length_offsets[index + 1]]
 
-    def _column(self, table: pa.Table, name: str, missing: int) -> np.ndarray:
-        values, offsets = _flat(table[name], missing=missing)
+    def beside_of(self, items: np.ndarray | slice, device: torch.device) -> dict[str, Tensor]:
+        """The columns beside some items, by name."""
+        chosen = {name: values[items] for name, values in self.beside.items()}
+        return {name: torch.tensor(values, device=device) for name, values in chosen.items()}
+
+    def _whole(self, table: pa.Table, name: str) -> np.ndarray:
+        return self._column(table, name).astype(np.int64)
+
+    def _column(self, table: pa.Table, name: str) -> np.ndarray:
+        """[N] values, or [N, K] vectors, of the items."""
+        values, offsets = items_of(table[name])
+        self._check(name, offsets)
+        return values
+
+    def _check(self, name: str, offsets: np.ndarray) -> None:
+        """See whether a column has a value for every item."""
         if not np.array_equal(offsets, self.item_offsets):
             row = int(np.flatnonzero(np.diff(offsets) != np.diff(self.item_offsets))[0])
             found, wanted = np.diff(offsets)[row], np.diff(self.item_offsets)[row]
             noun = "words" if self.layout.task == "token" else "texts"
             raise ValueError(f"{self.ids[row]}: {found} {name} for {wanted} {noun}")
-        return values
 
     def collate(self, chosen: Sequence[int] | np.ndarray) -> Batch:
         """Pad the rows of some examples into one batch; items keep the order of ``chosen``."""
@@ -174,8 +196,10 @@ class Examples(ABC):
         sets = self.candidates[ids] if self.candidates is not None else np.zeros(len(ids), np.int64)
         counts = [len(item) for item in owned]
         languages = np.repeat(self.languages[chosen], counts) if owned else ids
-        arrays = (input_ids, mask, segments, items, labels, sets, ids, languages)
-        return Batch(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
+        sentences = np.repeat(np.asarray(chosen, np.int64), counts) if owned else ids
+        arrays = (input_ids, mask, segments, items, labels, sets, ids, languages, sentences)
+        tensors = (torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
+        return Batch(*tensors, beside=self.beside_of(ids, torch.device("cpu")))
 
 
 class Sentences(Examples):
@@ -273,14 +297,3 @@ def examples_of(table: pa.Table, layout: Layout, languages: Sequence[str] = ()) 
         ValueError: a row has another number of labels than items.
     """
     return (Sentences if layout.task == "token" else Texts)(table, layout, languages)
-
-
-def _flat(column: pa.ChunkedArray, missing: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
-    if missing is not None and array.null_count:
-        raise ValueError(f"{array.null_count} rows have no value")
-    sizes = array.value_lengths().to_numpy(zero_copy_only=False) if len(array) else np.zeros(0)
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    return array.flatten().to_numpy(zero_copy_only=False).astype(np.int64), offsets

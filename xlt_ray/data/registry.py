@@ -245,6 +245,7 @@ def resolve_targets(
     targets: Sequence[str] | Literal["all"],
     *,
     source_languages: Sequence[str] = (),
+    keep_sources: bool = False,
 ) -> tuple[str, ...]:
     """The target languages of a run.
 
@@ -253,6 +254,7 @@ def resolve_targets(
         root: Folder or URI of its files; None is the hub, or the generator.
         targets: Language codes, or "all" for every language there is but the source languages.
         source_languages: The source languages; by default the benchmark's own.
+        keep_sources: Whether "all" has the source languages in it.
 
     Raises:
         ValueError: a language does not exist or is listed twice, or none is left.
@@ -260,7 +262,7 @@ def resolve_targets(
     if targets != "all":
         _check_languages(benchmark, root, targets)
         return tuple(targets)
-    excluded = source_languages or (benchmark.source,)
+    excluded = () if keep_sources else source_languages or (benchmark.source,)
     found = tuple(name for name in _languages(benchmark, root) if name not in excluded)
     if not found:
         place = benchmark.name if root is None else DataFolder(root).location

@@ -19,7 +19,8 @@ from xlt_ray.data.corpus import Corpus, ids_of
 from xlt_ray.data.examples import examples_of, layout_of
 from xlt_ray.data.tokenise import load_tokenizer
 from xlt_ray.engine.inference import Precision, choose_device, predict
-from xlt_ray.methods.base import Annotator, Columns, Facts
+from xlt_ray.methods.base import Annotator, Columns
+from xlt_ray.methods.facts import Facts
 from xlt_ray.models.load import load_classifier
 from xlt_ray.store import Artifact, Attempt
 
@@ -81,7 +82,9 @@ class ShardAnnotator:
             budget=self.task.budget,
             device=self.device,
             precision=self.task.precision,
+            extra=self.task.annotator.extra,
         )
+        output = output._replace(beside=examples.beside_of(slice(None), self.device))
         offsets = examples.item_offsets
         columns = self.task.annotator.annotate(output, offsets, self.task.facts)
         self.task.attempt.write_table(name, to_table(rows, offsets, columns))
@@ -98,7 +101,7 @@ class View:
 
     def shard(self, name: str) -> pa.Table:
         """Rows of one shard that belong to the corpus."""
-        return self.corpus.restrict(self.corpus.tokens.shard(name), self.removed, self.kept)
+        return self.corpus.shard(name, self.removed, self.kept)
 
 
 def to_table(rows: pa.Table, offsets: np.ndarray, columns: Columns) -> pa.Table:
@@ -126,7 +129,7 @@ def run_annotate(task: AnnotateTask, pool: Pool) -> dict[str, Any]:
     Raises:
         RuntimeError: an actor failed for good; the message is its cause.
     """
-    names = [name for name in task.corpus.tokens.names if name.endswith(".parquet")]
+    names = task.corpus.shards
     todo = [name for name in names if not task.attempt.has(name)]
     if todo and pool.largest == 0:
         annotator = ShardAnnotator(task)

@@ -29,6 +29,7 @@ class Plan:
         train_cpus: CPUs (threads) of one of them.
         train_gpus: GPUs of one of them.
         readers: Tasks of one CPU that read and tokenise at a time.
+        trainings: Train steps at a time, where some do not depend on each other.
     """
 
     annotators: Pool
@@ -36,17 +37,18 @@ class Plan:
     train_cpus: int
     train_gpus: float
     readers: int = 1
+    trainings: int = 1
 
     @property
     def most(self) -> tuple[float, float]:
-        """CPUs and GPUs that the run asks for at most at a time; steps follow one another."""
-        pool = self.annotators
+        """CPUs and GPUs that the run asks for at most at a time."""
+        pool, workers = self.annotators, self.trainings * self.train_workers
         cpus = [
             self.readers,
             0 if pool.gpus else pool.largest * pool.cpus,
-            self.train_workers * self.train_cpus,
+            workers * self.train_cpus,
         ]
-        gpus = [pool.largest * pool.gpus, self.train_workers * self.train_gpus]
+        gpus = [pool.largest * pool.gpus, workers * self.train_gpus]
         return float(max(cpus)), float(max(gpus))
 
     @property
@@ -64,6 +66,7 @@ class Plan:
             "train_cpus": self.train_cpus,
             "train_gpus": self.train_gpus,
             "readers": self.readers,
+            "trainings": self.trainings,
         }
 
 
@@ -150,12 +153,16 @@ def settle(config: ResourcesConfig, nodes: Sequence[Node] | None = None) -> Plan
         raise ConfigError(f"resources.annotators {wanted}: must be 0, or 1 <= min <= max")
     workers = int(gpus) if config.train_workers is None else config.train_workers
     train_gpus = 0.0 if not workers else one if config.train_gpus is None else config.train_gpus
+    train_cpus = config.train_cpus or _train_cpus(nodes if workers else up, workers, train_gpus)
+    # One training at a time in the driver's process, where it takes the CPUs that there are.
+    trainings = room_for(nodes, train_cpus, train_gpus) // workers if workers else 1
     plan = Plan(
         replace(pool, smallest=smallest, largest=largest),
         workers,
-        config.train_cpus or _train_cpus(nodes if workers else up, workers, train_gpus),
+        train_cpus,
         train_gpus,
         readers(up),
+        max(1, trainings),
     )
     check(plan, nodes)
     return plan

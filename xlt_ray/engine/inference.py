@@ -1,12 +1,13 @@
 """The forward pass of prediction, shared by annotators and by source-dev scores while training."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import numpy as np
 import ray
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xlt_ray.data.batching import plan_batches
 from xlt_ray.data.examples import Examples
@@ -45,8 +46,9 @@ def predict(
     budget: int,
     device: torch.device,
     precision: Precision,
+    extra: Callable[[nn.Module | None, Tensor], Tensor | None] = lambda own, features: None,
 ) -> Output:
-    """Logits of every item, in the order of the rows, and what the model's own part makes of it.
+    """Logits of every item, in the order of the rows, and what is made of their features.
 
     The batches are a function of the rows and the budget alone, so the result does not depend on
     who computes it. Features are not kept.
@@ -57,28 +59,30 @@ def predict(
         budget: Token budget of a batch.
         device: Where to compute.
         precision: Arithmetic of the encoder.
+        extra: Makes [n, K] values of the model's own part and the features of a batch, or None.
 
     Returns:
-        [N, C] float32 logits and, if the model has a part of its own, its [N, K] values, on
-        ``device``.
+        [N, C] float32 logits and, if any were made, the [N, K] values, on ``device``.
     """
     logits = [torch.zeros((0, model.head.out_features), device=device)]
-    extra, owners = [], [torch.zeros(0, dtype=torch.int64, device=device)]
+    made, owners = [], [torch.zeros(0, dtype=torch.int64, device=device)]
     for chosen in plan_batches(examples.longest, examples.num_windows, budget):
         batch = examples.collate(chosen).to(device)
         with autocast(device, precision):
             output = model(batch)
         logits.append(output.logits)
         owners.append(batch.item_ids)
-        if model.own is not None:
-            with full_precision(output.features):
-                extra.append(model.own(output.features))
+        with full_precision(output.features):
+            values = extra(model.own, output.features)
+        if values is not None:
+            made.append(values)
     order = torch.cat(owners)
     nothing = torch.zeros((len(order), 0), device=device)
     return Output(
         _ordered(torch.cat(logits), order),
         nothing,
-        _ordered(torch.cat(extra), order) if extra else None,
+        _ordered(torch.cat(made), order) if made else None,
+        model.own,
     )
 
 
@@ -97,10 +101,8 @@ def predict_labels(
     precision: Precision,
 ) -> np.ndarray:
     """[N] class of every item, lowest index on ties."""
-    was_training, own = model.training, model.own
+    was_training = model.training
     model.eval()
-    model.own = None  # classes do not depend on it
     output = predict(model, examples, budget=budget, device=device, precision=precision)
-    model.own = own
     model.train(was_training)
     return output.logits.argmax(dim=1).cpu().numpy()

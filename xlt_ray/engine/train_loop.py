@@ -23,6 +23,7 @@ import ray.train
 import torch
 import torch.distributed as dist
 from ray.train.torch import get_device, prepare_model
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -34,9 +35,18 @@ from xlt_ray.data.schema import Task
 from xlt_ray.data.tokenise import load_tokenizer
 from xlt_ray.engine.checkpoints import Checkpoints
 from xlt_ray.engine.inference import Precision, autocast, choose_device, predict_labels
+from xlt_ray.engine.optimiser import (
+    OPTIMISER,
+    flatten,
+    make_optimiser,
+    unflatten,
+    warmup_then_decay,
+)
 from xlt_ray.evaluate import Ragged, score
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.base import Facts, Objective, Schedule, stalled
+from xlt_ray.methods.base import Objective
+from xlt_ray.methods.choice import stalled
+from xlt_ray.methods.facts import Facts, Schedule
 from xlt_ray.models.classifier import Classifier, full_precision
 from xlt_ray.models.load import load_classifier
 from xlt_ray.points import reached
@@ -177,13 +187,16 @@ class Worker:
         task.objective.prepare(facts, self.model)
         trainee = Trainee(self.model, task.objective, task.precision)
         self.trainee: nn.Module = prepare_model(trainee) if world > 1 else trainee
-        self.optimiser = _optimiser(self.model, task.schedule.lr, task.train.weight_decay)
+        self.optimiser = make_optimiser(self.model, task.schedule, task.train.weight_decay)
+        if task.schedule.before:
+            unflatten(self.optimiser, load_file(folder / OPTIMISER), device)
         self.position = Position()
         self.best: dict[str, Tensor] | None = None
         per_rank = max(1, (task.schedule.batch_size or task.train.batch_size) // world)
         self.rows_per_step = per_rank
         self.steps_per_epoch = max(1, math.ceil(share.counts.max() / per_rank))
-        self.steps = self.steps_per_epoch * task.schedule.epochs
+        self.before = self.steps_per_epoch * task.schedule.before
+        self.steps = self.steps_per_epoch * task.schedule.whole
         self.saved = time.monotonic()
 
     def _load(self, folder: Path, facts: Facts) -> Classifier:
@@ -201,6 +214,8 @@ class Worker:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(task.seed, "own"))
             model.attach(task.objective.build(facts, model.width), folder)
+        if task.schedule.frozen_layers is not None:
+            model.freeze(task.schedule.frozen_layers)
         return model.to(self.device)
 
     # -- one epoch -------------------------------------------------------------------------------
@@ -208,7 +223,7 @@ class Worker:
     def epoch(self) -> None:
         """Go through the rows once, from where the position says."""
         task, position = self.task, self.position
-        seed = seed_of(task.seed, "epoch", position.epoch)
+        seed = seed_of(task.seed, "epoch", task.schedule.before + position.epoch)
         plan = plan_epoch(self.examples.longest, self.rows_per_step, seed=seed)
         plan += [np.zeros(0, np.int64)] * (self.steps_per_epoch - len(plan))
         self.trainee.train()
@@ -240,7 +255,8 @@ class Worker:
             Whether a checkpoint is due; the first worker's clock decides for all.
         """
         task, examples = self.task, self.examples
-        torch.manual_seed(seed_of(task.seed, "step", self.position.total, self.rank))
+        number = self.before + self.position.total
+        torch.manual_seed(seed_of(task.seed, "step", number, self.rank))
         parts = plan_batches(
             examples.longest, examples.num_windows, task.train.max_tokens, order=chosen
         ) or [np.zeros(0, np.int64)]
@@ -248,6 +264,7 @@ class Worker:
         late = time.monotonic() - self.saved >= task.train.checkpoint_seconds
         items = sum(batch.num_items for batch in batches)
         count, due = self._sum([float(items), float(late and self.rank == 0)])
+        task.objective.before_step(number, self.steps)
         total = 0.0
         for index, batch in enumerate(batches):
             with self._sync(index == len(batches) - 1):
@@ -256,9 +273,9 @@ class Worker:
             total += float(loss.detach())
             self.position.tokens += int(batch.attention_mask.sum())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), task.train.clip)
-        rate = task.schedule.lr * _warmup(self.position.total, self.steps, task.train.warmup)
+        rate = warmup_then_decay(number, self.steps, task.train.warmup)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = group["peak"] * rate
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         task.objective.after_step()
@@ -295,7 +312,7 @@ class Worker:
         found = score(task.metric, self.dev_gold, self._dev_order(parts), task.labels)
         loss, items = self._sum([position.loss, float(position.items)])
         entry = {
-            "epoch": position.epoch + 1,
+            "epoch": position.epoch + (position.step_in_epoch > 0),
             "step": position.total,
             "loss": loss / max(items, 1.0),
             "source_dev": float(found[task.metric]),
@@ -326,7 +343,7 @@ class Worker:
         self.checkpoints.save_part(step, f"worker-{self.rank}", self._own_state())
         if self.rank == 0:
             self.checkpoints.save_part(step, "model", dict(self.model.state_dict()))
-            self.checkpoints.save_part(step, "optimiser", _flatten(self.optimiser.state_dict()))
+            self.checkpoints.save_part(step, "optimiser", flatten(self.optimiser))
             if self.best is not None:
                 self.checkpoints.save_part(step, "best", self.best)
         if self.world > 1:
@@ -366,7 +383,7 @@ class Worker:
         for name in vars(self.position):
             setattr(self.position, name, meta[name])
         self.model.load_state_dict(self.checkpoints.load_part(step, "model"))
-        _unflatten(self.optimiser, self.checkpoints.load_part(step, "optimiser"), self.device)
+        unflatten(self.optimiser, self.checkpoints.load_part(step, "optimiser"), self.device)
         self._take_own_state(self.checkpoints.load_part(step, f"worker-{self.rank}"))
         if meta["has_best"]:
             self.best = self.checkpoints.load_part(step, "best")
@@ -374,6 +391,8 @@ class Worker:
     def finish(self) -> dict[str, Any]:
         """Write the chosen model into the attempt (first worker only) and sum up."""
         position, schedule = self.position, self.task.schedule
+        if not position.history:
+            self.score()
         best = position.best()
         chosen = best if schedule.keep == "best" else len(position.history) - 1
         assert chosen is not None
@@ -385,6 +404,8 @@ class Worker:
                 self.model.load_state_dict(self.best)
             with TemporaryDirectory() as folder:
                 self.model.save(Path(folder))
+                if 0 < schedule.before + schedule.epochs < schedule.whole:
+                    save_file(flatten(self.optimiser), Path(folder) / OPTIMISER)
                 self.task.attempt.write_folder(Path(folder))
             for path in _tokenizer_files(self.task.start.local()):
                 self.task.attempt.copy(path.name, path)
@@ -408,44 +429,7 @@ def _padded(table: pa.Table) -> pa.Table:
         offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32))
         table = table.append_column("candidates", pa.ListArray.from_arrays(offsets, zeros))
     kept = ["id", "language", "pieces", "lengths", "labels", "candidates"]
-    return table.select(kept)
-
-
-def _warmup(step: int, steps: int, share: float) -> float:
-    rising = share * steps
-    if step < rising:
-        return (step + 1) / max(rising, 1.0)
-    return max(0.0, (steps - step) / max(steps - rising, 1.0))
-
-
-def _optimiser(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
-    decayed, plain = [], []
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            (decayed if parameter.ndim > 1 else plain).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=lr, fused=True)
-
-
-def _flatten(state: dict[str, Any]) -> dict[str, Tensor]:
-    return {
-        f"{index}.{name}": value
-        for index, entry in state["state"].items()
-        for name, value in entry.items()
-    }
-
-
-def _unflatten(
-    optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], device: torch.device
-) -> None:
-    state = optimiser.state_dict()
-    for key, value in tensors.items():
-        index, _, name = key.partition(".")
-        state["state"].setdefault(int(index), {})[name] = value.to(device)
-    optimiser.load_state_dict(state)
+    return table.select([*kept, *(name for name in table.column_names if "." in name)])
 
 
 def _tokenizer_files(folder: Path) -> Iterator[Path]:

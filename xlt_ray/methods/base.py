@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -11,59 +11,9 @@ from torch import Tensor, nn
 from xlt_ray.config import MethodConfig, Split
 from xlt_ray.data.corpus import Corpus, Mix, Model
 from xlt_ray.data.examples import Batch
-from xlt_ray.data.schema import Task
-from xlt_ray.labels import LabelSet
+from xlt_ray.methods.facts import Facts, Schedule
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.store import Artifact
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long a train step runs and which of its models it keeps.
-
-    Attributes:
-        lr: Peak learning rate.
-        epochs: Epochs at most.
-        keep: "best": the model with the best source-dev score; "last": the one at the end.
-        patience: Epochs without a better source-dev score after which training stops; None: never.
-        batch_size: Rows per optimiser step; None: ``train.batch_size``.
-    """
-
-    lr: float
-    epochs: int
-    keep: Literal["best", "last"] = "best"
-    patience: int | None = None
-    batch_size: int | None = None
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What an objective or an annotator is told about the task when it starts.
-
-    Attributes:
-        labels: Classes of the task.
-        languages: Names by the language numbers of a batch.
-        num_items: Items (words or texts) that this worker trains on; 0 when annotating.
-        task: Kind of task.
-    """
-
-    labels: LabelSet
-    languages: tuple[str, ...]
-    num_items: int = 0
-    task: Task = "token"
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes C."""
-        return len(self.labels)
-
-
-def describe(thing: Any) -> dict[str, Any]:
-    """Class and fields of an objective, annotator or schedule, for a fingerprint."""
-    assert is_dataclass(thing)
-    assert not isinstance(thing, type)
-    name = f"{type(thing).__module__}.{type(thing).__qualname__}"
-    return {"class": name, "fields": asdict(thing)}
 
 
 @dataclass
@@ -106,6 +56,14 @@ class Objective(ABC):
             the engine divides by the labelled items of the whole optimiser step.
         """
 
+    def before_step(self, step: int, steps: int) -> None:  # noqa: B027
+        """Called before each optimiser step.
+
+        Args:
+            step: Its number, from 0, counted over all parts of the training.
+            steps: Optimiser steps of all parts.
+        """
+
     def after_step(self) -> None:  # noqa: B027
         """Called after each optimiser step."""
 
@@ -141,8 +99,14 @@ class Annotator(ABC):
     """Whether it looks at the languages of the facts; only then are they known to it."""
 
     def build(self, facts: Facts, width: int) -> nn.Module | None:
-        """What an objective built that this annotator reads: a map of features [N, H] to [N, K];
-        the model must have been trained with it.
+        """What an objective built that this annotator reads; the model must have been trained with
+        it. It comes back as ``own`` of the output.
+        """
+        return None
+
+    def extra(self, own: nn.Module | None, features: Tensor) -> Tensor | None:
+        """[N, K] values made of the features [N, H] of some items, which are not kept themselves;
+        they come back as ``extra`` of the output. None: nothing is made of them.
         """
         return None
 
@@ -151,8 +115,7 @@ class Annotator(ABC):
         """Columns of some rows.
 
         Args:
-            output: What the model says about all items, row after row; without features, and with
-                the values of :meth:`build` as ``extra``.
+            output: What the model says about all items, row after row; without features.
             offsets: [S + 1] first item of each row, and N.
             facts: The task.
         """
@@ -187,12 +150,25 @@ class Driver(Protocol):
         ...
 
     @property
+    def source_languages(self) -> tuple[str, ...]:
+        """Languages, or domains, of the gold-labelled text."""
+        ...
+
+    @property
     def pools(self) -> tuple[str, ...]:
         """Languages of the unlabelled text."""
         ...
 
-    def source(self, split: Split) -> Corpus:
-        """Gold-labelled text of the source languages."""
+    def source(self, split: Split, *languages: str) -> Corpus:
+        """Gold-labelled text of the source languages, or of some of them."""
+        ...
+
+    def sources_of(self, target: str) -> tuple[str, ...]:
+        """Source languages that a target learns from: all but itself."""
+        ...
+
+    def dev(self, target: str | None = None) -> Corpus:
+        """Gold-labelled dev text that chooses models, of a target or of all."""
         ...
 
     def unlabelled(self) -> Corpus:
@@ -200,9 +176,25 @@ class Driver(Protocol):
         ...
 
     def train(
-        self, title: str, mix: Mix, objective: Objective, *, start: Model, schedule: Schedule
+        self,
+        title: str,
+        mix: Mix,
+        objective: Objective,
+        *,
+        start: Model,
+        schedule: Schedule,
+        dev: Corpus | None = None,
     ) -> Model:
-        """Train a model, chosen on source dev."""
+        """Train a model, chosen on source dev.
+
+        Args:
+            title: What the reader of a ledger sees.
+            mix: What it learns from.
+            objective: What it minimises.
+            start: Model to start from.
+            schedule: How long, and which of its models is kept.
+            dev: Gold-labelled dev text of source languages; default: :meth:`dev`.
+        """
         ...
 
     def annotate(self, title: str, corpus: Corpus, model: Model, annotator: Annotator) -> Artifact:
@@ -215,6 +207,12 @@ class Driver(Protocol):
         """A small decision over whole columns: selection, thresholds, priors, weights."""
         ...
 
+    def together(self, calls: "Sequence[Callable[[], R]]") -> "list[R]":
+        """Results of calls that do not depend on each other; at once if the cluster has room."""
+        ...
+
+
+R = TypeVar("R")
 
 Derivation = Callable[..., Any]
 """``function(*artifacts, **parameters)`` returning a table, or a table and facts about it."""
@@ -240,6 +238,15 @@ class Round:
     picked: Artifact
 
 
+def likeliest(driver: Driver, title: str, corpus: Corpus, model: Model) -> Artifact:
+    """The class of the largest logit of every item."""
+    return driver.annotate(title, corpus, model, PredictLabels())
+
+
+Labeller = Callable[[Driver, str, Corpus, Model], Artifact]
+"""Annotation with a column ``labels`` of a corpus, under a title, by a model."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a recipe hands to the report.
@@ -249,12 +256,18 @@ class Outcome:
         final: Model chosen by the method.
         rounds: The rounds between the two.
         by_language: Final model of a target language, where there is one for each.
+        zero_shot_by_language: Zero-shot model of a target language, where it has one of its own.
+        sources: Models of the source languages, which score them, where each has one of its own.
+        labeller: How a final model of a language labels text; its likeliest classes by default.
     """
 
     zero_shot: Model
     final: Model
     rounds: Sequence[Round] = ()
     by_language: Mapping[str, Model] = field(default_factory=dict)
+    zero_shot_by_language: Mapping[str, Model] = field(default_factory=dict)
+    sources: Mapping[str, Model] = field(default_factory=dict)
+    labeller: "Labeller" = likeliest
 
 
 C = TypeVar("C", bound=MethodConfig)
@@ -268,23 +281,19 @@ class Method(ABC, Generic[C]):
     """Tasks that the method can do: "token", "sentence", "pair"."""
     needs_bio: ClassVar[bool] = False
     """Whether its token tasks must be about entities, with BIO labels; text tasks never are."""
+    leaves_one_out: ClassVar[bool] = False
+    """Whether every target has a model of its own, so that a source can be the target of others."""
 
     def __init__(self, config: C):
         self.config = config
 
+    def read(self, driver: Driver) -> None:
+        """Read the text that the recipe reads, so that bad text is found before anything else."""
+        driver.source("train")
+        driver.dev()
+        if driver.pools:
+            driver.unlabelled()
+
     @abstractmethod
     def run(self, driver: Driver) -> Outcome:
         """The recipe."""
-
-
-def best_on_source_dev(models: Sequence[Model]) -> Model:
-    """The highest source-dev score wins, the earliest on ties; planned models count least."""
-    return max(models, key=lambda model: -1.0 if model.source_dev is None else model.source_dev)
-
-
-def stalled(scores: Sequence[float | None], patience: int | None) -> bool:
-    """Whether the last ``patience`` scores are no better than the ones before; None: never."""
-    known = [score for score in scores if score is not None]
-    if patience is None or len(known) <= patience:
-        return False
-    return max(known[-patience:]) <= max(known[:-patience])

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from xlt_ray.data.examples import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.base import Annotator, Classifier, Columns, Facts, Objective, Output
+from xlt_ray.methods.base import Annotator, Classifier, Columns, Objective, Output
+from xlt_ray.methods.facts import Facts
 from xlt_ray.methods.picks import Selection, one_hot_columns
 from xlt_ray.methods.self_learning import OneHotConfig, SelfLearning
 from xlt_ray.methods.softmax import Ranking, rank
@@ -78,6 +79,11 @@ class NoisyAnnotator(Annotator):
     def build(self, facts: Facts, width: int) -> nn.Module:
         """The unit that predicts u."""
         return log_std_unit(width)
+
+    def extra(self, own: nn.Module | None, features: Tensor) -> Tensor:
+        """[N, 1] u of each item."""
+        assert own is not None
+        return own(features)
 
     def annotate(self, output: Output, offsets: np.ndarray, facts: Facts) -> Columns:
         """Columns of some rows."""

@@ -24,18 +24,9 @@ from xlt_ray.config import MethodConfig
 from xlt_ray.data.batching import seed_of
 from xlt_ray.data.corpus import Corpus, Mix, Model
 from xlt_ray.data.keyed import sorted_by_id, with_ids
-from xlt_ray.methods.base import (
-    Annotator,
-    Columns,
-    Driver,
-    Facts,
-    Method,
-    Outcome,
-    Output,
-    Round,
-    Schedule,
-    best_on_source_dev,
-)
+from xlt_ray.methods.base import Annotator, Columns, Driver, Method, Outcome, Output, Round
+from xlt_ray.methods.choice import best_on_source_dev
+from xlt_ray.methods.facts import Facts, Schedule
 from xlt_ray.methods.picks import gather_earlier, one_class_sets
 from xlt_ray.methods.softmax import CrossEntropy
 from xlt_ray.ops import selection, uncertainty

@@ -1,9 +1,10 @@
 """What every classifier is: an encoder, a linear head over the items of a batch, and its files."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -26,12 +27,16 @@ class Output(NamedTuple):
     Attributes:
         logits: [N, C] float32 output of the head.
         features: [N, H] float32 input of the head, before its dropout.
-        extra: [N, K] float32 output of the annotator's own part, if it has one.
+        extra: [N, K] float32 values that an annotator made of the features, if it made any.
+        own: Trainable part of the objective, if the model has one attached.
+        beside: Columns of annotations that stand beside the items, when annotating.
     """
 
     logits: Tensor
     features: Tensor
     extra: Tensor | None = None
+    own: nn.Module | None = None
+    beside: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Classifier(nn.Module, ABC):
@@ -88,6 +93,19 @@ class Classifier(nn.Module, ABC):
         with full_precision(features):
             features = features.float()
             return Output(self.head(self.dropout(features)), features)
+
+    def freeze(self, layers: int) -> None:
+        """Keep the embeddings and the lowest layers of the encoder as they are.
+
+        Raises:
+            ValueError: the encoder has fewer layers.
+        """
+        stack = self.encoder.get_submodule("encoder.layer")
+        assert isinstance(stack, nn.ModuleList)
+        if layers > len(stack):
+            raise ValueError(f"{layers} layers cannot be frozen, the encoder has {len(stack)}")
+        for part in (self.encoder.get_submodule("embeddings"), *stack[:layers]):
+            part.requires_grad_(False)
 
     def save(self, folder: Path) -> None:
         """Write config.json, model.safetensors and, if there is one, the objective's part."""

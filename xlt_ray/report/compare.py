@@ -16,7 +16,7 @@ from rich.table import Table
 
 from xlt_ray.report.published import PublishedTable
 from xlt_ray.report.record import Report
-from xlt_ray.report.tables import markdown_table, metric_name, percent
+from xlt_ray.report.tables import counted_note, markdown_table, metric_name, percent
 from xlt_ray.report.write import WriteBytes
 
 TERMINAL_COLUMNS, LATEX_COLUMNS = 9, 11
@@ -142,7 +142,7 @@ class Comparison:
         """The scored languages: targets, then the source languages."""
         reports = [trial.report for row in self.rows for trial in row.trials]
         found = list(dict.fromkeys(name for report in reports for name in report.languages))
-        return sorted(found, key=lambda name: name in self.first.source)
+        return sorted(found, key=lambda name: name in self.first.sources_only)
 
     @property
     def shared(self) -> list[SharedStep]:
@@ -244,7 +244,7 @@ class Grid:
 
 def result_grid(comparison: Comparison) -> Grid:
     """Rows by languages, with average, standard deviation and wall time."""
-    languages, source = comparison.languages, comparison.first.source
+    languages, source = comparison.languages, comparison.first.sources_only
     names = [f"{name} (source)" if name in source else name for name in languages]
     rows = [
         [
@@ -332,7 +332,7 @@ def markdown(comparison: Comparison) -> str:
         parts += [
             f"## Published: {table.paper}, Table {table.table}, {table.dataset}",
             published_caption(table),
-            _markdown(published_grid(table, first.source)),
+            _markdown(published_grid(table, first.sources_only)),
             *published_notes(table),
         ]
     config = {"rows": {row.title: dict(row.method) for row in comparison.rows}}
@@ -359,7 +359,7 @@ def caption(comparison: Comparison) -> str:
     return (
         f"Metric: {metric_name(first.metric)}, times 100, on the test splits; mean of {over} "
         f"{', '.join(map(str, seeds))}. The average is over the {count} "
-        f"target{'' if count == 1 else 's'} other than the source. {std} "
+        f"target{'' if count == 1 else 's'}{counted_note(first)}. {std} "
         "Wall time: all steps that a row needs, summed."
     )
 
@@ -409,7 +409,7 @@ def latex(comparison: Comparison) -> str:
     ]
     for table in comparison.published:
         words = " ".join([f"{table.dataset}.", published_caption(table), *published_notes(table)])
-        parts.append(_latex_table(published_grid(table, first.source), words))
+        parts.append(_latex_table(published_grid(table, first.sources_only), words))
     return "\n\n".join(parts) + "\n"
 
 

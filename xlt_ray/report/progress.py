@@ -124,7 +124,7 @@ class LiveProgress:
     def _render(self) -> Table:
         now = time.monotonic()
         grid = Table.grid(padding=(0, 1))
-        for (title, kind), (since, detail) in self._running.items():
+        for (title, kind), (since, detail) in list(self._running.items()):
             line = f"{now - since:5.0f} s  {kind:<10}  {title}  {detail}".rstrip()
             grid.add_row(self._spinner, Text(line, style="cyan", overflow="ellipsis"))
         return grid

@@ -88,8 +88,21 @@ class Report:
 
     @property
     def counted(self) -> list[str]:
-        """The languages averages are over: targets other than the source."""
+        """The languages averages are over: targets other than the source, or with one left out in
+        turn all targets."""
+        if self.leaves_one_out:
+            return list(self.targets)
         return [language for language in self.targets if language not in self.source]
+
+    @property
+    def sources_only(self) -> list[str]:
+        """Source languages that averages leave out."""
+        return [language for language in self.source if language not in self.counted]
+
+    @property
+    def leaves_one_out(self) -> bool:
+        """Whether a source that is a target was learnt from the other sources alone."""
+        return bool(self.config.get("benchmark", {}).get("leave_one_out"))
 
     @property
     def languages(self) -> list[str]:

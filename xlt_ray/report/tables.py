@@ -29,7 +29,7 @@ def result_rows(report: Report) -> tuple[list[Row], Row]:
     """
     rows = []
     for language in report.languages:
-        name = f"{language} (source)" if language in report.source else language
+        name = f"{language} (source)" if language in report.sources_only else language
         before = _score_of(report.zero_shot, language, report.metric)
         after = _score_of(report.final, language, report.metric)
         support = (report.final.get(language) or report.zero_shot.get(language, {})).get("support")
@@ -37,6 +37,13 @@ def result_rows(report: Report) -> tuple[list[Row], Row]:
     count = len(report.counted)
     compared = _compared(report.zero_shot_average, report.average)
     return rows, (f"average of {count} target{'' if count == 1 else 's'}", "", *compared)
+
+
+def counted_note(report: Report) -> str:
+    """What is said of the languages that averages are over."""
+    return (
+        ", each learnt without its own gold" if report.leaves_one_out else " other than the source"
+    )
 
 
 def terminal_table(report: Report) -> Table:
@@ -62,7 +69,7 @@ def markdown(report: Report) -> str:
         f"to {', '.join(report.targets)}.",
         "## Results",
         f"Metric: {metric_name(report.metric)}, times 100, on the test splits. "
-        "The average is over the targets other than the source.",
+        f"The average is over the targets{counted_note(report)}.",
         markdown_table(COLUMNS, [*rows, tuple(f"**{cell}**" if cell else "" for cell in average)]),
     ]
     if report.rounds:

@@ -1,0 +1,86 @@
+"""What leaving one source out changes: who is a target, who learns from whom, what is averaged."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.reports import example
+from xlt_ray.cli import configure
+from xlt_ray.config import ConfigError
+from xlt_ray.data.registry import lookup, resolve_targets
+from xlt_ray.library import Library
+from xlt_ray.report.tables import markdown
+from xlt_ray.trial import SourceOnly
+
+TOY: dict[str, Any] = {"benchmark": {"name": "toy"}, "backbone": "toy", "method": {"name": "lvm"}}
+
+
+def library(**benchmark: Any) -> Library:
+    config = configure({**TOY, "benchmark": {"name": "toy", **benchmark}})
+    return Library(config, None)  # type: ignore[arg-type]
+
+
+def test_all_targets_are_all_languages() -> None:
+    sources, toy = ("mira", "nolu"), lookup("toy")
+    assert resolve_targets(toy, None, "all", source_languages=sources)[0] == "teska"
+    kept = resolve_targets(toy, None, "all", source_languages=sources, keep_sources=True)
+    assert kept == toy.languages
+
+
+def test_a_source_is_taught_by_the_others() -> None:
+    options = {"source": ["mira", "nolu"], "targets": ["mira", "pavri"]}
+    left_out = library(**options, leave_one_out=True)
+    assert left_out.pools == ("mira", "pavri")
+    assert left_out.sources_of("mira") == ("nolu",)
+    assert left_out.sources_of("pavri") == ("mira", "nolu")
+    assert library(**options).pools == ("pavri",)
+
+
+def test_nobody_is_taught_by_itself() -> None:
+    alone = library(source=["mira"], targets=["mira"], leave_one_out=True)
+    with pytest.raises(ConfigError, match="mira is the only source, and a target too"):
+        alone.sources_of("mira")
+
+
+def test_dev_text_is_of_sources() -> None:
+    with pytest.raises(ConfigError, match=r"benchmark\.dev: 'nolu' is no source, there are: mira"):
+        library(dev=["nolu"])
+
+
+def test_a_targets_own_dev_text_chooses_its_model_in_a_sweep_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = library(
+        source=["mira", "nolu"], targets=["mira", "pavri"], leave_one_out=True, dev=["mira"]
+    )
+    monkeypatch.setattr(found, "source", lambda split, *names: (split, *names))
+    assert found.dev("pavri") == found.dev() == ("dev", "mira")
+    with pytest.raises(ConfigError, match="mira is a target, and its own labels may not choose"):
+        found.dev("mira")
+    monkeypatch.setattr(found, "may_judge_itself", True)
+    assert found.dev("mira") == ("dev", "mira")
+    assert SourceOnly.may_judge_itself
+
+
+def test_methods_with_one_model_for_all_targets_cannot_leave_one_out() -> None:
+    values = {**TOY, "benchmark": {"name": "toy", "leave_one_out": True}}
+    for name in ("cltp", "bl_single", "st"):
+        with pytest.raises(ConfigError, match=f"leave_one_out: {name} trains one model for all"):
+            configure({**values, "method": {"name": name}})
+    for name in ("dt", "hard_cat", "kd_re", "mrt"):
+        configure({**values, "method": {"name": name}})
+
+
+def test_averages_are_over_all_targets(tmp_path: Path) -> None:
+    report = example()
+    assert report.counted == ["nl", "de"]
+    assert report.sources_only == ["en"]
+    left_out = example(config={"benchmark": {"leave_one_out": True}})
+    assert left_out.counted == ["en", "nl", "de"]
+    assert left_out.sources_only == []
+    assert left_out.average == pytest.approx((0.875 + 0.75 + 1 / 3) / 3)
+    page = markdown(left_out)
+    assert "The average is over the targets, each learnt without its own gold." in page
+    assert "en (source)" not in page
+    assert "en (source)" in markdown(report)

@@ -1,0 +1,83 @@
+"""What steps are told: the task, and how long to train."""
+
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any, Literal
+
+from xlt_ray.data.schema import Task
+from xlt_ray.labels import LabelSet
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a train step runs and which of its models it keeps.
+
+    Attributes:
+        lr: Peak learning rate.
+        epochs: Epochs at most; 0: the model with a head of its own, as training would begin.
+        keep: "best": the model with the best source-dev score; "last": the one at the end.
+        patience: Epochs without a better source-dev score after which training stops; None: never.
+        batch_size: Rows per optimiser step; None: ``train.batch_size``.
+        own_lr: Peak learning rate of the objective's own parameters, which then have no weight
+            decay; None: that of all others.
+        frozen_layers: Lowest layers of the encoder that stay as they are, and the embeddings with
+            them; None: all are trained.
+        part: Epochs that training has behind it and epochs that it has in all, if this step is one
+            part of it: the optimiser and the learning rate go on where the part before left them.
+            Of such a step the last model is kept.
+    """
+
+    lr: float
+    epochs: int
+    keep: Literal["best", "last"] = "best"
+    patience: int | None = None
+    batch_size: int | None = None
+    own_lr: float | None = None
+    frozen_layers: int | None = None
+    part: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.part is not None:
+            before, whole = self.part
+            assert self.keep == "last"
+            assert before >= 0
+            assert before + self.epochs <= whole
+
+    @property
+    def before(self) -> int:
+        """Epochs that earlier parts had."""
+        return self.part[0] if self.part else 0
+
+    @property
+    def whole(self) -> int:
+        """Epochs of all parts together."""
+        return self.part[1] if self.part else self.epochs
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an objective or an annotator is told about the task when it starts.
+
+    Attributes:
+        labels: Classes of the task.
+        languages: Names by the language numbers of a batch.
+        num_items: Items (words or texts) that this worker trains on; 0 when annotating.
+        task: Kind of task.
+    """
+
+    labels: LabelSet
+    languages: tuple[str, ...]
+    num_items: int = 0
+    task: Task = "token"
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes C."""
+        return len(self.labels)
+
+
+def describe(thing: Any) -> dict[str, Any]:
+    """Class and fields of an objective, annotator or schedule, for a fingerprint."""
+    assert is_dataclass(thing)
+    assert not isinstance(thing, type)
+    name = f"{type(thing).__module__}.{type(thing).__qualname__}"
+    return {"class": name, "fields": asdict(thing)}
