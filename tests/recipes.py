@@ -13,10 +13,12 @@ from tests.encoders import commit, tokenised
 from xlt_ray.config import Split
 from xlt_ray.data.corpus import Corpus, Mix, Model
 from xlt_ray.data.examples import Batch
+from xlt_ray.data.lists import items_of
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.annotate import to_table
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.base import Annotator, Derivation, Facts, Objective, Output, Schedule
+from xlt_ray.methods.base import Annotator, Derivation, Objective, Output, R
+from xlt_ray.methods.facts import Facts, Schedule
 from xlt_ray.store import Artifact, Store
 
 FACTS = Facts(LabelSet(("O", "B-X", "I-X", "B-Y")), ("a", "b"), num_items=6)
@@ -30,6 +32,8 @@ def batch_of(
     sets: Sequence[int] | None = None,
     items: Sequence[int] | None = None,
     languages: Sequence[int] | None = None,
+    sentences: Sequence[int] | None = None,
+    beside: Mapping[str, torch.Tensor] | None = None,
 ) -> Batch:
     count = len(labels)
     none = torch.zeros(count, dtype=torch.int64)
@@ -42,6 +46,8 @@ def batch_of(
         candidates=torch.tensor(sets) if sets is not None else none,
         item_ids=torch.tensor(items) if items is not None else torch.arange(count),
         languages=torch.tensor(languages) if languages is not None else none,
+        sentences=torch.tensor(sentences) if sentences is not None else none,
+        beside=dict(beside or {}),
     )
 
 
@@ -64,6 +70,7 @@ class Call:
     title: str
     objective: Objective | None = None
     schedule: Schedule | None = None
+    dev: Corpus | None = None
     start: Model | None = None
     parts: tuple[Corpus, ...] = ()
     annotator: Annotator | None = None
@@ -85,7 +92,8 @@ class MemoryDriver:
     """Carries out derivations and annotations on random logits; training is made up."""
 
     seed = 3
-    pools = ("a", "b")
+    pools: tuple[str, ...] = ("a", "b")
+    source_languages: tuple[str, ...] = ("s",)
 
     def __init__(
         self,
@@ -115,23 +123,44 @@ class MemoryDriver:
         attempt = self.store.attempt("model", name.replace(" ", "-"))
         return Model(self.store.commit(attempt, {"info": dict(info), "seconds": 0.0}))
 
-    def source(self, split: Split) -> Corpus:
-        names = [f"s{i:02d}" for i in range(10)]
-        table = tokenised([[[1]]] * 10, ids=names, languages=["s"] * 10, labels=[[1]] * 10)
-        tokens = commit(self.store, "tokens", "source", {"p0": table.drop_columns(["labels"])})
-        gold = commit(self.store, "gold", "source", {"p0": table.select(["id", "labels"])})
+    def source(self, split: Split, *languages: str) -> Corpus:
+        wanted = languages or self.source_languages
+        names = [f"{x}{i:02d}" for x in wanted for i in range(10)]
+        owners = [name[0] for name in names]
+        table = tokenised(
+            [[[1]]] * len(names), ids=names, languages=owners, labels=[[1]] * len(names)
+        )
+        name = f"source-{split}-{'-'.join(wanted)}"
+        tokens = commit(self.store, "tokens", name, {"p0": table.drop_columns(["labels"])})
+        gold = commit(self.store, "gold", name, {"p0": table.select(["id", "labels"])})
         return Corpus(tokens).labelled(gold)
+
+    def dev(self, target: str | None = None) -> Corpus:
+        return self.source("dev", *(() if target is None else self.sources_of(target)))
+
+    def sources_of(self, target: str) -> tuple[str, ...]:
+        return tuple(name for name in self.source_languages if name != target)
+
+    def together(self, calls: Sequence[Callable[[], R]]) -> list[R]:
+        return [call() for call in calls]
 
     def unlabelled(self) -> Corpus:
         return self.targets
 
     def train(
-        self, title: str, mix: Mix, objective: Objective, *, start: Model, schedule: Schedule
+        self,
+        title: str,
+        mix: Mix,
+        objective: Objective,
+        *,
+        start: Model,
+        schedule: Schedule,
+        dev: Corpus | None = None,
     ) -> Model:
         score = self.scores.pop(0) if self.scores else 0.5
         model = self._model(title, {"source_dev": score})
         self.calls.append(
-            Call("train", title, objective, schedule, start, mix.parts, result=model.artifact)
+            Call("train", title, objective, schedule, dev, start, mix.parts, result=model.artifact)
         )
         return model
 
@@ -142,8 +171,10 @@ class MemoryDriver:
         logits = [self.talk(name, size) for name, size in zip(names, sizes, strict=True)]
         offsets = np.cumsum([0, *sizes])
         own, output = annotator.build(self.facts, WIDTH), output_of(torch.cat([NOTHING, *logits]))
-        if own is not None:
-            output = output._replace(extra=torch.zeros(len(output.logits), 1))
+        beside = {x: torch.tensor(items_of(rows[x])[0]) for x in rows.column_names if "." in x}
+        with torch.no_grad():
+            extra = annotator.extra(own, output.features)
+        output = output._replace(extra=extra, own=own, beside=beside)
         table = to_table(rows, offsets, annotator.annotate(output, offsets, self.facts))
         found = commit(self.store, "annotation", title.replace(" ", "-"), {"p0": table})
         self.calls.append(

@@ -17,7 +17,7 @@ from tests.encoders import tokenised
 from tests.recipes import FACTS, C, MemoryDriver, batch_of, ids, logits_of, output_of
 from xlt_ray.engine.annotate import to_table
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.base import Annotator, Facts, Outcome, Schedule
+from xlt_ray.methods.base import Annotator, Outcome
 from xlt_ray.methods.cltp import (
     CLTP,
     CandidateAnnotator,
@@ -26,6 +26,7 @@ from xlt_ray.methods.cltp import (
     SetRule,
 )
 from xlt_ray.methods.evidential import EvidentialAnnotator, EvidentialLoss
+from xlt_ray.methods.facts import Facts, Schedule
 from xlt_ray.models.tagger import Tagger
 
 
@@ -517,8 +518,10 @@ def test_values_without_a_meaning_are_refused(values: dict[str, Any]) -> None:
 
 def test_k_counts_where_it_is_used() -> None:
     """A binary task has no set of two; k is 2 unless it is given."""
-    assert CLTPConfig().numbers_of_classes == {}
-    assert CLTPConfig(label="top_k").numbers_of_classes == {"top_k": 2}
+    CLTPConfig().check_classes(2)
+    CLTPConfig(label="top_k").check_classes(3)
+    with pytest.raises(ValueError, match="top_k: 2, but has to be below the number of classes, 1"):
+        CLTPConfig(label="top_k").check_classes(2)
 
 
 def test_a_refilled_pool_follows_a_warm_up_that_emptied_it(tmp_path: Path) -> None:

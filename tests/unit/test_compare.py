@@ -232,7 +232,16 @@ def test_shipped_files() -> None:
     """Each is complete, and has the compared methods in the paper's setting."""
     files = {path.stem: path for path in (ROOT / "jobs/configs").glob("compare-*.yaml")}
     small = {"compare-wikiann-small", "compare-xnli-small"}
-    assert set(files) == {"compare-toy", "compare-wikiann", "compare-xnli", *small}
+    several = {"compare-udpos-small": 8, "compare-absa-small": 4}
+    assert set(files) == {"compare-toy", "compare-wikiann", "compare-xnli", *small, *several}
+    for name, targets in several.items():
+        config = configure({}, [str(files.pop(name))], flags=["backbone=folder"])
+        assert [title.partition(",")[0] for title in config.rows] == [
+            "dt", "hard_vote", "hard_cat", "kd_re", "mrt", "mrt", "lvm", "lvm",
+        ]  # fmt: skip
+        assert len(config.runs) == 24
+        assert config.first.benchmark.leave_one_out
+        assert len(config.first.benchmark.targets) == targets
     configs = {
         name: configure({}, [str(path)], flags=["backbone=folder"] if name in small else [])
         for name, path in files.items()

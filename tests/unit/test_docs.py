@@ -219,14 +219,15 @@ def test_every_key_is_documented() -> None:
         assert f"`{key}`" in sweep_page, key
 
 
-def test_defaults_of_the_method() -> None:
+@pytest.mark.parametrize("name", ["cltp", "lvm"])
+def test_defaults_of_the_method(name: str) -> None:
     """The key table of the method's page has the schema's defaults."""
-    page = (ROOT / "docs/cltp.md").read_text(encoding="utf-8")
+    page = (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ((?:`method\.\w+`(?:, )?)+) \| ([^|]+) \|", page, re.MULTILINE)
     shown = {}
     for names, values in rows:
         shown |= zip(re.findall(r"`(.+?)`", names), values.strip().split(", "), strict=True)
-    wanted = {key: value for key, value in schema().items() if key.startswith("method.")}
+    wanted = {key: value for key, value in schema(name).items() if key.startswith("method.")}
     del wanted["method.name"]
     assert set(shown) == set(wanted)
     for key, value in wanted.items():
@@ -240,21 +241,23 @@ def is_shown(text: str, value: Any) -> bool:
 
 
 def test_defaults_of_the_baselines() -> None:
-    """A column per method, or for two that have the same keys; a dash for a key it lacks."""
+    """A column per method, or for some that have the same keys; a dash for a key it lacks."""
     page = (ROOT / "docs/baselines.md").read_text(encoding="utf-8")
-    table = page[page.index("| Key |") :].split("\n\n")[0].splitlines()
-    _, *columns = cells(table[0])
-    rows = {line[0].strip("`"): line[1:] for line in map(cells, table[2:])}
-    names = [name for column in columns for name in column.split(", ")]
-    assert {*names, "cltp"} == set(METHODS)
-    for position, column in enumerate(columns):
-        for name in column.split(", "):
-            wanted = {k: v for k, v in schema(name).items() if k.startswith("method.")}
-            del wanted["method.name"]
-            shown = {k: line[position] for k, line in rows.items() if line[position] != "-"}
-            assert set(shown) == set(wanted), name
-            for key, value in wanted.items():
-                assert is_shown(shown[key], value), f"{name} {key}"
+    named: set[str] = set()
+    for start in re.finditer(r"^\| Key[^|]*\|", page, re.MULTILINE):
+        table = page[start.start() :].split("\n\n")[0].splitlines()
+        _, *columns = cells(table[0])
+        rows = {line[0].strip("`"): line[1:] for line in map(cells, table[2:])}
+        for position, column in enumerate(columns):
+            for name in column.split(", "):
+                named.add(name)
+                wanted = {k: v for k, v in schema(name).items() if k.startswith("method.")}
+                del wanted["method.name"]
+                shown = {k: line[position] for k, line in rows.items() if line[position] != "-"}
+                assert set(shown) == set(wanted), name
+                for key, value in wanted.items():
+                    assert is_shown(shown[key], value), f"{name} {key}"
+    assert {*named, "cltp", "mrt", "lvm"} == set(METHODS)
 
 
 def cells(line: str) -> list[str]:

@@ -16,9 +16,9 @@ from xlt_ray.cli import Job
 from xlt_ray.config import ConfigError
 from xlt_ray.data.toy import LABELS
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.base import Facts
 from xlt_ray.methods.bl import BLJointConfig
 from xlt_ray.methods.cltp import CLTPConfig
+from xlt_ray.methods.facts import Facts
 from xlt_ray.methods.oracle_sets import COMPARED, MeasuredSets
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops.evidential import evidence

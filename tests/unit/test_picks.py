@@ -11,7 +11,7 @@ import pytest
 
 from tests.encoders import commit
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.base import Facts
+from xlt_ray.methods.facts import Facts
 from xlt_ray.methods.picks import Selection, entity_scores, gather_earlier, select_sentences
 from xlt_ray.store import Artifact, Store
 

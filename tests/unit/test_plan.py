@@ -14,8 +14,8 @@ from xlt_ray.engine.backbone import backbone_of
 from xlt_ray.engine.checkpoints import Checkpoints
 from xlt_ray.engine.cluster import Plan
 from xlt_ray.methods import METHODS
-from xlt_ray.methods.base import Schedule
 from xlt_ray.methods.cltp import EvidentialLoss
+from xlt_ray.methods.facts import Schedule
 from xlt_ray.plan import PlanDriver, PlanRunner, Unknown, planned, text_of
 from xlt_ray.steps import PLANNED, Step
 from xlt_ray.store import Store

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.recipes import FACTS, batch_of, logits_of, output_of
-from xlt_ray.methods.base import Facts
+from xlt_ray.methods.facts import Facts
 from xlt_ray.methods.softmax import CrossEntropy, SoftmaxAnnotator
 
 

@@ -9,7 +9,8 @@ import torch
 
 from tests.recipes import FACTS, MemoryDriver, ids, output_of
 from xlt_ray.data.corpus import Model
-from xlt_ray.methods.base import Facts, Outcome, Schedule
+from xlt_ray.methods.base import Outcome
+from xlt_ray.methods.facts import Facts, Schedule
 from xlt_ray.methods.st import ST, ConfidenceAnnotator, STConfig, is_dropping
 
 PAIRS = Facts(FACTS.labels, ("a", "b"), task="pair")

@@ -7,6 +7,7 @@ import pytest
 
 from xlt_ray.cli import BAD_CONFIG, DONE, main
 from xlt_ray.config import ConfigError
+from xlt_ray.data.toy import LANGUAGES
 from xlt_ray.engine.tune import Ended, draw
 from xlt_ray.methods import METHODS
 from xlt_ray.sweep import job
@@ -31,7 +32,7 @@ def test_every_space_is_one_of_its_method(path: Path) -> None:
 
 def test_every_self_training_method_has_a_space() -> None:
     have = {path.stem for path in SPACES.glob("*.py")}
-    assert set(METHODS) - have == {"bl_direct", "bl_single", "bl_joint"}
+    assert set(METHODS) - have == {"bl_direct", "bl_single", "bl_joint", "dt"}
 
 
 @pytest.mark.parametrize(
@@ -172,3 +173,17 @@ def test_a_bad_sweep_is_refused_before_anything_happens(
     assert main(defaults, "A job.", flags, job=job(SPACES)) == BAD_CONFIG
     assert capsys.readouterr().err.startswith("error: method.tau: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_that_is_left_out_is_searched_too() -> None:
+    values = {
+        **TOY,
+        "benchmark": {"name": "toy", "source": ["mira", "nolu"], "targets": ["mira", "pavri"],
+                      "leave_one_out": True},
+        "method": {"name": "lvm"},
+    }  # fmt: skip
+    config = configure(SPACES, {**values, "sweep": {"per": "language", "trials": 1}})
+    assert config.scopes == {"mira": ("mira",), "pavri": ("pavri",)}
+    values["benchmark"]["targets"] = "all"
+    config = configure(SPACES, {**values, "sweep": {"trials": 1}})
+    assert set(config.scopes["all"]) == set(LANGUAGES)

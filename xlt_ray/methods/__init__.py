@@ -3,6 +3,10 @@
 from xlt_ray.methods.base import Method
 from xlt_ray.methods.bl import BLDirect, BLJoint, BLSingle
 from xlt_ray.methods.cltp import CLTP
+from xlt_ray.methods.dt import DT
+from xlt_ray.methods.hard import Hard, HardCat, HardVote
+from xlt_ray.methods.kd_re import KDre
+from xlt_ray.methods.mrt_lvm import LVM, MRT
 from xlt_ray.methods.sl_evi import SLEVI
 from xlt_ray.methods.sl_leu import SLLEU
 from xlt_ray.methods.sl_lou import SLLOU
@@ -17,4 +21,11 @@ METHODS: dict[str, type[Method]] = {
     "sl_leu": SLLEU,
     "sl_lou": SLLOU,
     "st": ST,
+    "dt": DT,
+    "hard": Hard,
+    "hard_cat": HardCat,
+    "hard_vote": HardVote,
+    "kd_re": KDre,
+    "mrt": MRT,
+    "lvm": LVM,
 }

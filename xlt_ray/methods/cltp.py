@@ -32,8 +32,9 @@ from torch import Tensor
 
 from xlt_ray.data.examples import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.base import Annotator, Classifier, Columns, Facts, Objective, Output
+from xlt_ray.methods.base import Annotator, Classifier, Columns, Objective, Output
 from xlt_ray.methods.evidential import EvidentialAnnotator, EvidentialLoss, is_silent
+from xlt_ray.methods.facts import Facts
 from xlt_ray.methods.picks import Selection, annotation_columns
 from xlt_ray.methods.self_learning import SelfLearning, SelfLearningConfig
 from xlt_ray.ops import evidential, leveraged, partial_labels
@@ -79,10 +80,13 @@ class CLTPConfig(SelfLearningConfig, frozen=True):
             raise ValueError("selection repo_tail is one for sets, and label one_hot has none")
         return self
 
-    @property
-    def numbers_of_classes(self) -> Mapping[str, int]:
-        """``top_k``, where it is used."""
-        return {"top_k": self.top_k} if self.label == "top_k" else {}
+    def check_classes(self, num_classes: int) -> None:
+        """``top_k``, where it is used, leaves a class out."""
+        if self.label == "top_k" and self.top_k >= num_classes:
+            raise ValueError(
+                f"top_k: {self.top_k}, but has to be below the number of classes, "
+                f"{num_classes - 1} at most"
+            )
 
 
 @dataclass

@@ -1,0 +1,96 @@
+"""KD-re: a student that matches the probabilities of its teachers on target text alone.
+
+As "Risk Minimization for Zero-shot Sequence Labeling" repeats it, after Wu et al., "Single-/Multi-
+Source Cross-Lingual NER via Teacher-Student Learning on Unlabeled Data in Target Language" (2020).
+The loss of an item is the mean over the classes of the squared difference of student and teacher
+probability. The teacher is the weighted mean of the source models, by default with equal weights;
+the learned similarity of languages that Wu et al. also weight by is not part of this. The student
+starts from the encoder, whose embeddings and lowest layers are not trained.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from xlt_ray.config import ConfigError
+from xlt_ray.data.corpus import Corpus, Mix, Model
+from xlt_ray.data.examples import Batch
+from xlt_ray.labels import UNLABELLED
+from xlt_ray.methods.base import Driver, Objective, Outcome, Output
+from xlt_ray.methods.facts import Schedule
+from xlt_ray.methods.multi_source import (
+    MultiSource,
+    Sources,
+    TargetConfig,
+    soft_labels,
+)
+from xlt_ray.ops import distillation
+
+
+class KDreConfig(TargetConfig, frozen=True):
+    """Hyper-parameters."""
+
+    name: Literal["kd_re"] = "kd_re"
+    """Name of the method."""
+    lr: float = Field(default=1e-4, gt=0)
+    """Peak learning rate on the target text."""
+    kd_loss: Literal["mse", "kl"] = "mse"
+    """Squared difference of the probabilities, or divergence of the student from the teacher."""
+    weights: Mapping[str, float] | None = None
+    """Weight of each source language in the teacher, as {"en": 2, "fi": 1}; absent: equal."""
+    frozen_layers: int | None = Field(default=3, ge=0)
+    """Lowest layers of the student that are not trained, nor are its embeddings; null: all are."""
+
+
+@dataclass
+class MatchTeacher(Objective):
+    """Distance of the student's probabilities from the teacher's."""
+
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    kd_loss: Literal["mse", "kl"]
+
+    def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Sum over the items of the text."""
+        known = batch.labels != UNLABELLED
+        soft = soft_labels(batch.beside, self.names, output.logits.shape[1])
+        weights = torch.tensor(self.weights, device=soft.device)
+        teacher = torch.einsum("u,unk->nk", weights / weights.sum(), soft)
+        measure = distillation.mse if self.kd_loss == "mse" else distillation.kl
+        return {"loss": measure(output.logits[known], teacher[known]).sum()}
+
+
+class KDre(MultiSource[KDreConfig]):
+    """A student per target."""
+
+    Config = KDreConfig
+
+    def run(self, driver: Driver) -> Outcome:
+        """See that every source has a weight and the encoder enough layers, and learn."""
+        weights, known = self.config.weights, driver.source_languages
+        if weights is not None and (set(weights) != set(known) or min(weights.values()) <= 0):
+            raise ConfigError(
+                f"method.weights: {dict(weights)}, needed: a positive weight for each of "
+                f"{', '.join(known)}"
+            )
+        frozen, layers = self.config.frozen_layers, driver.backbone.layers
+        if frozen is not None and layers is not None and frozen > layers:
+            raise ConfigError(
+                f"method.frozen_layers: {frozen}, but the encoder has {layers}; null: freezes none"
+            )
+        return super().run(driver)
+
+    def learn(self, driver: Driver, target: str, text: Corpus, sources: Sources) -> Model:
+        """Train the student of a target."""
+        c = self.config
+        weights = tuple(1.0 if c.weights is None else c.weights[name] for name in sources.names)
+        objective = MatchTeacher(sources.names, weights, c.kd_loss)
+        marked = text.labelled(sources.artifacts[0])  # every item is learnt from
+        mix = Mix(marked.with_beside(*sources.beside(soft=True)))
+        schedule = Schedule(c.lr, c.epochs, frozen_layers=c.frozen_layers)
+        dev, start = driver.dev(target), driver.backbone
+        return driver.train(target, mix, objective, start=start, schedule=schedule, dev=dev)
