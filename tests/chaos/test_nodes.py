@@ -76,6 +76,7 @@ def test_a_node_dies_while_it_annotates(
         undisturbed.check(settings)
 
 
+@pytest.mark.long
 def test_training_workers_are_killed(
     node: Node, config: Config, two_workers: Reference, tmp_path: Path
 ) -> None:

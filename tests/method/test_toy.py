@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from jobs.quickstart import DEFAULTS
+from tests.method.test_several_sources import OPTIONS as SEVERAL
 from xlt_ray.cli import configure, run
 from xlt_ray.methods import METHODS
 
@@ -64,4 +65,5 @@ def test_self_training_beats_bl_direct(ray_cluster: str, store: Path, name: str)
 
 def test_no_method_is_left_out() -> None:
     silver = {"bl_single", "bl_joint"}  # one pass over everything, no self-training
-    assert {*MARGINS, "bl_direct", *silver} == set(METHODS)
+    several = {*SEVERAL, "hard"}  # hard is hard_cat with one source
+    assert {*MARGINS, "bl_direct", *silver, *several} == set(METHODS)

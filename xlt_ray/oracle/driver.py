@@ -1,7 +1,8 @@
 """Durable steps that read gold labels of the unlabelled text.
 
 They hold a driver, which recipes get too; no driver and no recipe holds them, and what they give is
-neither a corpus nor a model, so that nothing of it can be trained on.
+neither a corpus nor a model, so that nothing of it can be trained on. Only `xlt_ray.oracle.channel`
+trains on what it makes of gold, which is its subject.
 """
 
 from functools import cached_property

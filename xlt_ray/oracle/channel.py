@@ -1,0 +1,283 @@
+"""LVM where the truth is known: sources that are the gold labels, made wrong by given matrices.
+
+Every row of a comparison learns the unlabelled text from the same made-up sources, which see its
+gold labels through a noisy channel: independently for each word, a label is drawn from the column
+of the true one. So it is known what LVM has to find, and its assumption holds. This trains on gold
+of target languages: it is a test of the machinery, and its scores are those of no transfer.
+"""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from xlt_ray import cli
+from xlt_ray.compare import CompareConfig, keys
+from xlt_ray.compare import configure as configure_rows
+from xlt_ray.compare import dry_run as dry_run_of_runs
+from xlt_ray.config import ConfigError, RunConfig
+from xlt_ray.data.batching import seed_of
+from xlt_ray.data.keyed import sorted_by_id
+from xlt_ray.data.lists import items_of
+from xlt_ray.driver import RayDriver
+from xlt_ray.labels import UNLABELLED
+from xlt_ray.ledger import Lease, RunFolder
+from xlt_ray.methods import METHODS
+from xlt_ray.methods.mrt_lvm import LVM
+from xlt_ray.methods.multi_source import MultiSource, Sources
+from xlt_ray.oracle.confusions import distance, learnt_matrices
+from xlt_ray.oracle.driver import read_gold
+from xlt_ray.report.figures import require_matplotlib, write_pictures
+from xlt_ray.report.matrices import Matrix, matrix_figure
+from xlt_ray.report.tables import markdown_table
+from xlt_ray.steps import Step
+from xlt_ray.store import Artifact, Attempt, Store
+
+
+@dataclass(frozen=True)
+class Injected:
+    """The made-up sources.
+
+    Attributes:
+        diagonals: Chance that each source says the true label; one source per number.
+        confused: Other labels that it says in place of a true one.
+        seed: Seed of the matrices; what is said depends on the seed of the run, too.
+    """
+
+    diagonals: tuple[float, ...]
+    confused: int = 2
+    seed: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the sources are called."""
+        return tuple(f"source{number + 1}" for number in range(len(self.diagonals)))
+
+    def matrix(self, number: int, num_classes: int) -> np.ndarray:
+        """[K, K] of a source: its diagonal, and the rest spread at random over a few labels."""
+        rng = np.random.default_rng(seed_of(self.seed, "matrix", number))
+        matrix = np.diag(np.full(num_classes, self.diagonals[number]))
+        for true in range(num_classes):
+            others = [label for label in range(num_classes) if label != true]
+            chosen = rng.choice(others, size=self.confused, replace=False)
+            rest = 1 - self.diagonals[number]
+            matrix[chosen, true] = rest * rng.dirichlet(np.ones(self.confused))
+        return matrix
+
+
+def say(
+    gold: Artifact, *, matrix: Sequence[Sequence[float]], seed: int
+) -> tuple[pa.Table, dict[str, Any]]:
+    """What a made-up source says about a text: one draw for each item from its label's column.
+
+    Args:
+        gold: Gold labels of the text.
+        matrix: [K, K], columns sum to 1.
+        seed: Seed of the draws.
+
+    Returns:
+        ``id``, ``language``, ``labels`` and ``probs``, which are all on the label.
+    """
+    names = [name for name in gold.names if name.startswith("gold-")]
+    rows = sorted_by_id(pa.concat_tables([gold.shard(name) for name in names]))
+    true_N, offsets = items_of(rows["labels"])
+    edges_KK = np.cumsum(np.asarray(matrix), axis=0)
+    draw_N = np.random.default_rng(seed).random(len(true_N))
+    column_KN = edges_KK[:, np.where(true_N == UNLABELLED, 0, true_N)]
+    said_N = np.minimum((column_KN < draw_N).sum(axis=0), len(edges_KK) - 1)
+    probs_NK = np.eye(len(edges_KK), dtype=np.float16)[said_N]
+    ends = pa.array(offsets.astype(np.int32))
+    vectors = pa.array(list(probs_NK), pa.list_(pa.float16()))
+    table = rows.select(["id", "language"])
+    said = pa.array(said_N.astype(np.int16))
+    table = table.append_column("labels", pa.ListArray.from_arrays(ends, said))
+    table = table.append_column("probs", pa.ListArray.from_arrays(ends, vectors))
+    return table, {"items": len(true_N), "right": float((said_N == true_N).mean())}
+
+
+def sources(driver: RayDriver, injected: Injected) -> Sources:
+    """What the made-up sources say about the unlabelled text, as durable steps."""
+    gold, k = read_gold(driver), driver.facts.num_classes
+    said = []
+    for number, name in enumerate(injected.names):
+        parameters = {
+            "matrix": injected.matrix(number, k).tolist(),
+            "seed": seed_of(driver.seed, "said", number),
+        }
+        step = Step("oracle", f"made-up {name}", parameters, (gold,), (__name__,))
+        said.append(driver.runner.run(step, partial(_say, driver, gold, parameters)))
+    return Sources(injected.names, tuple(said), ("probs",))
+
+
+def _say(
+    driver: RayDriver, gold: Artifact, parameters: Mapping[str, Any], attempt: Attempt
+) -> dict[str, Any]:
+    return ray.get(driver.clerk.derive.remote(say, (gold,), parameters, attempt))
+
+
+def carry_out(config: RunConfig[Any], injected: Injected) -> list[dict[str, Any]]:
+    """Learn every target from the made-up sources; returns a record per target.
+
+    A record has the score on the test split and, for LVM, per source the matrices and how far the
+    learned one is from the given one.
+    """
+    with cli.session(config) as begun:
+        driver = RayDriver(config, begun.runner, begun.plan)
+        driver.check_test()
+        said, text = sources(driver, injected), driver.unlabelled()
+        method = METHODS[config.method.name](config.method)
+        assert isinstance(method, MultiSource), "checked beforehand"
+        records = []
+        known = text.labelled(said.artifacts[0])  # a row with a bad tag has no gold
+        for target in driver.pools:
+            model = method.learn(driver, target, method.share(driver, known, target), said)
+            scores = driver.evaluate("final", model, "test", target)
+            score = scores[target][driver.benchmark.metric]
+            record: dict[str, Any] = {"target": target, "score": score, "matrices": []}
+            if isinstance(method, LVM):
+                k = driver.facts.num_classes
+                channel = method.channel(driver, said.names)
+                begin = np.exp(channel.log_start(k).numpy())
+                learnt = learnt_matrices(channel, model, k)
+                for number, (name, phi) in enumerate(learnt.items()):
+                    given = injected.matrix(number, k) * _prior(driver, target)
+                    apart = {**distance(phi, given), "start": distance(begin, given)["tv"]}
+                    record["matrices"].append({"source": name, "learned": phi.tolist(), **apart})
+            records.append(record)
+        begun.folder.write_json("channel.json", records)
+        return records
+
+
+def _prior(driver: RayDriver, target: str) -> np.ndarray:
+    """[K] share of each class in the gold of the unlabelled text."""
+    gold = read_gold(driver).shard(f"gold-{target}.parquet")
+    labels = items_of(gold["labels"])[0]
+    counts = np.bincount(labels[labels != UNLABELLED], minlength=driver.facts.num_classes)
+    return counts / counts.sum()
+
+
+def configure(
+    defaults: Mapping[str, Any], files: Sequence[str] = (), flags: Sequence[str] = ()
+) -> CompareConfig:
+    """The configuration of the rows, each of which has to learn from source models.
+
+    Raises:
+        ConfigError: as `xlt_ray.compare.configure` does, and for a method that does not.
+    """
+    config = configure_rows(defaults, files, flags)
+    for title, seeds in config.rows.items():
+        name = seeds[config.section.seeds[0]].method.name
+        if not issubclass(METHODS[name], MultiSource):
+            able = ", ".join(x for x in METHODS if issubclass(METHODS[x], MultiSource))
+            raise ConfigError(
+                f"row {title!r}: {name} learns from no source models; allowed: {able}"
+            )
+    return config
+
+
+def study(injected: Injected, config: CompareConfig) -> dict[str, Any]:
+    """Carry out every run, write page and figure; returns the findings.
+
+    Args:
+        injected: The made-up sources.
+        config: The rows and seeds.
+    """
+    require_matplotlib()
+    folder = RunFolder(Store(config.first.store.root), config.name)
+    lease = Lease(folder.store, folder.path)
+    lease.acquire()
+    try:
+        folder.write_json("config.json", {**config.to_dict(), "injected": asdict(injected)})
+        records = []
+        with cli.cluster(config.first):
+            for number, (title, seed) in enumerate(config.runs, start=1):
+                print(f"[{number}/{len(config.runs)}] {title}, seed {seed}", flush=True)
+                found = carry_out(config.rows[title][seed], injected)
+                records += [{"row": title, "seed": seed, **record} for record in found]
+        findings = {"name": config.name, "injected": asdict(injected), "records": records}
+        lease.check()
+        _publish(findings, injected, config, folder)
+        return findings
+    finally:
+        lease.release()
+
+
+def _publish(
+    findings: dict[str, Any], injected: Injected, config: CompareConfig, folder: RunFolder
+) -> None:
+    from xlt_ray.data.registry import lookup
+
+    names = lookup(config.first.benchmark.name).labels
+    shown = next((x for x in findings["records"] if x["matrices"]), None)
+    if shown is not None:
+        lines = [
+            [Matrix(f"{found['source']}: given", names, injected.matrix(number, len(names))),
+             Matrix(f"{found['source']}: learned", names, np.array(found["learned"]))]
+            for number, found in enumerate(shown["matrices"])
+        ]  # fmt: skip
+        place = f"{shown['row']}, {shown['target']}, seed {shown['seed']}"
+        note = "the sources were made up from gold, to see whether LVM finds how"
+        heading = f"Given and learned confusions: {place}"
+        write_pictures("figure-channel", matrix_figure(lines, heading=heading, note=note),
+                       folder.write)  # fmt: skip
+    folder.write("channel.md", markdown(findings).encode())
+    folder.write("channel.json", (json.dumps(findings, indent=1) + "\n").encode())
+    print(f"channel: {folder.path}/channel.md", flush=True)
+
+
+def markdown(findings: Mapping[str, Any]) -> str:
+    """The page: scores by row, and how far the learned matrices are from the given ones."""
+    records, given = findings["records"], findings["injected"]
+    by_row: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        by_row.setdefault(record["row"], []).append(record)
+    rows, errors = [], []
+    for title, found in by_row.items():
+        seeds: dict[int, list[float]] = {}
+        for record in found:
+            seeds.setdefault(record["seed"], []).append(100 * record["score"])
+        means = [statistics.fmean(values) for values in seeds.values()]
+        spread = f"{statistics.stdev(means):.2f}" if len(means) > 1 else ""
+        rows.append([title, f"{statistics.fmean(means):.2f}", spread])
+        by_source: dict[str, list[Mapping[str, Any]]] = {}
+        for matrix in (matrix for record in found for matrix in record["matrices"]):
+            by_source.setdefault(matrix["source"], []).append(matrix)
+        for name, matrices in by_source.items():
+            cells = [
+                f"{100 * statistics.fmean(matrix[key] for matrix in matrices):.1f}"
+                for key in ("start", "tv", "most")
+            ]
+            errors.append([title, name, *cells])
+    diagonals = ", ".join(f"{value:g}" for value in given["diagonals"])
+    parts = [
+        f"# {findings['name']}",
+        f"Sources made up from gold labels, which say the true label with the chances {diagonals} "
+        f"and otherwise one of {given['confused']} that stand in for it, the same all the time; "
+        "independently for each word. These are no scores of transfer.",
+        markdown_table(["row", "score", "std over seeds"], rows, left=1),
+    ]
+    if errors:
+        head = ["row", "source", "TV at the start", "TV", "largest difference"]
+        parts += [
+            "Total variation between a column of the learned matrix and the given one, mean over "
+            "the positions, times 100:",
+            markdown_table(head, errors, left=2),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def dry_run(config: CompareConfig) -> int:
+    """The dry run of the rows as ordinary runs; raises ConfigError if nothing could be drawn."""
+    require_matplotlib()
+    return dry_run_of_runs(config, first=read_gold)
+
+
+def job(injected: Injected) -> cli.Job:
+    """What ``jobs/oracle_channel.py`` does with its flags."""
+    return cli.Job(configure, partial(study, injected), dry_run, keys)
