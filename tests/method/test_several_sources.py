@@ -27,9 +27,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mrt": {**SOURCE, "lr": 1.5e-3, "mu_psi": 0.9},
     "lvm": {**SOURCE, "lr": 1.5e-3, "mu_psi": 0.9, "mu_sigma": 0.3, "matrix_lr": 0.05},
 }
-MARGINS = dict.fromkeys(("hard_cat", "hard_vote", "kd_re", "mrt", "lvm"), 0.01)
-"""What a method has to be better than direct transfer by, in accuracy: about a third of what it
-was."""
+MARGIN = 0.01
+"""What each has to be better than direct transfer by, in accuracy: about a third of what it was."""
 MADE_UP_MARGIN = 0.03
 """The same for LVM over Hard-Vote, with made-up sources."""
 LARGEST_SHARE = 0.5
@@ -48,11 +47,11 @@ def values_of(store: Path, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", sorted(MARGINS))
+@pytest.mark.parametrize("name", sorted({*OPTIONS} - {"dt"}))
 def test_target_text_gains_on_direct_transfer(ray_cluster: str, store: Path, name: str) -> None:
     report = run(configure(values_of(store, name)))
     direct = run(configure(values_of(store, "dt")))
-    assert report["average"] > direct["average"] + MARGINS[name]
+    assert report["average"] > direct["average"] + MARGIN
 
 
 @pytest.mark.long
