@@ -159,7 +159,7 @@ def _rows(part: Corpus) -> int | None:
     rows, by_language = part.tokens.info.get("rows"), part.tokens.info.get("rows_by_language")
     if part.language is not None:
         rows = None if by_language is None else by_language[part.language]
-    if part.labels is not None:
+    if part.labels is not None and part.labels.kind != "annotation":  # which has them all
         labelled = part.labels.info.get("rows")
         rows = None if labelled is None else labelled if rows is None else min(rows, labelled)
     return None if rows is None else share_of(part.fraction, rows)

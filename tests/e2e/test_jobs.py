@@ -11,7 +11,6 @@ from tests.world import SOURCE, TARGETS, World
 from xlt_ray.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
-COMPARISONS = {"compare.py", "cltp_table3.py", "cltp_table4.py", "oracle_labels.py"}
 JOBS = sorted(path.name for path in (ROOT / "jobs").glob("*.py"))
 
 
@@ -34,7 +33,10 @@ def test_help_lists_every_key(job: str, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="0"):
         main(names["DEFAULTS"], names["__doc__"], ["--help"], job=names.get("JOB"))
     shown = capsys.readouterr().out
-    own = ("compare.methods", "cltp: lambda") if job in COMPARISONS else ("method.lambda", "seed")
+    own = ("compare.methods", "cltp: lambda")
+    if "method" in names["DEFAULTS"]:
+        is_lvm = names["DEFAULTS"]["method"]["name"] == "lvm"
+        own = ("method.mu_psi" if is_lvm else "method.lambda", "seed")
     for key in ("benchmark.root", "train.batch_size", "store.root", *own):
         assert f"  {key} " in shown
 

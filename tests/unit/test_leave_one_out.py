@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.reports import example
-from xlt_ray.cli import configure
+from xlt_ray.cli import DONE, configure, main
 from xlt_ray.config import ConfigError
 from xlt_ray.data.registry import lookup, resolve_targets
 from xlt_ray.library import Library
@@ -70,6 +70,24 @@ def test_methods_with_one_model_for_all_targets_cannot_leave_one_out() -> None:
             configure({**values, "method": {"name": name}})
     for name in ("dt", "hard_cat", "kd_re", "mrt"):
         configure({**values, "method": {"name": name}})
+
+
+def test_the_plan_has_every_source_model_once_and_em_for_every_target(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark = {"name": "toy", "source": ["mira", "nolu"], "targets": ["mira", "nolu", "pavri"],
+                 "leave_one_out": True, "limit": 6}  # fmt: skip
+    values = {**TOY, "benchmark": benchmark, "store": {"root": str(tmp_path)}}
+    assert main(values, argv=["--dry-run", "--set", "method.epochs=2"]) == DONE
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    steps = [line[1:] for line in lines if line and line[0].isdigit()]
+    trained = [" ".join(step[: step.index("model")]) for step in steps if "model" in step]
+    expected = ["source mira", "source nolu"]
+    for target in ("mira", "nolu", "pavri"):
+        expected += [f"{target} start", f"{target} M-step 1", f"{target} M-step 2"]
+    assert trained == expected
+    learnt = next(" ".join(step) for step in steps if step[:3] == ["pavri", "M-step", "1"])
+    assert "6 sentences" in learnt, "one language's text, and not that of all"
 
 
 def test_averages_are_over_all_targets(tmp_path: Path) -> None:
