@@ -1,8 +1,10 @@
 """Several calls at once: order of the results, room, failures, interrupts."""
 
 import _thread
+import signal
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -55,6 +57,15 @@ def test_after_a_failure_nothing_is_begun_and_what_runs_is_waited_for() -> None:
     assert done == ["slow"]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C is heard, also by a process that was started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_does_not_wait() -> None:
     stop = threading.Event()
     threading.Timer(0.1, _thread.interrupt_main).start()
