@@ -17,7 +17,8 @@ from xlt_ray.data.lists import items_of
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.annotate import to_table
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.base import Annotator, Derivation, Objective, Output, R
+from xlt_ray.methods import METHODS
+from xlt_ray.methods.base import Annotator, Derivation, Objective, Outcome, Output, R
 from xlt_ray.methods.facts import Facts, Schedule
 from xlt_ray.store import Artifact, Store
 
@@ -198,6 +199,31 @@ class MemoryDriver:
 
     def titles(self, verb: str) -> list[str]:
         return [call.title for call in self.calls if call.verb == verb]
+
+
+class SeveralSources(MemoryDriver):
+    """Sources s, t and u, whose models say different things."""
+
+    source_languages = ("s", "t", "u")
+
+    def annotate(self, title: str, corpus: Corpus, model: Model, annotator: Annotator) -> Artifact:
+        voice = model.artifact.fingerprint
+
+        def talk(name: str, size: int) -> torch.Tensor:
+            seed = zlib.crc32(f"{voice} {name}".encode())
+            return torch.randn(size, C, generator=torch.Generator().manual_seed(seed)) * 3
+
+        self.talk = talk
+        return super().annotate(title, corpus, model, annotator)
+
+
+def run_method(name: str, driver: MemoryDriver, **options: Any) -> Outcome:
+    kind = METHODS[name]
+    return kind(kind.Config.model_validate(options)).run(driver)
+
+
+def languages_of(corpus: Corpus) -> set[str]:
+    return set(corpus.rows()["language"].to_pylist())
 
 
 def ids(artifact: Artifact | None) -> set[str]:

@@ -327,9 +327,12 @@ def compare(config: CompareConfig) -> dict[str, Any]:
 
 
 def models_of(outcome: "Outcome") -> dict[str, str]:
-    """Fingerprints of the models that were scored: "zero-shot", "final", "final <language>"."""
+    """Fingerprints of the models that were scored: "zero-shot" and "final", those of single
+    languages with its name behind, and "source <language>"."""
     models = {"zero-shot": outcome.zero_shot, "final": outcome.final}
-    models |= {f"final {language}": model for language, model in outcome.by_language.items()}
+    models |= {f"source {name}": model for name, model in outcome.sources.items()}
+    models |= {f"zero-shot {name}": model for name, model in outcome.zero_shot_by_language.items()}
+    models |= {f"final {name}": model for name, model in outcome.by_language.items()}
     return {name: model.artifact.fingerprint for name, model in models.items()}
 
 

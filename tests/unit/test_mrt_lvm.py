@@ -11,8 +11,17 @@ import torch
 from pydantic import ValidationError
 
 from tests.encoders import commit
-from tests.recipes import FACTS, C, MemoryDriver, batch_of, logits_of, output_of
-from tests.unit.test_multi_source import SeveralSources, languages_of, run
+from tests.recipes import (
+    FACTS,
+    C,
+    MemoryDriver,
+    SeveralSources,
+    batch_of,
+    languages_of,
+    logits_of,
+    output_of,
+)
+from tests.recipes import run_method as run
 from xlt_ray.methods.base import PredictLabels
 from xlt_ray.methods.channel import Channel, ChannelLoss, Confusions, EStep, likelihood, scale_of
 from xlt_ray.methods.facts import Schedule
@@ -54,8 +63,6 @@ def test_the_direct_loss_is_the_likelihood_with_lambda_of_the_update(step: int, 
     assert float(loss.own.lam) == lam
     terms = loss.loss(output_of(logits), batch_of([0, 0, -100, 0], beside=said))
     joint = joint_by_hand(logits, said, lam)
-    nll = -joint.logsumexp(1)[[0, 1, 3]].sum()
-    assert terms["nll"].item() == pytest.approx(nll.item(), rel=1e-5)
     q = joint.softmax(1)
     assert terms["loss"].item() == pytest.approx(-(q * joint)[[0, 1, 3]].sum().item(), rel=1e-5)
 

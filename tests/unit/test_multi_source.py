@@ -2,47 +2,18 @@
 
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from tests.recipes import FACTS, C, MemoryDriver, ids, output_of
+from tests.recipes import FACTS, C, MemoryDriver, SeveralSources, ids, languages_of, output_of
+from tests.recipes import run_method as run
 from xlt_ray.config import ConfigError
-from xlt_ray.data.corpus import Corpus, Model
-from xlt_ray.methods import METHODS
-from xlt_ray.methods.base import Annotator, Outcome
 from xlt_ray.methods.facts import Schedule
 from xlt_ray.methods.multi_source import SourceLabels, dense, hard_labels, soft_labels
 from xlt_ray.methods.softmax import CrossEntropy
 from xlt_ray.ops.voting import majority_vote
-from xlt_ray.store import Artifact
-
-
-class SeveralSources(MemoryDriver):
-    """Sources s, t and u, whose models say different things."""
-
-    source_languages = ("s", "t", "u")
-
-    def annotate(self, title: str, corpus: Corpus, model: Model, annotator: Annotator) -> Artifact:
-        voice = model.artifact.fingerprint
-
-        def talk(name: str, size: int) -> torch.Tensor:
-            seed = zlib.crc32(f"{voice} {name}".encode())
-            return torch.randn(size, C, generator=torch.Generator().manual_seed(seed)) * 3
-
-        self.talk = talk
-        return super().annotate(title, corpus, model, annotator)
-
-
-def run(name: str, driver: MemoryDriver, **options: Any) -> Outcome:
-    kind = METHODS[name]
-    return kind(kind.Config.model_validate(options)).run(driver)
-
-
-def languages_of(corpus: Corpus) -> set[str]:
-    return set(corpus.rows()["language"].to_pylist())
 
 
 def test_each_source_has_a_model_of_its_own_gold_chosen_on_its_own_dev(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from its first to its last value over the updates of the training.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -100,7 +100,8 @@ class Channel:
 
 def confusions(own: nn.Module | None) -> Confusions | None:
     """The learned part of a channel that a model has attached, if it has one."""
-    return cast("Confusions | None", own)
+    assert own is None or isinstance(own, Confusions)
+    return own
 
 
 def scale_of(
@@ -153,15 +154,15 @@ class ChannelLoss(Objective):
         log_phi = self.channel.log_phi(self.own, self.lam, output.logits)
         joint = self.channel.log_joint(output.logits, batch.beside, log_phi)
         known = batch.labels != UNLABELLED
-        nll = confusion.nll(joint)[known]
         if self.form == "risk":
+            nll = confusion.nll(joint)[known]
             sentences, owner = torch.unique(batch.sentences[known], return_inverse=True)
             loss = -confusion.log_risk(nll, owner, len(sentences)).exp().sum()
         else:
             loss = confusion.expected_nll(joint, self.q(joint, batch))[known].sum()
         if self.own is not None:  # at lambda 1 too, for workers that wait for its gradient
             loss = loss + 0 * self.own.raw.sum()
-        return {"loss": loss, "nll": nll.detach().sum()}
+        return {"loss": loss}
 
     def q(self, joint: Tensor, batch: Batch) -> Tensor:
         """[N, K] posterior: the stored one, or that of the batch."""
