@@ -102,7 +102,12 @@ class RayDriver(Library):
             return run_train(task, self.plan, retries=config.resources.train_retries)
 
         drop = Checkpoints(self.runner.store.root, name).drop
-        return Model(self.runner.run(step, compute, afterwards=drop))
+        model = Model(self.runner.run(step, compute, afterwards=drop))
+        self._trained(model, mix, schedule)
+        return model
+
+    def _trained(self, model: Model, mix: Mix, schedule: Schedule) -> None:
+        """Is told of every trained model; for drivers that do more about it."""
 
     def annotate(self, title: str, corpus: Corpus, model: Model, annotator: Annotator) -> Artifact:
         """Columns for every row of a corpus."""

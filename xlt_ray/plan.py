@@ -13,7 +13,7 @@ from xlt_ray.driver import RayDriver
 from xlt_ray.engine.cluster import Plan
 from xlt_ray.engine.corpora import Content
 from xlt_ray.engine.together import R
-from xlt_ray.methods.base import Annotator, Objective
+from xlt_ray.methods.base import Annotator
 from xlt_ray.methods.facts import Schedule
 from xlt_ray.steps import PLANNED, Compute, Step
 from xlt_ray.store import Artifact, Store
@@ -116,25 +116,13 @@ class PlanDriver(RayDriver):
         self.trainings = max(self.trainings, min(len(calls), self.plan.trainings))
         return [call() for call in calls]
 
-    def train(
-        self,
-        title: str,
-        mix: Mix,
-        objective: Objective,
-        *,
-        start: Model,
-        schedule: Schedule,
-        dev: Corpus | None = None,
-    ) -> Model:
-        """Note a train step."""
-        model = super().train(title, mix, objective, start=start, schedule=schedule, dev=dev)
+    def _trained(self, model: Model, mix: Mix, schedule: Schedule) -> None:
         rows = [_rows(part) for part in mix.parts]
         known = sum(item for item in rows if item is not None)
         more = " and what is selected" if None in rows else ""
         size = "sentences not known" if rows[0] is None else f"{known} sentences{more}"
         batch = schedule.batch_size or self.config.train.batch_size
         self._note(f"{size}, up to {schedule.epochs} epochs, batch {batch}, lr {schedule.lr:g}")
-        return model
 
     def annotate(self, title: str, corpus: Corpus, model: Model, annotator: Annotator) -> Artifact:
         """Note an annotate step."""

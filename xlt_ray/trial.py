@@ -10,13 +10,13 @@ from typing import Any
 
 from xlt_ray import cli
 from xlt_ray.config import RunConfig
-from xlt_ray.data.corpus import Corpus, Mix, Model
+from xlt_ray.data.corpus import Mix, Model
 from xlt_ray.driver import RayDriver
 from xlt_ray.engine.cluster import Plan, connect
 from xlt_ray.engine.tune import Report
 from xlt_ray.ledger import LeaseHeldError
 from xlt_ray.methods import METHODS
-from xlt_ray.methods.base import Objective, Outcome
+from xlt_ray.methods.base import Outcome
 from xlt_ray.methods.facts import Schedule
 from xlt_ray.steps import Runner
 from xlt_ray.store import Artifact
@@ -43,20 +43,8 @@ class SourceOnly(RayDriver):
             raise PermissionError(f"a trial of a sweep may not read gold labels of {others}")
         return super()._gold(title, languages, split)
 
-    def train(
-        self,
-        title: str,
-        mix: Mix,
-        objective: Objective,
-        *,
-        start: Model,
-        schedule: Schedule,
-        dev: Corpus | None = None,
-    ) -> Model:
-        """Train a model on a mix, chosen on source dev, and tell the score."""
-        model = super().train(title, mix, objective, start=start, schedule=schedule, dev=dev)
+    def _trained(self, model: Model, mix: Mix, schedule: Schedule) -> None:
         self._report(model.artifact.info["source_dev"])
-        return model
 
 
 def run_trial(config: RunConfig[Any], report: Report) -> dict[str, Any]:

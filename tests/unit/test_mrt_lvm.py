@@ -23,9 +23,9 @@ from tests.recipes import (
 )
 from tests.recipes import run_method as run
 from xlt_ray.methods.base import PredictLabels
-from xlt_ray.methods.channel import Channel, ChannelLoss, Confusions, EStep, likelihood, scale_of
+from xlt_ray.methods.channel import Channel, ChannelLoss, Confusions, EStep, likelihood
 from xlt_ray.methods.facts import Schedule
-from xlt_ray.methods.mrt_lvm import LVM, MRT, LVMConfig, MRTConfig
+from xlt_ray.methods.mrt_lvm import LVM, MRT, LVMConfig, MRTConfig, scale_of
 from xlt_ray.ops import confusion
 
 NAMES = ("s", "t")

@@ -104,29 +104,6 @@ def confusions(own: nn.Module | None) -> Confusions | None:
     return own
 
 
-def scale_of(
-    mu: float | None, tau: float | None, *, default: float, num_classes: int, key: str
-) -> float:
-    """Scale of a matrix that is given by its diagonal or by its scale.
-
-    Args:
-        mu: The diagonal, or None.
-        tau: The scale, or None; wins.
-        default: Diagonal if neither is given.
-        num_classes: K.
-        key: Name of the diagonal, for errors.
-
-    Raises:
-        ValueError: there is no such matrix.
-    """
-    try:
-        if tau is not None:
-            mu = confusion.mu_of(tau, num_classes)
-        return confusion.tau_of(default if mu is None else mu, num_classes)
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
-
-
 @dataclass
 class ChannelLoss(Objective):
     """The bound of J against a stored Q, J itself, or the risk."""

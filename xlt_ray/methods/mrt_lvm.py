@@ -28,7 +28,7 @@ from xlt_ray.methods.base import (
     Labeller,
     likeliest,
 )
-from xlt_ray.methods.channel import Channel, ChannelLoss, EStep, likelihood, scale_of
+from xlt_ray.methods.channel import Channel, ChannelLoss, EStep, likelihood
 from xlt_ray.methods.facts import Schedule
 from xlt_ray.methods.multi_source import (
     MultiSource,
@@ -36,7 +36,31 @@ from xlt_ray.methods.multi_source import (
     Sources,
     predictions,
 )
+from xlt_ray.ops import confusion
 from xlt_ray.store import Artifact
+
+
+def scale_of(
+    mu: float | None, tau: float | None, *, default: float, num_classes: int, key: str
+) -> float:
+    """Scale of a matrix that is given by its diagonal or by its scale.
+
+    Args:
+        mu: The diagonal, or None.
+        tau: The scale, or None; wins.
+        default: Diagonal if neither is given.
+        num_classes: K.
+        key: Name of the diagonal, for errors.
+
+    Raises:
+        ValueError: there is no such matrix.
+    """
+    try:
+        if tau is not None:
+            mu = confusion.mu_of(tau, num_classes)
+        return confusion.tau_of(default if mu is None else mu, num_classes)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
 
 
 class EMConfig(MultiSourceConfig, frozen=True):

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray
 
 from xlt_ray import cli
 from xlt_ray.compare import CompareConfig, keys
@@ -25,6 +24,7 @@ from xlt_ray.config import ConfigError, RunConfig
 from xlt_ray.data.batching import seed_of
 from xlt_ray.data.keyed import sorted_by_id
 from xlt_ray.data.lists import items_of
+from xlt_ray.data.registry import lookup
 from xlt_ray.driver import RayDriver
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.ledger import Lease, RunFolder
@@ -32,12 +32,11 @@ from xlt_ray.methods import METHODS
 from xlt_ray.methods.mrt_lvm import LVM
 from xlt_ray.methods.multi_source import MultiSource, Sources
 from xlt_ray.oracle.confusions import distance, learnt_matrices
-from xlt_ray.oracle.driver import read_gold
+from xlt_ray.oracle.driver import from_gold, read_gold
 from xlt_ray.report.figures import require_matplotlib, write_pictures
 from xlt_ray.report.matrices import Matrix, matrix_figure
 from xlt_ray.report.tables import markdown_table
-from xlt_ray.steps import Step
-from xlt_ray.store import Artifact, Attempt, Store
+from xlt_ray.store import Artifact, Store
 
 
 @dataclass(frozen=True)
@@ -106,19 +105,9 @@ def sources(driver: RayDriver, injected: Injected) -> Sources:
     gold, k = read_gold(driver), driver.facts.num_classes
     said = []
     for number, name in enumerate(injected.names):
-        parameters = {
-            "matrix": injected.matrix(number, k).tolist(),
-            "seed": seed_of(driver.seed, "said", number),
-        }
-        step = Step("oracle", f"made-up {name}", parameters, (gold,), (__name__,))
-        said.append(driver.runner.run(step, partial(_say, driver, gold, parameters)))
+        matrix, seed = injected.matrix(number, k).tolist(), seed_of(driver.seed, "said", number)
+        said.append(from_gold(driver, f"made-up {name}", say, gold, matrix=matrix, seed=seed))
     return Sources(injected.names, tuple(said), ("probs",))
-
-
-def _say(
-    driver: RayDriver, gold: Artifact, parameters: Mapping[str, Any], attempt: Attempt
-) -> dict[str, Any]:
-    return ray.get(driver.clerk.derive.remote(say, (gold,), parameters, attempt))
 
 
 def carry_out(config: RunConfig[Any], injected: Injected) -> list[dict[str, Any]]:
@@ -211,8 +200,6 @@ def study(injected: Injected, config: CompareConfig) -> dict[str, Any]:
 def _publish(
     findings: dict[str, Any], injected: Injected, config: CompareConfig, folder: RunFolder
 ) -> None:
-    from xlt_ray.data.registry import lookup
-
     names = lookup(config.first.benchmark.name).labels
     shown = next((x for x in findings["records"] if x["matrices"]), None)
     if shown is not None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray
 import torch
 from safetensors.torch import load
 
@@ -27,12 +26,11 @@ from xlt_ray.methods.channel import Channel, Confusions
 from xlt_ray.methods.mrt_lvm import LVM
 from xlt_ray.methods.multi_source import Sources, dense, predictions, source_models
 from xlt_ray.models.classifier import OWN_FILE
-from xlt_ray.oracle.driver import read_gold
+from xlt_ray.oracle.driver import from_gold, read_gold
 from xlt_ray.report.figures import require_matplotlib, write_pictures
 from xlt_ray.report.matrices import Matrix, matrix_figure
 from xlt_ray.report.tables import markdown_table
-from xlt_ray.steps import Step
-from xlt_ray.store import Artifact, Attempt
+from xlt_ray.store import Artifact
 
 
 def count(
@@ -99,27 +97,6 @@ def learnt_matrices(channel: Channel, model: Model, num_classes: int) -> dict[st
     return {name: phi.exp().numpy() for name, phi in zip(channel.names, log_phi, strict=True)}
 
 
-class ConfusionOracle:
-    """Counts what the sources of a finished run say against gold."""
-
-    def __init__(self, driver: RayDriver):
-        self.driver = driver
-
-    def counts(self, name: str, said: Artifact, target: str, columns: Sequence[str]) -> np.ndarray:
-        """[K, K] of `count` for a source and a target."""
-        k = self.driver.facts.num_classes
-        parameters = {"language": target, "num_classes": k, "columns": list(columns)}
-        inputs = (said, read_gold(self.driver))
-        title = f"{target}: confusions of {name}"
-        step = Step("oracle", title, parameters, inputs, (__name__,))
-
-        def compute(attempt: Attempt) -> dict[str, Any]:
-            return ray.get(self.driver.clerk.derive.remote(count, inputs, parameters, attempt))
-
-        table = self.driver.runner.run(step, compute).table()
-        return table["count"].to_numpy().reshape(k, k)
-
-
 def configure(defaults: Any, files: Sequence[str] = (), flags: Sequence[str] = ()) -> RunConfig:
     """The configuration of a run of LVM; raises ConfigError for another method."""
     config = cli.configure(defaults, files, flags)
@@ -165,8 +142,11 @@ def find(config: RunConfig) -> dict[str, Any]:
 
 
 def _counts(driver: RayDriver, name: str, said: Sources, target: str, *, soft: bool) -> np.ndarray:
-    columns = said.columns if soft else ("labels",)
-    return ConfusionOracle(driver).counts(name, said.artifacts[0], target, columns)
+    """[K, K] of `count` for a source and a target."""
+    k, names = driver.facts.num_classes, list(said.columns if soft else ("labels",))
+    title, inputs = f"{target}: confusions of {name}", (said.artifacts[0], read_gold(driver))
+    found = from_gold(driver, title, count, *inputs, language=target, num_classes=k, columns=names)
+    return found.table()["count"].to_numpy().reshape(k, k)
 
 
 def markdown(findings: dict[str, Any]) -> str:

@@ -24,6 +24,19 @@ def read_gold(driver: RayDriver) -> Artifact:
     return driver._gold("oracle", driver.pools, driver.config.benchmark.unlabelled_split)
 
 
+def from_gold(
+    driver: RayDriver, title: str, function: Derivation, *artifacts: Artifact, **parameters: Any
+) -> Artifact:
+    """What a function makes of gold labels, as a durable step that says so by its kind."""
+    params = {"function": function.__qualname__, "parameters": parameters}
+    step = Step("oracle", title, params, artifacts, (function.__module__,))
+
+    def compute(attempt: Attempt) -> dict[str, Any]:
+        return ray.get(driver.clerk.derive.remote(function, artifacts, parameters, attempt))
+
+    return driver.runner.run(step, compute)
+
+
 class OracleDriver:
     """Counts labels and candidate sets of a finished run against gold."""
 
@@ -48,13 +61,6 @@ class OracleDriver:
         return self._count(f"{title} accuracy", picked_accuracy, picked)
 
     def _count(self, title: str, function: Derivation, counted: Artifact) -> list[Counted]:
-        parameters = {"outside": outside_of(self.driver.labels)}
-        params = {"function": function.__qualname__, "parameters": parameters}
-        inputs = (counted, self.gold)
-        step = Step("oracle", title, params, inputs, (function.__module__,))
-
-        def compute(attempt: Attempt) -> dict[str, Any]:
-            clerk = self.driver.clerk
-            return ray.get(clerk.derive.remote(function, inputs, parameters, attempt))
-
-        return self.driver.runner.run(step, compute).table().to_pylist()
+        outside = outside_of(self.driver.labels)
+        found = from_gold(self.driver, title, function, counted, self.gold, outside=outside)
+        return found.table().to_pylist()
