@@ -7,6 +7,11 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, softmax
 
 
+def soften(logits_NK: Tensor, temperature: float) -> Tensor:
+    """[N, K] probabilities softmax(f / T), flatter the larger T >= 1 is."""
+    return softmax(logits_NK / temperature, dim=-1)
+
+
 def mse(logits_NK: Tensor, teacher_NK: Tensor) -> Tensor:
     """[N] mean over the classes of the squared difference of the probabilities (KD-re).
 

@@ -1,0 +1,63 @@
+"""The critic's side of domain alignment: what it sees, the gap that it measures, its penalty.
+
+"Cross-Lingual Transfer with Class-Weighted Language-Invariant Representations", after conditional
+adversarial networks (Long et al. 2018) and the zero-centred gradient penalty (Thanh-Tung et al.
+2019).
+"""
+
+import torch
+from torch import Tensor
+
+
+def outer_product(h_NK: Tensor, z_ND: Tensor) -> Tensor:
+    """[N, K D] products h[c] z[j] at c D + j: the class index is the slow one."""
+    return (h_NK[:, :, None] * z_ND[:, None, :]).flatten(1)
+
+
+class _Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, strength: float) -> Tensor:
+        ctx.strength = strength  # pyright: ignore[reportAttributeAccessIssue]
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
+        return -ctx.strength * grads[0], None  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def reverse_gradient(x: Tensor, strength: float) -> Tensor:
+    """x, whose gradient is multiplied by -strength on its way back."""
+    return _Reversed.apply(x, strength)  # pyright: ignore[reportReturnType]
+
+
+def gap(scores_N: Tensor, weights_N: Tensor, others_M: Tensor) -> Tensor:
+    """Weighted mean score of the source minus the mean score of the target (I8).
+
+    Args:
+        scores_N: Scores of source items.
+        weights_N: Importance weight of each one's class.
+        others_M: Scores of target items.
+    """
+    return (weights_N * scores_N).mean() - others_M.mean()
+
+
+def between(a_ND: Tensor, b_MD: Tensor, u_L: Tensor) -> Tensor:
+    """[L, D] points u a + (1 - u) b, L = min(N, M); the longer side is cut."""
+    size = len(u_L)
+    return u_L[:, None] * a_ND[:size] + (1 - u_L[:, None]) * b_MD[:size]
+
+
+def num_steps(
+    *, epochs: float, rows: int, batch: int, mean_items: float, mean_source_items: float
+) -> float:
+    """Optimiser steps of a tagging task, not rounded: passes over the target text, longer where its
+    sentences are longer than those of the source.
+
+    Args:
+        epochs: Passes.
+        rows: Sentences of the target text.
+        batch: Sentences of each domain in a step.
+        mean_items: Mean words of a target sentence.
+        mean_source_items: Mean words of a source sentence.
+    """
+    return epochs * rows / batch * mean_items / mean_source_items
