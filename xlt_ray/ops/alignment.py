@@ -5,6 +5,9 @@ adversarial networks (Long et al. 2018) and the zero-centred gradient penalty (T
 2019).
 """
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import torch
 from torch import Tensor
 
@@ -16,18 +19,20 @@ def outer_product(h_NK: Tensor, z_ND: Tensor) -> Tensor:
 
 class _Reversed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, strength: float) -> Tensor:
-        ctx.strength = strength  # pyright: ignore[reportAttributeAccessIssue]
+    def forward(ctx: Any, x: Tensor, strength: float) -> Tensor:
+        ctx.strength = strength
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
-        return -ctx.strength * grads[0], None  # pyright: ignore[reportAttributeAccessIssue]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        strength: float = ctx.strength
+        return -strength * grads[0], None
 
 
 def reverse_gradient(x: Tensor, strength: float) -> Tensor:
     """x, whose gradient is multiplied by -strength on its way back."""
-    return _Reversed.apply(x, strength)  # pyright: ignore[reportReturnType]
+    apply = cast("Callable[[Tensor, float], Tensor]", _Reversed.apply)
+    return apply(x, strength)
 
 
 def gap(scores_N: Tensor, weights_N: Tensor, others_M: Tensor) -> Tensor:

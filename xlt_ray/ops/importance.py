@@ -7,11 +7,14 @@ differ in their priors alone, C w = t for the weights w[j] = P_target(j) / p[j],
 """
 
 import warnings
+from typing import Any
 
 import numpy as np
 import torch
-from qpsolvers import Problem, solve_problem
-from scipy.sparse import csc_matrix
+from qpsolvers import (
+    Problem,
+    solve_problem,  # pyright: ignore[reportUnknownVariableType]
+)
 from torch import Tensor
 
 _RIDGE = 1e-10
@@ -78,9 +81,9 @@ def estimate_weights(C_KK: np.ndarray, t_K: np.ndarray, p_K: np.ndarray) -> np.n
         raise ValueError("the source prior has no class")
     p = np.asarray(p_K, float)[has]
     said_KK = np.asarray(C_KK, float)[:, has] / p  # P(predicted i | true j)
-    P, q = said_KK.T @ said_KK, -said_KK.T @ t_K
-    if np.linalg.matrix_rank(said_KK) < len(has):
-        P = P + _RIDGE * np.eye(len(has))
+    is_singular = np.linalg.matrix_rank(said_KK) < len(has)
+    P = said_KK.T @ said_KK + (_RIDGE if is_singular else 0.0) * np.eye(len(has))
+    q = -said_KK.T @ t_K
     w_K = np.zeros(k)
     w_K[has] = _polished(_interior(P, q), P, q) / p
     return w_K
@@ -89,11 +92,11 @@ def estimate_weights(C_KK: np.ndarray, t_K: np.ndarray, p_K: np.ndarray) -> np.n
 def _interior(P: np.ndarray, q: np.ndarray) -> np.ndarray:
     """argmin u'Pu / 2 + q'u of u >= 0 that sum to 1, about as exact as the solver's tolerance."""
     size = len(q)
-    equality = csc_matrix(np.ones((1, size)))
-    problem = Problem(csc_matrix(P), q, A=equality, b=np.ones(1), lb=np.zeros(size))
-    exact = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12}
+    problem = Problem(P, q, A=np.ones((1, size)), b=np.ones(1), lb=np.zeros(size))
+    exact: dict[str, Any] = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a solution almost as exact: it is polished
+        # Of dense matrices, which are small, and of a solution almost as exact: it is polished.
+        warnings.simplefilter("ignore")
         found = solve_problem(problem, solver="clarabel", **exact)
     if found.x is None or not np.isfinite(found.x).all():
         raise ArithmeticError("no importance weights: clarabel found no solution")
