@@ -5,8 +5,7 @@ adversarial networks (Long et al. 2018) and the zero-centred gradient penalty (T
 2019).
 """
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,8 +30,8 @@ class _Reversed(torch.autograd.Function):
 
 def reverse_gradient(x: Tensor, strength: float) -> Tensor:
     """x, whose gradient is multiplied by -strength on its way back."""
-    apply = cast("Callable[[Tensor, float], Tensor]", _Reversed.apply)
-    return apply(x, strength)
+    function: Any = _Reversed
+    return function.apply(x, strength)
 
 
 def gap(scores_N: Tensor, weights_N: Tensor, others_M: Tensor) -> Tensor:
