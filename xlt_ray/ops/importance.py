@@ -171,7 +171,7 @@ def threshold(v_K: Tensor, p_K: Tensor) -> Tensor:
 def rescale(v_K: Tensor, p_K: Tensor, w0_K: Tensor) -> Tensor:
     """Negative numbers set to 0, the rest divided by p . w; w0 if none is left.
 
-    This is what the released code does; these are not the nearest weights.
+    So the released code does it; these are not the nearest weights.
     """
     w = v_K.clamp_min(0)
     total = (w * p_K).sum()
@@ -189,13 +189,7 @@ def conditional_shift(
     """Distance of the class means of source and target features in L1, by class (I1).
 
     Only classes that both have are there; the shift is the mean over them. The labels are gold on
-    both sides: a diagnostic, never for training.
-
-    Args:
-        z_S: [N, d] source features.
-        y_S: [N] their classes.
-        z_T: [M, d] target features.
-        y_T: [M] their classes.
+    both sides: a diagnostic, never for training. z: [N, d] features; y: [N] their classes.
     """
     both = sorted(set(y_S.tolist()) & set(y_T.tolist()))
     return {
