@@ -57,7 +57,6 @@ def two_workers(
 
 
 @pytest.mark.long
-@pytest.mark.long
 def test_a_node_dies_while_it_annotates(
     cluster: Cluster, config: Config, undisturbed: Reference, tmp_path: Path
 ) -> None:
