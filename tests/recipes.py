@@ -11,15 +11,17 @@ import torch
 
 from tests.encoders import commit, tokenised
 from xlt_ray.config import Split
-from xlt_ray.data.corpus import Corpus, Mix, Model
+from xlt_ray.data.corpus import Corpus, Mix, Model, Start
 from xlt_ray.data.examples import Batch
 from xlt_ray.data.lists import items_of
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.annotate import to_table
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods import METHODS
-from xlt_ray.methods.base import Annotator, Derivation, Objective, Outcome, Output, R
+from xlt_ray.methods.base import Derivation, Outcome, R
 from xlt_ray.methods.facts import Facts, Schedule
+from xlt_ray.methods.parts import Annotator, Objective
+from xlt_ray.models.classifier import Output
 from xlt_ray.store import Artifact, Store
 
 FACTS = Facts(LabelSet(("O", "B-X", "I-X", "B-Y")), ("a", "b"), num_items=6)
@@ -48,6 +50,7 @@ def batch_of(
         item_ids=torch.tensor(items) if items is not None else torch.arange(count),
         languages=torch.tensor(languages) if languages is not None else none,
         sentences=torch.tensor(sentences) if sentences is not None else none,
+        companion=torch.zeros(count, dtype=torch.bool),
         beside=dict(beside or {}),
     )
 
@@ -74,6 +77,7 @@ class Call:
     dev: Corpus | None = None
     start: Model | None = None
     parts: tuple[Corpus, ...] = ()
+    companion: Corpus | None = None
     annotator: Annotator | None = None
     pool: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -108,6 +112,7 @@ class MemoryDriver:
         self.store = Store(str(folder))
         self.scores, self.talk = list(scores), talk
         self.calls: list[Call] = []
+        self.starts: dict[str, Start] = {}
         self.backbone = self._model("backbone", {})
         sizes = {"a": 20, "b": 30}
         names = [f"{x}{i:02d}" for x, n in sizes.items() for i in range(n)]
@@ -136,6 +141,9 @@ class MemoryDriver:
         gold = commit(self.store, "gold", name, {"p0": table.select(["id", "labels"])})
         return Corpus(tokens).labelled(gold)
 
+    def start_from(self, reference: str) -> Start:
+        return self.starts[reference]
+
     def dev(self, target: str | None = None) -> Corpus:
         return self.source("dev", *(() if target is None else self.sources_of(target)))
 
@@ -161,7 +169,17 @@ class MemoryDriver:
         score = self.scores.pop(0) if self.scores else 0.5
         model = self._model(title, {"source_dev": score})
         self.calls.append(
-            Call("train", title, objective, schedule, dev, start, mix.parts, result=model.artifact)
+            Call(
+                "train",
+                title,
+                objective,
+                schedule,
+                dev,
+                start,
+                mix.parts,
+                mix.companion,
+                result=model.artifact,
+            )
         )
         return model
 

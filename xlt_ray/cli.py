@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from xlt_ray.driver import RayDriver
     from xlt_ray.engine.cluster import Plan
     from xlt_ray.ledger import RunFolder
-    from xlt_ray.methods.base import Outcome
+    from xlt_ray.methods.base import Method, Outcome
     from xlt_ray.report import Report
     from xlt_ray.steps import StepRunner
 
@@ -143,11 +143,17 @@ def _parse(
     return parser.parse_args(argv)
 
 
+def recipes() -> "dict[str, type[Method]]":
+    """What a run or a row of a comparison can name: the methods, and upper bounds."""
+    from xlt_ray.methods import METHODS
+    from xlt_ray.oracle.iwda import UPPER_BOUNDS
+
+    return {**METHODS, **UPPER_BOUNDS}
+
+
 def keys(defaults: Mapping[str, Any]) -> list[str]:
     """The lines of ``--help`` about the keys of a run."""
-    from xlt_ray.methods import METHODS
-
-    schema = schema_for(defaults, {name: item.Config for name, item in METHODS.items()})
+    schema = schema_for(defaults, {name: item.Config for name, item in recipes().items()})
     return ["keys, with the defaults of this job:", *describe(schema, defaults)]
 
 
@@ -159,9 +165,7 @@ def configure(
     Raises:
         ConfigError: what is wrong, where it came from, what is allowed.
     """
-    from xlt_ray.methods import METHODS
-
-    schemas = {name: item.Config for name, item in METHODS.items()}
+    schemas = {name: item.Config for name, item in recipes().items()}
     return check(load(defaults, files=files, flags=flags, methods=schemas))
 
 
@@ -171,10 +175,8 @@ def check(config: RunConfig[Any]) -> RunConfig[Any]:
     Raises:
         ConfigError: they do not; says why.
     """
-    from xlt_ray.methods import METHODS
-
     name, benchmark = config.benchmark.name, lookup(config.benchmark.name)
-    method, task = METHODS[config.method.name], benchmark.task
+    method, task = recipes()[config.method.name], benchmark.task
     if task not in method.tasks:
         able = ", ".join(sorted(method.tasks))
         raise ConfigError(
@@ -188,6 +190,15 @@ def check(config: RunConfig[Any]) -> RunConfig[Any]:
         raise ConfigError(
             f"benchmark.leave_one_out: {config.method.name} trains one model for all targets"
         )
+    if config.benchmark.metric == "f1" and not (task == "token" and benchmark.label_set.is_bio):
+        raise ConfigError(f"benchmark.metric: f1 is of entities, and {name} has no BIO labels")
+    for language, prior in config.benchmark.prior.items():
+        if prior != "random" and (len(prior) != len(benchmark.labels) or sum(prior) == 0):
+            raise ConfigError(
+                f"benchmark.prior: {language} has {len(prior)} shares, {name} has "
+                f"{len(benchmark.labels)} classes: {', '.join(benchmark.labels)}; their sum is "
+                "above 0"
+            )
     if config.train.dim_reduce is not None and task == "token":
         raise ConfigError(
             f"train.dim_reduce: {config.train.dim_reduce}, but {name} is a token task, whose head "
@@ -262,14 +273,13 @@ def carry_out(
         first: Is called before the recipe, to read what is needed after it.
     """
     from xlt_ray.driver import RayDriver
-    from xlt_ray.methods import METHODS
 
     with session(config) as begun:
         driver = RayDriver(config, begun.runner, begun.plan)
         driver.check_test()
         if first is not None:
             first(driver)
-        outcome = METHODS[config.method.name](config.method).run(driver)
+        outcome = recipes()[config.method.name](config.method).run(driver)
         report = _report(config, driver, outcome, begun.runner.ledger)
         begun.runner.lease.check()
         _publish(begun.folder, report, outcome)
@@ -363,12 +373,16 @@ def _report(
 def _publish(folder: "RunFolder", report: "Report", outcome: "Outcome") -> None:
     from rich.console import Console
 
+    from xlt_ray.data.corpus import Start
     from xlt_ray.engine.optimiser import OPTIMISER
+    from xlt_ray.oracle.iwda import UPPER_BOUNDS
     from xlt_ray.report import terminal_table, write_report
+    from xlt_ray.starting import MODELS_FILE, models_of
 
-    if outcome.by_language:
-        paths = {name: model.artifact.folder for name, model in outcome.by_language.items()}
-        folder.write_json("models.json", paths)
+    before = Start(outcome.zero_shot, outcome.zero_shot_by_language)
+    start = Start(outcome.final, outcome.by_language, before)
+    knows_targets = report.method in UPPER_BOUNDS
+    folder.write_json(MODELS_FILE, models_of(start, knows_targets=knows_targets))
     model = outcome.final.artifact.local()
     own = {"manifest.json", OPTIMISER}
     names = [path.name for path in model.iterdir() if path.name not in own]
@@ -391,6 +405,7 @@ def rehearse(
     *,
     scored: bool = True,
     first: "Callable[[RayDriver], object] | None" = None,
+    coming: Collection[str] = (),
 ) -> int:
     """Check data, labels, cluster and backbone and print the plan; returns the exit code.
 
@@ -398,21 +413,21 @@ def rehearse(
         config: The configuration.
         scored: Whether the run will be scored on test splits.
         first: What is called before the recipe, as in `carry_out`.
+        coming: Runs that will be finished before this one begins.
     """
     from xlt_ray.engine.cluster import available, settle
     from xlt_ray.ledger import RunFolder
-    from xlt_ray.methods import METHODS
     from xlt_ray.plan import PlanDriver, PlanRunner, text_of
     from xlt_ray.store import Store
 
     plan = settle(config.resources, available(config.resources))
     store = Store(config.store.root)
-    driver = PlanDriver(config, PlanRunner(store), plan)
+    driver = PlanDriver(config, PlanRunner(store), plan, coming)
     if scored:
         driver.check_test()
     if first is not None:
         first(driver)
-    outcome = METHODS[config.method.name](config.method).run(driver)
+    outcome = recipes()[config.method.name](config.method).run(driver)
     if scored:
         evaluate_zero_shot(driver, outcome)
         evaluate_final(driver, outcome)

@@ -7,7 +7,7 @@ store, so a step that several of them need is computed once.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field
@@ -155,7 +155,16 @@ def configure(
     Raises:
         ConfigError: what is wrong in which rows, where it came from, what is allowed.
     """
-    values, origins = merge(defaults, files=files, flags=flags)
+    return configured(*merge(defaults, files=files, flags=flags))
+
+
+def configured(values: Mapping[str, Any], origins: Mapping[str, str]) -> CompareConfig:
+    """The configuration of a comparison from merged keys and where they are from.
+
+    Raises:
+        ConfigError: as `configure` does.
+    """
+    values = dict(values)
     for key, instead in _INSTEAD.items():
         if key in values:
             origin = origin_of(key, origins)
@@ -171,9 +180,9 @@ def configure(
     def with_seeds(title: str) -> dict[int, RunConfig[Any]]:
         configs = {}
         for seed in section.seeds:
-            own = {"name": f"{name}-{slug(title)}-s{seed}"}
+            own = {"name": run_name(name, title, seed)}
             seeded = {**values, "run": {**values.get("run", {}), **own}, "seed": seed}
-            configs[seed] = _run(methods[title], seeded, origins)
+            configs[seed] = _run(_started(methods, title, name, seed), seeded, origins)
         return configs
 
     rows = _every(methods, with_seeds)
@@ -242,10 +251,22 @@ def _methods(section: CompareSection, origins: Mapping[str, str]) -> dict[str, _
     return found
 
 
-def _schemas() -> dict[str, type[MethodConfig]]:
-    from xlt_ray.methods import METHODS
+def _started(methods: Mapping[str, _RowMethod], title: str, name: str, seed: int) -> _RowMethod:
+    """The method of a row, whose ``start_from`` may be an earlier row: its run of the same seed."""
+    row = methods[title]
+    other = row.values.get("start_from")
+    if other not in list(methods)[: list(methods).index(title)]:
+        return row
+    return replace(row, values={**row.values, "start_from": run_name(name, other, seed)})
 
-    return {name: method.Config for name, method in METHODS.items()}
+
+def run_name(name: str, title: str, seed: int) -> str:
+    """Name of the run of a row of a comparison."""
+    return f"{name}-{slug(title)}-s{seed}"
+
+
+def _schemas() -> dict[str, type[MethodConfig]]:
+    return {name: method.Config for name, method in cli.recipes().items()}
 
 
 def _keys_of(schema: type[MethodConfig]) -> set[str]:
@@ -356,11 +377,12 @@ def dry_run(config: CompareConfig, *, first: "Callable[[RayDriver], object] | No
     """
     common = {key: value for key, value in config.to_dict().items() if key != "compare"}
     print("\n".join(settings(common)), runs_text(config), sep="\n\n")
-    codes = []
+    codes, coming = [], list[str]()
     for title, configs in config.rows.items():
         seed = config.section.seeds[0]
         print(f"\n{method_text(title, configs[seed])}\n\nsteps with seed {seed}:")
-        codes.append(cli.rehearse(configs[seed], first=first))
+        codes.append(cli.rehearse(configs[seed], first=first, coming=coming))
+        coming.append(configs[seed].run_name)
     folder = RunFolder(Store(config.first.store.root), config.name)
     folder.write_json("resolved.json", config.to_dict())
     return max(codes)

@@ -64,6 +64,9 @@ def _without_secrets(uri: str) -> str:
 
 Text = Annotated[str, Field(coerce_numbers_to_str=True)]
 """Text that may look like a number: ``--set run.name=2024``."""
+Shares = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=2)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Uri = Annotated[Text, AfterValidator(_without_secrets)]
 Names = Annotated[tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1)]
 
@@ -85,10 +88,20 @@ class BenchmarkConfig(Section, frozen=True):
     """Source languages whose dev text chooses models of targets; absent: those it learns from."""
     unlabelled_split: Split = "dev"
     """Split of the target languages whose text is used without its labels."""
-    limit: Annotated[int, Field(ge=1)] | dict[Split, Annotated[int, Field(ge=1)]] | None = None
+    limit: Count | dict[Split, Count] | None = None
     """Cap on the sentences of every split, or one cap per split (benchmark.limit.train=3000)."""
     revision: Text | None = None
     """Hub revision; absent: the registry's, or else the current commit, which is recorded."""
+    metric: Literal["f1", "accuracy", "macro_f1"] | None = None
+    """What is scored in place of the benchmark's own metric; f1 is of entities."""
+    prior: dict[Text, Literal["random"] | Shares] = Field(default_factory=dict)
+    """Class shares of a language's rows, as {"de": [3, 1, 1]}, or random; others are left out."""
+    prior_rows: Count | dict[Text, Count] | None = None
+    """Rows at most of each split of such a language, or a cap per language; of words a half."""
+    prior_seed: Seed | dict[Text, Seed] = 0
+    """Seed of the rows that are left out, and of random shares; or one per language, else 0."""
+    partition: int | None = Field(default=None, ge=1)
+    """Train rows of each language, one's after another's in their parallel files, none in two."""
     toy: dict[str, Any] = Field(default_factory=dict)
     """Options of the embedded benchmark: sizes, seed, knobs of its languages."""
 
@@ -104,11 +117,7 @@ class MethodConfig(Section, frozen=True):
     """Name of the method."""
 
     def check_classes(self, num_classes: int) -> None:
-        """See whether the keys in use fit a task with so many classes.
-
-        Raises:
-            ValueError: one does not; the message begins with its name.
-        """
+        """Raise ValueError, beginning with its name, if a key does not fit so many classes."""
 
 
 class TrainConfig(Section, frozen=True):
@@ -229,7 +238,7 @@ class RunConfig(Section, Generic[M], frozen=True):
     resources: ResourcesConfig = ResourcesConfig()
     store: StoreConfig = StoreConfig()
     run: RunSection = RunSection()
-    seed: int = Field(default=0, ge=0, lt=2**31)
+    seed: Seed = 0
     """Seed of everything random in the run."""
 
     @property

@@ -18,14 +18,9 @@ from xlt_ray.engine.together import R, at_once
 from xlt_ray.engine.train import run_train
 from xlt_ray.engine.train_loop import TrainTask
 from xlt_ray.library import Library
-from xlt_ray.methods.base import (
-    Annotator,
-    Derivation,
-    Labeller,
-    Objective,
-    likeliest,
-)
+from xlt_ray.methods.base import Derivation, Labeller, likeliest
 from xlt_ray.methods.facts import Facts, Schedule, describe
+from xlt_ray.methods.parts import Annotator, Objective
 from xlt_ray.steps import Runner, Step
 from xlt_ray.store import Artifact, Attempt
 

@@ -5,13 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 from xlt_ray.config import ConfigError, RunConfig, Split
-from xlt_ray.data.corpus import Corpus, Model
+from xlt_ray.data.corpus import Corpus, Model, Start
+from xlt_ray.data.drawn import Part, Tilted
 from xlt_ray.data.registry import lookup, resolve_targets, sources
 from xlt_ray.data.sources import Source
-from xlt_ray.engine.backbone import backbone_of
+from xlt_ray.engine.backbone import backbone_of, checkpoint_of
 from xlt_ray.engine.corpora import Content, ReadTask, run_read, run_tokenise
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.facts import Facts
+from xlt_ray.starting import check_start, run_named
 from xlt_ray.steps import Compute, Runner, Step
 from xlt_ray.store import Artifact, Attempt
 
@@ -27,7 +29,11 @@ class Library:
     def __init__(self, config: RunConfig[Any], runner: Runner):
         self.config, self.runner = config, runner
         named = lookup(config.benchmark.name)
-        self.benchmark = replace(named, revision=config.benchmark.revision or named.revision)
+        self.benchmark = replace(
+            named,
+            revision=config.benchmark.revision or named.revision,
+            metric=config.benchmark.metric or named.metric,
+        )
         self.labels = LabelSet(self.benchmark.labels)
         self.seed = config.seed
         self.source_languages = tuple(config.benchmark.source or (named.source,))
@@ -45,6 +51,10 @@ class Library:
         # Languages in a fixed order, sources first.
         languages = tuple(dict.fromkeys((*self.source_languages, *self.targets)))
         self.facts = Facts(self.labels, languages, task=self.benchmark.task)
+        for name in config.benchmark.prior:
+            if name not in languages:
+                there = ", ".join(languages)
+                raise ConfigError(f"benchmark.prior: the run has no {name!r}, it has {there}")
         self._backbone: Model | None = None
         self._sources: dict[tuple[str, ...], Corpus] = {}
         self._corpora: dict[tuple[tuple[str, ...], Split], Corpus] = {}
@@ -75,6 +85,26 @@ class Library:
         found = backbone_of(self.config)
         step = Step("backbone", "backbone", found.identity, (), found.modules, found.seed)
         return Model(self.runner.run(step, found.write))
+
+    def start_from(self, reference: str) -> Start:
+        """The models of a finished run of the store, or a checkpoint, copied into the store.
+
+        Raises:
+            ConfigError: there is neither, or it is for other labels or another tokenizer.
+        """
+        start = run_named(self.runner.store, reference)
+        if start is None:
+            start = Start(self._import(reference))
+        for model in (start.model, *start.by_language.values()):
+            check_start(model, reference, self.labels, self.backbone)
+        return start
+
+    def _import(self, reference: str) -> Model:
+        found = checkpoint_of(reference, self.config.train.max_length)
+        modules, title = found.modules, f"checkpoint {reference}"
+        return Model(
+            self.runner.run(Step("backbone", title, found.identity, (), modules), found.write)
+        )
 
     def source(self, split: Split, *languages: str) -> Corpus:
         """Gold-labelled text of the source languages, or of some of them."""
@@ -145,13 +175,16 @@ class Library:
         self, title: str, languages: Sequence[str], split: Split, content: Content
     ) -> Artifact:
         config, benchmark = self.config, self.benchmark
-        found: list[Source] = sources(
-            benchmark,
-            root=config.benchmark.root,
-            languages=languages,
-            split=split,
-            toy=config.benchmark.toy,
-        )
+        found: list[Source] = [
+            self._taken(source)
+            for source in sources(
+                benchmark,
+                root=config.benchmark.root,
+                languages=languages,
+                split=split,
+                toy=config.benchmark.toy,
+            )
+        ]
         params = {
             "sources": [item.identity() for item in found],
             "languages": list(languages),
@@ -178,6 +211,22 @@ class Library:
             return run_read(found, task)
 
         return self._run_read(step, found, compute)
+
+    def _taken(self, source: Source) -> Source:
+        """The source, or the rows of it that the configuration asks for."""
+        chosen = self.config.benchmark
+        if chosen.partition is not None and source.split == "train":
+            known = (*self.source_languages, *self.benchmark.languages, *self.pools)
+            start = list(dict.fromkeys(known)).index(source.language) * chosen.partition
+            source = Part(source, start, start + chosen.partition)
+        prior = chosen.prior.get(source.language)
+        if prior is None:
+            return source
+        shares, seeds = None if prior == "random" else prior, chosen.prior_seed
+        most = chosen.prior_rows
+        seed = seeds if isinstance(seeds, int) else seeds.get(source.language, 0)
+        most = most.get(source.language) if isinstance(most, dict) else most
+        return Tilted(source, self.labels, shares, most, seed)
 
     def _run_read(self, step: Step, found: list[Source], compute: Compute) -> Artifact:
         return self.runner.run(step, compute)

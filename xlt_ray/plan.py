@@ -1,11 +1,11 @@
 """``--dry-run``: the recipe against a driver that looks up and counts, and computes nothing."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xlt_ray.config import ConfigError, RunConfig, Split
-from xlt_ray.data.corpus import Corpus, Mix, Model, share_of
+from xlt_ray.data.corpus import Corpus, Mix, Model, Start, share_of
 from xlt_ray.data.registry import check_bad_fraction
 from xlt_ray.data.schema import BadRow
 from xlt_ray.data.sources import Source
@@ -13,8 +13,8 @@ from xlt_ray.driver import RayDriver
 from xlt_ray.engine.cluster import Plan
 from xlt_ray.engine.corpora import Content
 from xlt_ray.engine.together import R
-from xlt_ray.methods.base import Annotator
 from xlt_ray.methods.facts import Schedule
+from xlt_ray.methods.parts import Annotator
 from xlt_ray.steps import PLANNED, Compute, Step
 from xlt_ray.store import Artifact, Store
 
@@ -59,9 +59,15 @@ class PlanRunner:
 class PlanDriver(RayDriver):
     """Follows a recipe, reading what can be read and noting what is missing."""
 
-    def __init__(self, config: RunConfig[Any], runner: PlanRunner, plan: Plan):
+    def __init__(
+        self,
+        config: RunConfig[Any],
+        runner: PlanRunner,
+        plan: Plan,
+        coming: Collection[str] = (),
+    ):
         super().__init__(config, runner, plan)
-        self.plans = runner
+        self.plans, self.coming = runner, coming
         self.trainings = 1
         self._missing: dict[str, list[str]] = {}
 
@@ -76,6 +82,15 @@ class PlanDriver(RayDriver):
         except ConfigError as error:
             self._note_missing("backbone", str(error).removeprefix("backbone "))
             return Model(planned("backbone", {}))
+
+    def start_from(self, reference: str) -> Start:
+        """What a run begins with; nothing is known yet of a run that is still to come."""
+        try:
+            return super().start_from(reference)
+        except ConfigError as error:
+            if reference not in self.coming:
+                self._note_missing("start", str(error))
+            return Start(Model(planned("model", {})))
 
     def _read_anew(
         self, title: str, languages: Sequence[str], split: Split, content: Content
@@ -122,7 +137,10 @@ class PlanDriver(RayDriver):
         more = " and what is selected" if None in rows else ""
         size = "sentences not known" if rows[0] is None else f"{known} sentences{more}"
         batch = schedule.batch_size or self.config.train.batch_size
-        self._note(f"{size}, up to {schedule.epochs} epochs, batch {batch}, lr {schedule.lr:g}")
+        long = f"up to {schedule.epochs} epochs"
+        if not schedule.epochs:
+            long = "steps not known" if schedule.steps is None else f"{schedule.steps} steps"
+        self._note(f"{size}, {long}, batch {batch}, lr {schedule.lr:g}")
 
     def annotate(self, title: str, corpus: Corpus, model: Model, annotator: Annotator) -> Artifact:
         """Note an annotate step."""

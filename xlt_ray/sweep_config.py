@@ -146,7 +146,10 @@ def configure(
     schemas = _schemas()
 
     def build(values: Mapping[str, Any], origins: Mapping[str, str]) -> RunConfig[Any]:
-        return cli.check(validate(schema_for(values, schemas, origins), values, origins))
+        made = cli.check(validate(schema_for(values, schemas, origins), values, origins))
+        if made.benchmark.prior:
+            raise ConfigError("benchmark.prior: draws text by its gold labels; no sweep takes it")
+        return made
 
     base = _at_home(build(values, origins))
     address = base.resources.address or os.environ.get("RAY_ADDRESS")
@@ -192,6 +195,9 @@ def _at_home(config: RunConfig[Any]) -> RunConfig[Any]:
     found["benchmark"]["root"] = None if where is None else _absolute(where)
     if Path(config.backbone).expanduser().exists():  # else an id of the hub, or one of our own
         found["backbone"] = _absolute(config.backbone)
+    start = found["method"].get("start_from")
+    if start is not None and Path(start).expanduser().is_dir():  # else a run, or an id of the hub
+        found["method"]["start_from"] = _absolute(start)
     return type(config).model_validate(found)
 
 

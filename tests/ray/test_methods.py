@@ -29,6 +29,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "hard_cat": {"epochs": 1},
     "hard_vote": {"epochs": 1},
     "kd_re": {"epochs": 1, "frozen_layers": 1},
+    "kd": {"epochs": 1, "frozen_layers": 1, "lr": 1e-3},
+    "iwda": {"epochs": 1, "lr": 1e-3, "critic_hidden": 32},
     "mrt": {"epochs": 1, "lr": 1e-3},
     "lvm": {"epochs": 1, "lr": 1e-3, "labels": "hard", "predict": "q"},
 }
@@ -61,7 +63,7 @@ def carry_out(world: World, store: Path, benchmark: str, name: str, **resources:
 
 SHORT = {
     "wikiann": {"bl_direct", "bl_single", "sl_evi", "sl_leu", "cltp", "st", "hard_vote", "lvm"},
-    "toy_pair": {"cltp", "st"},
+    "toy_pair": {"cltp", "st", "iwda"},
 }
 """What `make test` has of each: methods of every kind."""
 CASES = [

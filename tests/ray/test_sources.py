@@ -50,6 +50,12 @@ def titles(store: Path, name: str, *, computed: bool = False) -> list[str]:
     return [entry["title"] for entry in ledger if not (computed and entry["cached"])]
 
 
+def learnt(store: Path, name: str) -> dict[str, Path]:
+    """Folder of the model of each target."""
+    found = json.loads((store / f"runs/{name}/models.json").read_text())["by_language"]
+    return {language: store / entry["folder"] for language, entry in found.items()}
+
+
 def test_a_run_is_source_models_and_then_em(first) -> None:
     store, report = first
     models = [step["title"] for step in report["steps"] if step["kind"] == "model"]
@@ -63,12 +69,12 @@ def test_a_run_is_source_models_and_then_em(first) -> None:
     assert likelihoods[1] < likelihoods[0]
     assert set(report["final"]) == {SOURCE, NEAR, FAR}
     assert report["final"][FAR]["f1"] != report["zero_shot"][FAR]["f1"]
-    learnt = json.loads((store / "runs/first/models.json").read_text())
-    assert list(learnt) == [FAR]
-    own = load_file(store / learnt[FAR] / "objective.safetensors")
+    folders = learnt(store, "first")
+    assert list(folders) == [FAR]
+    own = load_file(folders[FAR] / "objective.safetensors")
     assert own["lam"] == 0.0
     assert own["raw"].shape == (2, 7, 7)
-    assert not (store / learnt[FAR] / "optimiser.safetensors").exists()
+    assert not (folders[FAR] / "optimiser.safetensors").exists()
 
 
 def test_the_optimiser_is_kept_between_parts_alone(first) -> None:
@@ -87,9 +93,9 @@ def test_leaving_one_out_shares_source_models(first, world: World) -> None:
     report = run(configure(values(world, store, "each", **everything)))
     again = titles(store, "each", computed=True)
     assert not [title for title in again if title.startswith("source ") and "dev" not in title]
-    learnt = json.loads((store / "runs/each/models.json").read_text())
-    assert list(learnt) == [SOURCE, NEAR, FAR]
-    own = load_file(store / learnt[SOURCE] / "objective.safetensors")
+    folders = learnt(store, "each")
+    assert list(folders) == [SOURCE, NEAR, FAR]
+    own = load_file(folders[SOURCE] / "objective.safetensors")
     assert own["raw"].shape == (1, 7, 7), "the only other source teaches it"
     assert report["zero_shot"][SOURCE] != report["zero_shot"][NEAR]
 
@@ -118,12 +124,9 @@ def test_matrices_are_learnt_on_two_workers(first, world: World, tmp_path: Path)
     config = values(world, tmp_path, "first")
     config["resources"] |= {"train_workers": 2}
     run(configure(config))
-    learnt = json.loads((tmp_path / "runs/first/models.json").read_text())
-    own = load_file(tmp_path / learnt[FAR] / "objective.safetensors")
+    own = load_file(learnt(tmp_path, "first")[FAR] / "objective.safetensors")
     assert own["lam"] == 0.0
-    store, _ = first
-    learnt = json.loads((store / "runs/first/models.json").read_text())
-    alone = load_file(store / learnt[FAR] / "objective.safetensors")["raw"]
+    alone = load_file(learnt(first[0], "first")[FAR] / "objective.safetensors")["raw"]
     begin = tau_of(0.3, 7) * np.eye(7)
     moved = np.abs(alone - begin)
     assert moved.max() > 0.1

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlt_ray.data.batching import plan_batches, plan_epoch, seed_of
+from xlt_ray.data.batching import plan_batches, plan_epoch, plan_pairs, seed_of
 
 lengths = st.lists(st.tuples(st.integers(3, 40), st.integers(1, 4)), max_size=40)
 
@@ -64,3 +64,30 @@ def test_seeds_depend_on_every_part() -> None:
     assert len(seeds | {seed_of(1, "a2"), seed_of(1, "a", 2, 0)}) == 6
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert seed_of(1, "a", 2) == seed_of(1, "a", 2)
+
+
+@given(st.integers(0, 9), st.integers(1, 9), st.integers(8, 200), st.integers(0, 1000))
+def test_every_pass_of_a_step_has_some_of_both_groups(
+    first: int, second: int, budget: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    longest, rows = rng.integers(3, 20, first + second), rng.integers(1, 3, first + second)
+    order = rng.permutation(first + second)
+    one, other = order[:first], order[first:]
+    passes = plan_pairs(longest, rows, budget, one, other)
+    assert sorted(np.concatenate(passes).tolist()) == list(range(first + second))
+    for part in passes:
+        size = int(rows[part].sum() * longest[part].max())
+        assert size <= budget or len(passes) == max(first, second)
+        if len(passes) <= min(first, second):
+            assert set(part.tolist()) & set(one.tolist())
+            assert set(part.tolist()) & set(other.tolist())
+
+
+def test_without_a_second_group_a_step_is_cut_as_ever() -> None:
+    longest, rows, order = np.array([5, 3, 9, 4]), np.ones(4, np.int64), np.array([2, 0, 3])
+    nothing = np.zeros(0, np.int64)
+    passes = plan_pairs(longest, rows, 10, order, nothing)
+    expected = plan_batches(longest, rows, 10, order=order)
+    assert [part.tolist() for part in passes] == [part.tolist() for part in expected]
+    assert [part.tolist() for part in plan_pairs(longest, rows, 10, nothing, nothing)] == [[]]

@@ -5,8 +5,9 @@ from typing import Any
 
 from tests.recipes import MemoryDriver
 from xlt_ray.methods import METHODS
-from xlt_ray.methods.base import Outcome, PredictLabels
+from xlt_ray.methods.base import Outcome
 from xlt_ray.methods.facts import Schedule
+from xlt_ray.methods.parts import PredictLabels
 from xlt_ray.methods.softmax import CrossEntropy
 
 

@@ -13,7 +13,9 @@ from xlt_ray.cli import BAD_CONFIG, DONE, RESUMABLE, Job, configure, main
 from xlt_ray.config import ConfigError
 from xlt_ray.data.toy import LANGUAGES
 from xlt_ray.ledger import Lease
+from xlt_ray.methods import METHODS
 from xlt_ray.store import Store
+from xlt_ray.sweep_config import configure as configure_sweep
 
 JOB: dict[str, Any] = {
     "benchmark": {"name": "toy", "limit": 6},
@@ -78,6 +80,11 @@ def test_a_dry_run_with_something_missing_fails(
             'method={"label": "top_k", "top_k": 7}',
             "method.top_k: 7, but has to be below the number of classes, 6 at most",
         ),
+        (
+            'benchmark.prior={"nolu": [1, 2]}',
+            "benchmark.prior: nolu has 2 shares, toy has 7 classes: O, B-PER",
+        ),
+        ('benchmark.prior={"nolu": "even"}', "benchmark.prior.nolu"),
         ("train.batch_size=none", "train.batch_size: Input should be a valid integer"),
         ("nothing", "--set nothing: expected key=value"),
     ],
@@ -176,3 +183,32 @@ def test_a_torn_file_is_not_a_wrong_configuration(
 def test_an_unknown_benchmark_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"allowed: .*toy, .*wikiann"):
         configure({**JOB, "benchmark": {"name": "x"}})
+
+
+def test_entity_f1_needs_entities() -> None:
+    toy_pair = {**JOB, "benchmark": {"name": "toy_pair", "metric": "f1"}}
+    with pytest.raises(ConfigError, match=r"benchmark.metric: f1 is of entities, and toy_pair has"):
+        configure(toy_pair)
+    assert configure(JOB, flags=["benchmark.metric=macro_f1"]).benchmark.metric == "macro_f1"
+
+
+def test_each_language_may_have_a_part_of_the_train_rows(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The first language has the first rows, the second the next ones."""
+    options = ["benchmark.targets=nolu,teska", "benchmark.unlabelled_split=train"]
+    sizes = ["benchmark.limit=null", 'benchmark.toy={"train": 25}', "benchmark.partition=10"]
+    flags = [part for option in (*options, *sizes) for part in ("--set", option)]
+    code, out, _ = call(capsys, tmp_path, "--dry-run", *flags)
+    assert code == DONE
+    assert re.search(r"source train text +text +to run +10\n", out)
+    assert re.search(r"unlabelled text +text +to run +15\n", out), "10 of nolu, 5 left of teska"
+
+
+def test_an_upper_bound_is_a_run_and_no_method(tmp_path: Path) -> None:
+    bound = {"name": "iwda_oracle"}
+    config = configure({**JOB, "method": bound, "store": {"root": str(tmp_path)}})
+    assert config.run_name == "iwda_oracle-toy-s0"
+    assert "iwda_oracle" not in METHODS
+    with pytest.raises(ConfigError, match=r"method.name: unknown method 'iwda_oracle'"):
+        configure_sweep(tmp_path, {**JOB, "method": bound, "sweep": {"keys": {"rho": [0, 1]}}})

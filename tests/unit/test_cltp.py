@@ -17,7 +17,7 @@ from tests.encoders import tokenised
 from tests.recipes import FACTS, C, MemoryDriver, batch_of, ids, logits_of, output_of
 from xlt_ray.engine.annotate import to_table
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.base import Annotator, Outcome
+from xlt_ray.methods.base import Outcome
 from xlt_ray.methods.cltp import (
     CLTP,
     CandidateAnnotator,
@@ -27,6 +27,7 @@ from xlt_ray.methods.cltp import (
 )
 from xlt_ray.methods.evidential import EvidentialAnnotator, EvidentialLoss
 from xlt_ray.methods.facts import Facts, Schedule
+from xlt_ray.methods.parts import Annotator
 from xlt_ray.models.tagger import Tagger
 
 

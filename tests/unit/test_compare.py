@@ -233,7 +233,19 @@ def test_shipped_files() -> None:
     files = {path.stem: path for path in (ROOT / "jobs/configs").glob("compare-*.yaml")}
     small = {"compare-wikiann-small", "compare-xnli-small"}
     several = {"compare-udpos-small": 8, "compare-absa-small": 4}
-    assert set(files) == {"compare-toy", "compare-wikiann", "compare-xnli", *small, *several}
+    aligned = {"compare-sentiment-small": 7, "compare-iwda-wikiann-small": 5}
+    large = {"compare-toy", "compare-wikiann", "compare-xnli"}
+    assert set(files) == large | small | set(several) | set(aligned)
+    for name, targets in aligned.items():
+        config = configure({}, [str(files.pop(name))], flags=["backbone=folder"])
+        assert list(config.rows) == [
+            "st", "kd", "iwda", "iwda + kd", "iwda + st", "iwda (oracle)",
+        ]  # fmt: skip
+        benchmark = config.first.benchmark.name
+        start = config.rows["iwda + st"][1].method.start_from
+        assert start == f"compare-{benchmark}-iwda-s1"
+        assert len(config.runs) == 18
+        assert len(config.first.benchmark.targets) == targets
     for name, targets in several.items():
         config = configure({}, [str(files.pop(name))], flags=["backbone=folder"])
         assert [title.partition(",")[0] for title in config.rows] == [
@@ -371,3 +383,24 @@ def test_models_of_an_outcome() -> None:
     assert models_of(Outcome(source, source, by_language={"nl": dutch})) == {
         "zero-shot": "s", "final": "s", "final nl": "n",
     }  # fmt: skip
+
+
+def test_a_row_may_start_from_an_earlier_one(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rows: dict[str, Any] = {"iwda": {}, "on top": {"name": "kd", "start_from": "iwda"}}
+    stored, parts = f"store.root={tmp_path}", "benchmark.targets=nolu"
+    config = of(stored, parts, methods={**rows, "mine": {"name": "st", "start_from": "other"}})
+    begun = {title: configs[0].method for title, configs in config.rows.items() if title != "iwda"}
+    assert begun["on top"].start_from == "compare-toy-iwda-s0"
+    assert begun["mine"].start_from == "other", "no row, and so a run or a checkpoint"
+    later = of(methods=dict(reversed(rows.items())))
+    assert later.rows["on top"][0].method.start_from == "iwda", (
+        "a later row is no row to start from"
+    )
+    assert dry_run(of(stored, parts, methods=rows)) == DONE
+    assert "missing: nothing" in capsys.readouterr().out
+    assert dry_run(config) == BAD_CONFIG
+    assert (
+        "missing: start: method.start_from: 'other' is no finished run" in capsys.readouterr().out
+    )

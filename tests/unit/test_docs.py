@@ -257,7 +257,7 @@ def test_defaults_of_the_baselines() -> None:
                 assert set(shown) == set(wanted), name
                 for key, value in wanted.items():
                     assert is_shown(shown[key], value), f"{name} {key}"
-    assert {*named, "cltp", "mrt", "lvm"} == set(METHODS)
+    assert {*named, "cltp", "mrt", "lvm", "iwda", "kd"} == set(METHODS)
 
 
 def cells(line: str) -> list[str]:

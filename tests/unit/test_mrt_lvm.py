@@ -22,10 +22,10 @@ from tests.recipes import (
     output_of,
 )
 from tests.recipes import run_method as run
-from xlt_ray.methods.base import PredictLabels
 from xlt_ray.methods.channel import Channel, ChannelLoss, Confusions, EStep, likelihood
-from xlt_ray.methods.facts import Schedule
+from xlt_ray.methods.facts import OwnRate, Schedule, Step
 from xlt_ray.methods.mrt_lvm import LVM, MRT, LVMConfig, MRTConfig, scale_of
+from xlt_ray.methods.parts import PredictLabels
 from xlt_ray.ops import confusion
 
 NAMES = ("s", "t")
@@ -43,7 +43,7 @@ def prepared(loss: ChannelLoss, *, step: int = 0, steps: int = 3) -> ChannelLoss
         own = loss.build(FACTS, 1)
 
     loss.prepare(FACTS, WithOwn())  # type: ignore[arg-type]
-    loss.before_step(step, steps)
+    loss.before_step(Step(step, steps))
     return loss
 
 
@@ -173,7 +173,8 @@ def test_steps_of_em_go_on_with_schedule_and_optimiser(tmp_path: Path) -> None:
     assert (start.title, start.schedule) == ("a start", Schedule(1.0, 0, keep="last"))
     assert [step.title for step in steps] == [f"a M-step {number}" for number in (1, 2, 3)]
     assert [step.schedule for step in steps] == [
-        Schedule(1e-3, 2, keep="last", own_lr=0.1, part=part) for part in ((0, 6), (2, 6), (4, 6))
+        Schedule(1e-3, 2, keep="last", own=OwnRate(0.1), part=part)
+        for part in ((0, 6), (2, 6), (4, 6))
     ]
     before = start.result
     for number, step in enumerate(steps, start=1):
@@ -287,12 +288,12 @@ def test_matrices_learn_at_the_papers_rates(tmp_path: Path) -> None:
         run("lvm", driver)
         schedule = driver.call("train", "a M-step 1").schedule
         assert schedule is not None
-        assert schedule.own_lr == rate
+        assert schedule.own == OwnRate(rate)
     driver = MemoryDriver(tmp_path / "mrt")
     run("mrt", driver)
     schedule = driver.call("train", "a M-step 1").schedule
     assert schedule is not None
-    assert schedule.own_lr is None
+    assert schedule.own is None
 
 
 def test_psi_is_given_by_its_diagonal_or_its_scale(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from xlt_ray.engine.optimiser import flatten, make_optimiser, unflatten, warmup_then_decay
-from xlt_ray.methods.facts import Schedule
+from xlt_ray.methods.facts import OwnRate, Schedule
 from xlt_ray.models.classifier import Classifier
 
 
@@ -29,7 +29,7 @@ class Pair(nn.Module):
         self.layer, self.own = nn.Linear(3, 2), own
 
 
-def optimiser_of(model: Pair, **options: float) -> torch.optim.AdamW:
+def optimiser_of(model: Pair, **options: object) -> torch.optim.AdamW:
     schedule = Schedule(0.1, 1, **options)  # type: ignore[arg-type]
     return make_optimiser(cast("Classifier", model), schedule, 0.01)
 
@@ -66,12 +66,19 @@ def test_matrices_decay_and_biases_do_not() -> None:
 
 def test_the_objectives_part_has_a_rate_of_its_own_and_no_decay() -> None:
     own = nn.Linear(2, 2, bias=False)
-    groups = optimiser_of(Pair(own), own_lr=0.7).param_groups
-    assert [group["peak"] for group in groups] == [0.1, 0.1, 0.7]
+    groups = optimiser_of(Pair(own), own=OwnRate(0.7)).param_groups
+    assert [group["peak"] for group in groups] == [0.1, 0.1, 0.7, 0.7]
     assert groups[2]["params"] == [own.weight]
     assert groups[2]["weight_decay"] == 0.0
     assert len(groups[0]["params"]) == 1
-    assert len(optimiser_of(Pair(), own_lr=0.7).param_groups) == 2
+    assert len(optimiser_of(Pair(), own=OwnRate(0.7)).param_groups) == 2
+
+
+def test_the_objectives_part_may_have_decay_and_a_constant_rate() -> None:
+    own = OwnRate(0.7, weight_decay=0.2, constant=True)
+    groups = optimiser_of(Pair(nn.Linear(2, 2)), own=own).param_groups
+    assert [group["weight_decay"] for group in groups] == [0.01, 0.0, 0.2, 0.0]
+    assert [group["constant"] for group in groups] == [False, False, True, True]
 
 
 def test_what_is_frozen_is_left_out() -> None:

@@ -235,6 +235,19 @@ def test_absa(tmp_path: Path) -> None:
     assert item.identity()["types"] == dict.fromkeys(("POS", "NEG", "NEU", "CON"), "ASP")
 
 
+def test_marc_has_stars_in_every_cut(tmp_path: Path) -> None:
+    """Its files are sorted by star: a limit of the first rows would have one class."""
+    marc = BENCHMARKS["marc"]
+    rows = [json.dumps({"text": f"text {i}", "label": i // 40}) for i in range(200)]
+    write(tmp_path, "\n".join(rows) + "\n", "de/train.jsonl")
+    (item,) = sources(marc, root=str(tmp_path), languages=["de"], split="train")
+    gold, text = list(item.examples(marc.label_set, 50)), list(item.examples(None, 50))
+    counts = Counter(row.labels for row in gold if isinstance(row, Example))
+    assert sum(counts.values()) == 50
+    assert all(counts[star] >= 3 for star in range(5))
+    assert [row.id for row in gold] == [row.id for row in text]  # type: ignore[union-attr]
+
+
 def test_lookup() -> None:
     assert lookup("wikiann") is WIKIANN
     with pytest.raises(

@@ -9,8 +9,9 @@ import pytest
 from tests.recipes import MemoryDriver, ids
 from xlt_ray.data.batching import seed_of
 from xlt_ray.methods import METHODS
-from xlt_ray.methods.base import Method, Objective
+from xlt_ray.methods.base import Method
 from xlt_ray.methods.facts import Schedule, describe
+from xlt_ray.methods.parts import Objective
 from xlt_ray.methods.sl_evi import EvidentialAnnotator, EvidentialLoss
 from xlt_ray.methods.sl_leu import NoisyAnnotator, NoisyCrossEntropy
 from xlt_ray.methods.sl_lou import ScaledCrossEntropy

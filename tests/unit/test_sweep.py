@@ -187,3 +187,10 @@ def test_a_source_that_is_left_out_is_searched_too() -> None:
     values["benchmark"]["targets"] = "all"
     config = configure(SPACES, {**values, "sweep": {"trials": 1}})
     assert set(config.scopes["all"]) == set(LANGUAGES)
+
+
+def test_text_that_was_drawn_by_its_labels_is_refused() -> None:
+    asked = {**TOY, "method": {"name": "cltp"}, "sweep": {"keys": {"tau": [5]}}}
+    asked["benchmark"] = {**TOY["benchmark"], "prior": {"nolu": "random"}}
+    with pytest.raises(ConfigError, match=r"benchmark.prior: draws text by its gold labels"):
+        configure(SPACES, asked)

@@ -33,6 +33,34 @@ def plan_batches(
     return batches
 
 
+def plan_pairs(
+    longest: np.ndarray, rows: np.ndarray, budget: int, first: np.ndarray, second: np.ndarray
+) -> list[np.ndarray]:
+    """Cut two groups of sentences into the forward passes of a step, each with some of both.
+
+    Args:
+        longest: [N] sub-words of each sentence's longest window, special tokens included.
+        rows: [N] windows of each sentence.
+        budget: Largest rows x longest of a pass, unless one of its sentences exceeds it alone.
+        first: Sentences of one group.
+        second: Sentences of the other; where it has none, `plan_batches` cuts the first.
+
+    Returns:
+        Index arrays that together hold every sentence once; at least one, which may be empty.
+    """
+    if not len(second):
+        return plan_batches(longest, rows, budget, order=first) or [np.zeros(0, np.int64)]
+    groups = [group[np.argsort(longest[group], kind="stable")] for group in (first, second)]
+    most = max(len(group) for group in groups)
+    for count in range(1, most + 1):
+        split = zip(*(np.array_split(group, count) for group in groups), strict=True)
+        passes = [np.concatenate(pair) for pair in split]
+        sizes = [int(rows[part].sum() * longest[part].max(initial=0)) for part in passes]
+        if max(sizes) <= budget or count == most:
+            return passes
+    raise AssertionError("there is always a last cut")
+
+
 def plan_epoch(
     longest: np.ndarray, batch_size: int, *, seed: int, pool: int = 50
 ) -> list[np.ndarray]:

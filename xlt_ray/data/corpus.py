@@ -6,7 +6,7 @@ rows taken out or sampled. Nothing is copied; the workers that read a view resol
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from hashlib import blake2b
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from xlt_ray.config import ConfigError
 from xlt_ray.data.keyed import of_language, positions, sorted_by_id, with_ids, without_ids
 from xlt_ray.store import Artifact
 
@@ -211,23 +212,37 @@ def _draw(seed: int, item: str) -> int:
 
 @dataclass(frozen=True)
 class Mix:
-    """What a train step learns from: labelled corpora, read together."""
+    """What a train step learns from: labelled corpora, read together.
+
+    Attributes:
+        parts: The labelled corpora.
+        companion: Text without labels, of which every optimiser step has as many rows as of the
+            parts, from the beginning again where it ends.
+    """
 
     parts: tuple[Corpus, ...]
+    companion: Corpus | None = None
 
-    def __init__(self, *parts: Corpus):
+    def __init__(self, *parts: Corpus, companion: Corpus | None = None):
         for part in parts:
             assert part.labels is not None, "a mix is made of labelled corpora"
+        assert companion is None or companion.labels is None, "a companion has no labels"
         object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "companion", companion)
+
+    @property
+    def all(self) -> tuple[Corpus, ...]:
+        """The parts and the companion."""
+        return (*self.parts, *((self.companion,) if self.companion else ()))
 
     @property
     def inputs(self) -> tuple[Artifact, ...]:
-        """Every artifact that the parts read."""
-        return tuple(item for part in self.parts for item in part.inputs)
+        """Every artifact that is read."""
+        return tuple(item for part in self.all for item in part.inputs)
 
     def describe(self) -> list[dict[str, Any]]:
         """What the mix is, for a fingerprint."""
-        return [part.describe() for part in self.parts]
+        return [part.describe() for part in self.all]
 
 
 @dataclass(frozen=True)
@@ -252,3 +267,38 @@ class Model:
     def history(self) -> list[Mapping[str, Any]]:
         """One entry per source-dev score taken while training."""
         return list(self.artifact.info.get("history", []))
+
+
+@dataclass(frozen=True)
+class Start:
+    """What another run or a checkpoint gives a method to begin with.
+
+    Attributes:
+        model: The model.
+        by_language: The model of a target language, where there is one for each.
+        before: What the other run began with, and counts as zero-shot; absent: this itself.
+    """
+
+    model: Model
+    by_language: Mapping[str, Model] = field(default_factory=dict)
+    before: "Start | None" = None
+
+    @property
+    def zero_shot(self) -> "Start":
+        """The models without any training on target text."""
+        return self.before or self
+
+    def of(self, language: str) -> Model:
+        """The model of a target language.
+
+        Raises:
+            ConfigError: the other run had targets, and not this one.
+        """
+        if not self.by_language:
+            return self.model
+        if language not in self.by_language:
+            raise ConfigError(
+                f"method.start_from: that run has no model for {language!r}, there are "
+                f"{', '.join(sorted(self.by_language))}"
+            )
+        return self.by_language[language]

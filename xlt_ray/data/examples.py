@@ -71,6 +71,7 @@ class Batch:
         item_ids: [N] number of each item among all that the worker holds.
         languages: [N] number of each item's language.
         sentences: [N] number of each item's row among all that the worker holds.
+        companion: [N] whether the item is one of the companion text.
         beside: [N] or [N, K] columns of annotations, by name.
     """
 
@@ -83,6 +84,7 @@ class Batch:
     item_ids: Tensor
     languages: Tensor
     sentences: Tensor
+    companion: Tensor
     beside: dict[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> "Batch":
@@ -113,6 +115,7 @@ class Examples(ABC):
         num_windows: [S] input rows of each example.
         longest: [S] tokens of its longest input row, special ones included.
         item_offsets: [S + 1] example i has the items ``item_offsets[i]:item_offsets[i + 1]``.
+        num_parts: Examples that come before those of the companion text.
     """
 
     num_windows: np.ndarray
@@ -120,7 +123,7 @@ class Examples(ABC):
     item_offsets: np.ndarray
 
     def __init__(self, table: pa.Table, layout: Layout, languages: Sequence[str] = ()):
-        self.layout = layout
+        self.layout, self.num_parts = layout, len(table)
         self.ids: list[str] = table["id"].to_pylist()
         pieces, self.piece_offsets = items_of(table["pieces"])
         lengths, self.length_offsets = items_of(table["lengths"])
@@ -197,7 +200,8 @@ class Examples(ABC):
         counts = [len(item) for item in owned]
         languages = np.repeat(self.languages[chosen], counts) if owned else ids
         sentences = np.repeat(np.asarray(chosen, np.int64), counts) if owned else ids
-        arrays = (input_ids, mask, segments, items, labels, sets, ids, languages, sentences)
+        beside = sentences >= self.num_parts
+        arrays = (input_ids, mask, segments, items, labels, sets, ids, languages, sentences, beside)
         tensors = (torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
         return Batch(*tensors, beside=self.beside_of(ids, torch.device("cpu")))
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from xlt_ray.config import ConfigError, Split
 from xlt_ray.data import toy as embedded
+from xlt_ray.data.drawn import Shuffled
 from xlt_ray.data.hub import HubSource, resolve_revision
 from xlt_ray.data.readers import PARQUET, SPLITS, DataFolder, FileSource
 from xlt_ray.data.schema import BadRow, Task
@@ -41,6 +42,7 @@ class Benchmark:
         strip_prefix: Whether the tokens of files are written as ``language:token``.
         types: Name among the labels of each entity type that the tags call otherwise, such as
             ``{"POS": "ASP"}`` to read ``B-POS`` as ``B-ASP``.
+        is_sorted: Whether its files are sorted by class, so that a limit takes rows at random.
         toy: Task of the embedded benchmark that generates the data; None for real data.
     """
 
@@ -60,6 +62,7 @@ class Benchmark:
     scheme: Scheme = "bio"
     strip_prefix: bool = False
     types: Mapping[str, str] = field(default_factory=dict)
+    is_sorted: bool = False
     toy: str | None = None
 
     @property
@@ -196,6 +199,28 @@ BENCHMARKS: dict[str, Benchmark] = {
         hub_id="facebook/xnli",
         columns={"text": "premise", "text_pair": "hypothesis"},
     ),
+    "marc": Benchmark(
+        name="marc",
+        task="sentence",
+        metric="accuracy",
+        labels=("1 star", "2 stars", "3 stars", "4 stars", "5 stars"),
+        languages=("en", "de", "es", "fr", "ja", "zh"),
+        source="en",
+        licence="terms of Amazon, non-commercial research; withdrawn, mirrored by third parties",
+        citation="Keung et al. 2020 (EMNLP)",
+        hub_id="mteb/AmazonReviewsClassification",
+        is_sorted=True,
+    ),
+    "sentiment": Benchmark(
+        name="sentiment",
+        task="sentence",
+        metric="macro_f1",
+        labels=("negative", "neutral", "positive"),
+        languages=("en", "ar", "de", "es", "fr", "hi", "it", "pt"),
+        source="en",
+        licence="of the files that are given; UMSAB: Apache-2.0, of some parts more strictly",
+        citation="Barbieri et al. 2022 (LREC) for UMSAB",
+    ),
     "toy": Benchmark(
         name="toy", task="token", metric="f1", labels=embedded.LABELS["ner"], toy="ner", **_OWN
     ),
@@ -307,10 +332,14 @@ def sources(
             for language in languages
         ]
     if root is not None:
-        return [_in_folder(benchmark, root, language, split) for language in languages]
-    assert benchmark.hub_id is not None
-    commit = resolve_revision(benchmark.hub_id, benchmark.revision)
-    return [_on_hub(benchmark, language, split, revision=commit) for language in languages]
+        found: Sequence[Source] = [
+            _in_folder(benchmark, root, language, split) for language in languages
+        ]
+    else:
+        assert benchmark.hub_id is not None
+        commit = resolve_revision(benchmark.hub_id, benchmark.revision)
+        found = [_on_hub(benchmark, language, split, revision=commit) for language in languages]
+    return [Shuffled(source) if benchmark.is_sorted else source for source in found]
 
 
 def check_bad_fraction(bad: Sequence[BadRow], *, total: int, max_fraction: float) -> None:

@@ -19,8 +19,8 @@ from xlt_ray.data.corpus import Corpus, ids_of
 from xlt_ray.data.examples import examples_of, layout_of
 from xlt_ray.data.tokenise import load_tokenizer
 from xlt_ray.engine.inference import Precision, choose_device, predict
-from xlt_ray.methods.base import Annotator, Columns
 from xlt_ray.methods.facts import Facts
+from xlt_ray.methods.parts import Annotator, Columns
 from xlt_ray.models.load import load_classifier
 from xlt_ray.store import Artifact, Attempt
 

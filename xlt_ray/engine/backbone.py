@@ -67,6 +67,23 @@ def backbone_of(config: RunConfig[Any]) -> Backbone:
     return _hub(name, revision, config.train.max_length)
 
 
+def checkpoint_of(reference: str, max_length: int) -> Backbone:
+    """Find a checkpoint by its folder or hub id.
+
+    Raises:
+        ConfigError: as `backbone_of` does.
+    """
+    folder = Path(reference).expanduser()
+    if folder.is_dir():
+        return _folder(folder, max_length)
+    if reference.startswith((".", "/", "~")) or reference.count("/") != 1:
+        raise ConfigError(
+            f"method.start_from: {reference!r} is no finished run of the store, no folder and no "
+            "hub id"
+        )
+    return _hub(reference, None, max_length)
+
+
 def _files(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _KEPT)
     names = [path.name for path in found]

@@ -1,6 +1,7 @@
 """The optimiser of a train step: its groups, its learning rate, and its state as plain tensors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,25 +24,37 @@ def warmup_then_decay(step: int, steps: int, share: float) -> float:
 def make_optimiser(model: Classifier, schedule: Schedule, weight_decay: float) -> torch.optim.AdamW:
     """AdamW over what is trained of a model.
 
-    Matrices have weight decay, biases and norms have none, and neither have the objective's own
-    parameters where they have a learning rate of their own. ``peak`` of a group is its largest
-    learning rate.
+    Matrices have weight decay, biases and norms have none. The objective's own parameters are in
+    groups of their own where the schedule has a rate for them. ``peak`` of a group is its largest
+    learning rate, ``constant`` whether it has no other.
     """
-    own: list[nn.Parameter] = []
-    if schedule.own_lr is not None and model.own is not None:
-        own = list(model.own.parameters())
+    own = own_parameters(model, schedule)
     apart = {id(parameter) for parameter in own}
-    decayed, plain = [], []
-    for parameter in model.parameters():
-        if parameter.requires_grad and id(parameter) not in apart:
-            (decayed if parameter.ndim > 1 else plain).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": weight_decay, "peak": schedule.lr},
-        {"params": plain, "weight_decay": 0.0, "peak": schedule.lr},
-    ]
-    if own:
-        groups.append({"params": own, "weight_decay": 0.0, "peak": schedule.own_lr})
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in apart]
+    groups = _groups(others, weight_decay, schedule.lr, constant=False)
+    if own and schedule.own is not None:
+        rate = schedule.own
+        groups += _groups(own, rate.weight_decay, rate.lr, constant=rate.constant)
     return torch.optim.AdamW(groups, lr=schedule.lr, fused=True)
+
+
+def own_parameters(model: Classifier, schedule: Schedule) -> list[nn.Parameter]:
+    """The objective's own parameters, if the schedule has a rate for them."""
+    if schedule.own is None or model.own is None:
+        return []
+    return list(model.own.parameters())
+
+
+def _groups(
+    parameters: Sequence[nn.Parameter], weight_decay: float, lr: float, *, constant: bool
+) -> list[dict[str, Any]]:
+    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+    others = [parameter for parameter in parameters if parameter.ndim <= 1]
+    rate = {"peak": lr, "constant": constant}
+    return [
+        {"params": matrices, "weight_decay": weight_decay, **rate},
+        {"params": others, "weight_decay": 0.0, **rate},
+    ]
 
 
 def flatten(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

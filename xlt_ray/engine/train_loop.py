@@ -9,13 +9,12 @@ randomness from the run's seed and its own number, so a step that resumes repeat
 import math
 import os
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from xlt_ray.config import TrainConfig
-from xlt_ray.data.batching import plan_batches, plan_epoch, seed_of
+from xlt_ray.data.batching import plan_epoch, plan_pairs, seed_of
 from xlt_ray.data.corpus import Corpus, Mix
 from xlt_ray.data.examples import Batch, examples_of, layout_of
 from xlt_ray.data.schema import Task
@@ -39,14 +38,16 @@ from xlt_ray.engine.optimiser import (
     OPTIMISER,
     flatten,
     make_optimiser,
+    own_parameters,
     unflatten,
     warmup_then_decay,
 )
+from xlt_ray.engine.train_rows import Companions, Share, own_examples
 from xlt_ray.evaluate import Ragged, score
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.base import Objective
 from xlt_ray.methods.choice import stalled
-from xlt_ray.methods.facts import Facts, Schedule
+from xlt_ray.methods.facts import Facts, Schedule, Step
+from xlt_ray.methods.parts import Objective
 from xlt_ray.models.classifier import Classifier, full_precision
 from xlt_ray.models.load import load_classifier
 from xlt_ray.points import reached
@@ -130,7 +131,7 @@ def run_worker(
     torch.use_deterministic_algorithms(task.train.deterministic, warn_only=True)
     worker = Worker(task, rank, world, device or choose_device())
     worker.resume()
-    while worker.position.epoch < task.schedule.epochs and not worker.position.stopped:
+    while worker.position.epoch < worker.epochs and not worker.position.stopped:
         worker.epoch()
         if on_epoch is not None:
             on_epoch(worker.position.history[-1])
@@ -153,20 +154,6 @@ class Trainee(nn.Module):
             return self.objective.loss(output, batch)
 
 
-class Share:
-    """Which rows belong to a worker, by hash of the id, and how many belong to each."""
-
-    def __init__(self, rank: int, world: int):
-        self.rank, self.world = rank, world
-        self.counts = np.zeros(world, np.int64)
-
-    def own(self, rows: pa.Table) -> pa.Table:
-        """This worker's rows; all rows count."""
-        owners = [zlib.crc32(item.encode()) % self.world for item in rows["id"].to_pylist()]
-        self.counts += np.bincount(np.array(owners, np.int64), minlength=self.world)
-        return rows.filter(pa.array([owner == self.rank for owner in owners], pa.bool_()))
-
-
 class Worker:
     """One worker's model, optimiser, rows and position."""
 
@@ -176,17 +163,19 @@ class Worker:
         folder = task.start.local()
         layout = layout_of(load_tokenizer(str(folder)), task.train.max_length, task.task)
         share = Share(rank, world)
-        rows = [_padded(part.rows(share.own)) for part in task.mix.parts]
-        self.examples = examples_of(pa.concat_tables(rows), layout, task.languages)
+        self.examples = own_examples(task.mix, share, layout, task.languages)
         dev = task.dev.rows()
         self.dev_gold = Ragged.from_arrow(dev["labels"])
         dev_rows = np.arange(rank, len(dev), world)
         self.dev = examples_of(dev.take(pa.array(dev_rows)).drop_columns(["labels"]), layout)
-        facts = Facts(task.labels, task.languages, self.examples.num_items, task.task)
+        facts = Facts(task.labels, task.languages, self.examples.num_items, task.task, self._total)
         self.model = self._load(folder, facts)
         task.objective.prepare(facts, self.model)
         trainee = Trainee(self.model, task.objective, task.precision)
-        self.trainee: nn.Module = prepare_model(trainee) if world > 1 else trainee
+        self.trainee: nn.Module = trainee
+        if world > 1:  # a step that leaves parameters out has to say which
+            spares = {"find_unused_parameters": task.objective.alternates}
+            self.trainee = prepare_model(trainee, parallel_strategy_kwargs=spares)
         self.optimiser = make_optimiser(self.model, task.schedule, task.train.weight_decay)
         if task.schedule.before:
             unflatten(self.optimiser, load_file(folder / OPTIMISER), device)
@@ -196,7 +185,14 @@ class Worker:
         self.rows_per_step = per_rank
         self.steps_per_epoch = max(1, math.ceil(share.counts.max() / per_rank))
         self.before = self.steps_per_epoch * task.schedule.before
-        self.steps = self.steps_per_epoch * task.schedule.whole
+        self.steps = task.schedule.steps or self.steps_per_epoch * task.schedule.whole
+        self.epochs = task.schedule.epochs
+        if task.schedule.steps is not None:
+            self.epochs = math.ceil(self.steps / self.steps_per_epoch)
+        own = {id(item) for item in own_parameters(self.model, task.schedule)}
+        clips_own = task.schedule.own is None or task.schedule.own.clipped
+        self.clipped = [p for p in self.model.parameters() if clips_own or id(p) not in own]
+        self.companions = Companions(self.examples, per_rank, seed=task.seed)
         self.saved = time.monotonic()
 
     def _load(self, folder: Path, facts: Facts) -> Classifier:
@@ -224,8 +220,11 @@ class Worker:
         """Go through the rows once, from where the position says."""
         task, position = self.task, self.position
         seed = seed_of(task.seed, "epoch", task.schedule.before + position.epoch)
-        plan = plan_epoch(self.examples.longest, self.rows_per_step, seed=seed)
+        own = self.examples.longest[: self.examples.num_parts]
+        plan = plan_epoch(own, self.rows_per_step, seed=seed)
         plan += [np.zeros(0, np.int64)] * (self.steps_per_epoch - len(plan))
+        if task.schedule.steps is not None:
+            plan = plan[: self.steps - position.epoch * self.steps_per_epoch]
         self.trainee.train()
         while position.step_in_epoch < len(plan):
             due = self.step(plan[position.step_in_epoch])
@@ -257,14 +256,15 @@ class Worker:
         task, examples = self.task, self.examples
         number = self.before + self.position.total
         torch.manual_seed(seed_of(task.seed, "step", number, self.rank))
-        parts = plan_batches(
-            examples.longest, examples.num_windows, task.train.max_tokens, order=chosen
-        ) or [np.zeros(0, np.int64)]
+        sizes, budget = (examples.longest, examples.num_windows), task.train.max_tokens
+        parts = plan_pairs(*sizes, budget, chosen, self.companions.of(number))
         batches = [examples.collate(part) for part in parts]
         late = time.monotonic() - self.saved >= task.train.checkpoint_seconds
         items = sum(batch.num_items for batch in batches)
-        count, due = self._sum([float(items), float(late and self.rank == 0)])
-        task.objective.before_step(number, self.steps)
+        others = sum(int(batch.companion.sum()) for batch in batches)
+        due = float(late and self.rank == 0)
+        count, beside, due = self._sum([float(items), float(others), due])
+        task.objective.before_step(Step(number, self.steps, int(count), int(beside)))
         total = 0.0
         for index, batch in enumerate(batches):
             with self._sync(index == len(batches) - 1):
@@ -272,10 +272,11 @@ class Worker:
                 (loss * (self.world / max(count, 1.0))).backward()
             total += float(loss.detach())
             self.position.tokens += int(batch.attention_mask.sum())
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), task.train.clip)
+        self._spare(task.objective.trains(number))
+        torch.nn.utils.clip_grad_norm_(self.clipped, task.train.clip)
         rate = warmup_then_decay(number, self.steps, task.train.warmup)
         for group in self.optimiser.param_groups:
-            group["lr"] = group["peak"] * rate
+            group["lr"] = group["peak"] * (1.0 if group["constant"] else rate)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         task.objective.after_step()
@@ -289,12 +290,22 @@ class Worker:
             return self.trainee.no_sync()
         return nullcontext()
 
+    def _spare(self, trained: Literal["all", "model", "own"]) -> None:
+        """Take away the gradients of what the step leaves as it is."""
+        if trained == "all" or self.model.own is None:
+            return
+        own = {id(parameter) for parameter in self.model.own.parameters()}
+        for parameter in self.model.parameters():
+            if (id(parameter) in own) != (trained == "own"):
+                parameter.grad = None
+
+    def _total(self, tensor: Tensor) -> Tensor:
+        if self.world > 1:
+            dist.all_reduce(tensor := tensor.clone())
+        return tensor
+
     def _sum(self, values: list[float]) -> list[float]:
-        if self.world == 1:
-            return values
-        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
-        dist.all_reduce(tensor)
-        return tensor.tolist()
+        return self._total(torch.tensor(values, dtype=torch.float64, device=self.device)).tolist()
 
     # -- source dev ------------------------------------------------------------------------------
 
@@ -317,6 +328,8 @@ class Worker:
             "loss": loss / max(items, 1.0),
             "source_dev": float(found[task.metric]),
         }
+        if own := task.objective.progress():
+            entry["own"] = own
         position.history.append(entry)
         position.loss, position.items = 0.0, 0
         best = position.best()
@@ -409,8 +422,9 @@ class Worker:
                 self.task.attempt.write_folder(Path(folder))
             for path in _tokenizer_files(self.task.start.local()):
                 self.task.attempt.copy(path.name, path)
+        kept = {key: position.history[chosen].get(key) for key in ("source_dev", "own")}
         return {
-            "source_dev": position.history[chosen]["source_dev"],
+            **{key: value for key, value in kept.items() if value is not None},
             "chosen": chosen,
             "history": position.history,
             "rows": int(rows),
@@ -418,18 +432,6 @@ class Worker:
             "tokens": int(tokens),
             "steps": position.total,
         }
-
-
-def _padded(table: pa.Table) -> pa.Table:
-    """Give every part of a mix the same columns; a part without sets has empty ones."""
-    if "candidates" not in table.column_names:
-        labels = table["labels"].combine_chunks()
-        zeros = pa.array(np.zeros(len(labels.flatten()), np.int64))
-        sizes = labels.value_lengths().to_numpy(zero_copy_only=False)
-        offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32))
-        table = table.append_column("candidates", pa.ListArray.from_arrays(offsets, zeros))
-    kept = ["id", "language", "pieces", "lengths", "labels", "candidates"]
-    return table.select([*kept, *(name for name in table.column_names if "." in name)])
 
 
 def _tokenizer_files(folder: Path) -> Iterator[Path]:

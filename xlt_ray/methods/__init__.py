@@ -5,6 +5,8 @@ from xlt_ray.methods.bl import BLDirect, BLJoint, BLSingle
 from xlt_ray.methods.cltp import CLTP
 from xlt_ray.methods.dt import DT
 from xlt_ray.methods.hard import Hard, HardCat, HardVote
+from xlt_ray.methods.iwda import IWDA
+from xlt_ray.methods.kd import KD
 from xlt_ray.methods.kd_re import KDre
 from xlt_ray.methods.mrt_lvm import LVM, MRT
 from xlt_ray.methods.sl_evi import SLEVI
@@ -28,4 +30,6 @@ METHODS: dict[str, type[Method]] = {
     "kd_re": KDre,
     "mrt": MRT,
     "lvm": LVM,
+    "iwda": IWDA,
+    "kd": KD,
 }

@@ -1,134 +1,15 @@
-"""What a method is made of: recipe, objectives, annotators; and the driver as a recipe sees it."""
+"""What a method is: a recipe over the verbs of a driver, and what it gives."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-import numpy as np
-from torch import Tensor, nn
-
 from xlt_ray.config import MethodConfig, Split
-from xlt_ray.data.corpus import Corpus, Mix, Model
-from xlt_ray.data.examples import Batch
+from xlt_ray.data.corpus import Corpus, Mix, Model, Start
 from xlt_ray.methods.facts import Facts, Schedule
-from xlt_ray.models.classifier import Classifier, Output
+from xlt_ray.methods.parts import Annotator, Objective, PredictLabels
 from xlt_ray.store import Artifact
-
-
-@dataclass
-class Objective(ABC):
-    """What a train step minimises.
-
-    The fields are its configuration and travel to the workers. Anything that changes while
-    training is set up in :meth:`prepare`, lives on the worker, and is named by :meth:`state_dict`,
-    so that it is checkpointed with the model. An example stays on its worker, so state may be kept
-    per item.
-    """
-
-    uses_languages: ClassVar[bool] = False
-    """Whether it looks at the languages of a batch; only then are they known to it."""
-
-    def build(self, facts: Facts, width: int) -> nn.Module | None:
-        """Trainable parameters of its own, which are optimised, averaged over the workers and
-        saved with the model; a later step that starts from the model and builds the same goes on
-        with them.
-
-        Args:
-            facts: The task.
-            width: H, the size of a feature.
-        """
-        return None
-
-    def prepare(self, facts: Facts, model: Classifier) -> None:  # noqa: B027 - most have no state
-        """Set up state on the model's device; ``model.own`` is what :meth:`build` made."""
-
-    @abstractmethod
-    def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Loss of a batch.
-
-        Args:
-            output: Logits and features of the batch's items.
-            batch: The batch, on the same device.
-
-        Returns:
-            ``"loss"``, summed over the labelled items, and any number of named terms for the log;
-            the engine divides by the labelled items of the whole optimiser step.
-        """
-
-    def before_step(self, step: int, steps: int) -> None:  # noqa: B027
-        """Called before each optimiser step.
-
-        Args:
-            step: Its number, from 0, counted over all parts of the training.
-            steps: Optimiser steps of all parts.
-        """
-
-    def after_step(self) -> None:  # noqa: B027
-        """Called after each optimiser step."""
-
-    def after_epoch(self) -> None:  # noqa: B027
-        """Called after each epoch."""
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Tensors to checkpoint."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027
-        """Take up the tensors of a checkpoint."""
-
-
-@dataclass
-class Columns:
-    """What an annotator says about some rows.
-
-    Attributes:
-        items: [N] (or [N, K]) array per column, one entry per item, stored as a list per row.
-        rows: [S] (or [S, K]) array per column, one entry per row.
-    """
-
-    items: dict[str, np.ndarray] = field(default_factory=dict)
-    rows: dict[str, np.ndarray] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Annotator(ABC):
-    """What an annotate step computes per shard: model output in, small columns out."""
-
-    uses_languages: ClassVar[bool] = False
-    """Whether it looks at the languages of the facts; only then are they known to it."""
-
-    def build(self, facts: Facts, width: int) -> nn.Module | None:
-        """What an objective built that this annotator reads; the model must have been trained with
-        it. It comes back as ``own`` of the output.
-        """
-        return None
-
-    def extra(self, own: nn.Module | None, features: Tensor) -> Tensor | None:
-        """[N, K] values made of the features [N, H] of some items, which are not kept themselves;
-        they come back as ``extra`` of the output. None: nothing is made of them.
-        """
-        return None
-
-    @abstractmethod
-    def annotate(self, output: Output, offsets: np.ndarray, facts: Facts) -> Columns:
-        """Columns of some rows.
-
-        Args:
-            output: What the model says about all items, row after row; without features.
-            offsets: [S + 1] first item of each row, and N.
-            facts: The task.
-        """
-
-
-@dataclass(frozen=True)
-class PredictLabels(Annotator):
-    """The class of the largest logit, lowest index on ties."""
-
-    def annotate(self, output: Output, offsets: np.ndarray, facts: Facts) -> Columns:
-        """One column, ``labels``."""
-        labels = output.logits.argmax(dim=1).cpu().numpy()
-        return Columns(items={"labels": labels.astype(np.int16)})
 
 
 class Driver(Protocol):
@@ -157,6 +38,10 @@ class Driver(Protocol):
     @property
     def pools(self) -> tuple[str, ...]:
         """Languages of the unlabelled text."""
+        ...
+
+    def start_from(self, reference: str) -> Start:
+        """Models of a finished run, or a checkpoint of the task."""
         ...
 
     def source(self, split: Split, *languages: str) -> Corpus:

@@ -14,8 +14,9 @@ from pydantic import Field
 from xlt_ray.config import MethodConfig
 from xlt_ray.data.batching import seed_of
 from xlt_ray.data.corpus import Mix, Model
-from xlt_ray.methods.base import Driver, Method, Outcome, PredictLabels
+from xlt_ray.methods.base import Driver, Method, Outcome
 from xlt_ray.methods.facts import Schedule
+from xlt_ray.methods.parts import PredictLabels
 from xlt_ray.methods.picks import silver_labels
 from xlt_ray.methods.softmax import CrossEntropy
 

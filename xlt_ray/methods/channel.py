@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from xlt_ray.data.examples import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.base import Annotator, Classifier, Columns, Objective, Output
-from xlt_ray.methods.facts import Facts
+from xlt_ray.methods.facts import Facts, Step
 from xlt_ray.methods.multi_source import hard_labels, soft_labels
+from xlt_ray.methods.parts import Annotator, Columns, Objective
+from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import confusion
 from xlt_ray.store import Artifact
 
@@ -120,9 +121,9 @@ class ChannelLoss(Objective):
         """Take the matrices from the model."""
         self.own, self.lam = confusions(model.own), 1.0
 
-    def before_step(self, step: int, steps: int) -> None:
+    def before_step(self, step: Step) -> None:
         """Move lambda on."""
-        self.lam = self.channel.lambda_at(step, steps)
+        self.lam = self.channel.lambda_at(step.number, step.steps)
         if self.own is not None:
             self.own.lam.fill_(self.lam)
 

@@ -32,11 +32,12 @@ from torch import Tensor
 
 from xlt_ray.data.examples import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.base import Annotator, Classifier, Columns, Objective, Output
 from xlt_ray.methods.evidential import EvidentialAnnotator, EvidentialLoss, is_silent
 from xlt_ray.methods.facts import Facts
+from xlt_ray.methods.parts import Annotator, Columns, Objective
 from xlt_ray.methods.picks import Selection, annotation_columns
 from xlt_ray.methods.self_learning import SelfLearning, SelfLearningConfig
+from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import evidential, leveraged, partial_labels
 
 

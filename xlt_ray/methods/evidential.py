@@ -13,9 +13,10 @@ from torch import Tensor
 
 from xlt_ray.data.examples import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.base import Annotator, Columns, Objective, Output
 from xlt_ray.methods.facts import Facts
+from xlt_ray.methods.parts import Annotator, Columns, Objective
 from xlt_ray.methods.picks import one_hot_columns
+from xlt_ray.models.classifier import Output
 from xlt_ray.ops import evidential, uncertainty
 
 EvidentialRanking = Literal["dissonance", "vacuity", "custom"]

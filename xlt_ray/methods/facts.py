@@ -1,10 +1,31 @@
 """What steps are told: the task, and how long to train."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from xlt_ray.data.schema import Task
 from xlt_ray.labels import LabelSet
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class OwnRate:
+    """How the objective's own parameters are trained, apart from the model's.
+
+    Attributes:
+        lr: Peak learning rate.
+        weight_decay: Weight decay of its matrices.
+        constant: Whether the learning rate stays as it is, without warm-up and decay.
+        clipped: Whether the norm that is clipped has their gradients in it.
+    """
+
+    lr: float
+    weight_decay: float = 0.0
+    constant: bool = False
+    clipped: bool = True
 
 
 @dataclass(frozen=True)
@@ -17,8 +38,8 @@ class Schedule:
         keep: "best": the model with the best source-dev score; "last": the one at the end.
         patience: Epochs without a better source-dev score after which training stops; None: never.
         batch_size: Rows per optimiser step; None: ``train.batch_size``.
-        own_lr: Peak learning rate of the objective's own parameters, which then have no weight
-            decay; None: that of all others.
+        steps: Optimiser steps, in place of epochs, which are 0 then.
+        own: How the objective's own parameters are trained; None: as all others.
         frozen_layers: Lowest layers of the encoder that stay as they are, and the embeddings with
             them; None: all are trained.
         part: Epochs that training has behind it and epochs that it has in all, if this step is one
@@ -31,11 +52,13 @@ class Schedule:
     keep: Literal["best", "last"] = "best"
     patience: int | None = None
     batch_size: int | None = None
-    own_lr: float | None = None
+    steps: int | None = None
+    own: OwnRate | None = None
     frozen_layers: int | None = None
     part: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        assert self.steps is None or (self.epochs == 0 and self.part is None)
         if self.part is not None:
             before, whole = self.part
             assert self.keep == "last"
@@ -62,17 +85,35 @@ class Facts:
         languages: Names by the language numbers of a batch.
         num_items: Items (words or texts) that this worker trains on; 0 when annotating.
         task: Kind of task.
+        total: Sum of a tensor over all workers, which all have to ask for alike.
     """
 
     labels: LabelSet
     languages: tuple[str, ...]
     num_items: int = 0
     task: Task = "token"
+    total: "Callable[[Tensor], Tensor]" = lambda tensor: tensor
 
     @property
     def num_classes(self) -> int:
         """Number of classes C."""
         return len(self.labels)
+
+
+class Step(NamedTuple):
+    """An optimiser step, as an objective sees it.
+
+    Attributes:
+        number: Its number, from 0, counted over all parts of the training.
+        steps: Optimiser steps of all parts.
+        items: Labelled items of the step, on all workers.
+        companions: Items of the companion text, on all workers.
+    """
+
+    number: int
+    steps: int
+    items: int = 0
+    companions: int = 0
 
 
 def describe(thing: Any) -> dict[str, Any]:

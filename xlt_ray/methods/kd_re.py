@@ -20,7 +20,7 @@ from xlt_ray.config import ConfigError
 from xlt_ray.data.corpus import Corpus, Mix, Model
 from xlt_ray.data.examples import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.base import Driver, Objective, Outcome, Output
+from xlt_ray.methods.base import Driver, Outcome
 from xlt_ray.methods.facts import Schedule
 from xlt_ray.methods.multi_source import (
     MultiSource,
@@ -28,6 +28,8 @@ from xlt_ray.methods.multi_source import (
     TargetConfig,
     soft_labels,
 )
+from xlt_ray.methods.parts import Objective
+from xlt_ray.models.classifier import Output
 from xlt_ray.ops import distillation
 
 

@@ -23,13 +23,9 @@ from typing import Literal, Self, TypeVar
 from pydantic import Field, model_validator
 
 from xlt_ray.data.corpus import Beside, Corpus, Mix, Model
-from xlt_ray.methods.base import (
-    Driver,
-    Labeller,
-    likeliest,
-)
+from xlt_ray.methods.base import Driver, Labeller, likeliest
 from xlt_ray.methods.channel import Channel, ChannelLoss, EStep, likelihood
-from xlt_ray.methods.facts import Schedule
+from xlt_ray.methods.facts import OwnRate, Schedule
 from xlt_ray.methods.multi_source import (
     MultiSource,
     MultiSourceConfig,
@@ -164,20 +160,20 @@ class EM(MultiSource[C]):
         """The channel from the true labels to those of some sources."""
 
     @abstractmethod
-    def own_lr(self, num_sources: int) -> float | None:
-        """Learning rate of the matrices; None: none are learned."""
+    def own_rate(self, num_sources: int) -> OwnRate | None:
+        """How the matrices are trained; None: none are."""
 
     def learn(self, driver: Driver, target: str, text: Corpus, sources: Sources) -> Model:
         """EM, or with Q of each batch a single training."""
         c, channel = self.config, self.channel(driver, sources.names)
         text = text.with_beside(*sources.beside(soft=channel.soft))
-        own_lr, passes = self.own_lr(len(sources.names)), c.epochs * c.m_passes
+        own, passes = self.own_rate(len(sources.names)), c.epochs * c.m_passes
         start, dev = driver.backbone, driver.dev(target)
         if c.estep == "batch":
             form = "risk" if c.objective == "risk" else "direct"
             loss = ChannelLoss(channel, form, c.em == "hard")
             mix = Mix(text.labelled(sources.artifacts[0]))  # marks every item as one to learn from
-            schedule = Schedule(c.lr, passes, keep="last", own_lr=own_lr)
+            schedule = Schedule(c.lr, passes, keep="last", own=own)
             return driver.train(target, mix, loss, start=start, schedule=schedule, dev=dev)
         loss, best = ChannelLoss(channel, "bound", c.em == "hard"), None
         begin = Schedule(1.0, 0, keep="last")  # no step is taken, at whatever rate
@@ -193,7 +189,7 @@ class EM(MultiSource[C]):
             whole = replace(text, fraction=1.0)  # of which the E-step has looked at the share
             mix = Mix(whole.with_beside(Beside("posterior", scored, ("q",))).labelled(scored))
             part = ((number - 1) * c.m_passes, passes)
-            schedule = Schedule(c.lr, c.m_passes, keep="last", own_lr=own_lr, part=part)
+            schedule = Schedule(c.lr, c.m_passes, keep="last", own=own, part=part)
             title = f"{target} M-step {number}"
             model = driver.train(title, mix, loss, start=model, schedule=schedule, dev=dev)
         return model
@@ -226,7 +222,7 @@ class MRT(EM[MRTConfig]):
         c = self.config
         return Channel(names, c.labels == "soft", c.scale_of_psi(driver.facts.num_classes))
 
-    def own_lr(self, num_sources: int) -> None:
+    def own_rate(self, num_sources: int) -> None:
         """Nothing is learned but the model."""
 
 
@@ -241,6 +237,6 @@ class LVM(EM[LVMConfig]):
         psi, sigma = c.scale_of_psi(k), c.scale_of_sigma(k)
         return Channel(names, c.labels == "soft", psi, sigma, c.lambda_first, c.lambda_last)
 
-    def own_lr(self, num_sources: int) -> float:
+    def own_rate(self, num_sources: int) -> OwnRate:
         """The configured rate, or that of the paper for so many sources."""
-        return self.config.matrix_lr or (2e-5 if num_sources == 1 else 2e-4)
+        return OwnRate(self.config.matrix_lr or (2e-5 if num_sources == 1 else 2e-4))

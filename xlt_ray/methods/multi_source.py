@@ -19,18 +19,12 @@ from torch import Tensor
 from xlt_ray.config import ConfigError, MethodConfig
 from xlt_ray.data.batching import seed_of
 from xlt_ray.data.corpus import Beside, Corpus, Mix, Model, share_of
-from xlt_ray.methods.base import (
-    Annotator,
-    Columns,
-    Driver,
-    Labeller,
-    Method,
-    Outcome,
-    Output,
-    likeliest,
-)
+from xlt_ray.methods.base import Driver, Labeller, Method, Outcome, likeliest
 from xlt_ray.methods.facts import Facts, Schedule
+from xlt_ray.methods.parts import Annotator, Columns
 from xlt_ray.methods.softmax import CrossEntropy
+from xlt_ray.models.classifier import Output
+from xlt_ray.ops import distillation
 from xlt_ray.store import Artifact
 
 MOST_DENSE = 8
@@ -66,15 +60,17 @@ class TargetConfig(MultiSourceConfig, frozen=True):
 class SourceLabels(Annotator):
     """What a source model says: ``labels``, the likeliest class of each item, and ``probs``.
 
-    ``probs`` are [K] probabilities in half precision. With ``top`` only that many of the largest
-    are kept, with their classes in ``top``; the rest of the mass counts as spread evenly.
+    ``probs`` are [K] probabilities at a temperature, in half precision. With ``top`` only that many
+    of the largest are kept, with their classes in ``top``; the rest of the mass counts as spread
+    evenly.
     """
 
     top: int | None = None
+    temperature: float = 1.0
 
     def annotate(self, output: Output, offsets: np.ndarray, facts: Facts) -> Columns:
         """Columns of some rows."""
-        p = output.logits.softmax(-1)
+        p = distillation.soften(output.logits, self.temperature)
         labels = p.argmax(dim=1).cpu().numpy().astype(np.int16)
         if self.top is None or self.top >= facts.num_classes:
             return Columns(items={"labels": labels, "probs": _half(p)})

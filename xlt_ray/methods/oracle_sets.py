@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from xlt_ray.methods.base import Annotator, Columns
 from xlt_ray.methods.facts import Facts
+from xlt_ray.methods.parts import Annotator, Columns
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import evidential
 from xlt_ray.ops.partial_labels import Penalty

@@ -13,8 +13,8 @@ from torch import Tensor
 from xlt_ray.data.corpus import sample_ids, share_of
 from xlt_ray.data.keyed import of_language, sorted_by_id, with_ids
 from xlt_ray.labels import bio_spans_of_ids, has_orphan_of_ids
-from xlt_ray.methods.base import Columns
 from xlt_ray.methods.facts import Facts
+from xlt_ray.methods.parts import Columns
 from xlt_ray.ops import selection
 from xlt_ray.store import Artifact
 

@@ -15,9 +15,10 @@ from pydantic import Field
 from xlt_ray.config import MethodConfig
 from xlt_ray.data.batching import seed_of
 from xlt_ray.data.corpus import Corpus, Mix, Model
-from xlt_ray.methods.base import Annotator, Driver, Method, Objective, Outcome, Round
+from xlt_ray.methods.base import Driver, Method, Outcome, Round
 from xlt_ray.methods.choice import best_on_source_dev, stalled
 from xlt_ray.methods.facts import Schedule
+from xlt_ray.methods.parts import Annotator, Objective
 from xlt_ray.methods.picks import Selection, gather_earlier, select_sentences
 from xlt_ray.store import Artifact
 

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from xlt_ray.data.examples import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.base import Annotator, Classifier, Columns, Objective, Output
 from xlt_ray.methods.facts import Facts
+from xlt_ray.methods.parts import Annotator, Columns, Objective
 from xlt_ray.methods.picks import Selection, one_hot_columns
 from xlt_ray.methods.self_learning import OneHotConfig, SelfLearning
 from xlt_ray.methods.softmax import Ranking, rank
+from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import heteroscedastic
 
 

@@ -18,11 +18,12 @@ from torch.nn.functional import cross_entropy
 
 from xlt_ray.data.examples import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.base import Classifier, Objective, Output
 from xlt_ray.methods.facts import Facts
+from xlt_ray.methods.parts import Objective
 from xlt_ray.methods.picks import Selection
 from xlt_ray.methods.self_learning import OneHotConfig, SelfLearning
 from xlt_ray.methods.softmax import Ranking, SoftmaxAnnotator
+from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import homoscedastic
 
 

@@ -20,20 +20,22 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from xlt_ray.config import MethodConfig
 from xlt_ray.data.batching import seed_of
 from xlt_ray.data.corpus import Corpus, Mix, Model
 from xlt_ray.data.keyed import sorted_by_id, with_ids
-from xlt_ray.methods.base import Annotator, Columns, Driver, Method, Outcome, Output, Round
+from xlt_ray.methods.base import Driver, Method, Outcome, Round
 from xlt_ray.methods.choice import best_on_source_dev
 from xlt_ray.methods.facts import Facts, Schedule
+from xlt_ray.methods.parts import Annotator, Columns
 from xlt_ray.methods.picks import gather_earlier, one_class_sets
 from xlt_ray.methods.softmax import CrossEntropy
+from xlt_ray.methods.start import StartConfig, begin, each
+from xlt_ray.models.classifier import Output
 from xlt_ray.ops import selection, uncertainty
 from xlt_ray.store import Artifact
 
 
-class STConfig(MethodConfig, frozen=True):
+class STConfig(StartConfig, frozen=True):
     """Hyper-parameters."""
 
     name: Literal["st"] = "st"
@@ -53,7 +55,7 @@ class STConfig(MethodConfig, frozen=True):
     source_lr: float = Field(default=2e-5, gt=0)
     """Peak learning rate on the source gold."""
     source_epochs: int = Field(default=10, ge=1)
-    """Epochs on the source gold."""
+    """Epochs on the source gold; the best of them on source dev is kept."""
     lr: float = Field(default=1e-5, gt=0)
     """Peak learning rate of an iteration."""
     batch_size: int = Field(default=128, ge=1)
@@ -118,23 +120,39 @@ class ST(Method[STConfig]):
     tasks = frozenset({"token", "sentence", "pair"})
 
     def run(self, driver: Driver) -> Outcome:
-        """Self-train from source gold and unlabelled target text."""
-        c, words = self.config, driver.facts.task == "token"
-        gold, whole = driver.source("train"), driver.unlabelled()
-        schedule, start = Schedule(c.source_lr, c.source_epochs), driver.backbone
-        source = driver.train("source", Mix(gold), CrossEntropy(), start=start, schedule=schedule)
+        """Self-train from source gold and unlabelled target text, together, or each target from
+        the model that it has."""
+        whole, start = driver.unlabelled(), begin(driver, self.config)
+        if not start.by_language:
+            final, rounds = self.iterate(driver, "", start.model, whole)
+            before = start.zero_shot
+            return Outcome(before.model, final, rounds, zero_shot_by_language=before.by_language)
+        models = {
+            target: self.iterate(driver, f"{target} ", start.of(target), whole.of(target))[0]
+            for target in driver.pools
+        }
+        return each(start, models)
+
+    def iterate(
+        self, driver: Driver, prefix: str, source: Model, whole: Corpus
+    ) -> tuple[Model, list[Round]]:
+        """The best model of the iterations from a source model on, and the iterations."""
+        c, words, gold = self.config, driver.facts.task == "token", driver.source("train")
+        sizes = whole.tokens.info["rows_by_language"]
+        if whole.language is not None and sizes is not None:
+            sizes = {whole.language: sizes[whole.language]}
         quota = {
             "share": c.share,
             "balanced": c.balanced and not words,
             "num_classes": 1 if words else driver.facts.num_classes,
-            "pool_sizes": whole.tokens.info["rows_by_language"],
+            "pool_sizes": sizes,
         }
         model, pool, rounds = source, whole, list[Round]()
         for number in range(1, c.iterations + 1):
             if self.is_spent(gold, rounds):
                 break
-            title = f"iteration {number}"
-            view = self.view(driver, whole, pool, rounds)
+            title = f"{prefix}iteration {number}"
+            view = self.view(driver, sum((sizes or {}).values()), pool, rounds)
             scored = driver.annotate(title, view, model, ConfidenceAnnotator())
             picked = driver.derive(f"{title} selection", select_confident, scored, **quota)
             if picked.info["rows"] == 0:
@@ -144,13 +162,12 @@ class ST(Method[STConfig]):
             schedule = Schedule(c.lr, epochs=1, keep="last", batch_size=c.batch_size)
             mix = Mix(gold, whole.labelled(every))
             model = driver.train(title, mix, CrossEntropy(), start=model, schedule=schedule)
-            selected, sizes = picked.info["selected"], picked.info["set_sizes"]
-            rounds.append(Round(number, selected, sizes, model, scored, picked))
+            selected, in_sets = picked.info["selected"], picked.info["set_sizes"]
+            rounds.append(Round(number, selected, in_sets, model, scored, picked))
             pool = pool.without(picked)
             if is_dropping([source, *(item.model for item in rounds)], c.drops):
                 break
-        final = best_on_source_dev([item.model for item in rounds]) if rounds else source
-        return Outcome(source, final, rounds)
+        return best_on_source_dev([item.model for item in rounds]) if rounds else source, rounds
 
     def is_spent(self, gold: Corpus, rounds: Sequence[Round]) -> bool:
         """Whether the iterations so far have used up the steps."""
@@ -160,10 +177,11 @@ class ST(Method[STConfig]):
             steps += ceil((rows + taken) / c.batch_size)
         return c.budget_epochs is not None and steps >= c.budget_epochs * ceil(rows / c.batch_size)
 
-    def view(self, driver: Driver, whole: Corpus, pool: Corpus, rounds: Sequence[Round]) -> Corpus:
-        """What an iteration predicts: the pool, or about ``subset`` rows of it."""
-        rows, subset = whole.tokens.info["rows"], self.config.subset
-        left = (rows or 0) - sum(item.picked.info["rows"] or 0 for item in rounds)
+    def view(self, driver: Driver, rows: int, pool: Corpus, rounds: Sequence[Round]) -> Corpus:
+        """What an iteration predicts: the pool, at first of so many rows, or about ``subset`` rows
+        of it."""
+        subset = self.config.subset
+        left = rows - sum(item.picked.info["rows"] or 0 for item in rounds)
         if subset is None or left <= subset:
             return pool
         seed = seed_of(driver.seed, "subset", len(rounds))

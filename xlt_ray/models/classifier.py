@@ -30,6 +30,7 @@ class Output(NamedTuple):
         extra: [N, K] float32 values that an annotator made of the features, if it made any.
         own: Trainable part of the objective, if the model has one attached.
         beside: Columns of annotations that stand beside the items, when annotating.
+        encoded: [N, hidden] last hidden state of the encoder at the items, when training.
     """
 
     logits: Tensor
@@ -37,6 +38,7 @@ class Output(NamedTuple):
     extra: Tensor | None = None
     own: nn.Module | None = None
     beside: Mapping[str, Tensor] = MappingProxyType({})
+    encoded: Tensor | None = None
 
 
 class Classifier(nn.Module, ABC):
@@ -73,8 +75,8 @@ class Classifier(nn.Module, ABC):
         return self.head.in_features
 
     @abstractmethod
-    def features(self, batch: Batch) -> Tensor:
-        """[N, H] input of the head."""
+    def features(self, encoded: Tensor) -> Tensor:
+        """[N, H] input of the head, of what :meth:`encode` gives."""
 
     def encode(self, batch: Batch) -> Tensor:
         """[N, hidden] last hidden state of the encoder at the items."""
@@ -82,17 +84,26 @@ class Classifier(nn.Module, ABC):
 
     def hidden(self, batch: Batch) -> Tensor:
         """[B, T, hidden] last hidden state of the encoder."""
+        return self.encoder(**self._inputs(batch)).last_hidden_state
+
+    def layers(self, batch: Batch) -> list[Tensor]:
+        """[N, hidden] states at the items: of the embeddings, and of each layer."""
+        states = self.encoder(**self._inputs(batch), output_hidden_states=True).hidden_states
+        return [state.flatten(0, 1).index_select(0, batch.items) for state in states]
+
+    def _inputs(self, batch: Batch) -> dict[str, Tensor]:
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         if getattr(self.model.config, "type_vocab_size", 1) > 1:
             inputs["token_type_ids"] = batch.segments
-        return self.encoder(**inputs).last_hidden_state
+        return inputs
 
     def forward(self, batch: Batch) -> Output:
         """Logits and features of the batch's items."""
-        features = self.features(batch)
+        encoded = self.encode(batch)
+        features = self.features(encoded)
         with full_precision(features):
             features = features.float()
-            return Output(self.head(self.dropout(features)), features)
+            return Output(self.head(self.dropout(features)), features, encoded=encoded)
 
     def freeze(self, layers: int) -> None:
         """Keep the embeddings and the lowest layers of the encoder as they are.

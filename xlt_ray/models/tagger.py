@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForTokenClassification
 
-from xlt_ray.data.examples import Batch
 from xlt_ray.models.classifier import Classifier, config_for, has_other_head, new_head, redraw
 
 
@@ -31,9 +30,9 @@ class Tagger(Classifier):
         """The dropout before it."""
         return self.model.get_submodule("dropout")
 
-    def features(self, batch: Batch) -> Tensor:
+    def features(self, encoded: Tensor) -> Tensor:
         """[N, H] last hidden state at the first sub-words."""
-        return self.encode(batch)
+        return encoded
 
 
 def load_tagger(

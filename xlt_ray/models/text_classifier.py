@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from xlt_ray.data.examples import Batch
 from xlt_ray.models.classifier import Classifier, config_for, has_other_head, new_head, redraw
 
 PROJECTION_FILE = "projection.safetensors"
@@ -56,14 +55,13 @@ class TextClassifier(Classifier):
         top = self.model.get_submodule("classifier")
         return (self.model if isinstance(top, nn.Linear) else top).get_submodule("dropout")
 
-    def features(self, batch: Batch) -> Tensor:
+    def features(self, encoded: Tensor) -> Tensor:
         """[N, H] pooled state, projected if the head is."""
         top = self.model.get_submodule("classifier")
-        first = self.encode(batch)
         if isinstance(top, nn.Linear):
-            pooled = self.encoder.get_submodule("pooler")(first[:, None])
+            pooled = self.encoder.get_submodule("pooler")(encoded[:, None])
         else:
-            pooled = torch.tanh(top.get_submodule("dense")(self.dropout(first)))
+            pooled = torch.tanh(top.get_submodule("dense")(self.dropout(encoded)))
         return pooled if self.projection is None else self.projection(self.dropout(pooled))
 
     def save(self, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 They hold a driver, which recipes get too; no driver and no recipe holds them, and what they give is
 neither a corpus nor a model, so that nothing of it can be trained on. Only `xlt_ray.oracle.channel`
-trains on what it makes of gold, which is its subject.
+and `xlt_ray.oracle.iwda` train with what they make of gold, which is their subject.
 """
 
 from functools import cached_property

@@ -1,0 +1,101 @@
+"""KD: a student that matches the softened probabilities of a teacher on source and target text.
+
+As "Cross-Lingual Transfer with Class-Weighted Language-Invariant Representations" has it: the
+teacher is the source model, or with ``start_from`` the model of any run, such as one of IWDA; the
+student starts from the encoder, whose embeddings and lowest layers are not trained. The loss is the
+mean over items and classes of the squared difference of softmax(f / T), plus a small share of the
+source cross-entropy at T = 1. There is a student for each target language.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from xlt_ray.config import ConfigError
+from xlt_ray.data.corpus import Beside, Mix, Model, Start
+from xlt_ray.data.examples import Batch
+from xlt_ray.labels import UNLABELLED
+from xlt_ray.methods.base import Driver, Method, Outcome
+from xlt_ray.methods.facts import Schedule, Step
+from xlt_ray.methods.multi_source import SourceLabels, dense
+from xlt_ray.methods.parts import Objective
+from xlt_ray.methods.start import StartConfig, begin, each, say
+from xlt_ray.models.classifier import Output
+from xlt_ray.ops import distillation
+
+
+class KDConfig(StartConfig, frozen=True):
+    """Hyper-parameters."""
+
+    name: Literal["kd"] = "kd"
+    """Name of the method."""
+    T: float = Field(default=3.0, ge=1)
+    """Temperature of teacher and student."""
+    source_weight: float = Field(default=0.1, ge=0)
+    """Weight of the source cross-entropy."""
+    lr: float = Field(default=1e-4, gt=0)
+    """Peak learning rate of the student."""
+    epochs: int = Field(default=4, ge=1)
+    """Epochs on the source text; the best of them on source dev is kept."""
+    batch_size: int = Field(default=16, ge=1)
+    """Rows of each domain in an optimiser step, 32 in all."""
+    frozen_layers: int | None = Field(default=3, ge=0)
+    """Lowest layers of the student that are not trained, nor are its embeddings; null: all are."""
+
+
+@dataclass
+class MatchSoftened(Objective):
+    """Distance of softened probabilities on both texts, and cross-entropy on the source."""
+
+    T: float
+    source_weight: float
+
+    def before_step(self, step: Step) -> None:
+        """Take note of the items of the step."""
+        self.step = step
+
+    def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Sum over the source items of what is to be divided by their number."""
+        labels, logits = batch.labels, output.logits
+        learnt = batch.companion | (labels != UNLABELLED)
+        teacher = dense(batch.beside["teacher.probs"], None, logits.shape[1])
+        items = self.step.items + self.step.companions
+        match = distillation.mse(logits[learnt] / self.T, teacher[learnt]).sum()
+        match = match * (self.step.items / max(items, 1))
+        source = cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
+        return {"loss": match + self.source_weight * source, "match": match, "source": source}
+
+
+class KD(Method[KDConfig]):
+    """The recipe: teacher, its probabilities, a student per target."""
+
+    Config = KDConfig
+    tasks = frozenset({"token", "sentence", "pair"})
+
+    def run(self, driver: Driver) -> Outcome:
+        """Train the student of every target."""
+        frozen, layers = self.config.frozen_layers, driver.backbone.layers
+        if frozen is not None and layers is not None and frozen > layers:
+            raise ConfigError(
+                f"method.frozen_layers: {frozen}, but the encoder has {layers}; null: freezes none"
+            )
+        start = begin(driver, self.config)
+        models = {target: self.learn(driver, target, start) for target in driver.pools}
+        return each(start, models)
+
+    def learn(self, driver: Driver, target: str, start: Start) -> Model:
+        """The student of a target."""
+        c, soft = self.config, SourceLabels(temperature=self.config.T)
+        gold, text = driver.source("train"), driver.unlabelled().of(target)
+        said_S, said_T = say(driver, start, target, soft)
+        columns = soft.columns(driver.facts.num_classes)
+        mix = Mix(
+            gold.with_beside(Beside("teacher", said_S, columns)),
+            companion=text.with_beside(Beside("teacher", said_T, columns)),
+        )
+        schedule = Schedule(c.lr, c.epochs, batch_size=c.batch_size, frozen_layers=c.frozen_layers)
+        loss = MatchSoftened(c.T, c.source_weight)
+        return driver.train(target, mix, loss, start=driver.backbone, schedule=schedule)

@@ -1,0 +1,61 @@
+"""Where a method begins: with a source model of its own, or what a run or checkpoint gave."""
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from xlt_ray.config import MethodConfig
+from xlt_ray.data.corpus import Mix, Model, Start
+from xlt_ray.methods.base import Driver, Outcome
+from xlt_ray.methods.facts import Schedule
+from xlt_ray.methods.parts import Annotator
+from xlt_ray.methods.softmax import CrossEntropy
+from xlt_ray.store import Artifact
+
+
+class StartConfig(MethodConfig, frozen=True):
+    """Hyper-parameters of the model that a method begins with."""
+
+    start_from: str | None = Field(default=None, min_length=1)
+    """A finished run of the store by its name, or a checkpoint of this task, as folder or hub id,
+    in place of a source model; in a comparison also the title of an earlier row."""
+    source_lr: float = Field(default=1e-5, gt=0)
+    """Peak learning rate on the source gold."""
+    source_epochs: int = Field(default=4, ge=1)
+    """Epochs on the source gold; the best of them on source dev is kept."""
+
+
+def begin(driver: Driver, config: StartConfig) -> Start:
+    """What the configuration says to start from, or a model trained on the source gold."""
+    if config.start_from is not None:
+        return driver.start_from(config.start_from)
+    gold, start = driver.source("train"), driver.backbone
+    schedule = Schedule(config.source_lr, config.source_epochs)
+    return Start(driver.train("source", Mix(gold), CrossEntropy(), start=start, schedule=schedule))
+
+
+def say(
+    driver: Driver, start: Start, target: str, annotator: Annotator
+) -> tuple[Artifact, Artifact]:
+    """What a target's model says of the source train text and of the target's text.
+
+    If the targets have one model, it labels the text of all of them at once.
+    """
+    prefix = f"{target} " if start.by_language else ""
+    text, gold, model = driver.unlabelled(), driver.source("train"), start.of(target)
+    text = text.of(target) if prefix else text
+    return (
+        driver.annotate(f"{prefix}source train", gold, model, annotator),
+        driver.annotate(f"{prefix}unlabelled", text, model, annotator),
+    )
+
+
+def each(start: Start, models: Mapping[str, Model]) -> Outcome:
+    """The outcome of a recipe that has trained a model for each target."""
+    before, (first, *others) = start.zero_shot, models.values()
+    return Outcome(
+        before.model,
+        start.model if others else first,
+        by_language=models,
+        zero_shot_by_language=before.by_language,
+    )

@@ -1,0 +1,237 @@
+"""How methods fare as the class priors of source and target drift apart.
+
+Every target is read many times, each time with other class shares: rows are left out until they
+hold (`xlt_ray.data.drawn`), which takes gold labels. On each of these subsets a comparison is run;
+its runs share source models, and several subsets and seeds are at work at once where the cluster
+has room. The shares are counted after the run, for the page alone.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from pydantic import Field
+
+from xlt_ray import cli, compare
+from xlt_ray.compare import CompareConfig
+from xlt_ray.config import (
+    ConfigError,
+    ResourcesConfig,
+    Section,
+    Shares,
+    describe,
+    merge,
+    settings,
+    split_commas,
+    to_dict,
+    validate,
+)
+from xlt_ray.data.corpus import Model
+from xlt_ray.engine.cluster import settle
+from xlt_ray.engine.together import at_once
+from xlt_ray.ledger import Lease, RunFolder
+from xlt_ray.ops.importance import total_variation
+from xlt_ray.oracle.driver import from_gold, read_gold
+from xlt_ray.oracle.iwda import prior_of
+from xlt_ray.report.figures import require_matplotlib, write_pictures
+from xlt_ray.report.shift import Point, markdown, shift_figure
+from xlt_ray.store import Store
+
+
+class StudySection(Section, frozen=True):
+    """The subsets of a study."""
+
+    shares: tuple[Shares, ...] = ()
+    """Class shares that every target is given in turn; absent: random ones."""
+    random: int = Field(default=0, ge=0)
+    """Number of random shares, after those that are given."""
+    rows: int | None = Field(default=None, ge=1)
+    """Rows of each subset of a split at most."""
+    concurrent: int | None = Field(default=None, ge=1)
+    """Runs at work at once at most; absent: as many as there is room for."""
+
+
+class _Document(Section, frozen=True):
+    study: StudySection = StudySection()
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """Everything that a study depends on.
+
+    Attributes:
+        name: Name of its folder.
+        section: The section ``study``.
+        subsets: The comparison on each subset.
+    """
+
+    name: str
+    section: StudySection
+    subsets: Sequence[CompareConfig]
+
+    @property
+    def resources(self) -> ResourcesConfig:
+        """What every run asks the cluster for."""
+        return self.subsets[0].resources
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain form: the section, and the comparison on the first subset."""
+        return {"study": to_dict(self.section), **self.subsets[0].to_dict()}
+
+
+def configure(
+    defaults: Mapping[str, Any], files: Sequence[str] = (), flags: Sequence[str] = ()
+) -> StudyConfig:
+    """The configuration of a study; every run of it is checked as far as that needs no data.
+
+    Raises:
+        ConfigError: as `xlt_ray.compare.configure` does, or there is no subset.
+    """
+    values, origins = merge(defaults, files=files, flags=flags)
+    given = {"study": values.pop("study")} if "study" in values else {}
+    section = validate(_Document, given, origins).study
+    if not section.shares and not section.random:
+        raise ConfigError("study: needs shares or a number of random ones")
+    benchmark = values.get("benchmark", {})
+    targets = benchmark.get("targets", "all")
+    if targets == "all" or set(benchmark.get("prior", {})) & set(split_commas(targets)):
+        raise ConfigError("study: needs benchmark.targets by name, whose priors it sets itself")
+    for key in ("prior_seed", "prior_rows"):
+        if not isinstance(benchmark.get(key, {}), dict):
+            raise ConfigError(f"study: takes benchmark.{key} by language, of the sources alone")
+    names = split_commas(targets)
+    name = values.get("run", {}).get("name") or f"shift-{benchmark.get('name')}"
+    priors: list[Any] = [*section.shares, *["random"] * section.random]
+
+    def subset(number: int, prior: Any) -> CompareConfig:
+        own = {"prior": prior, "prior_seed": number, "prior_rows": section.rows}
+        own = {
+            key: {**benchmark.get(key, {}), **dict.fromkeys(names, value)}
+            for key, value in own.items()
+            if value is not None
+        }
+        changed = {**values, "benchmark": {**benchmark, **own}}
+        changed["run"] = {**values.get("run", {}), "name": f"{name}-{number}"}
+        return compare.configured(changed, origins)
+
+    return StudyConfig(name, section, [subset(n, prior) for n, prior in enumerate(priors)])
+
+
+def study(config: StudyConfig) -> list[dict[str, Any]]:
+    """Carry out every run, write page and figure; returns a record per run and target.
+
+    Raises:
+        ConfigError: matplotlib is missing; nothing has run.
+        LeaseHeldError: another driver is at work on this study or on one of its runs.
+    """
+    require_matplotlib()
+    first = config.subsets[0].first
+    folder = RunFolder(Store(first.store.root), config.name)
+    lease = Lease(folder.store, folder.path)
+    lease.acquire()
+    try:
+        folder.write_json("config.json", config.to_dict())
+        with cli.cluster(first):
+            calls = [
+                partial(_runs, subset, seed, number)
+                for number, subset in enumerate(config.subsets)
+                for seed in subset.section.seeds
+            ]
+            room = settle(first.resources).trainings
+            most = min(room, config.section.concurrent or room)
+            points = [point for found in at_once(calls, most=most) for point in found]
+        lease.check()
+        _publish(points, config, folder, first.benchmark.metric)
+        return [vars(point) for point in points]
+    finally:
+        lease.release()
+
+
+def _runs(subset: CompareConfig, seed: int, number: int) -> list[Point]:
+    """Carry out the rows with one seed, in their order: a row may start from an earlier one."""
+    return [point for title in subset.rows for point in _run(subset, title, seed, number)]
+
+
+def _run(subset: CompareConfig, title: str, seed: int, number: int) -> list[Point]:
+    """Carry out one run; a point per target."""
+    print(f"subset {number}: {title}, seed {seed}", flush=True)
+    with cli.carry_out(subset.rows[title][seed], first=read_gold) as done:
+        driver, report = done.driver, done.report
+        k, points = driver.facts.num_classes, []
+        gold = driver.source("train").labels
+        assert gold is not None
+        for target in report.counted:
+            prior = from_gold(
+                driver,
+                f"{target} prior",
+                prior_of,
+                read_gold(driver),
+                language=target,
+                num_classes=k,
+            ).info["prior"]
+            source = from_gold(
+                driver,
+                "source prior",
+                prior_of,
+                gold,
+                language=driver.source_languages[0],
+                num_classes=k,
+            ).info["prior"]
+            points.append(
+                Point(
+                    subset=number,
+                    row=title,
+                    seed=seed,
+                    target=target,
+                    tv=total_variation(source, prior),
+                    zero_shot=float(report.zero_shot[target][report.metric]),
+                    final=float(report.final[target][report.metric]),
+                    shares=tuple(prior),
+                    weights=_weights(done.outcome.by_language.get(target), subset, title),
+                    source=tuple(source),
+                )
+            )
+        return points
+
+
+def _weights(model: Model | None, subset: CompareConfig, title: str) -> tuple[float, ...]:
+    """The importance weights that a model ended with, if its training estimated such."""
+    method = next(iter(subset.rows[title].values())).method
+    if model is None or method.name != "iwda" or method.weighting == "none":
+        return ()
+    return tuple(model.artifact.info["own"]["w"])
+
+
+def _publish(
+    points: Sequence[Point], config: StudyConfig, folder: RunFolder, metric: str | None
+) -> None:
+    heading = f"Improvement over zero-shot by prior shift: {config.name}"
+    write_pictures("figure-shift", shift_figure(points, heading=heading), folder.write)
+    folder.write("shift.md", markdown(config.name, points).encode())
+    text = json.dumps([vars(point) for point in points], indent=1)
+    folder.write("shift.json", (text + "\n").encode())
+    print(f"study: {folder.path}/shift.md", flush=True)
+
+
+def dry_run(config: StudyConfig) -> int:
+    """Check and print the subsets, and the runs on the first of them; returns the exit code."""
+    require_matplotlib()
+    print("\n".join(settings({"study": to_dict(config.section)})), end="\n\n")
+    for number, subset in enumerate(config.subsets):
+        benchmark = subset.first.benchmark
+        print(f"subset {number}: {subset.name}, priors {benchmark.prior}, seed "
+              f"{benchmark.prior_seed}")  # fmt: skip
+    print(f"\n{len(config.subsets)} subsets with the runs of this one:\n")
+    return compare.dry_run(replace(config.subsets[0]))
+
+
+def keys(defaults: Mapping[str, Any]) -> list[str]:
+    """The lines of ``--help`` about the keys of a study and its comparisons."""
+    lines = compare.keys({key: value for key, value in defaults.items() if key != "study"})
+    return [lines[0], *describe(StudySection, defaults.get("study", {}), "study."), *lines[1:]]
+
+
+JOB = cli.Job(configure, study, dry_run, keys)
+"""What ``jobs/prior_shift.py`` does with its flags."""

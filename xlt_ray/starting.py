@@ -1,0 +1,93 @@
+"""Models that finished runs have left in a store, for others to start from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from xlt_ray.config import ConfigError
+from xlt_ray.data.corpus import Model, Start
+from xlt_ray.labels import LabelSet
+from xlt_ray.ledger import RunFolder
+from xlt_ray.store import Store
+
+MODELS_FILE = "models.json"
+"""Which artifacts of the store are the models of a run."""
+
+
+def models_of(start: Start, *, knows_targets: bool) -> dict[str, Any]:
+    """Content of the file.
+
+    Args:
+        start: What the run leaves to others.
+        knows_targets: Whether labels of target text went into it.
+    """
+    return {
+        "knows_targets": knows_targets,
+        **_entries(start),
+        "zero_shot": _entries(start.zero_shot),
+    }
+
+
+def _entries(start: Start) -> dict[str, Any]:
+    by_language = {name: _entry(model) for name, model in start.by_language.items()}
+    return {"final": _entry(start.model), "by_language": by_language}
+
+
+def _entry(model: Model) -> dict[str, str]:
+    artifact = model.artifact
+    return {
+        "kind": artifact.kind,
+        "fingerprint": artifact.fingerprint,
+        "folder": artifact.folder,
+    }
+
+
+def run_named(store: Store, name: str) -> Start | None:
+    """The models of a finished run, or None if the store has no such run.
+
+    Raises:
+        ConfigError: the store has the run, but not its models, or they know labels of targets.
+    """
+    if "/" in name:
+        return None
+    found = RunFolder(store, name).read_json(MODELS_FILE)
+    if found is None:
+        return None
+    where = f"method.start_from: run {name!r}"
+    if "zero_shot" not in found:
+        raise ConfigError(f"{where} is of an older version; run it again")
+    if found["knows_targets"]:
+        raise ConfigError(f"{where} is an upper bound, which knows labels of the targets")
+
+    def model(entry: Mapping[str, str]) -> Model:
+        artifact = store.find(entry["kind"], entry["fingerprint"])
+        if artifact is None:
+            raise ConfigError(
+                f"method.start_from: the model {entry['folder']} of run {name!r} is not in the "
+                "store any more; run it again"
+            )
+        return Model(artifact)
+
+    def start(entries: Mapping[str, Any], before: Start | None = None) -> Start:
+        by_language = {name: model(entry) for name, entry in entries["by_language"].items()}
+        return Start(model(entries["final"]), by_language, before)
+
+    return start(found, start(found["zero_shot"]))
+
+
+def check_start(model: Model, reference: str, labels: LabelSet, backbone: Model) -> None:
+    """See whether a model can be gone on with.
+
+    Raises:
+        ConfigError: its classes or its tokenizer are not those of the run.
+    """
+    where, ours = f"method.start_from: {reference!r}", backbone.artifact
+    if "config.json" not in model.artifact.names or "config.json" not in ours.names:
+        return  # one of the two is planned only
+    known = model.artifact.json("config.json").get("id2label", {})
+    names = [known[key] for key in sorted(known, key=int)]
+    if names != list(labels.names):
+        raise ConfigError(f"{where} has the classes {names}, needed: {list(labels.names)}")
+    name = "tokenizer.json"
+    there = [item.manifest["files"].get(name, {}).get("sha256") for item in (model.artifact, ours)]
+    if there[0] != there[1]:
+        raise ConfigError(f"{where} has another tokenizer than the backbone, whose text is read")
