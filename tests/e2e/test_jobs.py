@@ -35,8 +35,8 @@ def test_help_lists_every_key(job: str, capsys: pytest.CaptureFixture[str]):
     shown = capsys.readouterr().out
     own = ("compare.methods", "cltp: lambda")
     if "method" in names["DEFAULTS"]:
-        is_lvm = names["DEFAULTS"]["method"]["name"] == "lvm"
-        own = ("method.mu_psi" if is_lvm else "method.lambda", "seed")
+        keys = {"cltp": "lambda", "lvm": "mu_psi", "iwda": "lambda_iw"}
+        own = (f"method.{keys[names['DEFAULTS']['method']['name']]}", "seed")
     for key in ("benchmark.root", "train.batch_size", "store.root", *own):
         assert f"  {key} " in shown
 
