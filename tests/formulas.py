@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tests.adapters.baselines import BASELINES
 from tests.adapters.cltp import CLTP
+from tests.adapters.conlst import CONLST
 from tests.adapters.iwda import IWDA
 from tests.adapters.lvm import LVM
 from tests.adapters.types import Evaluate, Json
@@ -130,7 +131,7 @@ def report(examples: Examples, evaluators: dict[str, Evaluate]) -> tuple[list[st
     return lines, failed
 
 
-EVALUATE: dict[str, Evaluate] = {**CLTP, **BASELINES, **LVM, **IWDA}
+EVALUATE: dict[str, Evaluate] = {**CLTP, **BASELINES, **LVM, **CONLST, **IWDA}
 
 
 def main(argv: list[str] | None = None) -> int:

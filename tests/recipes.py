@@ -51,6 +51,8 @@ def batch_of(
         languages=torch.tensor(languages) if languages is not None else none,
         sentences=torch.tensor(sentences) if sentences is not None else none,
         companion=torch.zeros(count, dtype=torch.bool),
+        part=none,
+        joined=torch.zeros(count, dtype=torch.bool),
         beside=dict(beside or {}),
     )
 
@@ -78,6 +80,7 @@ class Call:
     start: Model | None = None
     parts: tuple[Corpus, ...] = ()
     companion: Corpus | None = None
+    drawn_from: Corpus | None = None
     annotator: Annotator | None = None
     pool: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -113,6 +116,7 @@ class MemoryDriver:
         self.scores, self.talk = list(scores), talk
         self.calls: list[Call] = []
         self.starts: dict[str, Start] = {}
+        self.translated: Corpus | None = None
         self.backbone = self._model("backbone", {})
         sizes = {"a": 20, "b": 30}
         names = [f"{x}{i:02d}" for x, n in sizes.items() for i in range(n)]
@@ -156,6 +160,9 @@ class MemoryDriver:
     def unlabelled(self) -> Corpus:
         return self.targets
 
+    def back_translated(self) -> Corpus | None:
+        return self.translated
+
     def train(
         self,
         title: str,
@@ -178,6 +185,7 @@ class MemoryDriver:
                 start,
                 mix.parts,
                 mix.companion,
+                mix.pool,
                 result=model.artifact,
             )
         )

@@ -18,17 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from xlt_ray.config import (
-    ConfigError,
-    RunConfig,
-    describe,
-    load,
-    schema_for,
-    settings,
-    to_dict,
-)
+from xlt_ray.config import ConfigError, RunConfig
 from xlt_ray.data.registry import lookup
 from xlt_ray.engine.environment import prepare
+from xlt_ray.layered import describe, load, schema_for, settings, to_dict
 from xlt_ray.ledger import LeaseHeldError
 from xlt_ray.points import reached
 
@@ -367,6 +360,7 @@ def _report(
         steps=[StepReport.of(entry) for entry in ledger],
         config=to_dict(config),
         versions=versions(),
+        notes=outcome.notes,
     )
 
 

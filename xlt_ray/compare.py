@@ -20,15 +20,9 @@ from xlt_ray.config import (
     RunConfig,
     Section,
     Text,
-    describe,
-    merge,
-    origin_of,
-    schema_for,
-    settings,
     split_commas,
-    to_dict,
-    validate,
 )
+from xlt_ray.layered import describe, merge, origin_of, schema_for, settings, to_dict, validate
 from xlt_ray.ledger import Lease, RunFolder
 from xlt_ray.report.compare import Comparison, Row, Trial, terminal_tables, write_comparison
 from xlt_ray.report.published import PublishedTable, published

@@ -8,11 +8,10 @@ from typing import Any
 import ray
 from ray.actor import ActorProxy
 
-from xlt_ray.config import RunConfig, Split
+from xlt_ray.config import Split
 from xlt_ray.data.corpus import Corpus, Mix, Model
 from xlt_ray.engine.annotate import AnnotateTask, run_annotate
 from xlt_ray.engine.checkpoints import Checkpoints
-from xlt_ray.engine.cluster import Plan
 from xlt_ray.engine.derive import Clerk, ScoreTask, hire
 from xlt_ray.engine.together import R, at_once
 from xlt_ray.engine.train import run_train
@@ -21,16 +20,12 @@ from xlt_ray.library import Library
 from xlt_ray.methods.base import Derivation, Labeller, likeliest
 from xlt_ray.methods.facts import Facts, Schedule, describe
 from xlt_ray.methods.parts import Annotator, Objective
-from xlt_ray.steps import Runner, Step
+from xlt_ray.steps import Step
 from xlt_ray.store import Artifact, Attempt
 
 
 class RayDriver(Library):
     """Runs the verbs of one run on a cluster."""
-
-    def __init__(self, config: RunConfig[Any], runner: Runner, plan: Plan):
-        super().__init__(config, runner)
-        self.plan = plan
 
     @cached_property
     def clerk(self) -> ActorProxy[Clerk]:

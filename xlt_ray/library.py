@@ -9,13 +9,15 @@ from xlt_ray.data.corpus import Corpus, Model, Start
 from xlt_ray.data.drawn import Part, Tilted
 from xlt_ray.data.registry import lookup, resolve_targets, sources
 from xlt_ray.data.sources import Source
-from xlt_ray.engine.backbone import backbone_of, checkpoint_of
+from xlt_ray.engine.backbone import Backbone, backbone_of, checkpoint_of
+from xlt_ray.engine.cluster import Plan
 from xlt_ray.engine.corpora import Content, ReadTask, run_read, run_tokenise
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.facts import Facts
 from xlt_ray.starting import check_start, run_named
 from xlt_ray.steps import Compute, Runner, Step
 from xlt_ray.store import Artifact, Attempt
+from xlt_ray.translations import Translations
 
 _READ = "xlt_ray.engine.corpora"
 
@@ -26,8 +28,8 @@ class Library:
     may_judge_itself = False
     """Whether the dev text of a target that is left out may choose its model, to find settings."""
 
-    def __init__(self, config: RunConfig[Any], runner: Runner):
-        self.config, self.runner = config, runner
+    def __init__(self, config: RunConfig[Any], runner: Runner, plan: Plan):
+        self.config, self.runner, self.plan = config, runner, plan
         named = lookup(config.benchmark.name)
         self.benchmark = replace(
             named,
@@ -55,6 +57,10 @@ class Library:
             if name not in languages:
                 there = ", ".join(languages)
                 raise ConfigError(f"benchmark.prior: the run has no {name!r}, it has {there}")
+        run, found = self._run_translation, self._import
+        task = self.benchmark.task
+        self.translations = Translations(config, task, runner, plan, run, found)
+        self._back: Corpus | None = None
         self._backbone: Model | None = None
         self._sources: dict[tuple[str, ...], Corpus] = {}
         self._corpora: dict[tuple[tuple[str, ...], Split], Corpus] = {}
@@ -94,17 +100,15 @@ class Library:
         """
         start = run_named(self.runner.store, reference)
         if start is None:
-            start = Start(self._import(reference))
+            found = checkpoint_of(reference, self.config.train.max_length)
+            start = Start(Model(self._import(f"checkpoint {reference}", found)))
         for model in (start.model, *start.by_language.values()):
             check_start(model, reference, self.labels, self.backbone)
         return start
 
-    def _import(self, reference: str) -> Model:
-        found = checkpoint_of(reference, self.config.train.max_length)
-        modules, title = found.modules, f"checkpoint {reference}"
-        return Model(
-            self.runner.run(Step("backbone", title, found.identity, (), modules), found.write)
-        )
+    def _import(self, title: str, found: Backbone) -> Artifact:
+        step = Step("backbone", title, found.identity, (), found.modules)
+        return self.runner.run(step, found.write)
 
     def source(self, split: Split, *languages: str) -> Corpus:
         """Gold-labelled text of the source languages, or of some of them."""
@@ -135,6 +139,18 @@ class Library:
             raise ConfigError("benchmark.targets: no language besides the source, which has labels")
         return self._corpus("unlabelled", self.pools, self.config.benchmark.unlabelled_split)
 
+    def back_translated(self) -> Corpus | None:
+        """The unlabelled text translated there and back; None if nothing translates it, or if it
+        is read in translation anyway."""
+        if not self.translations.is_there or self.config.translation.replace:
+            return None
+        if self._back is None:
+            split = self.config.benchmark.unlabelled_split
+            text = self._read("unlabelled", self.pools, split, "text")
+            back = self.translations.back("unlabelled", text, self.pools)
+            self._back = self._tokenised("unlabelled there and back", back)
+        return self._back
+
     def check_test(self) -> None:
         """Read the test splits, which are needed last, so that their faults are seen first."""
         self._read("test", self.facts.languages, "test", "text")
@@ -144,21 +160,22 @@ class Library:
         key = (tuple(languages), split)
         if key not in self._corpora:
             text = self._read(title, languages, split, "text")
-            task = self.benchmark.task
-            step = Step(
-                "tokens",
-                f"{title} tokens",
-                {"task": task},
-                (text, self.backbone.artifact),
-                (_READ, "xlt_ray.data.tokenise"),
-            )
-
-            def compute(attempt: Attempt) -> dict[str, Any]:
-                self.runner.store.adopt(attempt)
-                return run_tokenise(text, self.backbone.artifact, attempt, task)
-
-            self._corpora[key] = Corpus(self._run_tokens(step, compute))
+            foreign = [name for name in languages if name not in self.source_languages]
+            if foreign and self.config.translation.replace and self.translations.is_there:
+                text = self.translations.into_pivot(title, text, foreign, whole=True)
+            self._corpora[key] = self._tokenised(title, text)
         return self._corpora[key]
+
+    def _tokenised(self, title: str, text: Artifact) -> Corpus:
+        task, backbone = self.benchmark.task, self.backbone.artifact
+        modules = (_READ, "xlt_ray.data.tokenise")
+        step = Step("tokens", f"{title} tokens", {"task": task}, (text, backbone), modules)
+
+        def compute(attempt: Attempt) -> dict[str, Any]:
+            self.runner.store.adopt(attempt)
+            return run_tokenise(text, backbone, attempt, task)
+
+        return Corpus(self._run_tokens(step, compute))
 
     def _gold(self, title: str, languages: Sequence[str], split: Split) -> Artifact:
         return self._read(title, languages, split, "gold")
@@ -232,4 +249,7 @@ class Library:
         return self.runner.run(step, compute)
 
     def _run_tokens(self, step: Step, compute: Compute) -> Artifact:
+        return self.runner.run(step, compute)
+
+    def _run_translation(self, step: Step, text: Artifact, compute: Compute) -> Artifact:
         return self.runner.run(step, compute)

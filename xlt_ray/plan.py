@@ -126,6 +126,10 @@ class PlanDriver(RayDriver):
             step, compute, rows=facts["rows"], rows_by_language=facts["rows_by_language"]
         )
 
+    def _run_translation(self, step: Step, text: Artifact, compute: Compute) -> Artifact:
+        by_language, rows = text.info["rows_by_language"], text.info["rows"]
+        return self.plans.run(step, compute, rows=rows, rows_by_language=by_language)
+
     def together(self, calls: Sequence[Callable[[], R]]) -> list[R]:
         """The calls, one after the other, noting how many a run would have at work."""
         self.trainings = max(self.trainings, min(len(calls), self.plan.trainings))

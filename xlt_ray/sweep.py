@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from xlt_ray import cli
 from xlt_ray.compare import slug
-from xlt_ray.config import ConfigError, describe, settings, to_dict
+from xlt_ray.config import ConfigError
+from xlt_ray.layered import describe, settings, to_dict
 from xlt_ray.ledger import Lease, RunFolder
 from xlt_ray.report.sweep import Scope, Sweep, Trial, write_sweep
 from xlt_ray.store import Store

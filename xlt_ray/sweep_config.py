@@ -18,16 +18,12 @@ from xlt_ray.config import (
     RunConfig,
     Section,
     Text,
-    merge,
-    origin_of,
-    schema_for,
     split_commas,
-    to_dict,
-    validate,
 )
 from xlt_ray.data.registry import lookup, resolve_targets
 from xlt_ray.engine.environment import prepare
 from xlt_ray.fingerprint import fingerprint
+from xlt_ray.layered import merge, origin_of, schema_for, to_dict, validate
 
 if TYPE_CHECKING:
     from xlt_ray.engine.tune import Search, Space

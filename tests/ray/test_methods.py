@@ -30,6 +30,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "hard_vote": {"epochs": 1},
     "kd_re": {"epochs": 1, "frozen_layers": 1},
     "kd": {"epochs": 1, "frozen_layers": 1, "lr": 1e-3},
+    "conlst": {"stage1_lr": 1e-4, "lr": 1e-4, "iterations": 2, "gamma": 0.5, "k_neg": 4},
+    "nl": {"stage1_lr": 1e-4},
+    "flexmatch": {"epochs": 1, "lr": 1e-4, "t0": 0.5},
     "iwda": {"epochs": 1, "lr": 1e-3, "critic_hidden": 32},
     "mrt": {"epochs": 1, "lr": 1e-3},
     "lvm": {"epochs": 1, "lr": 1e-3, "labels": "hard", "predict": "q"},
@@ -63,7 +66,7 @@ def carry_out(world: World, store: Path, benchmark: str, name: str, **resources:
 
 SHORT = {
     "wikiann": {"bl_direct", "bl_single", "sl_evi", "sl_leu", "cltp", "st", "hard_vote", "lvm"},
-    "toy_pair": {"cltp", "st", "iwda"},
+    "toy_pair": {"cltp", "st", "conlst", "flexmatch"},
 }
 """What `make test` has of each: methods of every kind."""
 CASES = [

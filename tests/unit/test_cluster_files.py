@@ -19,7 +19,8 @@ import yaml
 from ray import autoscaler
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from xlt_ray.config import NodeGroup, ResourcesConfig, read_yaml
+from xlt_ray.config import NodeGroup, ResourcesConfig
+from xlt_ray.layered import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "cluster"

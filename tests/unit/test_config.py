@@ -10,17 +10,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from xlt_ray.cli import configure
-from xlt_ray.config import (
-    ConfigError,
-    NodeGroup,
-    RunConfig,
-    describe,
-    load,
-    parse_set,
-    read_yaml,
-    schema_for,
-    to_dict,
-)
+from xlt_ray.config import ConfigError, NodeGroup, RunConfig
+from xlt_ray.layered import describe, load, parse_set, read_yaml, schema_for, to_dict
 from xlt_ray.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]

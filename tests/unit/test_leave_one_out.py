@@ -18,7 +18,7 @@ TOY: dict[str, Any] = {"benchmark": {"name": "toy"}, "backbone": "toy", "method"
 
 def library(**benchmark: Any) -> Library:
     config = configure({**TOY, "benchmark": {"name": "toy", **benchmark}})
-    return Library(config, None)  # type: ignore[arg-type]
+    return Library(config, None, None)  # type: ignore[arg-type]
 
 
 def test_all_targets_are_all_languages() -> None:

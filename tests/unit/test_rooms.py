@@ -15,11 +15,12 @@ FILES = sorted((ROOT / "xlt_ray").rglob("*.py"))
 JOBS = sorted([*(ROOT / "jobs").rglob("*.py"), *(ROOT / "cluster").rglob("*.py")])
 
 LAYERS: list[set[str]] = [
-    {"labels", "config", "points", "files", "store", "data.schema"},
+    {"labels", "config", "layered", "points", "files", "store", "data.schema"},
     {"fingerprint", "ledger", "steps", "starting", "data", "ops", "evaluate", "report"},
     {"models"},
     {"methods"},
     {"engine"},
+    {"translations"},
     {"library"},
     {"driver", "predict", "export"},
     {"plan", "oracle.driver", "oracle.iwda", "oracle.measures"},
@@ -37,7 +38,7 @@ MOST_LINES = 500
 
 RAY_ROOMS = {"engine", "driver", "oracle", "oracle.driver", "cli", "jobs", "cluster"}
 """Rooms whose own code may import Ray; what stands on them has it loaded."""
-BARE_MODULES = {"xlt_ray", "xlt_ray.config", "xlt_ray.labels"}
+BARE_MODULES = {"xlt_ray", "xlt_ray.config", "xlt_ray.labels", "xlt_ray.layered"}
 LIBRARIES = ["torch", "transformers.models.auto.modeling_auto", "pyarrow.parquet", "datasets"]
 RAY_PARTS = ["ray", "ray.data", "ray.train", "ray.train.torch", "ray.tune"]
 

@@ -216,33 +216,40 @@ class Mix:
 
     Attributes:
         parts: The labelled corpora.
-        companion: Text without labels, of which every optimiser step has as many rows as of the
+        companion: Text, labelled or not, of which every optimiser step has as many rows as of the
             parts, from the beginning again where it ends.
+        pool: Text, labelled or not, of which every worker has all rows, for the objective to draw
+            from.
     """
 
     parts: tuple[Corpus, ...]
     companion: Corpus | None = None
+    pool: Corpus | None = None
 
-    def __init__(self, *parts: Corpus, companion: Corpus | None = None):
+    def __init__(self, *parts: Corpus, companion: Corpus | None = None, pool: Corpus | None = None):
         for part in parts:
             assert part.labels is not None, "a mix is made of labelled corpora"
-        assert companion is None or companion.labels is None, "a companion has no labels"
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "companion", companion)
+        object.__setattr__(self, "pool", pool)
 
     @property
     def all(self) -> tuple[Corpus, ...]:
-        """The parts and the companion."""
-        return (*self.parts, *((self.companion,) if self.companion else ()))
+        """The parts, the companion and the pool."""
+        return tuple(x for x in (*self.parts, self.companion, self.pool) if x is not None)
 
     @property
     def inputs(self) -> tuple[Artifact, ...]:
         """Every artifact that is read."""
         return tuple(item for part in self.all for item in part.inputs)
 
-    def describe(self) -> list[dict[str, Any]]:
+    def describe(self) -> dict[str, Any]:
         """What the mix is, for a fingerprint."""
-        return [part.describe() for part in self.all]
+        return {
+            "parts": [part.describe() for part in self.parts],
+            "companion": self.companion and self.companion.describe(),
+            "pool": self.pool and self.pool.describe(),
+        }
 
 
 @dataclass(frozen=True)

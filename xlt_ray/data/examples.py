@@ -27,6 +27,7 @@ class Layout:
         max_length: Longest row, special tokens included.
         joint: How many suffixes stand between the two texts of a pair.
         task: Kind of task: what the items of a row are.
+        mask: Token that stands for one that is hidden; None: the tokenizer has none.
     """
 
     prefix: int
@@ -35,6 +36,7 @@ class Layout:
     max_length: int
     joint: int = 2
     task: Task = "token"
+    mask: int | None = None
 
     @property
     def room(self) -> int:
@@ -53,7 +55,8 @@ def layout_of(tokenizer: Any, max_length: int, task: Task = "token") -> Layout:
     prefix = tokenizer.bos_token_id if tokenizer.cls_token_id is None else tokenizer.cls_token_id
     suffix = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
     joint = tokenizer.num_special_tokens_to_add(pair=True) - 2
-    return Layout(prefix, suffix, tokenizer.pad_token_id, max_length, joint, task)
+    padding, mask = tokenizer.pad_token_id, tokenizer.mask_token_id
+    return Layout(prefix, suffix, padding, max_length, joint, task, mask)
 
 
 @dataclass
@@ -72,6 +75,8 @@ class Batch:
         languages: [N] number of each item's language.
         sentences: [N] number of each item's row among all that the worker holds.
         companion: [N] whether the item is one of the companion text.
+        part: [N] number of the item's corpus in the mix: the parts, the companion, the pool.
+        joined: [N] whether the objective added the item; such ones come last and count nowhere.
         beside: [N] or [N, K] columns of annotations, by name.
     """
 
@@ -85,6 +90,8 @@ class Batch:
     languages: Tensor
     sentences: Tensor
     companion: Tensor
+    part: Tensor
+    joined: Tensor
     beside: dict[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> "Batch":
@@ -96,8 +103,13 @@ class Batch:
 
     @property
     def num_items(self) -> int:
-        """Items that carry a label."""
-        return int((self.labels != UNLABELLED).sum())
+        """Labelled items of the parts of a mix."""
+        return int((self.labels != UNLABELLED)[~self.companion & ~self.joined].sum())
+
+    @property
+    def num_companions(self) -> int:
+        """Items of the companion text."""
+        return int((self.companion & ~self.joined).sum())
 
 
 class Row(NamedTuple):
@@ -116,6 +128,8 @@ class Examples(ABC):
         longest: [S] tokens of its longest input row, special ones included.
         item_offsets: [S + 1] example i has the items ``item_offsets[i]:item_offsets[i + 1]``.
         num_parts: Examples that come before those of the companion text.
+        first_pool: Examples that come before those of the pool.
+        part: [S] number of the corpus of each example in the mix.
     """
 
     num_windows: np.ndarray
@@ -123,7 +137,8 @@ class Examples(ABC):
     item_offsets: np.ndarray
 
     def __init__(self, table: pa.Table, layout: Layout, languages: Sequence[str] = ()):
-        self.layout, self.num_parts = layout, len(table)
+        self.layout, self.num_parts, self.first_pool = layout, len(table), len(table)
+        self.part = np.zeros(len(table), np.int64)
         self.ids: list[str] = table["id"].to_pylist()
         pieces, self.piece_offsets = items_of(table["pieces"])
         lengths, self.length_offsets = items_of(table["lengths"])
@@ -154,6 +169,11 @@ class Examples(ABC):
         """Items of all examples."""
         return int(self.item_offsets[-1])
 
+    @property
+    def before_pool(self) -> tuple[int, int]:
+        """Examples that are not of the pool, and their items."""
+        return self.first_pool, int(self.item_offsets[self.first_pool])
+
     def parts(self, index: int) -> np.ndarray:
         """Sub-words of each word, or of each text."""
         return self.lengths[self.length_offsets[index] : self.length_offsets[index + 1]]
@@ -180,8 +200,13 @@ class Examples(ABC):
             noun = "words" if self.layout.task == "token" else "texts"
             raise ValueError(f"{self.ids[row]}: {found} {name} for {wanted} {noun}")
 
-    def collate(self, chosen: Sequence[int] | np.ndarray) -> Batch:
-        """Pad the rows of some examples into one batch; items keep the order of ``chosen``."""
+    def collate(self, chosen: Sequence[int] | np.ndarray, joined: int = 0) -> Batch:
+        """Pad the rows of some examples into one batch; items keep the order of ``chosen``.
+
+        Args:
+            chosen: The examples.
+            joined: How many of them, the last ones, the objective added.
+        """
         empty = np.array([self.layout.prefix, self.layout.suffix]), 2, np.zeros(0, np.int64)
         rows = [row for index in chosen for row in self.rows(index)] or [Row(*empty)]
         width = max(3, max(len(row.tokens) for row in rows))
@@ -200,8 +225,12 @@ class Examples(ABC):
         counts = [len(item) for item in owned]
         languages = np.repeat(self.languages[chosen], counts) if owned else ids
         sentences = np.repeat(np.asarray(chosen, np.int64), counts) if owned else ids
-        beside = sentences >= self.num_parts
-        arrays = (input_ids, mask, segments, items, labels, sets, ids, languages, sentences, beside)
+        companion = (sentences >= self.num_parts) & (sentences < self.first_pool)
+        added = np.arange(len(chosen)) >= len(chosen) - joined
+        arrays = (
+            *(input_ids, mask, segments, items, labels, sets, ids, languages, sentences),
+            *(companion, self.part[sentences], np.repeat(added, counts)),
+        )
         tensors = (torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
         return Batch(*tensors, beside=self.beside_of(ids, torch.device("cpu")))
 

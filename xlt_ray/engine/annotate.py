@@ -12,27 +12,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray.data
 import torch
 
 from xlt_ray.data.corpus import Corpus, ids_of
 from xlt_ray.data.examples import examples_of, layout_of
 from xlt_ray.data.tokenise import load_tokenizer
 from xlt_ray.engine.inference import Precision, choose_device, predict
+from xlt_ray.engine.pool import Pool, over_shards
 from xlt_ray.methods.facts import Facts
 from xlt_ray.methods.parts import Annotator, Columns
 from xlt_ray.models.load import load_classifier
 from xlt_ray.store import Artifact, Attempt
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Actors of an annotate step: a fixed number, or between two numbers; 0 of 0: the driver."""
-
-    smallest: int
-    largest: int
-    cpus: int
-    gpus: float
 
 
 @dataclass(frozen=True)
@@ -67,7 +57,7 @@ class ShardAnnotator:
         self.model = model.to(self.device).eval()
         self.view = View(task.corpus)
 
-    def __call__(self, shards: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def __call__(self, shards: dict[str, Any]) -> dict[str, Any]:
         """Annotate shards by name; returns how many rows each has."""
         counts = [self.shard(str(name)) for name in shards["shard"]]
         return {"shard": shards["shard"], "rows": np.array(counts)}
@@ -131,28 +121,6 @@ def run_annotate(task: AnnotateTask, pool: Pool) -> dict[str, Any]:
     """
     names = task.corpus.shards
     todo = [name for name in names if not task.attempt.has(name)]
-    if todo and pool.largest == 0:
-        annotator = ShardAnnotator(task)
-        for name in todo:
-            annotator.shard(name)
-    elif todo:
-        _run_pool(task, pool, todo)
+    over_shards(ShardAnnotator, task, pool, todo)
     rows = sum(task.attempt.rows(name) for name in names)
     return {"rows": rows, "shards": len(names)}
-
-
-def _run_pool(task: AnnotateTask, pool: Pool, todo: list[str]) -> None:
-    largest = min(pool.largest, len(todo))
-    strategy = ray.data.ActorPoolStrategy(min_size=min(pool.smallest, largest), max_size=largest)
-    shards = ray.data.from_items([{"shard": name} for name in todo], override_num_blocks=len(todo))
-    done = shards.map_batches(
-        ShardAnnotator,
-        fn_constructor_args=(task,),
-        batch_size=1,
-        compute=strategy,
-        num_cpus=pool.cpus if not pool.gpus else 0,
-        num_gpus=pool.gpus or None,
-    )
-    finished = sum(1 for _ in done.iter_rows())
-    if finished != len(todo):
-        raise RuntimeError(f"{finished} of {len(todo)} shards were annotated")

@@ -20,11 +20,11 @@ from xlt_ray.config import ConfigError, RunConfig
 from xlt_ray.store import Attempt
 
 TOY = "toy"
-_KEPT = (".json", ".safetensors", ".model", ".txt")
+_KEPT = (".json", ".safetensors", ".model", ".spm", ".txt")
 _NEEDED = (
     ("config.json",),
     ("*.safetensors",),
-    ("tokenizer.json", "*.model", "vocab.txt", "vocab.json"),
+    ("tokenizer.json", "*.model", "*.spm", "vocab.txt", "vocab.json"),
 )
 _AFTER_PAD = {"camembert", "data2vec-text", "longformer", "mpnet", "xmod"}
 """Encoders that count positions from the padding id + 1, besides those named roberta."""
@@ -67,8 +67,20 @@ def backbone_of(config: RunConfig[Any]) -> Backbone:
     return _hub(name, revision, config.train.max_length)
 
 
-def checkpoint_of(reference: str, max_length: int) -> Backbone:
+def checkpoint_of(
+    reference: str,
+    max_length: int = 0,
+    *,
+    key: str = "method.start_from",
+    nor: str = "no finished run of the store, ",
+) -> Backbone:
     """Find a checkpoint by its folder or hub id.
+
+    Args:
+        reference: Folder or hub id.
+        max_length: Longest input in sub-words that it has to take.
+        key: What the configuration calls it.
+        nor: What else the reference is not.
 
     Raises:
         ConfigError: as `backbone_of` does.
@@ -77,10 +89,7 @@ def checkpoint_of(reference: str, max_length: int) -> Backbone:
     if folder.is_dir():
         return _folder(folder, max_length)
     if reference.startswith((".", "/", "~")) or reference.count("/") != 1:
-        raise ConfigError(
-            f"method.start_from: {reference!r} is no finished run of the store, no folder and no "
-            "hub id"
-        )
+        raise ConfigError(f"{key}: {reference!r} is {nor}no folder and no hub id")
     return _hub(reference, None, max_length)
 
 

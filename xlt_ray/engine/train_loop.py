@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from xlt_ray.config import TrainConfig
-from xlt_ray.data.batching import plan_epoch, plan_pairs, seed_of
+from xlt_ray.data.batching import plan_epoch, seed_of
 from xlt_ray.data.corpus import Corpus, Mix
 from xlt_ray.data.examples import Batch, examples_of, layout_of
 from xlt_ray.data.schema import Task
@@ -42,7 +42,7 @@ from xlt_ray.engine.optimiser import (
     unflatten,
     warmup_then_decay,
 )
-from xlt_ray.engine.train_rows import Companions, Share, own_examples
+from xlt_ray.engine.train_rows import Companions, Share, joined_passes, own_examples
 from xlt_ray.evaluate import Ragged, score
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.choice import stalled
@@ -168,7 +168,9 @@ class Worker:
         self.dev_gold = Ragged.from_arrow(dev["labels"])
         dev_rows = np.arange(rank, len(dev), world)
         self.dev = examples_of(dev.take(pa.array(dev_rows)).drop_columns(["labels"]), layout)
-        facts = Facts(task.labels, task.languages, self.examples.num_items, task.task, self._total)
+        facts = Facts(
+            task.labels, task.languages, self.examples.num_items, task.task, self._total, layout
+        )
         self.model = self._load(folder, facts)
         task.objective.prepare(facts, self.model)
         trainee = Trainee(self.model, task.objective, task.precision)
@@ -256,12 +258,17 @@ class Worker:
         task, examples = self.task, self.examples
         number = self.before + self.position.total
         torch.manual_seed(seed_of(task.seed, "step", number, self.rank))
-        sizes, budget = (examples.longest, examples.num_windows), task.train.max_tokens
-        parts = plan_pairs(*sizes, budget, chosen, self.companions.of(number))
-        batches = [examples.collate(part) for part in parts]
+        groups = chosen, self.companions.of(number)
+        passes = joined_passes(
+            examples,
+            task.train.max_tokens,
+            groups,
+            lambda rows: task.objective.join(rows, examples),
+        )
+        batches = [task.objective.alter(part.collate(examples)) for part in passes]
         late = time.monotonic() - self.saved >= task.train.checkpoint_seconds
         items = sum(batch.num_items for batch in batches)
-        others = sum(int(batch.companion.sum()) for batch in batches)
+        others = sum(batch.num_companions for batch in batches)
         due = float(late and self.rank == 0)
         count, beside, due = self._sum([float(items), float(others), due])
         task.objective.before_step(Step(number, self.steps, int(count), int(beside)))
@@ -410,7 +417,7 @@ class Worker:
         chosen = best if schedule.keep == "best" else len(position.history) - 1
         assert chosen is not None
         (rows, items, tokens) = self._sum(
-            [float(len(self.examples)), float(self.examples.num_items), float(position.tokens)]
+            [*map(float, self.examples.before_pool), float(position.tokens)]
         )
         if self.rank == 0:
             if schedule.keep == "best" and self.best is not None:

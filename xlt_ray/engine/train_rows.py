@@ -2,14 +2,15 @@
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from xlt_ray.data.batching import plan_epoch, seed_of
+from xlt_ray.data.batching import plan_epoch, plan_pairs, seed_of
 from xlt_ray.data.corpus import Mix
-from xlt_ray.data.examples import Examples, Layout, examples_of
+from xlt_ray.data.examples import Batch, Examples, Layout, examples_of
 from xlt_ray.data.schema import Task
 from xlt_ray.labels import UNLABELLED
 
@@ -33,7 +34,7 @@ class Companions:
 
     def __init__(self, examples: Examples, rows_per_step: int, *, seed: int):
         self.first, self.rows_per_step, self.seed = examples.num_parts, rows_per_step, seed
-        self.longest = examples.longest[self.first :]
+        self.longest = examples.longest[self.first : examples.first_pool]
         self._pass, self._plan = -1, list[np.ndarray]()
 
     def of(self, number: int) -> np.ndarray:
@@ -48,8 +49,24 @@ class Companions:
         return self.first + self._plan[at]
 
 
+class Pass(NamedTuple):
+    """Rows of a forward pass, and those that the objective joined to them."""
+
+    own: np.ndarray
+    joined: np.ndarray
+
+    def size(self, examples: Examples) -> int:
+        """Input rows times the longest."""
+        every = np.concatenate(self)
+        return int(examples.num_windows[every].sum() * examples.longest[every].max(initial=0))
+
+    def collate(self, examples: Examples) -> Batch:
+        """All of them as one batch."""
+        return examples.collate(np.concatenate(self), joined=len(self.joined))
+
+
 def own_examples(mix: Mix, share: Share, layout: Layout, languages: Sequence[str]) -> Examples:
-    """The rows of a worker, those of the companion text last.
+    """The rows of a worker: of the parts, of the companion text, and all those of the pool.
 
     Args:
         mix: What is learnt from.
@@ -58,18 +75,51 @@ def own_examples(mix: Mix, share: Share, layout: Layout, languages: Sequence[str
         languages: Names by language number.
     """
     rows = [_padded(part.rows(share.own)) for part in mix.parts]
-    count = sum(len(table) for table in rows)
+    count, kind = sum(len(table) for table in rows), rows[0].schema.field("labels").type
     if mix.companion is not None:
         others = Share(share.rank, share.world)
-        kind = rows[0].schema.field("labels").type
-        rows.append(_padded(_without_labels(mix.companion.rows(others.own), layout.task, kind)))
+        rows.append(_padded(_labelled(mix.companion.rows(others.own), layout.task, kind)))
+    before = sum(len(table) for table in rows)
+    if mix.pool is not None:
+        rows.append(_padded(_labelled(mix.pool.rows(), layout.task, kind)))
     examples = examples_of(pa.concat_tables(rows), layout, languages)
-    examples.num_parts = count
+    examples.num_parts, examples.first_pool = count, before
+    examples.part = np.repeat(np.arange(len(rows)), [len(table) for table in rows])
     return examples
 
 
-def _without_labels(table: pa.Table, task: Task, kind: pa.DataType) -> pa.Table:
-    """Rows whose items all have no label, in a column of that type."""
+def joined_passes(
+    examples: Examples,
+    budget: int,
+    groups: tuple[np.ndarray, np.ndarray],
+    join: Callable[[np.ndarray], np.ndarray],
+) -> list[Pass]:
+    """Forward passes of a step, each with what an objective joins to it.
+
+    The step is cut finer until every pass is within the budget with what was joined, or has as
+    little of its own as can be.
+
+    Args:
+        examples: All rows of the worker.
+        budget: Largest rows x longest of a pass.
+        groups: Rows of the parts, and of the companion text.
+        join: Rows that the objective adds to a pass of some rows.
+    """
+    sizes, most = (examples.longest, examples.num_windows), budget
+    while True:
+        own = plan_pairs(*sizes, most, *groups)
+        passes = [Pass(rows, join(rows)) for rows in own]
+        heights = [part.size(examples) for part in passes if len(part.joined)]
+        if max(heights, default=0) <= budget or len(own) >= max(map(len, groups)):
+            return passes
+        most //= 2
+
+
+def _labelled(table: pa.Table, task: Task, kind: pa.DataType) -> pa.Table:
+    """Rows with labels, as they have them or all of them none, in a column of that type."""
+    if "labels" in table.column_names:
+        at = table.column_names.index("labels")
+        return table.set_column(at, "labels", table["labels"].cast(kind))
     lengths = table["lengths"].combine_chunks()
     sizes = lengths.value_lengths().to_numpy(zero_copy_only=False)
     sizes = sizes if task == "token" else np.ones(len(table), np.int64)

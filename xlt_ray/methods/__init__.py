@@ -3,12 +3,15 @@
 from xlt_ray.methods.base import Method
 from xlt_ray.methods.bl import BLDirect, BLJoint, BLSingle
 from xlt_ray.methods.cltp import CLTP
+from xlt_ray.methods.conlst import CoNLST
 from xlt_ray.methods.dt import DT
+from xlt_ray.methods.flexmatch import FlexMatch
 from xlt_ray.methods.hard import Hard, HardCat, HardVote
 from xlt_ray.methods.iwda import IWDA
 from xlt_ray.methods.kd import KD
 from xlt_ray.methods.kd_re import KDre
 from xlt_ray.methods.mrt_lvm import LVM, MRT
+from xlt_ray.methods.nl import NL
 from xlt_ray.methods.sl_evi import SLEVI
 from xlt_ray.methods.sl_leu import SLLEU
 from xlt_ray.methods.sl_lou import SLLOU
@@ -32,4 +35,7 @@ METHODS: dict[str, type[Method]] = {
     "lvm": LVM,
     "iwda": IWDA,
     "kd": KD,
+    "conlst": CoNLST,
+    "nl": NL,
+    "flexmatch": FlexMatch,
 }

@@ -60,6 +60,10 @@ class Driver(Protocol):
         """Text of the target languages, without labels."""
         ...
 
+    def back_translated(self) -> Corpus | None:
+        """That text translated there and back, as far as it is; None if nothing translates."""
+        ...
+
     def train(
         self,
         title: str,
@@ -144,6 +148,7 @@ class Outcome:
         zero_shot_by_language: Zero-shot model of a target language, where it has one of its own.
         sources: Models of the source languages, which score them, where each has one of its own.
         labeller: How a final model of a language labels text; its likeliest classes by default.
+        notes: What the reader of the scores has to know.
     """
 
     zero_shot: Model
@@ -153,6 +158,7 @@ class Outcome:
     zero_shot_by_language: Mapping[str, Model] = field(default_factory=dict)
     sources: Mapping[str, Model] = field(default_factory=dict)
     labeller: "Labeller" = likeliest
+    notes: Sequence[str] = ()
 
 
 C = TypeVar("C", bound=MethodConfig)

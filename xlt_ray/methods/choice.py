@@ -1,6 +1,7 @@
 """What source dev decides: which of several models is kept, and when there is no more to gain."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from xlt_ray.data.corpus import Model
 
@@ -16,3 +17,12 @@ def stalled(scores: Sequence[float | None], patience: int | None) -> bool:
     if patience is None or len(known) <= patience:
         return False
     return max(known[-patience:]) <= max(known[:-patience])
+
+
+def is_dropping(models: Sequence[Model], times: int) -> bool:
+    """Whether each of the last models has a lower source-dev score than the one before it."""
+    scores = [model.source_dev for model in models[-times - 1 :]]
+    if len(scores) <= times:
+        return False
+    known = [score for score in scores if score is not None]
+    return len(known) > times and all(after < before for before, after in pairwise(known))

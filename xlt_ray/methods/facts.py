@@ -10,6 +10,8 @@ from xlt_ray.labels import LabelSet
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from xlt_ray.data.examples import Layout
+
 
 @dataclass(frozen=True)
 class OwnRate:
@@ -86,6 +88,7 @@ class Facts:
         num_items: Items (words or texts) that this worker trains on; 0 when annotating.
         task: Kind of task.
         total: Sum of a tensor over all workers, which all have to ask for alike.
+        layout: How rows become model input; None when annotating.
     """
 
     labels: LabelSet
@@ -93,6 +96,7 @@ class Facts:
     num_items: int = 0
     task: Task = "token"
     total: "Callable[[Tensor], Tensor]" = lambda tensor: tensor
+    layout: "Layout | None" = None
 
     @property
     def num_classes(self) -> int:
@@ -106,7 +110,7 @@ class Step(NamedTuple):
     Attributes:
         number: Its number, from 0, counted over all parts of the training.
         steps: Optimiser steps of all parts.
-        items: Labelled items of the step, on all workers.
+        items: Labelled items of the step's parts, on all workers.
         companions: Items of the companion text, on all workers.
     """
 

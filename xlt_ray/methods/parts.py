@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from torch import Tensor, nn
 
-from xlt_ray.data.examples import Batch
+from xlt_ray.data.examples import Batch, Examples
 from xlt_ray.methods.facts import Facts, Step
 from xlt_ray.models.classifier import Classifier, Output
 
@@ -45,6 +45,22 @@ class Objective(ABC):
     def prepare(self, facts: Facts, model: Classifier) -> None:  # noqa: B027 - most have no state
         """Set up state on the model's device; ``model.own`` is what :meth:`build` made."""
 
+    def join(self, chosen: np.ndarray, examples: Examples) -> np.ndarray:
+        """Rows that a forward pass needs besides its own, such as negatives from the pool.
+
+        They stand last in the batch, count nowhere, and may be drawn with torch's generator, which
+        is seeded before each step. A pass may be planned several times.
+
+        Args:
+            chosen: Examples of the pass, of the parts and of the companion text.
+            examples: All examples of this worker.
+        """
+        return np.zeros(0, np.int64)
+
+    def alter(self, batch: Batch) -> Batch:
+        """What the model is given in place of a batch, such as one with words masked."""
+        return batch
+
     @abstractmethod
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Loss of a batch.
@@ -54,8 +70,9 @@ class Objective(ABC):
             batch: The batch, on the same device.
 
         Returns:
-            ``"loss"``, summed over the labelled items, and any number of named terms for the log;
-            the engine divides by the labelled items of the whole optimiser step.
+            ``"loss"``, summed over the labelled items of the parts, and any number of named terms
+            for the log; the engine divides by the number of these items in the whole optimiser
+            step.
         """
 
     def before_step(self, step: Step) -> None:  # noqa: B027

@@ -200,7 +200,7 @@ def select_sentences(
     ids = table["id"].combine_chunks().filter(pa.array(chosen))
     columns = ["id", "language", "labels", "candidates"]
     picked = [with_ids(part, ids) for part in scored.tables(columns)]
-    rows, facts = _counted(pa.concat_tables(picked))
+    rows, facts = counted(pa.concat_tables(picked))
     return rows, {**facts, "search": sorted(set(table["search"].to_pylist()))}
 
 
@@ -229,7 +229,7 @@ def one_class_sets(table: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
     ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
     column = pa.ListArray.from_arrays(pa.array(ends), pa.array(sets))
     kept = table.select(["id", "language", "labels"])
-    return _counted(kept.append_column("candidates", column))
+    return counted(kept.append_column("candidates", column))
 
 
 def gather_earlier(
@@ -254,7 +254,7 @@ def gather_earlier(
     merged = pa.concat_tables([*kept[::-1], last.slice(0, 0)])
     if ratio is not None:
         merged = _draw_per_language(merged, last, ratio=ratio, seed=seed)
-    return _counted(merged)
+    return counted(merged)
 
 
 def _draw_per_language(table: pa.Table, last: pa.Table, *, ratio: float, seed: int) -> pa.Table:
@@ -266,7 +266,8 @@ def _draw_per_language(table: pa.Table, last: pa.Table, *, ratio: float, seed: i
     return with_ids(table, pa.array(chosen, pa.string()))
 
 
-def _counted(table: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
+def counted(table: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
+    """Rows with labels and sets in the order of their ids, and counts by language and set size."""
     sets = np.array(table["candidates"].combine_chunks().flatten().to_numpy(), dtype=np.int64)
     sizes = Counter(int(size) for size in np.bitwise_count(sets))
     facts = {

@@ -48,6 +48,16 @@ class SoftmaxAnnotator(Annotator):
         return one_hot_columns(labels, score, offsets, facts)
 
 
+@dataclass(frozen=True)
+class Probabilities(Annotator):
+    """The likeliest class of every text, and per row ``q``, its [C] class probabilities."""
+
+    def annotate(self, output: Output, offsets: np.ndarray, facts: Facts) -> Columns:
+        """Columns of some rows, which are one item each."""
+        q = output.logits.double().softmax(-1).cpu().numpy()
+        return Columns(items={"labels": q.argmax(axis=1).astype(np.int16)}, rows={"q": q})
+
+
 def rank(p: Tensor, rank_by: Ranking) -> Tensor:
     """[N] score of [N, C] probabilities, most certain item lowest."""
     if rank_by == "entropy":

@@ -12,7 +12,6 @@ Words: the confidence of a sentence is the mean over its words, and there is one
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import ceil
 from typing import Any, Literal
 
@@ -24,7 +23,7 @@ from xlt_ray.data.batching import seed_of
 from xlt_ray.data.corpus import Corpus, Mix, Model
 from xlt_ray.data.keyed import sorted_by_id, with_ids
 from xlt_ray.methods.base import Driver, Method, Outcome, Round
-from xlt_ray.methods.choice import best_on_source_dev
+from xlt_ray.methods.choice import best_on_source_dev, is_dropping
 from xlt_ray.methods.facts import Facts, Schedule
 from xlt_ray.methods.parts import Annotator, Columns
 from xlt_ray.methods.picks import gather_earlier, one_class_sets
@@ -186,12 +185,3 @@ class ST(Method[STConfig]):
             return pool
         seed = seed_of(driver.seed, "subset", len(rounds))
         return pool.sample(subset / left, seed=seed)
-
-
-def is_dropping(models: Sequence[Model], times: int) -> bool:
-    """Whether each of the last models has a lower source-dev score than the one before it."""
-    scores = [model.source_dev for model in models[-times - 1 :]]
-    if len(scores) <= times:
-        return False
-    known = [score for score in scores if score is not None]
-    return len(known) > times and all(after < before for before, after in pairwise(known))

@@ -16,21 +16,11 @@ from pydantic import Field
 
 from xlt_ray import cli, compare
 from xlt_ray.compare import CompareConfig
-from xlt_ray.config import (
-    ConfigError,
-    ResourcesConfig,
-    Section,
-    Shares,
-    describe,
-    merge,
-    settings,
-    split_commas,
-    to_dict,
-    validate,
-)
+from xlt_ray.config import ConfigError, ResourcesConfig, Section, Shares, split_commas
 from xlt_ray.data.corpus import Model
 from xlt_ray.engine.cluster import settle
 from xlt_ray.engine.together import at_once
+from xlt_ray.layered import describe, merge, settings, to_dict, validate
 from xlt_ray.ledger import Lease, RunFolder
 from xlt_ray.ops.importance import total_variation
 from xlt_ray.oracle.driver import from_gold, read_gold

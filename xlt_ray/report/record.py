@@ -71,6 +71,7 @@ class Report:
         steps: The steps of the run, in order.
         config: The whole configuration, as plain values.
         versions: Versions of the packages that results depend on.
+        notes: What the reader of the scores has to know.
     """
 
     run: str
@@ -85,6 +86,7 @@ class Report:
     steps: Sequence[StepReport]
     config: Mapping[str, Any]
     versions: Mapping[str, str]
+    notes: Sequence[str] = ()
 
     @property
     def counted(self) -> list[str]:
@@ -145,6 +147,7 @@ class Report:
             "steps": [asdict(step) for step in self.steps],
             "config": dict(self.config),
             "versions": dict(self.versions),
+            "notes": list(self.notes),
         }
 
     @classmethod

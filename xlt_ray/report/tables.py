@@ -57,6 +57,8 @@ def terminal_table(report: Report) -> Table:
         table.add_row(*row)
     table.add_section()
     table.add_row(*average, style="bold")
+    if report.notes:
+        table.caption, table.caption_justify = "\n".join(report.notes), "left"
     return table
 
 
@@ -71,6 +73,7 @@ def markdown(report: Report) -> str:
         f"Metric: {metric_name(report.metric)}, times 100, on the test splits. "
         f"The average is over the targets{counted_note(report)}.",
         markdown_table(COLUMNS, [*rows, tuple(f"**{cell}**" if cell else "" for cell in average)]),
+        *(f"Note: {note}." for note in report.notes),
     ]
     if report.rounds:
         parts += ["## Rounds", _rounds_table(report)]

@@ -1,0 +1,542 @@
+"""CoNLST, vanilla NL and FlexMatch: what they derive, what they minimise, and their recipes."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from torch import nn
+
+from tests.encoders import commit, tokenised
+from tests.recipes import C, MemoryDriver, ids, run_method
+from xlt_ray.config import ConfigError
+from xlt_ray.data.corpus import Corpus, Start
+from xlt_ray.data.examples import Batch, Layout, examples_of
+from xlt_ray.labels import LabelSet
+from xlt_ray.methods import conlst, negatives
+from xlt_ray.methods.conlst import CoNLSTConfig
+from xlt_ray.methods.facts import Facts, Step
+from xlt_ray.methods.flexmatch import Consistency, FlexMatchConfig
+from xlt_ray.methods.mixup import MixUp
+from xlt_ray.methods.negatives import ContrastNegatives, NegativeLearning
+from xlt_ray.models.classifier import Output
+from xlt_ray.ops import contrastive, thresholds
+from xlt_ray.store import Artifact, Store
+
+LABELS = LabelSet(("x", "y", "z"))
+LAYOUT = Layout(prefix=0, suffix=2, padding=1, max_length=32, task="sentence", mask=4)
+
+
+def said_of(store: Store, rows: Sequence[tuple[str, str, Sequence[float]]]) -> Artifact:
+    q = [list(row[2]) for row in rows]
+    table = pa.table(
+        {
+            "id": [row[0] for row in rows],
+            "language": [row[1] for row in rows],
+            "labels": pa.array([[int(np.argmax(x))] for x in q], pa.list_(pa.int16())),
+            "q": pa.array(q, pa.list_(pa.float64())),
+        }
+    )
+    return commit(store, "annotation", f"said-{len(list(Path(store.root).rglob('said-*')))}",
+                  {"p0": table})  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path))
+
+
+ROWS = [
+    ("a1", "a", [0.95, 0.03, 0.02]),
+    ("a2", "a", [0.5, 0.3, 0.2]),
+    ("b1", "b", [0.2, 0.5, 0.3]),
+    ("b2", "b", [0.1, 0.2, 0.7]),
+    ("b3", "b", [0.6, 0.3, 0.1]),
+]
+
+
+def test_a_language_that_is_nowhere_certain_lowers_gamma(store: Store) -> None:
+    said = said_of(store, ROWS)
+    table, facts = negatives.complements(
+        said, language=None, num_classes=3, gamma=0.9, certain=False
+    )
+    lowered = float(np.percentile([0.5, 0.7, 0.6], 70))
+    assert facts == {"gamma": 0.9, "gamma_lowered": {"b": lowered}, "certain": [1, 0, 1]}
+    assert table["id"].to_pylist() == ["a1", "a2", "b1", "b2", "b3"]
+    assert table["labels"].to_pylist() == [[0], [0], [1], [2], [0]]
+    sets = [row[0] for row in table["candidates"].to_pylist()]
+    assert sets == [0b110, 0b100, 0b001, 0b011, 0b100]
+    pool, _ = negatives.complements(said, language=None, num_classes=3, gamma=0.9, certain=True)
+    assert pool["id"].to_pylist() == ["a1", "b2"]
+
+
+def test_one_language_is_looked_at_alone(store: Store) -> None:
+    table, facts = negatives.complements(
+        said_of(store, ROWS), language="a", num_classes=3, gamma=0.9, certain=True
+    )
+    assert (table["id"].to_pylist(), facts["gamma_lowered"]) == (["a1"], {})
+    table, _ = negatives.complements(
+        said_of(store, ROWS), language="c", num_classes=3, gamma=0.9, certain=False
+    )
+    assert len(table) == 0
+
+
+def test_what_reaches_its_threshold_is_kept(store: Store) -> None:
+    said = said_of(store, ROWS)
+    rule: dict[str, Any] = {"language": None, "t0": 0.6, "warmup": False, "num_classes": 3}
+    kept, facts = conlst.reaching(said, **rule)
+    assert facts["counts"] == [2, 0, 1]
+    assert facts["beta"] == [1.0, 0.0, 0.5]
+    assert facts["threshold"] == pytest.approx([0.6, 0.0, 0.2])
+    assert kept["id"].to_pylist() == ["a1", "b1", "b2", "b3"]
+    assert facts["selected"] == {"a": 1, "b": 3}
+    assert "changed" not in facts
+    again = commit(store, "derived", "kept", {"p0": kept})
+    assert conlst.reaching(said, again, **rule)[1]["changed"] == 0
+    other = said_of(store, [("b1", "b", [0.2, 0.3, 0.5]), *ROWS[:2], *ROWS[3:]])
+    # b1 has another label; nothing else changes
+    assert conlst.reaching(other, again, **rule)[1]["changed"] == pytest.approx(1 / 5)
+    assert conlst.reaching(said, again, **{**rule, "language": "a"})[1]["changed"] == 1.5
+
+
+def test_every_kept_text_is_masked_or_translated(store: Store) -> None:
+    names = [f"t{i:02d}" for i in range(20)]
+    table = pa.table(
+        {
+            "id": names,
+            "language": ["a"] * 20,
+            "labels": pa.array([[0]] * 20, pa.list_(pa.int16())),
+            "candidates": pa.array([[1]] * 20, pa.list_(pa.int64())),
+        }
+    )
+    picked = commit(store, "derived", "picked", {"p0": table})
+    there = tokenised([[[1]]] * 12, ids=names[:12], languages=["a"] * 12)
+    translated = commit(store, "tokens", "back", {"p0": there})
+    parts = [
+        conlst.copies(picked, translated, share=0.5, seed=seed, masked=masked)[0]["id"].to_pylist()
+        for seed in (1, 2)
+        for masked in (True, False)
+    ]
+    for masked, back in (parts[:2], parts[2:]):
+        assert sorted(masked + back) == names
+        assert len(back) == 6
+        assert set(back) <= set(names[:12])
+    assert parts[1] != parts[3], "drawn anew in every iteration"
+
+
+# -- what is minimised ---------------------------------------------------------------------------
+
+
+class Head(nn.Module):
+    """A classifier without an encoder: what objectives look at."""
+
+    def __init__(self, width: int, classes: int):
+        super().__init__()
+        self.head = nn.Linear(width, classes).double()
+        self.dropout = nn.Identity()
+        self.own: nn.Module | None = None
+
+
+def facts_of(num_items: int = 0) -> Facts:
+    return Facts(LABELS, (), num_items, "sentence", layout=LAYOUT)
+
+
+def texts(labels: Sequence[int], sets: Sequence[int], parts: Sequence[int]) -> Any:
+    """Texts of one word each: first the parts, then the companion, then the pool."""
+    table = tokenised([[[10 + i]] for i in range(len(labels))])
+    column = pa.array([[label] for label in labels], pa.list_(pa.int64()))
+    table = table.append_column("labels", column)
+    table = table.append_column("candidates", pa.array([[x] for x in sets], pa.list_(pa.int64())))
+    examples = examples_of(table, LAYOUT)
+    examples.part = np.array(parts)
+    examples.num_parts = int((examples.part < 1).sum())
+    examples.first_pool = int((examples.part < 2).sum())
+    return examples
+
+
+def output_of(batch: Batch, model: Head, seed: int = 0) -> Output:
+    generator = torch.Generator().manual_seed(seed)
+    width = model.head.in_features
+    z = torch.randn(len(batch.labels), width, dtype=torch.float64, generator=generator)
+    return Output(model.head(z), z, encoded=z)
+
+
+def contrast(**options: Any) -> ContrastNegatives:
+    values = {"lambda_clcs": 0.5, "clcs": "literal", "k_neg": 9, "temp": 2.0,
+              "similarity": "neg_sq_l2", **options}  # fmt: skip
+    return ContrastNegatives(**values)
+
+
+def prepared(loss: Any, width: int = 4, num_items: int = 0) -> tuple[Any, Head]:
+    torch.manual_seed(0)
+    facts, model = facts_of(num_items), Head(width, 3)
+    model.own = loss.build(facts, width)
+    if model.own is not None:
+        model.own.double()
+    loss.prepare(facts, model)
+    loss.before_step(Step(0, 10, items=3, companions=2))
+    return loss, model
+
+
+@pytest.mark.parametrize("similarity", ["neg_sq_l2", "neg_l2"])
+@pytest.mark.parametrize("clcs", ["literal", "complementary"])
+def test_stage_1_is_the_formula_text_by_text(similarity: str, clcs: str) -> None:
+    loss, model = prepared(contrast(similarity=similarity, clcs=clcs))
+    # three anchors, two source texts, four certain texts of classes 0, 0, 2, 1
+    examples = texts(
+        [0, 1, 2, 0, 1, 0, 0, 2, 1], [0b110, 0b001, 0b011, 0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 1, 1, 2, 2, 2, 2],
+    )  # fmt: skip
+    own = np.array([0, 3, 1, 4, 2])
+    joined = loss.join(own, examples)
+    assert joined[:3].tolist() == [0, 1, 2], "the anchors once more"
+    assert sorted(joined[3:].tolist()) == [5, 6, 7, 8]
+    batch = examples.collate(np.concatenate([own, joined]), joined=len(joined))
+    assert (batch.num_items, batch.num_companions) == (3, 2)
+    output = output_of(batch, model)
+    torch.manual_seed(5)
+    found = loss.loss(output, batch)
+    h = model.own(output.features)  # type: ignore[misc]
+    order = np.concatenate([own, joined]).tolist()
+    expected = torch.zeros((), dtype=torch.float64)
+    for anchor, place, positive in ((0, 0, 5), (1, 2, 6), (2, 4, 7)):
+        rest = range(8, 12)
+        allowed = [
+            at for at in rest if examples.candidates[anchor] >> examples.labels[order[at]] & 1
+        ]
+        values = []
+        for at in (positive, *allowed):
+            d = (h[place] - h[at]).square().sum()
+            values.append(-(d if similarity == "neg_sq_l2" else (d + 1e-12).sqrt()) / 2.0)
+        together = torch.stack(values)
+        expected = expected + torch.logsumexp(together, 0) - together[0]
+    source = torch.tensor([1, 3])
+    gold = torch.tensor([0, 1])
+    if clcs == "literal":
+        p = output.logits[source].softmax(-1)[torch.arange(2), gold]
+        side = torch.log(1 - p).sum()
+    else:
+        torch.manual_seed(5)
+        torch.randint(2**62, ())  # the draw of the negatives comes first
+        other = contrastive.random_others(gold, 3)
+        side = -torch.log(1 - output.logits[source].softmax(-1)[torch.arange(2), other]).sum()
+    torch.testing.assert_close(found["target"], expected)
+    torch.testing.assert_close(found["clcs"], side)
+    # the engine divides by the three anchors
+    torch.testing.assert_close(found["loss"] / 3, expected / 3 + 0.5 * side / 2)
+    taken = loss.progress()
+    assert taken["target"] == pytest.approx(expected.item() / 3)
+    assert taken["clcs"] == pytest.approx(side.item() / 2)
+    assert taken["without_negatives"] == 0
+
+
+def test_an_empty_pool_leaves_the_source_alone() -> None:
+    loss, model = prepared(contrast(clcs="complementary"))
+    examples = texts([0, 1, 2], [0b110, 0b001, 0], [0, 0, 1])
+    own = np.array([0, 1, 2])
+    joined = loss.join(own, examples)
+    assert joined.tolist() == [0, 1]
+    batch = examples.collate(np.concatenate([own, joined]), joined=2)
+    found = loss.loss(output_of(batch, model), batch)
+    assert found["target"].item() == 0
+    found["loss"].backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert all(torch.isfinite(grad).all() for grad in gradients)
+    assert loss.progress()["without_negatives"] == 1
+
+
+def test_an_anchor_takes_k_neg_at_most() -> None:
+    loss, _ = prepared(contrast(k_neg=2))
+    labels = [0, *[1] * 10, *[2] * 10]
+    examples = texts(labels, [0b110, *[0] * 20], [0, *[2] * 20])
+    torch.manual_seed(1)
+    drawn = {tuple(loss.join(np.array([0]), examples)[1:]) for _ in range(20)}
+    assert all(len(rows) == 4 for rows in drawn), "two of each class for all anchors"
+    assert len(drawn) > 10
+
+
+def test_the_literal_consistency_is_bounded() -> None:
+    logits = torch.tensor([[300.0, 0.0, 0.0]])
+    found = negatives.cross_space(logits, torch.tensor([0]), "literal")
+    assert found.item() == negatives.LITERAL_FLOOR
+
+
+def test_vanilla_negative_learning_is_the_mean_over_the_texts() -> None:
+    loss, model = prepared(NegativeLearning(0.0, "complementary"))
+    examples = texts([0, 1, 2, 0], [0] * 4, [0, 0, 0, 1])
+    batch = examples.collate([0, 1, 2, 3])
+    output = output_of(batch, model)
+    torch.manual_seed(2)
+    found = loss.loss(output, batch)
+    torch.manual_seed(2)
+    others = contrastive.random_others(torch.tensor([0, 1, 2]), 3)
+    p = output.logits[:3].softmax(-1)[torch.arange(3), others]
+    torch.testing.assert_close(found["loss"], -torch.log(1 - p).sum())
+
+
+def test_stage_2_without_mixtures_is_n10() -> None:
+    loss, model = prepared(MixUp(lambda_u=0.7, alpha=None, mask_rate=0.0))
+    examples = texts([0, 1, 2, 0, 1], [0] * 5, [0, 0, 0, 1, 1])
+    batch = examples.collate(range(5))
+    output = output_of(batch, model)
+    nll = -output.logits.log_softmax(-1)[torch.arange(5), batch.labels]
+    found = loss.loss(output, batch)["loss"] / 3
+    torch.testing.assert_close(found, nll[3:].mean() + 0.7 * nll[:3].mean())
+    taken = loss.progress()
+    assert taken["source"] == pytest.approx(nll[3:].mean().item() * 1.5)
+    assert taken["target"] == pytest.approx(nll[:3].mean().item() * 0.7)
+
+
+def test_stage_2_mixes_features_and_labels_of_both_texts() -> None:
+    loss, model = prepared(MixUp(lambda_u=1.0, alpha=4.0, mask_rate=0.0))
+    loss.before_step(Step(0, 10, items=3, companions=3))
+    examples = texts([0, 1, 2, 0, 1, 2], [0] * 6, [0, 0, 0, 1, 1, 1])
+    batch = examples.collate(range(6))
+    output = output_of(batch, model)
+    output.features.requires_grad_()
+    torch.manual_seed(3)
+    found = loss.loss(output, batch)["loss"]
+    torch.manual_seed(3)
+    other = torch.randperm(6)
+    m = torch.distributions.Beta(4.0, 4.0).sample((6,)).double()
+    x = m[:, None] * output.features + (1 - m[:, None]) * output.features[other]
+    one_hot = torch.eye(3, dtype=torch.float64)[batch.labels]
+    y = m[:, None] * one_hot + (1 - m[:, None]) * one_hot[other]
+    expected = -(y * model.head(x).log_softmax(-1)).sum()
+    torch.testing.assert_close(found, expected)
+    found.backward()
+    assert output.features.grad is not None
+    assert (output.features.grad != 0).any(dim=1).all(), "embeddings carry gradient"
+
+
+def test_words_of_the_first_part_alone_are_masked() -> None:
+    loss, _ = prepared(MixUp(lambda_u=1.0, alpha=None, mask_rate=1.0))
+    examples = texts([0, 1, 2, 0], [0] * 4, [0, 0, 1, 1])
+    examples.part = np.array([0, 1, 2, 2])
+    batch = examples.collate(range(4))
+    found = loss.alter(batch)
+    assert found.input_ids.tolist() == [[0, 4, 2], [0, 11, 2], [0, 12, 2], [0, 13, 2]]
+    assert batch.input_ids[0].tolist() == [0, 10, 2]
+
+
+def test_masking_needs_a_mask_symbol() -> None:
+    loss, _ = prepared(MixUp(lambda_u=1.0, alpha=None, mask_rate=0.15))
+    loss.facts = Facts(LABELS, (), task="sentence", layout=Layout(0, 2, 1, 32, task="sentence"))
+    with pytest.raises(ValueError, match="no mask symbol"):
+        loss.alter(texts([0], [0], [0]).collate([0]))
+
+
+def test_flexmatch_follows_its_example() -> None:
+    """The worked example of sticky thresholds, through the objective."""
+    steps = [
+        ([(0, 0.95, 0), (1, 0.5, 1)], [True, True]),
+        ([(2, 0.92, 0), (3, 0.91, 1)], [True, True]),
+        ([(1, 0.94, 1), (4, 0.6, 2)], [True, True]),
+        ([(0, 0.93, 2), (5, 0.4, 2)], [True, True]),
+        ([(2, 0.89, 1), (3, 0.29, 0)], [False, False]),
+    ]
+    betas = [[0.2, 0, 0], [2 / 3, 1 / 3, 0], [1, 1, 0], [0.5, 1, 0.5], [0.5, 1, 0.5]]
+    loss = Consistency(t0=0.9, warmup=True, lambda_u=2.0, mask_rate=0.15, translated=0.5)
+    examples = texts([0, *[-100] * 6], [0] * 7, [0, *[1] * 6])
+    loss, _ = prepared(loss, num_items=7)
+    loss.before_step(Step(0, 5, items=1, companions=2))
+    for (rows, used), beta in zip(steps, betas, strict=True):
+        chosen = np.array([0, *(1 + index for index, _, _ in rows)])
+        joined = loss.join(chosen, examples)
+        assert joined.tolist() == chosen[1:].tolist(), "copies, to be masked"
+        batch = loss.alter(examples.collate(np.concatenate([chosen, joined]), joined=2))
+        logits = torch.zeros(5, 3, dtype=torch.float64)
+        for place, (_, confidence, said) in enumerate(rows, start=1):
+            rest = (1 - confidence) / 2
+            logits[place] = math.log(rest)
+            logits[place, said] = math.log(confidence)
+        logits[3:] = torch.tensor([[0.3, -0.2, 0.1], [1.0, 0.0, 0.0]], dtype=torch.float64)
+        gold = -logits[0].log_softmax(-1)[0]
+        copies = [-logits[3 + i].log_softmax(-1)[rows[i][2]] for i in range(2)]
+        found = loss.loss(Output(logits, logits), batch)
+        unsupervised = sum(c.item() * u for c, u in zip(copies, used, strict=True))
+        assert found["target"].item() == pytest.approx(unsupervised)
+        assert found["loss"].item() == pytest.approx(gold.item() + 2.0 * unsupervised / 2)
+        loss.after_step()
+        assert loss.beta_C.tolist() == pytest.approx(beta)
+    saved = {name: value.clone() for name, value in loss.state_dict().items()}
+    fresh, _ = prepared(
+        Consistency(t0=0.9, warmup=True, lambda_u=2.0, mask_rate=0.15, translated=0.5),
+        num_items=7,
+    )
+    fresh.load_state_dict(saved)
+    assert fresh.status_N.tolist() == [thresholds.NO_STATUS, 2, 1, 0, 1, -1, -1]
+    assert fresh.beta_C.tolist() == loss.beta_C.tolist()
+
+
+def test_a_copy_may_be_the_translation_of_its_text() -> None:
+    loss = Consistency(t0=0.9, warmup=True, lambda_u=1.0, mask_rate=1.0, translated=1.0)
+    loss, _ = prepared(loss, num_items=5)
+    examples = texts([0, -100, -100, -100], [0] * 4, [0, 1, 1, 2])
+    examples.ids = ["s", "one", "two", "two"]
+    own = np.array([0, 1, 2])
+    joined = loss.join(own, examples)
+    assert joined.tolist() == [1, 3], "the first has no translation"
+    batch = loss.alter(examples.collate(np.concatenate([own, joined]), joined=2))
+    assert batch.input_ids[:, 1].tolist() == [10, 11, 12, 4, 13]
+
+
+# -- recipes -------------------------------------------------------------------------------------
+
+
+def certain_talk(name: str, size: int) -> torch.Tensor:
+    logits = torch.zeros(size, C)
+    logits[:, int(name[1:]) % C] = 6.0 if int(name[1:]) % 2 else 0.5
+    return logits
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> MemoryDriver:
+    return MemoryDriver(tmp_path, talk=certain_talk, task="sentence")
+
+
+def test_every_target_is_calibrated_and_trains_itself(driver: MemoryDriver) -> None:
+    outcome = run_method("conlst", driver, least_change=0.0, iterations=2)
+    assert driver.titles("train") == [
+        "source",
+        "a stage 1", "a iteration 1", "a iteration 2",
+        "b stage 1", "b iteration 1", "b iteration 2",
+    ]  # fmt: skip
+    assert driver.titles("annotate")[0] == "unlabelled", "the source model, once for all targets"
+    stage = driver.call("train", "a stage 1")
+    assert isinstance(stage.objective, ContrastNegatives)
+    assert stage.companion is not None
+    assert stage.companion.labels is not None
+    (anchors,), pool = stage.parts, stage.drawn_from
+    assert ids(anchors.labels) == {f"a{i:02d}" for i in range(20)}
+    assert pool is not None
+    assert ids(pool.labels) == {f"a{i:02d}" for i in range(1, 20, 2)}, "the certain ones"
+    assert stage.schedule is not None
+    assert (stage.schedule.lr, stage.schedule.epochs, stage.schedule.keep) == (2e-6, 1, "last")
+    first = driver.call("train", "b iteration 1")
+    assert first.start is not None
+    assert first.start.artifact == driver.call("train", "b stage 1").result
+    assert isinstance(first.objective, MixUp)
+    assert (first.objective.alpha, first.objective.lambda_u) == (4.0, 1.0)
+    assert {row[0] for row in ids(first.parts[0].labels)} == {"b"}
+    last = driver.call("train", "b iteration 2").result
+    assert outcome.by_language["b"].artifact == last
+    assert outcome.zero_shot.artifact == driver.call("train", "source").result
+    assert any("masking alone" in note for note in outcome.notes)
+
+
+def test_an_iteration_that_changes_too_little_ends_the_second_stage(driver: MemoryDriver) -> None:
+    run_method("conlst", driver, iterations=5)
+    assert [x for x in driver.titles("train") if x.startswith("a")] == [
+        "a stage 1",
+        "a iteration 1",
+    ]
+
+
+def test_two_drops_on_source_dev_return_to_the_best(tmp_path: Path) -> None:
+    scores = [0.5, 0.8, 0.6, 0.5, *[0.5] * 9]
+    driver = MemoryDriver(tmp_path, scores=scores, talk=certain_talk, task="sentence")
+    driver.pools = ("a",)
+    outcome = run_method("conlst", driver, iterations=5, least_change=0.0)
+    assert driver.titles("train") == ["source", "a stage 1", "a iteration 1", "a iteration 2"]
+    assert outcome.by_language["a"].artifact == driver.call("train", "a stage 1").result
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "trained"),
+    [
+        ({"stage1": "negative"}, NegativeLearning, ["a stage 1", "a iteration 1"]),
+        ({"stage1": "none"}, None, ["a iteration 1"]),
+        ({"iterations": 0}, ContrastNegatives, ["a stage 1"]),
+    ],
+)
+def test_stages_can_be_left_out(
+    driver: MemoryDriver, options: dict[str, Any], kind: type | None, trained: list[str]
+) -> None:
+    outcome = run_method("conlst", driver, **options)
+    assert [x for x in driver.titles("train") if x.startswith("a")] == trained
+    if kind is not None:
+        assert isinstance(driver.call("train", "a stage 1").objective, kind)
+    assert bool(outcome.notes) == (options.get("iterations") != 0)
+
+
+def test_mixtures_can_be_left_out(driver: MemoryDriver) -> None:
+    run_method("conlst", driver, mixup=False)
+    objective = driver.call("train", "a iteration 1").objective
+    assert isinstance(objective, MixUp)
+    assert objective.alpha is None
+
+
+def test_all_targets_can_make_one_model(driver: MemoryDriver) -> None:
+    outcome = run_method("conlst", driver, joint=True, iterations=2, least_change=0.0)
+    assert driver.titles("train") == ["source", "stage 1", "iteration 1", "iteration 2"]
+    pool = driver.call("train", "stage 1").drawn_from
+    assert pool is not None
+    assert {name[0] for name in ids(pool.labels)} == {"a", "b"}
+    assert [item.number for item in outcome.rounds] == [1, 2]
+    assert outcome.rounds[0].selected.keys() == {"a", "b"}
+    assert outcome.by_language == {}
+    start = Start(driver.backbone, {"a": driver.backbone, "b": driver.backbone})
+    driver.starts["other"] = start
+    with pytest.raises(ConfigError, match=r"method\.joint"):
+        run_method("conlst", driver, joint=True, start_from="other")
+
+
+def test_each_target_goes_on_from_its_own_model(driver: MemoryDriver) -> None:
+    one, two = driver._model("one", {}), driver._model("two", {})
+    driver.starts["run"] = Start(driver.backbone, {"a": one, "b": two})
+    outcome = run_method("conlst", driver, start_from="run", iterations=1)
+    assert driver.titles("train")[0] == "a stage 1", "no source model is trained"
+    for target, model in (("a", one), ("b", two)):
+        assert driver.call("train", f"{target} stage 1").start == model
+        assert driver.call("annotate", f"{target} unlabelled").start == model
+    assert outcome.zero_shot_by_language["a"] == one
+
+
+def test_translated_texts_are_a_part_of_their_own(driver: MemoryDriver) -> None:
+    rows = driver.targets.rows()
+    back = commit(driver.store, "tokens", "back", {"p0": rows})
+    driver.translated = Corpus(back)
+    outcome = run_method("conlst", driver, iterations=1)
+    masked, translated = driver.call("train", "a iteration 1").parts
+    assert masked.tokens == driver.targets.tokens
+    assert translated.tokens == back
+    assert not ids(masked.labels) & ids(translated.labels)
+    assert len(ids(translated.labels)) == len(ids(masked.labels) | ids(translated.labels)) // 2
+    assert outcome.notes == ()
+    driver.calls.clear()
+    run_method("conlst", driver, iterations=1, translated=0.0)
+    assert len(driver.call("train", "a iteration 1").parts) == 1
+
+
+def test_vanilla_nl_has_one_stage_and_no_pool(driver: MemoryDriver) -> None:
+    outcome = run_method("nl", driver)
+    assert driver.titles("train") == ["source", "a stage 1", "b stage 1"]
+    call = driver.call("train", "a stage 1")
+    assert isinstance(call.objective, NegativeLearning)
+    assert call.objective.lambda_clcs == 0
+    assert call.drawn_from is None
+    assert outcome.by_language.keys() == {"a", "b"}
+
+
+def test_flexmatch_sees_each_text_as_often_as_it_says(driver: MemoryDriver) -> None:
+    outcome = run_method("flexmatch", driver, epochs=3, batch_size=8)
+    call = driver.call("train", "b")
+    assert call.schedule is not None
+    assert (call.schedule.epochs, call.schedule.steps) == (0, 12)  # ceil(3 x 30 / 8)
+    assert call.companion is not None
+    assert call.companion.language == "b"
+    assert call.drawn_from is None
+    assert any("masking alone" in note for note in outcome.notes)
+
+
+@pytest.mark.parametrize(("config", "name"), [(CoNLSTConfig, "gamma"), (CoNLSTConfig, "t0"),
+                                              (FlexMatchConfig, "t0")])  # fmt: skip
+def test_thresholds_are_above_an_even_guess(config: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{name}: has to be above 1/C = 0.333"):
+        config(**{name: 0.3}).check_classes(3)
+    config(**{name: 0.34}).check_classes(3)

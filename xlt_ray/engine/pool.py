@@ -1,0 +1,54 @@
+"""Pools of Ray Data actors that each take a shard of a corpus at a time and write its file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray.data
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Actors of a step: a fixed number, or between two numbers; 0 of 0: the driver's process."""
+
+    smallest: int
+    largest: int
+    cpus: int
+    gpus: float
+
+
+def over_shards(actor: type, task: Any, pool: Pool, names: Sequence[str]) -> None:
+    """Have shards written, each by one actor.
+
+    Args:
+        actor: Class of the actors, made with the task; is called with a dict of an array of
+            ``shard`` names.
+        task: What an actor needs; it travels by value.
+        pool: The actors.
+        names: Shards that are not there yet.
+
+    Raises:
+        RuntimeError: an actor failed for good; the message is its cause.
+    """
+    if not names:
+        return
+    if pool.largest == 0:
+        worker = actor(task)
+        for name in names:
+            worker({"shard": [name]})
+        return
+    largest = min(pool.largest, len(names))
+    strategy = ray.data.ActorPoolStrategy(min_size=min(pool.smallest, largest), max_size=largest)
+    items = [{"shard": name} for name in names]
+    shards = ray.data.from_items(items, override_num_blocks=len(names))
+    done = shards.map_batches(
+        actor,
+        fn_constructor_args=(task,),
+        batch_size=1,
+        compute=strategy,
+        num_cpus=pool.cpus if not pool.gpus else 0,
+        num_gpus=pool.gpus or None,
+    )
+    finished = sum(1 for _ in done.iter_rows())
+    if finished != len(names):
+        raise RuntimeError(f"{finished} of {len(names)} shards were written")

@@ -1,0 +1,234 @@
+"""Translate steps: text of some languages, row by row, as text of another language.
+
+The text is translated by seq2seq checkpoints in a pool of actors, a shard at a time, or looked up
+in translations that the user has. A translated text artifact has the rows of the original with
+their ids, in files of one shard each, so that labels and annotations of the rows fit it.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from xlt_ray.config import ConfigError
+from xlt_ray.data.schema import Task
+from xlt_ray.engine.backbone import Backbone
+from xlt_ray.engine.inference import Precision, autocast, choose_device
+from xlt_ray.engine.pool import Pool, over_shards
+from xlt_ray.files import open_root
+from xlt_ray.models.translator import Translator
+from xlt_ray.store import Artifact, Attempt
+
+COLUMNS: dict[Task, tuple[str, ...]] = {"sentence": ("text",), "pair": ("text", "text_pair")}
+"""Columns of the text of a row, by task; words of token tasks would lose their labels."""
+
+Ready = Literal["pivot", "back"]
+"""Columns of ready translations: into the pivot language, and there and back."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """How texts of one language are translated.
+
+    Attributes:
+        source: Language that they are in.
+        target: Language that they are translated into.
+        model: Checkpoint that does it; None: they are looked up.
+        ready: Table of translations, with ``text`` and a column of that name.
+        column: The column that is looked up.
+        must: Whether a text without a translation is an error; else its row is left out.
+    """
+
+    source: str
+    target: str
+    model: Artifact | None = None
+    ready: Artifact | None = None
+    column: Ready = "back"
+    must: bool = False
+
+
+@dataclass(frozen=True)
+class TranslateTask:
+    """Everything an actor needs; it travels by value.
+
+    Attributes:
+        routes: How the text of each language is translated.
+        whole: Whether text of other languages is copied as it is; else it is left out.
+    """
+
+    attempt: Attempt
+    text: Artifact
+    task: Task
+    routes: Mapping[str, Route]
+    whole: bool
+    codes: Mapping[str, str]
+    beams: int
+    max_new_tokens: int
+    budget: int
+    precision: Precision
+    threads: int
+
+
+def places_of(text: Artifact) -> dict[str, tuple[str, str, int]]:
+    """The shards of a text artifact: name of the file that is written of each, with the language,
+    and file and row group that it is read from."""
+    found = {}
+    for file in text.names:
+        if file.startswith("text-"):
+            language = file.removeprefix("text-").removesuffix(".parquet").partition(".part-")[0]
+            with text.open(file) as stream:
+                groups = pq.ParquetFile(stream).num_row_groups
+            for group in range(groups):
+                number = sum(place[0] == language for place in found.values())
+                found[f"text-{language}.part-{number:06d}.parquet"] = (language, file, group)
+    return found
+
+
+class ShardTranslator:
+    """One actor: loads the checkpoint of a language when it is needed, then turns shards into
+    files."""
+
+    def __init__(self, task: TranslateTask):
+        torch.set_num_threads(task.threads)
+        self.task, self.places, self.device = task, places_of(task.text), choose_device()
+        self.language: str | None = None
+        self.translator: Translator | None = None
+        self.ready: dict[str, str] = {}
+
+    def __call__(self, shards: dict[str, Any]) -> dict[str, Any]:
+        """Translate shards by name."""
+        for name in shards["shard"]:
+            self.shard(str(name))
+        return shards
+
+    def shard(self, name: str) -> None:
+        """Translate one shard and write its file."""
+        language, file, group = self.places[name]
+        with self.task.text.open(file) as stream:
+            rows = pq.ParquetFile(stream).read_row_group(group, use_threads=False)
+        if language in self.task.routes:
+            rows = self.translated(rows, self.task.routes[language], language)
+        self.task.attempt.write_table(name, rows)
+
+    def translated(self, rows: pa.Table, route: Route, language: str) -> pa.Table:
+        """The rows in the other language, without those that have no translation."""
+        columns = COLUMNS[self.task.task]
+        texts = list(dict.fromkeys(x for name in columns for x in rows[name].to_pylist()))
+        found = self.translations(texts, route, language)
+        known = [all(rows[name][i].as_py() in found for name in columns) for i in range(len(rows))]
+        if route.must and not all(known):
+            first = rows["id"][known.index(False)].as_py()
+            raise ValueError(
+                f"translation.ready: {known.count(False)} rows of {language} have no "
+                f"{route.column} translation, such as {first}"
+            )
+        rows = rows.filter(pa.array(known, pa.bool_()))
+        for name in columns:
+            texts = pa.array([found[text] for text in rows[name].to_pylist()], pa.string())
+            rows = rows.set_column(rows.column_names.index(name), name, texts)
+        return rows
+
+    def translations(self, texts: Sequence[str], route: Route, language: str) -> dict[str, str]:
+        """Translation of each text that has one; one that is blank is the text itself."""
+        if self.language != language:
+            self.language, self.translator, self.ready = language, None, {}
+        if route.model is not None:
+            given = dict(zip(texts, self.of(route)(texts), strict=True))
+        else:
+            assert route.ready is not None
+            if not self.ready:
+                table = route.ready.shard(f"{language}.parquet")
+                columns = (table[name].to_pylist() for name in ("text", route.column))
+                self.ready = dict(zip(*columns, strict=True))
+            given = {text: self.ready[text] for text in texts if self.ready.get(text) is not None}
+        return {text: translation if translation.strip() else text
+                for text, translation in given.items()}  # fmt: skip
+
+    def of(self, route: Route) -> Translator:
+        """The translator of a route, loaded once."""
+        task = self.task
+        if self.translator is None:
+            assert route.model is not None
+            self.translator = Translator(
+                route.model.local(),
+                route.source,
+                route.target,
+                codes=task.codes,
+                beams=task.beams,
+                max_new_tokens=task.max_new_tokens,
+                budget=task.budget,
+                device=self.device,
+                arithmetic=partial(autocast, self.device, task.precision),
+            )
+        return self.translator
+
+
+def run_translate(task: TranslateTask, pool: Pool) -> dict[str, Any]:
+    """Translate every shard of the text; returns facts for the manifest.
+
+    Raises:
+        RuntimeError: an actor failed for good; the message is its cause.
+    """
+    places = {
+        name: place
+        for name, place in places_of(task.text).items()
+        if task.whole or place[0] in task.routes
+    }
+    over_shards(ShardTranslator, task, pool, [x for x in places if not task.attempt.has(x)])
+    rows: dict[str, int] = {}
+    for name, (language, _, _) in places.items():
+        rows[language] = rows.get(language, 0) + task.attempt.rows(name)
+    return {"rows": sum(rows.values()), "rows_by_language": rows, "shards": len(places)}
+
+
+def ready_of(root: str, languages: Sequence[str], column: Ready) -> tuple[Backbone, list[str]]:
+    """Find the user's translations, and the languages that have some.
+
+    Args:
+        root: Folder or URI of ``<language>.parquet``.
+        languages: Languages that are looked for.
+        column: Column that will be looked up.
+
+    Raises:
+        ConfigError: there is no such folder or no file of any language, or a file lacks a column.
+    """
+    fs, folder = open_root(root, "translation.ready")
+    files = {language: f"{folder}/{language}.parquet" for language in languages}
+    infos = fs.get_file_info(list(files.values()))
+    there = [name for name, info in zip(files, infos, strict=True) if info.is_file]
+    if not there:
+        raise ConfigError(
+            f"translation.ready: {root} has no <language>.parquet of {', '.join(languages)}"
+        )
+    sums, tables = {}, {}
+    for language in there:
+        with fs.open_input_file(files[language]) as stream:
+            data = stream.read()
+        sums[language] = hashlib.sha256(data).hexdigest()
+        tables[language] = _checked(data, f"{root}/{language}.parquet", column)
+
+    def write(attempt: Attempt) -> dict[str, Any]:
+        for language, table in tables.items():
+            attempt.write_table(f"{language}.parquet", table)
+        return {"rows": sum(len(table) for table in tables.values())}
+
+    return Backbone({"ready": sums}, (__name__,), write), there
+
+
+def _checked(data: bytes, where: str, column: Ready) -> pa.Table:
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+    except pa.ArrowException as error:
+        raise ConfigError(f"translation.ready: {where}: no Parquet file ({error})") from None
+    for name in ("text", column):
+        if name not in table.column_names or not pa.types.is_string(table.schema.field(name).type):
+            raise ConfigError(
+                f"translation.ready: {where}: needs a column {name!r} of strings, there are "
+                f"{', '.join(f'{item.name} ({item.type})' for item in table.schema)}"
+            )
+    return table.select(["text", *({"pivot", "back"} & set(table.column_names))])

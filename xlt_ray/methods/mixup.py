@@ -1,0 +1,117 @@
+"""The second stage of CoNLST: self-training on texts that were changed, and mixtures of features.
+
+Symbols and numbers of equations are those of docs/conlst.md. The first part of the mix is
+pseudo-labelled target texts whose words are masked here; any other part has been changed already,
+as translations there and back have. The companion text is the source gold.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from xlt_ray.data.examples import Batch
+from xlt_ray.methods.base import Driver
+from xlt_ray.methods.facts import Facts, Step
+from xlt_ray.methods.means import Means
+from xlt_ray.methods.parts import Objective
+from xlt_ray.models.classifier import Classifier, Output
+from xlt_ray.ops.contrastive import mixed
+from xlt_ray.ops.masking import masked_tokens
+
+MASKED = 0
+"""Part of the mix whose words are masked."""
+
+
+def hide_words(batch: Batch, rows: Tensor, facts: Facts, rate: float) -> Batch:
+    """A batch of texts in which words of some rows are masked.
+
+    Raises:
+        ValueError: the tokenizer has no mask symbol.
+    """
+    layout = facts.layout
+    assert layout is not None
+    if layout.mask is None:
+        raise ValueError("backbone: its tokenizer has no mask symbol, and masking needs one")
+    special = {layout.prefix, layout.suffix, layout.padding}
+    ids = masked_tokens(batch.input_ids, rows, rate=rate, mask=layout.mask, special=special)
+    return replace(batch, input_ids=ids)
+
+
+def masked_only(driver: Driver, translated: float) -> tuple[str, ...]:
+    """A note for the report where texts that should be translated are masked."""
+    if not translated or driver.back_translated() is not None:
+        return ()
+    return (
+        "no translator (translation.model, translation.ready): texts are changed by masking alone, "
+        "the variant without back-translation",
+    )
+
+
+@dataclass
+class MixUp(Objective):
+    """Cross-entropy of source gold and of pseudo-labels, on mixtures of both (N9, N10).
+
+    Attributes:
+        lambda_u: Weight of the pseudo-labelled texts.
+        alpha: Parameter of Beta(alpha, alpha); None: no mixtures.
+        mask_rate: Probability of a word to be masked.
+    """
+
+    lambda_u: float
+    alpha: float | None
+    mask_rate: float
+
+    def prepare(self, facts: Facts, model: Classifier) -> None:
+        """Take the head, which is given mixtures of features."""
+        self.facts, self.model = facts, model
+        self.means = Means(("source", "target"), facts, next(model.parameters()).device)
+
+    def before_step(self, step: Step) -> None:
+        """Take note of the items of the step."""
+        self.step = step
+
+    def alter(self, batch: Batch) -> Batch:
+        """Mask words of the first part."""
+        return hide_words(batch, batch.part == MASKED, self.facts, self.mask_rate)
+
+    def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Sum over the union of both batches, weighted so that each has its mean."""
+        own, labels, logits = ~batch.companion, batch.labels, output.logits
+        share = self.step.items / max(self.step.companions, 1)  # the engine divides by the items
+        weights = torch.where(own, self.lambda_u, share).to(logits.dtype)
+        if self.alpha is None:
+            losses = weights * cross_entropy(logits, labels, reduction="none")
+        else:
+            losses = self._mixed(output, labels, weights)
+        for name, of in (("source", ~own), ("target", own)):
+            self.means.add(name, losses[of].sum(), int(of.sum()))
+        return {"loss": losses.sum()}
+
+    def _mixed(self, output: Output, labels: Tensor, weights: Tensor) -> Tensor:
+        assert self.alpha is not None
+        x, count = output.features, len(labels)
+        other = torch.randperm(count, device=x.device)
+        beta = torch.distributions.Beta(self.alpha, self.alpha)
+        m = beta.sample((count,)).to(x.device)
+        logits = self.model.head(self.model.dropout(mixed(x, x[other], m)))
+        one, two = (
+            weights[of] * cross_entropy(logits, labels[of], reduction="none")
+            for of in (slice(None), other)
+        )
+        return mixed(one, two, m)  # soft cross-entropy is linear in the labels
+
+    def progress(self) -> dict[str, Any]:
+        """Mean weighted losses of items of either text."""
+        return self.means.take()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The sums for the record."""
+        return {"sums": self.means.sums}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take up the tensors of a checkpoint."""
+        self.means.sums.copy_(state["sums"])

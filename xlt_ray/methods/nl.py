@@ -1,0 +1,43 @@
+"""Vanilla negative learning: what is left of CoNLST's first stage without contrasts.
+
+For every target text a class k is drawn evenly from those other than its pseudo-label, and
+-log(1 - p_k) is minimised. There is no source text beside it unless ``lambda_clcs`` is above 0, and
+no second stage.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from xlt_ray.data.corpus import Model
+from xlt_ray.methods.base import Driver, Method, Outcome, Round
+from xlt_ray.methods.conlst import NegativesConfig, adapt_all, learn_negatives
+from xlt_ray.methods.negatives import NegativeLearning
+from xlt_ray.store import Artifact
+
+
+class NLConfig(NegativesConfig, frozen=True):
+    """Hyper-parameters."""
+
+    name: Literal["nl"] = "nl"
+    """Name of the method."""
+    lambda_clcs: float = Field(default=0.0, ge=0)
+    """Weight of the cross-space consistency on source gold."""
+
+
+class NL(Method[NLConfig]):
+    """The recipe: source model, and negative learning on every target."""
+
+    Config = NLConfig
+    tasks = frozenset({"sentence", "pair"})
+
+    def run(self, driver: Driver) -> Outcome:
+        """Adapt the source model to every target, or to all of them together."""
+        return adapt_all(driver, self.config, self.adapt)
+
+    def adapt(
+        self, driver: Driver, target: str | None, model: Model, said: Artifact
+    ) -> tuple[Model, list[Round]]:
+        """The model of a target, or of all, and no rounds."""
+        loss = NegativeLearning(self.config.lambda_clcs, self.config.clcs)
+        return learn_negatives(driver, self.config, target, model, said, loss), []

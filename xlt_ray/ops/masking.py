@@ -1,0 +1,23 @@
+"""Hiding words: the simplest augmentation of a text."""
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+
+def masked_tokens(
+    input_ids: Tensor, rows: Tensor, *, rate: float, mask: int, special: Collection[int]
+) -> Tensor:
+    """Input in which tokens of some rows are replaced by the mask symbol, at random.
+
+    Args:
+        input_ids: [B, T] sub-words.
+        rows: [B] whether a row is masked.
+        rate: Probability of each of its tokens, in [0, 1].
+        mask: The mask symbol.
+        special: Tokens that are left as they are, padding among them.
+    """
+    fixed = torch.isin(input_ids, torch.tensor(sorted(special), device=input_ids.device))
+    hidden = torch.rand(input_ids.shape, device=input_ids.device) < rate
+    return torch.where(hidden & ~fixed & rows[:, None], mask, input_ids)

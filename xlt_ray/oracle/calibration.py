@@ -1,0 +1,127 @@
+"""How often a confident prediction is wrong, before a run and after: calibration on target text.
+
+Counts and accuracy by band of confidence (Table 4 of the CoNLST paper), and the share of wrong
+pseudo-labels by confidence (its Figures 3 and 4), for the rows and seeds of a comparison. Gold of
+the unlabelled text is read after the runs, for this page alone.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from xlt_ray import cli
+from xlt_ray.compare import CompareConfig, configure, keys
+from xlt_ray.compare import dry_run as dry_run_of_runs
+from xlt_ray.config import ConfigError
+from xlt_ray.data.keyed import positions
+from xlt_ray.data.lists import items_of
+from xlt_ray.data.registry import lookup
+from xlt_ray.ledger import Lease, RunFolder
+from xlt_ray.methods.softmax import Probabilities
+from xlt_ray.oracle.driver import from_gold, read_gold
+from xlt_ray.report.calibration import BINS, figure, markdown
+from xlt_ray.report.figures import require_matplotlib, write_pictures
+from xlt_ray.store import Artifact, Store
+
+
+def confidence_bins(
+    said: Artifact, gold: Artifact, *, bins: int
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Texts and right pseudo-labels by confidence.
+
+    Args:
+        said: Class probabilities ``q`` and ``labels`` of texts, one class each.
+        gold: Gold labels of these and other texts.
+        bins: Number of equal bins of the largest probability, from 0 to 1; a bin has its lower
+            edge, and the last one both.
+
+    Returns:
+        By bin ``texts`` and ``right``; no facts.
+    """
+    table = said.table(["id", "labels", "q"])
+    truth = gold.table(["id", "labels"])
+    true_N = items_of(truth["labels"].take(positions(table, truth)))[0]
+    said_N = items_of(table["labels"])[0]
+    classes = len(table["q"][0]) if len(table) else 1
+    best_N = items_of(table["q"])[0].reshape(-1, classes).max(axis=1)
+    # A hair up: an edge such as 0.9 is a little more than its bin number times the width.
+    bin_N = np.minimum((best_N * bins + 1e-9).astype(np.int64), bins - 1)
+    texts = np.bincount(bin_N, minlength=bins)
+    right = np.bincount(bin_N, weights=said_N == true_N, minlength=bins).astype(np.int64)
+    return pa.table({"texts": texts, "right": right}), {}
+
+
+def find(config: CompareConfig) -> dict[str, Any]:
+    """Carry out every run, count what it says before and after, write page and figure.
+
+    Raises:
+        ConfigError: matplotlib is missing, or the task is one of words; nothing has run.
+        LeaseHeldError: another driver is at work on these findings or on one of the runs.
+    """
+    _check(config)
+    folder = RunFolder(Store(config.first.store.root), config.name)
+    lease = Lease(folder.store, folder.path)
+    lease.acquire()
+    try:
+        folder.write_json("config.json", config.to_dict())
+        findings = {
+            "name": config.name,
+            "benchmark": config.first.benchmark.name,
+            "split": config.first.benchmark.unlabelled_split,
+            "seeds": list(config.section.seeds),
+            "bins": BINS,
+            "records": _count(config),
+        }
+        lease.check()
+        pictures = figure(findings)
+        write_pictures("figure-calibration", pictures, folder.write)
+        folder.write("calibration.md", markdown(findings).encode())
+        text = json.dumps(findings, sort_keys=True, indent=1, ensure_ascii=False)
+        folder.write("calibration.json", text.encode() + b"\n")  # last: who finds it finds all
+        print(f"oracle: {folder.path}/calibration.md", flush=True)
+        return findings
+    finally:
+        lease.release()
+
+
+def _count(config: CompareConfig) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = []
+    with cli.cluster(config.first):
+        for number, (title, seed) in enumerate(config.runs, start=1):
+            print(f"[{number}/{len(config.runs)}] {title}, seed {seed}", flush=True)
+            with cli.carry_out(config.rows[title][seed], first=read_gold) as done:
+                driver, outcome = done.driver, done.outcome
+                for target in driver.pools:
+                    models = {
+                        "before": outcome.zero_shot_by_language.get(target, outcome.zero_shot),
+                        "after": outcome.by_language.get(target, outcome.final),
+                    }
+                    for when, model in models.items():
+                        name, text = f"{target} {when}", driver.unlabelled().of(target)
+                        said = driver.annotate(name, text, model, Probabilities())
+                        gold = read_gold(driver)
+                        found = from_gold(
+                            driver, f"{name} calibration", confidence_bins, said, gold, bins=BINS
+                        ).table()
+                        place = {"row": title, "seed": seed, "target": target, "when": when}
+                        records.append({**place, **found.to_pydict()})
+    return records
+
+
+def _check(config: CompareConfig) -> None:
+    require_matplotlib()
+    task = lookup(config.first.benchmark.name).task
+    if task == "token":
+        raise ConfigError("benchmark.name: calibration is that of texts, and this is a token task")
+
+
+def dry_run(config: CompareConfig) -> int:
+    """The dry run of the runs; raises ConfigError if the figure could not be drawn."""
+    _check(config)
+    return dry_run_of_runs(config, first=read_gold)
+
+
+JOB = cli.Job(configure, find, dry_run, keys)
+"""What ``jobs/oracle_calibration.py`` does with its flags."""

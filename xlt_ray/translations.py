@@ -1,0 +1,160 @@
+"""What a run has translated: which languages, by what, and the durable steps that do it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from xlt_ray.config import ConfigError, RunConfig
+from xlt_ray.data.schema import Task
+from xlt_ray.engine.backbone import Backbone, checkpoint_of
+from xlt_ray.engine.cluster import Plan
+from xlt_ray.engine.translate import COLUMNS, Ready, Route, TranslateTask, ready_of, run_translate
+from xlt_ray.steps import Compute, Runner, Step
+from xlt_ray.store import Artifact, Attempt
+
+
+class RunTranslation(Protocol):
+    """Runs a translate step of a text artifact."""
+
+    def __call__(self, step: Step, text: Artifact, compute: Compute) -> Artifact:
+        """The translated text."""
+        ...
+
+
+@dataclass(frozen=True)
+class Translations:
+    """Translates text artifacts of a run.
+
+    Attributes:
+        config: The run's configuration.
+        task: Kind of task.
+        runner: Runs steps.
+        plan: Its annotators translate, too.
+        run: Runs a translate step.
+        found: Puts what was found of a checkpoint, or of ready translations, into the store.
+    """
+
+    config: RunConfig[Any]
+    task: Task
+    runner: Runner
+    plan: Plan
+    run: RunTranslation
+    found: Callable[[str, Backbone], Artifact]
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is anything that translates.
+
+        Raises:
+            ConfigError: there is, but the task is one of words.
+        """
+        config = self.config.translation
+        if config.model is None and config.ready is None:
+            return False
+        if self.task not in COLUMNS:
+            raise ConfigError(
+                "translation: words of a token task would lose their labels; it is for sentences "
+                "and pairs"
+            )
+        return True
+
+    def back(self, title: str, text: Artifact, languages: Sequence[str]) -> Artifact:
+        """Text translated into the pivot language and back; rows without translation are left out,
+        and so are the other languages."""
+        config = self.config.translation
+        languages = [name for name in languages if name != config.pivot]
+        if config.ready is not None:
+            ready, there = self._ready(languages, "back")
+            routes = {name: Route(name, name, ready=ready) for name in there}
+            return self._translate(f"{title} there and back", text, routes)
+        first = self.into_pivot(title, text, languages)
+        routes = {
+            name: Route(config.pivot, name, self._model(config.back or config.model, name))
+            for name in languages
+        }
+        return self._translate(f"{title} there and back", first, routes)
+
+    def into_pivot(
+        self, title: str, text: Artifact, languages: Sequence[str], *, whole: bool = False
+    ) -> Artifact:
+        """Text translated into the pivot language.
+
+        Args:
+            title: Beginning of the step's title.
+            text: A text artifact.
+            languages: What is translated of it.
+            whole: Text of other languages stays as it is, and every row has to have a translation;
+                else both are left out.
+        """
+        config = self.config.translation
+        languages = [name for name in languages if name != config.pivot]
+        if config.ready is not None:
+            ready, there = self._ready(languages, "pivot")
+            missing = [name for name in languages if name not in there]
+            if whole and missing:
+                raise ConfigError(
+                    f"translation.ready: {config.ready} has no <language>.parquet of "
+                    f"{', '.join(missing)}"
+                )
+            routes = {
+                name: Route(name, config.pivot, ready=ready, column="pivot", must=whole)
+                for name in there
+            }
+        else:
+            routes = {
+                name: Route(name, config.pivot, self._model(config.model, name))
+                for name in languages
+            }
+        return self._translate(f"{title} into {config.pivot}", text, routes, whole=whole)
+
+    def _model(self, reference: str | None, language: str) -> Artifact:
+        assert reference is not None
+        name = reference.replace("{language}", language)
+        found = checkpoint_of(name, key="translation", nor="")
+        return self.found(f"translator {name}", found)
+
+    def _ready(self, languages: Sequence[str], column: Ready) -> tuple[Artifact, list[str]]:
+        assert self.config.translation.ready is not None
+        found, there = ready_of(self.config.translation.ready, languages, column)
+        return self.found("ready translations", found), there
+
+    def _translate(
+        self, title: str, text: Artifact, routes: Mapping[str, Route], *, whole: bool = False
+    ) -> Artifact:
+        config, resources = self.config.translation, self.config.resources
+        params = {
+            "routes": {
+                name: [route.source, route.target, route.column, route.must]
+                for name, route in routes.items()
+            },
+            "whole": whole,
+            "task": self.task,
+            "codes": config.codes,
+            "beams": config.beams,
+            "max_new_tokens": config.max_new_tokens,
+            "batch_tokens": self.config.data.batch_tokens,
+            "precision": resources.precision,
+        }
+        used = [route.model or route.ready for route in routes.values()]
+        inputs = (text, *(artifact for artifact in used if artifact is not None))
+        modules = ("xlt_ray.engine.translate", "xlt_ray.models.translator")
+        step = Step("translation", title, params, inputs, modules)
+
+        def compute(attempt: Attempt) -> dict[str, Any]:
+            self.runner.store.adopt(attempt)
+            task = TranslateTask(
+                attempt,
+                text,
+                self.task,
+                routes,
+                whole=whole,
+                codes=config.codes,
+                beams=config.beams,
+                max_new_tokens=config.max_new_tokens,
+                budget=self.config.data.batch_tokens,
+                precision=resources.precision,
+                threads=self.plan.annotators.cpus,
+            )
+            return run_translate(task, self.plan.annotators)
+
+        return self.run(step, text, compute)
