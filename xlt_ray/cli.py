@@ -183,6 +183,8 @@ def check(config: RunConfig[Any]) -> RunConfig[Any]:
         raise ConfigError(
             f"benchmark.leave_one_out: {config.method.name} trains one model for all targets"
         )
+    if config.benchmark.leave_one_out and config.benchmark.adapt_source:
+        raise ConfigError("benchmark.adapt_source: a source that is left out is adapted already")
     if config.benchmark.metric == "f1" and not (task == "token" and benchmark.label_set.is_bio):
         raise ConfigError(f"benchmark.metric: f1 is of entities, and {name} has no BIO labels")
     for language, prior in config.benchmark.prior.items():

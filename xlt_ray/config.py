@@ -82,6 +82,8 @@ class BenchmarkConfig(Section, frozen=True):
     """Target languages, comma separated, or "all"."""
     leave_one_out: bool = False
     """A source language may be a target too, which learns from the other sources alone."""
+    adapt_source: bool = False
+    """The source languages are adapted to their unlabelled text, too, as if they were targets."""
     dev: Names | None = None
     """Source languages whose dev text chooses models of targets; absent: those it learns from."""
     unlabelled_split: Split = "dev"

@@ -68,10 +68,12 @@ class Library:
 
     @property
     def pools(self) -> tuple[str, ...]:
-        """Languages of the unlabelled text: the targets, of the sources only those left out."""
+        """Languages of the unlabelled text: the targets, and of the sources those that are left out
+        or adapted, too."""
         if self.config.benchmark.leave_one_out:
             return self.targets
-        return tuple(name for name in self.targets if name not in self.source_languages)
+        others = tuple(name for name in self.targets if name not in self.source_languages)
+        return (*others, *self.source_languages) if self.config.benchmark.adapt_source else others
 
     def sources_of(self, target: str) -> tuple[str, ...]:
         """Source languages that a target learns from: all but itself."""

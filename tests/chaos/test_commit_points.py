@@ -49,6 +49,7 @@ def test_the_other_points(scene: Scene) -> None:
     chain(scene, scene.values(scene.store), rest, "local disk")
 
 
+@pytest.mark.long
 def test_s3(scene: Scene, s3: S3) -> None:
     """A run on an S3 store gives the bytes of one on a disk, and does so after a kill."""
     chain(scene, scene.values(s3.root()), ["checkpoint.complete"], "S3")

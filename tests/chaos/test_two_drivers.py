@@ -14,6 +14,7 @@ LEASE = 6.0
 HOURS = 3600.0
 
 
+@pytest.mark.long
 def test_started_together(scene: Scene) -> None:
     config = scene.values(scene.store)
     with fault("two drivers started together") as entry:

@@ -113,6 +113,7 @@ def test_wrong_configuration_is_2_and_one_message(
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_a_run_that_another_driver_has_is_3(client: JobSubmissionClient, config: Path):
     store = Store(str(config.parent / "store"))
     lease = Lease(store, store.run_folder("test"))
@@ -126,6 +127,7 @@ def test_a_run_that_another_driver_has_is_3(client: JobSubmissionClient, config:
     assert "Traceback" not in logs
 
 
+@pytest.mark.long
 def test_a_job_is_stopped_and_submitted_again(client: JobSubmissionClient, config: Path):
     first = submit(client, f"{JOB} --config {config}")
     wait(client, first, lambda: any(e.get("title") == "source" for e in events(config)))

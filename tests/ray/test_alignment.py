@@ -74,13 +74,8 @@ def test_every_target_gets_a_model_and_weights_of_its_own(first) -> None:
     assert np.abs(w[NEAR] - w[FAR]).max() > 1e-3
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        STUDENT,
-        pytest.param({"name": "st", "lr": 1e-3, "iterations": 1}, marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("method", [STUDENT, {"name": "st", "lr": 1e-3, "iterations": 1}])
 def test_methods_go_on_from_a_run(first, world: World, method: dict[str, Any]) -> None:
     """Each target from the model that the run has for it."""
     store, report = first

@@ -65,6 +65,7 @@ def call(cluster: LocalCluster, *command: str | Path) -> subprocess.CompletedPro
     )
 
 
+@pytest.mark.long
 def test_a_dry_run_counts_with_the_workers_that_are_not_there(growing: LocalCluster, config: Path):
     with Timeline(growing.address) as timeline:
         plan = call(growing, "jobs/cltp_wikiann.py", "--config", config, "--dry-run")

@@ -65,8 +65,8 @@ def carry_out(world: World, store: Path, benchmark: str, name: str, **resources:
 
 
 SHORT = {
-    "wikiann": {"bl_direct", "bl_single", "sl_evi", "sl_leu", "cltp", "st", "hard_vote", "lvm"},
-    "toy_pair": {"cltp", "st", "conlst", "flexmatch"},
+    "wikiann": {"bl_single", "sl_leu", "st", "hard_vote"},
+    "toy_pair": {"cltp", "conlst", "flexmatch"},
 }
 """What `make test` has of each: methods of every kind."""
 CASES = [

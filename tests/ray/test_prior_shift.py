@@ -26,6 +26,7 @@ def values(world: World, store: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 def test_a_study_has_a_point_per_run(ray_cluster: str, world: World, tmp_path: Path) -> None:
     asked = values(world, tmp_path)
     del asked["method"]

@@ -97,6 +97,7 @@ def test_a_second_start_computes_nothing(grid: Any):
             assert trial["scores"] == earlier["scores"]
 
 
+@pytest.mark.long
 def test_each_language_has_a_sweep_of_its_own(
     ray_cluster: str, world: World, tmp_path: Path
 ) -> None:
@@ -118,6 +119,7 @@ def test_each_language_has_a_sweep_of_its_own(
     assert sources.count("source") == 1
 
 
+@pytest.mark.long
 def test_optuna_goes_on_with_what_it_knows(ray_cluster: str, world: World, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     found = values(world, tmp_path, search="optuna", trials=2, keys={"beta": [0, 1, 2]})

@@ -234,8 +234,16 @@ def test_shipped_files() -> None:
     small = {"compare-wikiann-small", "compare-xnli-small"}
     several = {"compare-udpos-small": 8, "compare-absa-small": 4}
     aligned = {"compare-sentiment-small": 7, "compare-iwda-wikiann-small": 5}
+    contrasted = {"compare-conlst-toy", "compare-conlst-xnli-small"}
     large = {"compare-toy", "compare-wikiann", "compare-xnli"}
-    assert set(files) == large | small | set(several) | set(aligned)
+    assert set(files) == large | small | set(several) | set(aligned) | contrasted
+    for name in contrasted:
+        config = configure({}, [str(files.pop(name))], flags=["backbone=folder"])
+        assert list(config.rows) == [
+            "bl_direct", "sl_evi", "nl", "conlst", "conlst, no self-training",
+            "conlst, no contrast", "conlst, no L_CLCS", "conlst, no mixup", "flexmatch",
+        ]  # fmt: skip
+        assert len(config.runs) == 27
     for name, targets in aligned.items():
         config = configure({}, [str(files.pop(name))], flags=["backbone=folder"])
         assert list(config.rows) == [

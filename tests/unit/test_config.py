@@ -197,6 +197,7 @@ def test_an_unknown_key_lists_its_siblings() -> None:
     assert text == f"data.shardrows: unknown key; allowed: {siblings} (from --set data.shardrows=3)"
     assert "lambda" in refusal("method.lam=3").split("allowed: ")[1]
     top = "backbone, backbone_revision, benchmark, data, method, resources, run, seed, store, train"
+    top = f"{top}, translation"
     assert f"trian: unknown key; allowed: {top} (from" in refusal("trian.clip=1")
 
 

@@ -32,7 +32,7 @@ MOST_LINES = 190
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE_LINK = re.compile(r"\[`(\w+)`\]\(([^)#]+\.py)\)")
 KEY = re.compile(
-    r"`((?:benchmark|method|train|data|resources|store|run|compare)\.[a-z_]+[a-z_.]*)`"
+    r"`((?:benchmark|method|train|data|translation|resources|store|run|compare)\.[a-z_]+[a-z_.]*)`"
 )
 FILES = {"run.name", "run.md", "data.md", "compare.md", "compare.tex", "compare.json"}
 """Other things that look like keys, or are keys and files."""
@@ -207,9 +207,12 @@ def sweep_keys() -> dict[str, Any]:
 
 def test_every_key_is_documented() -> None:
     run_page = (ROOT / "docs/run.md").read_text(encoding="utf-8")
-    method_page = (ROOT / "docs/cltp.md").read_text(encoding="utf-8")
+    own = {
+        name: (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+        for name, page in (("method", "cltp"), ("translation", "translation"))
+    }
     for key in schema():
-        page = method_page if key.startswith("method.") else run_page
+        page = own.get(key.split(".")[0], run_page)
         assert key == "method.name" or f"`{key}`" in page, key
     compare_page = (ROOT / "docs/compare.md").read_text(encoding="utf-8")
     for key in compare_keys():
@@ -219,7 +222,7 @@ def test_every_key_is_documented() -> None:
         assert f"`{key}`" in sweep_page, key
 
 
-@pytest.mark.parametrize("name", ["cltp", "lvm"])
+@pytest.mark.parametrize("name", ["cltp", "lvm", "conlst"])
 def test_defaults_of_the_method(name: str) -> None:
     """The key table of the method's page has the schema's defaults."""
     page = (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
@@ -257,7 +260,7 @@ def test_defaults_of_the_baselines() -> None:
                 assert set(shown) == set(wanted), name
                 for key, value in wanted.items():
                     assert is_shown(shown[key], value), f"{name} {key}"
-    assert {*named, "cltp", "mrt", "lvm", "iwda", "kd"} == set(METHODS)
+    assert {*named, "cltp", "mrt", "lvm", "iwda", "kd", "conlst", "nl", "flexmatch"} == set(METHODS)
 
 
 def cells(line: str) -> list[str]:

@@ -37,6 +37,15 @@ def test_a_source_is_taught_by_the_others() -> None:
     assert library(**options).pools == ("pavri",)
 
 
+def test_sources_can_be_adapted_like_targets() -> None:
+    options = {"source": ["mira"], "targets": ["mira", "pavri"], "adapt_source": True}
+    adapted = library(**options)
+    assert adapted.pools == ("pavri", "mira")
+    assert adapted.facts.languages == ("mira", "pavri")
+    with pytest.raises(ConfigError, match="adapted already"):
+        library(**options, leave_one_out=True)
+
+
 def test_nobody_is_taught_by_itself() -> None:
     alone = library(source=["mira"], targets=["mira"], leave_one_out=True)
     with pytest.raises(ConfigError, match="mira is the only source, and a target too"):

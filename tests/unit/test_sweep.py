@@ -19,7 +19,8 @@ TOY = {"benchmark": {"name": "toy", "targets": ["nolu", "teska", "pavri"]}, "bac
 
 
 def of(method: str = "cltp", **section: Any) -> SweepConfig:
-    return configure(SPACES, {**TOY, "method": {"name": method}, "sweep": section})
+    toy = TOY if "token" in METHODS[method].tasks else {**TOY, "benchmark": {"name": "toy_pair"}}
+    return configure(SPACES, {**toy, "method": {"name": method}, "sweep": section})
 
 
 @pytest.mark.parametrize("path", sorted(SPACES.glob("*.py")), ids=lambda path: path.stem)
