@@ -5,9 +5,10 @@ train split of English in XNLI; the unlabelled text is the dev split. XLM-R larg
 backbone=FacebookAI/xlm-roberta-large --set method.stage1_lr=5e-6.
 
 A half of the kept texts is translated to English and back if there is a translator, such as
---set translation.model=facebook/mbart-large-50-many-to-many-mmt; else words are masked in all of
-them. CoNLST-MT: --set translation.replace=true reads the targets in translation. CoNLST-RS, or any
-other start: --set method.start_from=RUN, a finished run of the store or a checkpoint.
+--set translation.model=facebook/mbart-large-50-many-to-many-mmt for the languages it has, see
+docs/translation.md; else words are masked in all of them. CoNLST-MT: --set translation.replace=true
+reads the targets in translation. CoNLST-RS, or any other start: --set method.start_from=RUN, a
+finished run of the store or a checkpoint.
 With data of your own: --set benchmark.root=FOLDER, laid out as <language>/{train,dev,test}.jsonl.
 """
 
@@ -18,7 +19,7 @@ from xlt_ray.cli import main
 DEFAULTS = {
     "benchmark": {"name": "xnli", "source": ["en"], "targets": "all", "adapt_source": True},
     "backbone": "google-bert/bert-base-multilingual-cased",
-    "train": {"weight_decay": 0.0},
+    "train": {"weight_decay": 0.0, "max_tokens": 16384},
     "method": {"name": "conlst", "source_lr": 2e-5, "source_epochs": 3},
 }  # fmt: skip
 

@@ -194,6 +194,14 @@ def check(config: RunConfig[Any]) -> RunConfig[Any]:
                 f"{len(benchmark.labels)} classes: {', '.join(benchmark.labels)}; their sum is "
                 "above 0"
             )
+    given = config.translation
+    if task == "token" and (given.model or given.ready):
+        raise ConfigError(
+            "translation: words of a token task would lose their labels; it is for sentences and "
+            "pairs"
+        )
+    if config.benchmark.leave_one_out and given.replace:
+        raise ConfigError("translation.replace: a source that is left out is not translated")
     if config.train.dim_reduce is not None and task == "token":
         raise ConfigError(
             f"train.dim_reduce: {config.train.dim_reduce}, but {name} is a token task, whose head "

@@ -214,8 +214,12 @@ class TranslationConfig(Section, frozen=True):
     """Checkpoint back from the pivot; absent: the same, which has to be one of many languages."""
     ready: Uri | None = None
     """Folder of <language>.parquet in place of models: text, and its translations pivot, back."""
+    revision: Text | None = None
+    """Hub revision of the checkpoints; absent: the current commits, which are recorded."""
     pivot: Text = "en"
     """Language in between."""
+    languages: Names | None = None
+    """Languages that are translated, comma separated; absent: all of the unlabelled text."""
     replace: bool = False
     """Read the target languages, unlabelled and test, in translation into the pivot."""
     codes: dict[Text, Text] = Field(default_factory=dict)
@@ -231,6 +235,8 @@ class TranslationConfig(Section, frozen=True):
             raise ValueError("model and ready: one of them, translations are made or there already")
         if self.back is not None and self.model is None:
             raise ValueError("back: a checkpoint back from the pivot, and no model that gets there")
+        if self.replace and self.languages is not None:
+            raise ValueError("languages: with replace every target is read in translation")
         if self.replace and self.model is None and self.ready is None:
             raise ValueError("replace: neither model nor ready says what the translations are")
         return self

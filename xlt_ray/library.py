@@ -144,12 +144,13 @@ class Library:
     def back_translated(self) -> Corpus | None:
         """The unlabelled text translated there and back; None if nothing translates it, or if it
         is read in translation anyway."""
-        if not self.translations.is_there or self.config.translation.replace:
+        languages = self.translations.among(self.pools)
+        if not (self.translations.is_there and languages) or self.config.translation.replace:
             return None
         if self._back is None:
             split = self.config.benchmark.unlabelled_split
             text = self._read("unlabelled", self.pools, split, "text")
-            back = self.translations.back("unlabelled", text, self.pools)
+            back = self.translations.back("unlabelled", text, languages)
             self._back = self._tokenised("unlabelled there and back", back)
         return self._back
 
@@ -162,8 +163,9 @@ class Library:
         key = (tuple(languages), split)
         if key not in self._corpora:
             text = self._read(title, languages, split, "text")
-            foreign = [name for name in languages if name not in self.source_languages]
-            if foreign and self.config.translation.replace and self.translations.is_there:
+            targets = [name for name in languages if name not in self.source_languages]
+            foreign = self.translations.among(targets)
+            if foreign and self.config.translation.replace:
                 text = self.translations.into_pivot(title, text, foreign, whole=True)
             self._corpora[key] = self._tokenised(title, text)
         return self._corpora[key]

@@ -1,14 +1,14 @@
 """What a run has translated: which languages, by what, and the durable steps that do it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from xlt_ray.config import ConfigError, RunConfig
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.backbone import Backbone, checkpoint_of
 from xlt_ray.engine.cluster import Plan
-from xlt_ray.engine.translate import COLUMNS, Ready, Route, TranslateTask, ready_of, run_translate
+from xlt_ray.engine.translate import Ready, Route, TranslateTask, ready_of, run_translate
 from xlt_ray.steps import Compute, Runner, Step
 from xlt_ray.store import Artifact, Attempt
 
@@ -32,6 +32,7 @@ class Translations:
         plan: Its annotators translate, too.
         run: Runs a translate step.
         found: Puts what was found of a checkpoint, or of ready translations, into the store.
+        models: Checkpoints that were found, by folder or hub id.
     """
 
     config: RunConfig[Any]
@@ -40,33 +41,32 @@ class Translations:
     plan: Plan
     run: RunTranslation
     found: Callable[[str, Backbone], Artifact]
+    models: dict[str, Artifact] = field(default_factory=dict)
 
     @property
     def is_there(self) -> bool:
-        """Whether there is anything that translates.
-
-        Raises:
-            ConfigError: there is, but the task is one of words.
-        """
+        """Whether there is anything that translates."""
         config = self.config.translation
-        if config.model is None and config.ready is None:
-            return False
-        if self.task not in COLUMNS:
-            raise ConfigError(
-                "translation: words of a token task would lose their labels; it is for sentences "
-                "and pairs"
-            )
-        return True
+        return config.model is not None or config.ready is not None
+
+    def among(self, languages: Sequence[str]) -> list[str]:
+        """The languages that are translated."""
+        config = self.config.translation
+        chosen = languages if config.languages is None else config.languages
+        return [name for name in languages if name != config.pivot and name in chosen]
 
     def back(self, title: str, text: Artifact, languages: Sequence[str]) -> Artifact:
         """Text translated into the pivot language and back; rows without translation are left out,
         and so are the other languages."""
         config = self.config.translation
-        languages = [name for name in languages if name != config.pivot]
         if config.ready is not None:
             ready, there = self._ready(languages, "back")
             routes = {name: Route(name, name, ready=ready) for name in there}
             return self._translate(f"{title} there and back", text, routes)
+        if config.back is None and "{language}" in (config.model or ""):
+            raise ConfigError(
+                f"translation.back: needed, since {config.model} translates one way alone"
+            )
         first = self.into_pivot(title, text, languages)
         routes = {
             name: Route(config.pivot, name, self._model(config.back or config.model, name))
@@ -87,7 +87,6 @@ class Translations:
                 else both are left out.
         """
         config = self.config.translation
-        languages = [name for name in languages if name != config.pivot]
         if config.ready is not None:
             ready, there = self._ready(languages, "pivot")
             missing = [name for name in languages if name not in there]
@@ -109,9 +108,15 @@ class Translations:
 
     def _model(self, reference: str | None, language: str) -> Artifact:
         assert reference is not None
-        name = reference.replace("{language}", language)
-        found = checkpoint_of(name, key="translation", nor="")
-        return self.found(f"translator {name}", found)
+        config = self.config.translation
+        name = reference.replace("{language}", config.codes.get(language, language))
+        if name not in self.models:
+            try:
+                found = checkpoint_of(name, revision=config.revision, key="translation", nor="")
+            except ConfigError as error:
+                raise ConfigError(f"translation of {language}: {error}") from None
+            self.models[name] = self.found(f"translator {name}", found)
+        return self.models[name]
 
     def _ready(self, languages: Sequence[str], column: Ready) -> tuple[Artifact, list[str]]:
         assert self.config.translation.ready is not None
@@ -122,10 +127,11 @@ class Translations:
         self, title: str, text: Artifact, routes: Mapping[str, Route], *, whole: bool = False
     ) -> Artifact:
         config, resources = self.config.translation, self.config.resources
+        used = {name: route.model or route.ready for name, route in routes.items()}
         params = {
             "routes": {
-                name: [route.source, route.target, route.column, route.must]
-                for name, route in routes.items()
+                name: [x.source, x.target, x.column, x.must, (by := used[name]) and by.identity]
+                for name, x in routes.items()
             },
             "whole": whole,
             "task": self.task,
@@ -135,8 +141,7 @@ class Translations:
             "batch_tokens": self.config.data.batch_tokens,
             "precision": resources.precision,
         }
-        used = [route.model or route.ready for route in routes.values()]
-        inputs = (text, *(artifact for artifact in used if artifact is not None))
+        inputs = (text, *(artifact for artifact in used.values() if artifact is not None))
         modules = ("xlt_ray.engine.translate", "xlt_ray.models.translator")
         step = Step("translation", title, params, inputs, modules)
 

@@ -92,6 +92,21 @@ def test_every_method_runs_on_words_and_on_pairs(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("name", ["conlst", "nl", "flexmatch"])
+def test_rows_are_joined_on_two_workers(
+    ray_cluster: str, world: World, store: Path, name: str
+) -> None:
+    """Passes with few texts, and passes of one worker without any."""
+    base = values(world, store, "toy_pair")
+    base["method"] = {"source_lr": 4e-3, "source_epochs": 1, "name": name, **OPTIONS[name]}
+    base["resources"] |= {"train_workers": 2}
+    base["train"] = {**base["train"], "max_tokens": 256}
+    base["run"] = {"name": f"{name}-two"}
+    report = run(configure(base))
+    assert set(report["final"]) == {SOURCE, *TARGETS}
+
+
+@pytest.mark.long
 def test_the_noise_of_languages_is_learnt_on_two_workers(
     ray_cluster: str, world: World, store: Path
 ) -> None:

@@ -88,9 +88,26 @@ def test_targets_can_be_read_in_translation(
     assert any("masking alone" in note for note in report["notes"])
 
 
-def test_words_are_not_translated(ray_cluster: str, world: World, store: Path) -> None:
-    sections = {"method": {"name": "bl_direct"}, "translation": {"model": "x", "replace": True}}
-    found = {**values(world, store, "words", **sections)}
-    found["benchmark"] = world.values(store)["benchmark"]
+def test_what_cannot_be_translated_is_refused(world: World, store: Path) -> None:
+    translation = {"model": "x", "replace": True}
+    found = values(world, store, "words", translation=translation, method={"name": "bl_direct"})
     with pytest.raises(ConfigError, match="words of a token task"):
-        run(configure(found))
+        configure({**found, "benchmark": world.values(store)["benchmark"]})
+
+
+@pytest.mark.parametrize(
+    ("translation", "message"),
+    [
+        ({"model": "a/{language}"}, r"translation\.back: needed, since a/\{language\} translates"),
+        ({"model": "./no-{language}", "back": "b"},
+         rf"translation of {TARGET}: translation: './no-{TARGET}' is no folder and no hub id"),
+        ({"ready": "/nowhere"}, r"/nowhere has no <language>\.parquet of"),
+    ],
+)  # fmt: skip
+def test_translators_are_looked_for_before_anything_is_trained(
+    ray_cluster: str, world: World, tmp_path: Path, translation: dict[str, Any], message: str
+) -> None:
+    asked = values(world, tmp_path, "missing", translation={"pivot": SOURCE, **translation})
+    with pytest.raises(ConfigError, match=message):
+        run(configure(asked))
+    assert not list(tmp_path.glob("artifacts/model/*"))

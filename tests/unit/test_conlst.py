@@ -17,7 +17,8 @@ from xlt_ray.config import ConfigError
 from xlt_ray.data.corpus import Corpus, Start
 from xlt_ray.data.examples import Batch, Layout, examples_of
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods import conlst, negatives
+from xlt_ray.methods import kept as stage2
+from xlt_ray.methods import negatives
 from xlt_ray.methods.conlst import CoNLSTConfig
 from xlt_ray.methods.facts import Facts, Step
 from xlt_ray.methods.flexmatch import Consistency, FlexMatchConfig
@@ -88,7 +89,7 @@ def test_one_language_is_looked_at_alone(store: Store) -> None:
 def test_what_reaches_its_threshold_is_kept(store: Store) -> None:
     said = said_of(store, ROWS)
     rule: dict[str, Any] = {"language": None, "t0": 0.6, "warmup": False, "num_classes": 3}
-    kept, facts = conlst.reaching(said, **rule)
+    kept, facts = stage2.reaching(said, **rule)
     assert facts["counts"] == [2, 0, 1]
     assert facts["beta"] == [1.0, 0.0, 0.5]
     assert facts["threshold"] == pytest.approx([0.6, 0.0, 0.2])
@@ -96,11 +97,11 @@ def test_what_reaches_its_threshold_is_kept(store: Store) -> None:
     assert facts["selected"] == {"a": 1, "b": 3}
     assert "changed" not in facts
     again = commit(store, "derived", "kept", {"p0": kept})
-    assert conlst.reaching(said, again, **rule)[1]["changed"] == 0
+    assert stage2.reaching(said, again, **rule)[1]["changed"] == 0
     other = said_of(store, [("b1", "b", [0.2, 0.3, 0.5]), *ROWS[:2], *ROWS[3:]])
     # b1 has another label; nothing else changes
-    assert conlst.reaching(other, again, **rule)[1]["changed"] == pytest.approx(1 / 5)
-    assert conlst.reaching(said, again, **{**rule, "language": "a"})[1]["changed"] == 1.5
+    assert stage2.reaching(other, again, **rule)[1]["changed"] == pytest.approx(1 / 5)
+    assert stage2.reaching(said, again, **{**rule, "language": "a"})[1]["changed"] == 1.5
 
 
 def test_every_kept_text_is_masked_or_translated(store: Store) -> None:
@@ -117,7 +118,7 @@ def test_every_kept_text_is_masked_or_translated(store: Store) -> None:
     there = tokenised([[[1]]] * 12, ids=names[:12], languages=["a"] * 12)
     translated = commit(store, "tokens", "back", {"p0": there})
     parts = [
-        conlst.copies(picked, translated, share=0.5, seed=seed, masked=masked)[0]["id"].to_pylist()
+        stage2.copies(picked, translated, share=0.5, seed=seed, masked=masked)[0]["id"].to_pylist()
         for seed in (1, 2)
         for masked in (True, False)
     ]
@@ -247,6 +248,21 @@ def test_an_empty_pool_leaves_the_source_alone() -> None:
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     assert all(torch.isfinite(grad).all() for grad in gradients)
     assert loss.progress()["without_negatives"] == 1
+
+
+@pytest.mark.parametrize("own", [[3, 4], []])
+def test_a_pass_without_anchors_has_the_source_alone(own: list[int]) -> None:
+    loss, model = prepared(contrast(clcs="literal"))
+    examples = texts([0, 1, 2, 0, 1, 0, 2], [0b110] * 7, [0, 0, 0, 1, 1, 2, 2])
+    loss.join(np.array([0, 3]), examples)
+    joined = loss.join(np.array(own, np.int64), examples)
+    assert len(joined) == 0
+    batch = examples.collate(np.array(own, np.int64))
+    found = loss.loss(output_of(batch, model), batch)
+    found["loss"].backward()
+    assert found["target"].item() == 0
+    assert all(p.grad is not None for p in model.own.parameters()), "other workers wait for them"
+    assert (model.head.weight.grad != 0).any() == bool(own)
 
 
 def test_an_anchor_takes_k_neg_at_most() -> None:
@@ -426,7 +442,9 @@ def test_every_target_is_calibrated_and_trains_itself(driver: MemoryDriver) -> N
     last = driver.call("train", "b iteration 2").result
     assert outcome.by_language["b"].artifact == last
     assert outcome.zero_shot.artifact == driver.call("train", "source").result
-    assert any("masking alone" in note for note in outcome.notes)
+    assert outcome.notes == (
+        "texts are changed by masking alone: nothing translates them there and back",
+    )
 
 
 def test_an_iteration_that_changes_too_little_ends_the_second_stage(driver: MemoryDriver) -> None:

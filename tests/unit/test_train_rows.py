@@ -93,9 +93,17 @@ def test_passes_are_cut_until_they_fit_with_what_is_joined(mix: Mix) -> None:
     assert sorted(np.concatenate([part.own for part in passes])) == [*range(8), *range(15, 23)]
     for part in passes:
         assert part.joined.tolist()[-3:] == [26, 27, 28]
-    # what cannot be cut any finer is taken as it is
+    # below three negatives and two texts there is no pass: cut as far as that makes it smaller
     tight = joined_passes(examples, 5, groups, join)
     assert [len(part.own) for part in tight] == [2] * 8
+
+
+def test_what_is_joined_may_be_larger_than_the_budget(mix: Mix) -> None:
+    examples = own_examples(mix, Share(0, 1), LAYOUT, ("xx",))
+    many = np.tile(np.arange(26, 31), 40)
+    groups = np.arange(8), np.zeros(0, np.int64)
+    passes = joined_passes(examples, 60, groups, lambda rows: many)
+    assert len(passes) == 1, "finer cuts would have repeated it for nothing"
 
 
 def test_without_anything_joined_the_plan_is_asked_for_once(mix: Mix) -> None:

@@ -71,6 +71,7 @@ def checkpoint_of(
     reference: str,
     max_length: int = 0,
     *,
+    revision: str | None = None,
     key: str = "method.start_from",
     nor: str = "no finished run of the store, ",
 ) -> Backbone:
@@ -79,6 +80,7 @@ def checkpoint_of(
     Args:
         reference: Folder or hub id.
         max_length: Longest input in sub-words that it has to take.
+        revision: Hub revision; None: the current commit.
         key: What the configuration calls it.
         nor: What else the reference is not.
 
@@ -90,7 +92,7 @@ def checkpoint_of(
         return _folder(folder, max_length)
     if reference.startswith((".", "/", "~")) or reference.count("/") != 1:
         raise ConfigError(f"{key}: {reference!r} is {nor}no folder and no hub id")
-    return _hub(reference, None, max_length)
+    return _hub(reference, revision, max_length)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -14,6 +14,9 @@ from xlt_ray.data.examples import Batch, Examples, Layout, examples_of
 from xlt_ray.data.schema import Task
 from xlt_ray.labels import UNLABELLED
 
+WORTH_IT = 0.9
+"""Share of its size that the largest pass may keep for a finer cut to be taken."""
+
 
 class Share:
     """Which rows belong to a worker, by hash of the id, and how many belong to each."""
@@ -96,8 +99,8 @@ def joined_passes(
 ) -> list[Pass]:
     """Forward passes of a step, each with what an objective joins to it.
 
-    The step is cut finer until every pass is within the budget with what was joined, or has as
-    little of its own as can be.
+    The step is cut finer until every pass is within the budget with what was joined, as far as that
+    makes passes smaller: what is joined may be larger than the budget by itself.
 
     Args:
         examples: All rows of the worker.
@@ -105,14 +108,17 @@ def joined_passes(
         groups: Rows of the parts, and of the companion text.
         join: Rows that the objective adds to a pass of some rows.
     """
-    sizes, most = (examples.longest, examples.num_windows), budget
+    sizes, most, found = (examples.longest, examples.num_windows), budget, list[Pass]()
+    largest = math.inf
     while True:
         own = plan_pairs(*sizes, most, *groups)
         passes = [Pass(rows, join(rows)) for rows in own]
-        heights = [part.size(examples) for part in passes if len(part.joined)]
-        if max(heights, default=0) <= budget or len(own) >= max(map(len, groups)):
+        height = max((part.size(examples) for part in passes if len(part.joined)), default=0)
+        if height > WORTH_IT * largest:
+            return found
+        if height <= budget or len(own) >= max(map(len, groups)):
             return passes
-        most //= 2
+        most, found, largest = most // 2, passes, height
 
 
 def _labelled(table: pa.Table, task: Task, kind: pa.DataType) -> pa.Table:

@@ -96,8 +96,8 @@ class ShardTranslator:
     def __init__(self, task: TranslateTask):
         torch.set_num_threads(task.threads)
         self.task, self.places, self.device = task, places_of(task.text), choose_device()
+        self.loaded: tuple[Artifact, Translator] | None = None
         self.language: str | None = None
-        self.translator: Translator | None = None
         self.ready: dict[str, str] = {}
 
     def __call__(self, shards: dict[str, Any]) -> dict[str, Any]:
@@ -135,13 +135,12 @@ class ShardTranslator:
 
     def translations(self, texts: Sequence[str], route: Route, language: str) -> dict[str, str]:
         """Translation of each text that has one; one that is blank is the text itself."""
-        if self.language != language:
-            self.language, self.translator, self.ready = language, None, {}
         if route.model is not None:
-            given = dict(zip(texts, self.of(route)(texts), strict=True))
+            given = dict(zip(texts, self.of(route.model, route)(texts), strict=True))
         else:
             assert route.ready is not None
-            if not self.ready:
+            if self.language != language:
+                self.language = language
                 table = route.ready.shard(f"{language}.parquet")
                 columns = (table[name].to_pylist() for name in ("text", route.column))
                 self.ready = dict(zip(*columns, strict=True))
@@ -149,13 +148,12 @@ class ShardTranslator:
         return {text: translation if translation.strip() else text
                 for text, translation in given.items()}  # fmt: skip
 
-    def of(self, route: Route) -> Translator:
-        """The translator of a route, loaded once."""
+    def of(self, model: Artifact, route: Route) -> Translator:
+        """The translator of a route; a checkpoint of many languages is loaded once for all."""
         task = self.task
-        if self.translator is None:
-            assert route.model is not None
-            self.translator = Translator(
-                route.model.local(),
+        if self.loaded is None or self.loaded[0].identity != model.identity:
+            translator = Translator(
+                model.local(),
                 route.source,
                 route.target,
                 codes=task.codes,
@@ -165,7 +163,10 @@ class ShardTranslator:
                 device=self.device,
                 arithmetic=partial(autocast, self.device, task.precision),
             )
-        return self.translator
+            self.loaded = model, translator
+        _, translator = self.loaded
+        translator.speak(route.source, route.target, task.codes)
+        return translator
 
 
 def run_translate(task: TranslateTask, pool: Pool) -> dict[str, Any]:
@@ -226,9 +227,11 @@ def _checked(data: bytes, where: str, column: Ready) -> pa.Table:
     except pa.ArrowException as error:
         raise ConfigError(f"translation.ready: {where}: no Parquet file ({error})") from None
     for name in ("text", column):
-        if name not in table.column_names or not pa.types.is_string(table.schema.field(name).type):
+        is_there = name in table.column_names
+        if not is_there or str(table.schema.field(name).type) not in ("string", "large_string"):
             raise ConfigError(
                 f"translation.ready: {where}: needs a column {name!r} of strings, there are "
                 f"{', '.join(f'{item.name} ({item.type})' for item in table.schema)}"
             )
-    return table.select(["text", *({"pivot", "back"} & set(table.column_names))])
+    schema = pa.schema([("text", pa.string()), (column, pa.string())])
+    return table.select(schema.names).cast(schema)

@@ -15,29 +15,24 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
-import pyarrow as pa
-import torch
 from pydantic import Field
 
 from xlt_ray.config import ConfigError
 from xlt_ray.data.batching import seed_of
-from xlt_ray.data.corpus import Corpus, Mix, Model, ids_of, sample_ids, share_of
-from xlt_ray.data.keyed import with_ids, without_ids
+from xlt_ray.data.corpus import Corpus, Mix, Model
 from xlt_ray.methods.base import Driver, Method, Outcome, Round
 from xlt_ray.methods.choice import best_on_source_dev, is_dropping
 from xlt_ray.methods.facts import Schedule
+from xlt_ray.methods.kept import copies, reaching
 from xlt_ray.methods.mixup import MixUp, masked_only
 from xlt_ray.methods.negatives import (
     Consistency,
     ContrastNegatives,
     NegativeLearning,
     complements,
-    probabilities,
 )
-from xlt_ray.methods.picks import counted, one_class_sets
 from xlt_ray.methods.softmax import Probabilities
 from xlt_ray.methods.start import StartConfig, begin, each
-from xlt_ray.ops import thresholds
 from xlt_ray.ops.contrastive import Similarity
 from xlt_ray.store import Artifact
 
@@ -106,64 +101,6 @@ class CoNLSTConfig(NegativesConfig, frozen=True):
                 )
 
 
-def reaching(
-    said: Artifact,
-    *before: Artifact,
-    language: str | None,
-    t0: float,
-    warmup: bool,
-    num_classes: int,
-) -> tuple[pa.Table, dict[str, Any]]:
-    """Texts that reach the threshold of their class (N8).
-
-    Args:
-        said: Class probabilities ``q`` and ``labels`` of the texts.
-        *before: What was kept last, if anything was.
-        language: The language of the texts; None: all of them.
-        t0: Base threshold.
-        warmup: See `thresholds.of_pass`.
-        num_classes: C.
-
-    Returns:
-        Labelled texts; as facts counts, status and threshold by class, and ``changed``, the share
-        of all texts that were not kept or had another label before.
-    """
-    table, q_NC = probabilities(said, language, num_classes)
-    confidence_N, said_N = torch.from_numpy(q_NC.max(axis=1)), torch.from_numpy(q_NC.argmax(axis=1))
-    found = thresholds.of_pass(confidence_N, said_N, num_classes, t0, warmup=warmup)
-    kept, facts = one_class_sets(table.filter(pa.array(found.kept_N.numpy())))
-    facts["counts"], facts["beta"] = found.counts_C.tolist(), found.beta_C.tolist()
-    facts["threshold"] = found.threshold_C.tolist()
-    if before:
-        now, then = _labels(kept), _labels(before[-1].table(["id", "labels"]))
-        differ = sum(now.get(key) != then.get(key) for key in now.keys() | then.keys())
-        facts["changed"] = differ / max(len(table), 1)
-    return kept, facts
-
-
-def _labels(table: pa.Table) -> dict[str, int]:
-    labels = table["labels"].combine_chunks().flatten().to_pylist()
-    return dict(zip(table["id"].to_pylist(), labels, strict=True))
-
-
-def copies(
-    picked: Artifact, translated: Artifact, *, share: float, seed: int, masked: bool
-) -> tuple[pa.Table, dict[str, Any]]:
-    """Which of the kept texts are learnt from with words masked, or else translated.
-
-    Args:
-        picked: The kept texts.
-        translated: Tokenised translations; texts without one are masked.
-        share: Share of texts that are translated.
-        seed: Seed of the draw.
-        masked: Whether those that are masked are wanted.
-    """
-    table = picked.table()
-    there = with_ids(table, ids_of(translated))["id"].combine_chunks()
-    drawn = sample_ids(there, share_of(share, len(there)), seed=seed)
-    return counted(without_ids(table, drawn) if masked else with_ids(table, drawn))
-
-
 class CoNLST(Method[CoNLSTConfig]):
     """The recipe: source model, calibration, and iterations of predict, keep and train."""
 
@@ -172,9 +109,9 @@ class CoNLST(Method[CoNLSTConfig]):
 
     def run(self, driver: Driver) -> Outcome:
         """Adapt the source model to every target, or to all of them together."""
-        outcome = adapt_all(driver, self.config, self.adapt)
         share = self.config.translated if self.config.iterations else 0.0
-        return replace(outcome, notes=masked_only(driver, share))
+        notes = masked_only(driver, share)  # translates, before anything is trained
+        return replace(adapt_all(driver, self.config, self.adapt), notes=notes)
 
     def adapt(
         self, driver: Driver, target: str | None, model: Model, said: Artifact
@@ -274,6 +211,7 @@ def adapt_all(driver: Driver, config: NegativesConfig, adapt: Any) -> Outcome:
         model, rounds = adapt(driver, None, start.model, said(None))
         before = start.zero_shot
         return Outcome(before.model, model, rounds, zero_shot_by_language=before.by_language)
+    driver.source("train")  # once, and not by several targets at a time
     given = [(target, start.of(target), said(target)) for target in driver.pools]
     found = driver.together([partial(adapt, driver, *item) for item in given])
     models = {target: model for (target, _, _), (model, _) in zip(given, found, strict=True)}
@@ -308,6 +246,7 @@ def learn_negatives(
     if isinstance(loss, ContrastNegatives):
         found = driver.derive(f"{title} pool", complements, said, certain=True, **parameters)
         pool = text.labelled(found)
-    mix = Mix(text.labelled(anchors), companion=driver.source("train"), pool=pool)
+    gold = driver.source("train") if c.lambda_clcs else None
+    mix = Mix(text.labelled(anchors), companion=gold, pool=pool)
     schedule = Schedule(c.stage1_lr, c.stage1_epochs, keep="last", batch_size=c.batch_size)
     return driver.train(title, mix, loss, start=model, schedule=schedule)

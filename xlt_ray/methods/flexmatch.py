@@ -29,6 +29,7 @@ from xlt_ray.methods.parts import Objective
 from xlt_ray.methods.start import StartConfig, begin, each
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import thresholds
+from xlt_ray.ops.contrastive import masked_mean
 
 
 class FlexMatchConfig(StartConfig, frozen=True):
@@ -120,7 +121,7 @@ class Consistency(Objective):
         confidence_B, said_B = q_BC.max(dim=1)
         used_B = confidence_B >= thresholds.thresholds(self.beta_C, self.t0)[said_B]
         copied = cross_entropy(output.logits[batch.joined], said_B, reduction="none")
-        unsupervised = (copied * used_B).sum()
+        unsupervised = masked_mean(copied, used_B) * len(copied)  # the step's mean is below
         index_B = batch.item_ids[target]
         thresholds.learn_status(self.status_N, index_B, confidence_B, said_B, self.t0)
         share = self.step.items / max(self.step.companions, 1)  # the engine divides by the items
@@ -162,10 +163,14 @@ class FlexMatch(Method[FlexMatchConfig]):
 
     def run(self, driver: Driver) -> Outcome:
         """Train a model for every target."""
+        # Read and translated before anything is trained, and once for all targets.
+        notes = masked_only(driver, self.config.translated)
+        driver.unlabelled()
+        driver.source("train")
         start = begin(driver, self.config)
         calls = [partial(self.learn, driver, x, start.of(x)) for x in driver.pools]
         models = dict(zip(driver.pools, driver.together(calls), strict=True))
-        return replace(each(start, models), notes=masked_only(driver, self.config.translated))
+        return replace(each(start, models), notes=notes)
 
     def learn(self, driver: Driver, target: str, model: Model) -> Model:
         """The model of a target."""

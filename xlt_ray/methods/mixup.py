@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from xlt_ray.data.examples import Batch
 from xlt_ray.methods.base import Driver
@@ -19,7 +19,7 @@ from xlt_ray.methods.facts import Facts, Step
 from xlt_ray.methods.means import Means
 from xlt_ray.methods.parts import Objective
 from xlt_ray.models.classifier import Classifier, Output
-from xlt_ray.ops.contrastive import mixed
+from xlt_ray.ops.contrastive import mixed, soft_cross_entropy
 from xlt_ray.ops.masking import masked_tokens
 
 MASKED = 0
@@ -34,6 +34,8 @@ def hide_words(batch: Batch, rows: Tensor, facts: Facts, rate: float) -> Batch:
     """
     layout = facts.layout
     assert layout is not None
+    if not rows.any():
+        return batch
     if layout.mask is None:
         raise ValueError("backbone: its tokenizer has no mask symbol, and masking needs one")
     special = {layout.prefix, layout.suffix, layout.padding}
@@ -43,12 +45,15 @@ def hide_words(batch: Batch, rows: Tensor, facts: Facts, rate: float) -> Batch:
 
 def masked_only(driver: Driver, translated: float) -> tuple[str, ...]:
     """A note for the report where texts that should be translated are masked."""
-    if not translated or driver.back_translated() is not None:
+    if not translated:
         return ()
-    return (
-        "no translator (translation.model, translation.ready): texts are changed by masking alone, "
-        "the variant without back-translation",
-    )
+    back = driver.back_translated()
+    if back is None:
+        return ("texts are changed by masking alone: nothing translates them there and back",)
+    there = back.tokens.info.get("rows_by_language")
+    missing = [name for name in driver.pools if there is not None and not there.get(name)]
+    text = f"texts of {', '.join(missing)} are changed by masking alone: they have no translation"
+    return (text,) if missing else ()
 
 
 @dataclass
@@ -98,11 +103,8 @@ class MixUp(Objective):
         beta = torch.distributions.Beta(self.alpha, self.alpha)
         m = beta.sample((count,)).to(x.device)
         logits = self.model.head(self.model.dropout(mixed(x, x[other], m)))
-        one, two = (
-            weights[of] * cross_entropy(logits, labels[of], reduction="none")
-            for of in (slice(None), other)
-        )
-        return mixed(one, two, m)  # soft cross-entropy is linear in the labels
+        weighted = weights[:, None] * one_hot(labels, logits.shape[1])
+        return soft_cross_entropy(logits, mixed(weighted, weighted[other], m))
 
     def progress(self) -> dict[str, Any]:
         """Mean weighted losses of items of either text."""

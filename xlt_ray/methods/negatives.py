@@ -145,6 +145,8 @@ class ContrastNegatives(WithConsistency):
         own = ~batch.companion & ~batch.joined
         h, added = self.head(output.features), batch.joined.nonzero()[:, 0]
         count = int(own.sum())
+        if not count:  # of the companion text alone, or of nothing
+            return self.with_source(h.sum() * 0, output, batch)
         anchors, positives, negatives = h[own], h[added[:count]], h[added[count:]]
         classes = torch.arange(self.classes, device=h.device)
         allowed = (batch.candidates[own][:, None] >> classes) & 1

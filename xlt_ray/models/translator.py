@@ -25,7 +25,7 @@ class Translator:
         codes: The checkpoint's own names of languages, where they cannot be told.
         beams: Beams of the search; 1: the likeliest token each time.
         max_new_tokens: Longest translation in sub-words.
-        budget: Token budget (rows x longest) of a batch.
+        budget: Token budget of a batch: rows x beams x the longest text, read or written.
         device: Where to compute.
         arithmetic: Makes the context that the model runs in, such as one of bf16.
 
@@ -48,7 +48,7 @@ class Translator:
     ):
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model: Any = AutoModelForSeq2SeqLM.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
         )
         self.model = model.to(device).eval()
         self.model.generation_config.max_length = None  # the number of new tokens says it
@@ -56,11 +56,15 @@ class Translator:
         self.options = {"num_beams": beams, "do_sample": False, "max_new_tokens": max_new_tokens}
         positions = getattr(self.model.config, "max_position_embeddings", 512)
         self.longest = min(positions, max(self.tokenizer.model_max_length, 1))
-        self.prefix = ""
-        self._speak(source, target, codes)
+        self.beams, self.prefix = beams, ""
+        self.speak(source, target, codes)
 
-    def _speak(self, source: str, target: str, codes: Mapping[str, str]) -> None:
-        """Tell a checkpoint of many languages which two are meant."""
+    def speak(self, source: str, target: str, codes: Mapping[str, str]) -> None:
+        """Tell a checkpoint of many languages which two are meant; others know only two.
+
+        Raises:
+            ValueError: it has none, or several, of a name.
+        """
         marked = getattr(self.tokenizer, "supported_language_codes", [])
         if marked:  # Marian: the language stands before the text
             names = {name.strip("><") for name in marked}
@@ -81,8 +85,10 @@ class Translator:
         read = [f"{self.prefix}{text}" for text in texts]
         inputs = self.tokenizer(read, truncation=True, max_length=self.longest)["input_ids"]
         lengths = np.array([len(ids) for ids in inputs], np.int64)
+        sizes = np.maximum(lengths, self.options["max_new_tokens"]) * self.beams
         found = [""] * len(texts)
-        for chosen in plan_batches(lengths, np.ones_like(lengths), self.budget):
+        order = np.argsort(lengths, kind="stable")
+        for chosen in plan_batches(sizes, np.ones_like(sizes), self.budget, order=order):
             batch = self.tokenizer.pad(
                 {"input_ids": [inputs[index] for index in chosen]}, return_tensors="pt"
             ).to(self.device)

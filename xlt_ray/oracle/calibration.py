@@ -2,7 +2,7 @@
 
 Counts and accuracy by band of confidence (Table 4 of the CoNLST paper), and the share of wrong
 pseudo-labels by confidence (its Figures 3 and 4), for the rows and seeds of a comparison. Gold of
-the unlabelled text is read after the runs, for this page alone.
+the unlabelled text is read for this page alone; nothing of it feeds back.
 """
 
 import json
@@ -18,6 +18,7 @@ from xlt_ray.config import ConfigError
 from xlt_ray.data.keyed import positions
 from xlt_ray.data.lists import items_of
 from xlt_ray.data.registry import lookup
+from xlt_ray.labels import UNLABELLED
 from xlt_ray.ledger import Lease, RunFolder
 from xlt_ray.methods.softmax import Probabilities
 from xlt_ray.oracle.driver import from_gold, read_gold
@@ -33,16 +34,19 @@ def confidence_bins(
 
     Args:
         said: Class probabilities ``q`` and ``labels`` of texts, one class each.
-        gold: Gold labels of these and other texts.
+        gold: Gold labels of these and other texts; a text without one is left out.
         bins: Number of equal bins of the largest probability, from 0 to 1; a bin has its lower
             edge, and the last one both.
 
     Returns:
         By bin ``texts`` and ``right``; no facts.
     """
-    table = said.table(["id", "labels", "q"])
-    truth = gold.table(["id", "labels"])
-    true_N = items_of(truth["labels"].take(positions(table, truth)))[0]
+    table, truth = said.table(["id", "labels", "q"]), gold.table(["id", "labels"])
+    at = positions(table, truth)  # a row whose label is bad has text and no gold
+    table, at = table.filter(at.is_valid()), at.drop_null()
+    true_N = items_of(truth["labels"].take(at))[0]
+    known = pa.array(true_N != UNLABELLED)
+    table, true_N = table.filter(known), true_N[np.asarray(known)]
     said_N = items_of(table["labels"])[0]
     classes = len(table["q"][0]) if len(table) else 1
     best_N = items_of(table["q"])[0].reshape(-1, classes).max(axis=1)

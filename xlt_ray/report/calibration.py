@@ -43,8 +43,8 @@ def markdown(findings: Mapping[str, Any]) -> str:
         f"# {findings['name']}",
         f"{findings['benchmark']}, seeds {', '.join(map(str, findings['seeds']))}: accuracy of "
         f"predictions on the {findings['split']} text of the targets by their confidence, and the "
-        "share of texts that have it, before a run and after. Gold was read for this page alone, "
-        "after the runs.",
+        "share of texts that have it, before a run and after. Gold was read for this page alone; "
+        "nothing of it fed back.",
         "## All targets",
         markdown_table(
             ["row", "band", "share before", "share after", "accuracy before", "accuracy after"],
@@ -105,5 +105,5 @@ def figure(findings: Mapping[str, Any]) -> Pictures:
             ]
         )
     heading = f"Noise of pseudo-labels by confidence: {findings['benchmark']}"
-    note = "all targets and seeds together; gold was read after the runs, for this figure alone"
+    note = "all targets and seeds together; gold was read for this figure alone"
     return draw_lines(lines, heading=heading, note=note)
