@@ -261,6 +261,7 @@ def test_a_pass_without_anchors_has_the_source_alone(own: list[int]) -> None:
     found = loss.loss(output_of(batch, model), batch)
     found["loss"].backward()
     assert found["target"].item() == 0
+    assert model.own is not None
     assert all(p.grad is not None for p in model.own.parameters()), "other workers wait for them"
     assert (model.head.weight.grad != 0).any() == bool(own)
 
