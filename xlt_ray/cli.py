@@ -370,7 +370,7 @@ def _report(
         steps=[StepReport.of(entry) for entry in ledger],
         config=to_dict(config),
         versions=versions(),
-        notes=outcome.notes,
+        notes=list(outcome.notes),
     )
 
 

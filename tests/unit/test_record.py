@@ -26,7 +26,7 @@ def test_without_other_targets_there_is_no_average() -> None:
 def test_keys_are_the_public_ones() -> None:
     assert set(example().to_json()) == {
         *("run", "method", "benchmark", "metric", "source", "targets", "zero_shot", "final"),
-        *("zero_shot_average", "average", "rounds", "steps", "config", "versions"),
+        *("zero_shot_average", "average", "rounds", "steps", "config", "versions", "notes"),
     }
     first = example().to_json()["rounds"][0]
     assert first == {

@@ -24,7 +24,7 @@ _KEPT = (".json", ".safetensors", ".model", ".spm", ".txt")
 _NEEDED = (
     ("config.json",),
     ("*.safetensors",),
-    ("tokenizer.json", "*.model", "*.spm", "vocab.txt", "vocab.json"),
+    ("tokenizer.json", "*.model", "vocab.txt", "vocab.json", "*.spm"),
 )
 _AFTER_PAD = {"camembert", "data2vec-text", "longformer", "mpnet", "xmod"}
 """Encoders that count positions from the padding id + 1, besides those named roberta."""

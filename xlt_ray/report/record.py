@@ -1,7 +1,7 @@
 """The finished report as data: everything that report.json holds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 Scores = Mapping[str, Mapping[str, float | int]]
@@ -86,7 +86,7 @@ class Report:
     steps: Sequence[StepReport]
     config: Mapping[str, Any]
     versions: Mapping[str, str]
-    notes: Sequence[str] = ()
+    notes: Sequence[str] = field(default_factory=list)
 
     @property
     def counted(self) -> list[str]:
