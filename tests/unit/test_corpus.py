@@ -154,7 +154,10 @@ def test_a_mix_is_made_of_labelled_corpora(store: Store, tokens: Artifact) -> No
     other = Corpus(tokens).labelled(labels_of(store, "m2", NAMES[2:4]))
     mix = Mix(one, other)
     assert mix.inputs == (*one.inputs, *other.inputs)
-    assert mix.describe() == [one.describe(), other.describe()]
+    parts = [one.describe(), other.describe()]
+    assert mix.describe() == {"parts": parts, "companion": None, "pool": None}
+    roles = [Mix(one, other), Mix(one, companion=other), Mix(one, pool=other)]
+    assert len({str(item.describe()) for item in roles}) == 3, "what a corpus is for counts"
     with pytest.raises(AssertionError, match="labelled corpora"):
         Mix(one, Corpus(tokens))
 
