@@ -8,6 +8,7 @@ import ast
 import hashlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,10 @@ PLUMBING = frozenset(
 )
 """Modules that move results about and have no part in what they are."""
 
+_PARSING = threading.Lock()
+"""CPython counts the depth of its parser per interpreter: two threads at it raise SystemError, when
+a garbage collection in the middle of a parse gives way to the other (seen with 3.11)."""
+
 
 def fingerprint(kind: str, *, params: Any, inputs: Iterable[str], seed: int, code: str) -> str:
     """Hash of a step: its kind, parameters, inputs' fingerprints, seed and code."""
@@ -37,8 +42,8 @@ def fingerprint(kind: str, *, params: Any, inputs: Iterable[str], seed: int, cod
 
 def code_digest(*modules: str) -> str:
     """Hash of the code of modules and of all modules of the package that they import."""
-    names = sorted(_closure(modules))
-    sums = {name: _module_digest(name) for name in names}
+    with _PARSING:
+        sums = {name: _module_digest(name) for name in sorted(_closure(modules))}
     return hashlib.sha256(canonical_json(sums).encode()).hexdigest()
 
 

@@ -1,7 +1,10 @@
 """Fingerprints: which changes of code, parameters and inputs make another result."""
 
+import gc
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -99,6 +102,28 @@ def test_the_order_in_which_modules_are_named_does_not_matter(digest: Digest) ->
 
 def test_an_import_cycle_ends(digest: Digest) -> None:
     assert digest(constants="import probe.steps\n") != digest()
+
+
+def test_steps_at_once_may_each_ask_for_theirs(digest: Digest) -> None:
+    """A collection within a parse lets the other threads go on, as those of Ray's callbacks do."""
+    deep = "X = " + "(1 + " * 40 + "1" + ")" * 40 + "\n"
+    expected = digest(steps=deep * 40)
+
+    def give_way(phase: str, info: dict[str, int]) -> None:
+        time.sleep(1e-6)
+
+    gc.callbacks.append(give_way)
+    threshold = gc.get_threshold()
+    gc.set_threshold(50)
+    try:
+        for _ in range(3):
+            forget()
+            with ThreadPoolExecutor(4) as pool:
+                found = list(pool.map(code_digest, ["probe.steps"] * 4))
+            assert found == [expected] * 4
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(give_way)
 
 
 def test_real_steps_stand_on_what_computes_them() -> None:
