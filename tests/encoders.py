@@ -39,10 +39,10 @@ def tokenised(
         pa.array([[piece for word in words for piece in word] for words in sentences]),
         pa.array([[len(word) for word in words] for words in sentences]),
     ]
-    types = [field.type for field in TOKENISED]
-    table = pa.table(
-        [column.cast(kind) for column, kind in zip(columns, types, strict=True)], schema=TOKENISED
-    )
+    shapes = pa.array([[0] * len(words) for words in sentences])
+    schema = TOKENISED["token"]
+    found = zip([*columns, shapes], schema.types, strict=True)
+    table = pa.table([column.cast(kind) for column, kind in found], schema=schema)
     if labels is not None:
         table = table.append_column("labels", pa.array(labels, pa.list_(pa.int16())))
     if candidates is not None:

@@ -20,6 +20,7 @@ from tests.adapters.cltp import CLTP
 from tests.adapters.conlst import CONLST
 from tests.adapters.iwda import IWDA
 from tests.adapters.lvm import LVM
+from tests.adapters.maral import MARAL
 from tests.adapters.types import Evaluate, Json
 
 ATOL = 1e-11
@@ -131,7 +132,7 @@ def report(examples: Examples, evaluators: dict[str, Evaluate]) -> tuple[list[st
     return lines, failed
 
 
-EVALUATE: dict[str, Evaluate] = {**CLTP, **BASELINES, **LVM, **CONLST, **IWDA}
+EVALUATE: dict[str, Evaluate] = {**CLTP, **BASELINES, **LVM, **CONLST, **IWDA, **MARAL}
 
 
 def main(argv: list[str] | None = None) -> int:

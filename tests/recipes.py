@@ -11,8 +11,8 @@ import torch
 
 from tests.encoders import commit, tokenised
 from xlt_ray.config import Split
+from xlt_ray.data.batch import Batch
 from xlt_ray.data.corpus import Corpus, Mix, Model, Start
-from xlt_ray.data.examples import Batch
 from xlt_ray.data.lists import items_of
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.annotate import to_table
@@ -22,6 +22,7 @@ from xlt_ray.methods.base import Derivation, Outcome, R
 from xlt_ray.methods.facts import Facts, Schedule
 from xlt_ray.methods.parts import Annotator, Objective
 from xlt_ray.models.classifier import Output
+from xlt_ray.ops.spans import num_spans
 from xlt_ray.store import Artifact, Store
 
 FACTS = Facts(LabelSet(("O", "B-X", "I-X", "B-Y")), ("a", "b"), num_items=6)
@@ -195,14 +196,19 @@ class MemoryDriver:
         rows = corpus.rows()
         sizes = [len(x) for x in rows["lengths"].to_pylist()]
         names = rows["id"].to_pylist()
+        words, head = np.cumsum([0, *sizes]), annotator.span_head
+        if head is not None:
+            sizes = num_spans(np.array(sizes), head.max_len).tolist()
         logits = [self.talk(name, size) for name, size in zip(names, sizes, strict=True)]
         offsets = np.cumsum([0, *sizes])
-        own, output = annotator.build(self.facts, WIDTH), output_of(torch.cat([NOTHING, *logits]))
+        own, output = annotator.build(self.facts, WIDTH), output_of(torch.cat(logits or [NOTHING]))
         beside = {x: torch.tensor(items_of(rows[x])[0]) for x in rows.column_names if "." in x}
         with torch.no_grad():
             extra = annotator.extra(own, output.features)
         output = output._replace(extra=extra, own=own, beside=beside)
-        table = to_table(rows, offsets, annotator.annotate(output, offsets, self.facts))
+        table = to_table(
+            rows, offsets, annotator.annotate(output, offsets, self.facts), words=words
+        )
         found = commit(self.store, "annotation", title.replace(" ", "-"), {"p0": table})
         self.calls.append(
             Call("annotate", title, start=model, annotator=annotator, pool=tuple(names))

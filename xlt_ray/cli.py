@@ -325,7 +325,8 @@ def evaluate_zero_shot(driver: "RayDriver", outcome: "Outcome") -> dict[str, dic
     """Test scores of the zero-shot model, or of each language's own."""
     scores = _evaluate_sources("zero-shot", driver, outcome, outcome.zero_shot)
     for language, model in outcome.zero_shot_by_language.items():
-        scores = {**scores, **driver.evaluate("zero-shot", model, "test", language)}
+        own = driver.evaluate("zero-shot", model, "test", language, outcome.plain_labeller)
+        scores = {**scores, **own}
     return scores
 
 
@@ -333,9 +334,10 @@ def _evaluate_sources(
     title: str, driver: "RayDriver", outcome: "Outcome", model: "Model"
 ) -> dict[str, dict[str, float]]:
     """Test scores of a model on all languages, but of a source's own model where it has one."""
-    scores = driver.evaluate(title, model, "test")
+    label = outcome.plain_labeller
+    scores = driver.evaluate(title, model, "test", labeller=label)
     for language, own in outcome.sources.items():
-        scores = {**scores, **driver.evaluate(title, own, "test", language)}
+        scores = {**scores, **driver.evaluate(title, own, "test", language, label)}
     return scores
 
 
@@ -354,7 +356,8 @@ def _report(
     for item in outcome.rounds:
         scores = None
         if config.run.score_rounds:
-            scores = driver.evaluate(f"round {item.number}", item.model, "test")
+            label = outcome.plain_labeller
+            scores = driver.evaluate(f"round {item.number}", item.model, "test", labeller=label)
         dev = item.model.source_dev
         rounds.append(RoundReport(item.number, item.selected, item.set_sizes, dev, scores))
     return Report(
@@ -389,7 +392,8 @@ def _publish(folder: "RunFolder", report: "Report", outcome: "Outcome") -> None:
     folder.write_json(MODELS_FILE, models_of(start, knows_targets=knows_targets))
     model = outcome.final.artifact.local()
     own = {"manifest.json", OPTIMISER}
-    names = [path.name for path in model.iterdir() if path.name not in own]
+    files = [path for path in model.iterdir() if path.suffix != ".parquet"]  # findings
+    names = [path.name for path in files if path.name not in own]
     folder.publish("model", {name: model / name for name in sorted(names)})
     reached("model.published")
     write_report(report, folder.write)

@@ -14,8 +14,9 @@ from torch import nn
 from tests.encoders import commit, tokenised
 from tests.recipes import C, MemoryDriver, ids, run_method
 from xlt_ray.config import ConfigError
+from xlt_ray.data.batch import Batch
 from xlt_ray.data.corpus import Corpus, Start
-from xlt_ray.data.examples import Batch, Layout, examples_of
+from xlt_ray.data.examples import Layout, examples_of
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods import kept as stage2
 from xlt_ray.methods import negatives

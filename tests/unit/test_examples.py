@@ -1,18 +1,22 @@
 """Examples: what the model reads, and where its items are."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.encoders import TINY, tokenised
-from xlt_ray.data.examples import Batch, Layout, examples_of, layout_of
+from xlt_ray.data.batch import Batch
+from xlt_ray.data.examples import Layout, SpanItems, examples_of, layout_of
 from xlt_ray.data.tokenise import load_tokenizer, windows
 from xlt_ray.data.toy import LANGUAGES, unlabelled_text
+from xlt_ray.labels import LabelSet, bio_spans_of_ids
 from xlt_ray.models.pretrain import train_tokenizer
 
 LAYOUT = Layout(prefix=1, suffix=2, padding=9, max_length=8)
@@ -101,6 +105,73 @@ def test_a_row_without_labels_is_refused() -> None:
     column = pa.array([[1, 2], None, [3] * 9], pa.list_(pa.int16()))
     with pytest.raises(ValueError, match="1 rows have no value"):
         examples_of(tokenised(CORPUS).append_column("labels", column), LAYOUT)
+
+
+TAGS = LabelSet(("O", "B-X", "I-X", "B-Y", "I-Y"))
+
+
+@given(corpora, st.integers(1, 4), st.data())
+@settings(max_examples=60, deadline=None)
+def test_spans_stand_where_their_words_do(
+    corpus: list[Sentence], max_len: int, data: st.DataObject
+) -> None:
+    """Windows and cut words among them: every span has the first piece of its first word and the
+    last piece of its last one, and the class of the entity that it is."""
+    chosen = data.draw(st.permutations(range(len(corpus))))
+    tags = [
+        data.draw(st.lists(st.integers(0, 4), min_size=len(x), max_size=len(x))) for x in corpus
+    ]
+    layout = replace(LAYOUT, spans=SpanItems(max_len, TAGS))
+    examples = examples_of(tokenised(corpus, labels=tags), layout)
+    batch = examples.collate(chosen)
+    assert batch.spans is not None
+    room, flat = LAYOUT.max_length - 2, batch.input_ids.flatten()
+    firsts, lasts = flat[batch.items], flat[batch.spans.lasts]
+    expected, labels, before = [], [], 0
+    for index in chosen:
+        sentence = [word[:room] for word in corpus[index]]
+        entities = {(x.start, x.end): x.type for x in bio_spans_of_ids(tags[index], TAGS)}
+        for start in range(len(sentence)):
+            for end in range(start + 1, min(start + max_len, len(sentence)) + 1):
+                expected.append([before + start, before + end - 1])
+                labels.append({None: 0, "X": 1, "Y": 2}[entities.get((start, end))])
+        before += len(sentence)
+    words = [word[:room] for index in chosen for word in corpus[index]]
+    assert firsts.tolist() == [word[0] for word in words]
+    assert lasts.tolist() == [word[-1] for word in words]
+    assert batch.spans.words.tolist() == expected
+    assert batch.labels.tolist() == labels
+    assert len(batch.item_ids) == len(batch.companion) == examples.num_items == len(expected)
+    whole = [sum(len(corpus_word) for corpus_word in _words(corpus, chosen)[s : e + 1])
+             for s, e in expected]  # fmt: skip
+    assert batch.spans.widths.tolist() == whole
+
+
+def _words(corpus: list[Sentence], chosen: list[int]) -> list[list[int]]:
+    return [word for index in chosen for word in corpus[index]]
+
+
+def test_scores_of_spans_make_labels_of_words() -> None:
+    """Of a b c the span b c is an X for sure; a b is one, too, and less so."""
+    layout = replace(LAYOUT, spans=SpanItems(2, TAGS))
+    examples = examples_of(tokenised([[[1]] * 3, [[1]]]), layout)
+    logits = torch.zeros(6, 3)  # a, ab, b, bc, c of the first; the one of the second
+    logits[:, 0] = 5.0
+    logits[1, 1], logits[3, 1], logits[5, 2] = 9.0, 12.0, 6.0
+    assert examples.labels_of(logits).tolist() == [0, 1, 2, 3]
+    assert examples.labels is None
+
+
+def test_spans_of_unlabelled_words_and_columns_of_wrong_lengths() -> None:
+    layout = replace(LAYOUT, spans=SpanItems(2, TAGS))
+    unlabelled = examples_of(tokenised([[[1]] * 2], labels=[[1, -100]]), layout)
+    assert unlabelled.labels is not None
+    assert unlabelled.labels.tolist() == [1, -100, -100]
+    with pytest.raises(ValueError, match="s0000: 1 labels for 2 words"):
+        examples_of(tokenised([[[1]] * 2], labels=[[1]]), layout)
+    beside = tokenised([[[1]] * 2]).append_column("t.q", pa.array([[1.0, 2.0]]))
+    with pytest.raises(ValueError, match=r"s0000: 2 t\.q for 3 spans"):
+        examples_of(beside, layout)
 
 
 def test_rows_may_be_a_slice_in_many_chunks() -> None:

@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 from tests.recipes import FACTS, MemoryDriver, batch_of, logits_of
 from tests.recipes import run_method as run
 from xlt_ray.config import MethodConfig
+from xlt_ray.data.batch import Batch
 from xlt_ray.data.corpus import Start
-from xlt_ray.data.examples import Batch
 from xlt_ray.methods.alignment import Align, Game, Sight
 from xlt_ray.methods.facts import Facts, OwnRate, Step
 from xlt_ray.methods.iwda import IWDAConfig

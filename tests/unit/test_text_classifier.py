@@ -14,7 +14,8 @@ from transformers import (
 )
 
 from tests.encoders import tokenised, write_encoder
-from xlt_ray.data.examples import Batch, Layout, examples_of, layout_of
+from xlt_ray.data.batch import Batch
+from xlt_ray.data.examples import Layout, examples_of, layout_of
 from xlt_ray.data.tokenise import load_tokenizer
 from xlt_ray.models.classifier import OWN_FILE
 from xlt_ray.models.text_classifier import PROJECTION_FILE, TextClassifier, load_text_classifier

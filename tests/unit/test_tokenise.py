@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from tests.encoders import TINY
 from xlt_ray.data.schema import TEXT_SCHEMA
-from xlt_ray.data.tokenise import TOKENISED, Window, load_tokenizer, tokenise, windows
+from xlt_ray.data.tokenise import (
+    SHAPES,
+    TOKENISED,
+    Window,
+    load_tokenizer,
+    shape_of,
+    tokenise,
+    windows,
+)
 from xlt_ray.data.toy import LANGUAGES, unlabelled_text
 from xlt_ray.models.pretrain import train_tokenizer
 
@@ -38,7 +46,7 @@ def one_by_one(words: list[str], tokenizer: Any) -> list[list[int]]:
 
 def check_alignment(sentences: list[list[str]], tokenizer: Any) -> None:
     table = tokenise(token_table(sentences), tokenizer, task="token")
-    assert table.schema == TOKENISED
+    assert table.schema == TOKENISED["token"]
     assert table["id"].to_pylist() == [f"i{n}" for n in range(len(sentences))]
     for row, words in zip(table.to_pylist(), sentences, strict=True):
         expected = one_by_one(words, tokenizer)
@@ -99,8 +107,22 @@ def test_words_keep_their_pieces_with_another_tokenizer(shared_model: Path) -> N
 def test_no_rows(tokenizer: Any) -> None:
     for task in ("token", "sentence", "pair"):
         table = tokenise(TEXT_SCHEMA[task].empty_table(), tokenizer, task=task)
-        assert table.schema == TOKENISED
+        assert table.schema == TOKENISED[task]
         assert len(table) == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "shape"),
+    [
+        ("NATO", "upper"), ("A", "upper"), ("rivi\u00e8re", "lower"), ("Paris", "title"),
+        ("Jean-Paul", "title"), ("McDonald", "other"), ("1984", "digit"), ("\u0663", "digit"),
+        ("F1", "upper"), ("\u5317\u4eac", "other"), ("-", "other"), ("\u200b", "other"),
+    ],
+)  # fmt: skip
+def test_how_words_are_written(tokenizer: Any, word: str, shape: str) -> None:
+    assert SHAPES[shape_of(word)] == shape
+    (row,) = tokenise(token_table([["x", word]]), tokenizer, task="token").to_pylist()
+    assert row["shapes"] == [SHAPES.index("lower"), SHAPES.index(shape)]
 
 
 def test_texts_and_pairs(tokenizer: Any) -> None:

@@ -1,8 +1,8 @@
-"""Tokenised rows as model input: the words of sentences, or one text or two as a whole."""
+"""Tokenised rows as model input: words of sentences or their spans, or one or two whole texts."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,10 +10,25 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from xlt_ray.data.batch import Batch, Spans
 from xlt_ray.data.lists import items_of
 from xlt_ray.data.schema import Task
 from xlt_ray.data.tokenise import Window, windows
-from xlt_ray.labels import UNLABELLED
+from xlt_ray.labels import UNLABELLED, LabelSet
+from xlt_ray.ops import entities, spans
+
+
+@dataclass(frozen=True)
+class SpanItems:
+    """Spans as the items of sentences, in place of words.
+
+    Attributes:
+        max_len: Words of the longest span.
+        labels: BIO labels of the words, from which spans have their classes: O and the types.
+    """
+
+    max_len: int
+    labels: LabelSet
 
 
 @dataclass(frozen=True)
@@ -28,6 +43,7 @@ class Layout:
         joint: How many suffixes stand between the two texts of a pair.
         task: Kind of task: what the items of a row are.
         mask: Token that stands for one that is hidden; None: the tokenizer has none.
+        spans: Of a token task, that the items are spans; None: words.
     """
 
     prefix: int
@@ -37,6 +53,7 @@ class Layout:
     joint: int = 2
     task: Task = "token"
     mask: int | None = None
+    spans: SpanItems | None = None
 
     @property
     def room(self) -> int:
@@ -49,75 +66,26 @@ class Layout:
         return self.max_length - 2 - self.joint
 
 
-def layout_of(tokenizer: Any, max_length: int, task: Task = "token") -> Layout:
+def layout_of(
+    tokenizer: Any, max_length: int, task: Task = "token", spans: SpanItems | None = None
+) -> Layout:
     """Read the special tokens off a tokenizer (XLM-R: <s> a </s></s> b </s>, BERT: [CLS] a [SEP] b
     [SEP])."""
     prefix = tokenizer.bos_token_id if tokenizer.cls_token_id is None else tokenizer.cls_token_id
     suffix = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
     joint = tokenizer.num_special_tokens_to_add(pair=True) - 2
     padding, mask = tokenizer.pad_token_id, tokenizer.mask_token_id
-    return Layout(prefix, suffix, padding, max_length, joint, task, mask)
-
-
-@dataclass
-class Batch:
-    """Model input for some rows.
-
-    Attributes:
-        input_ids: [B, T] sub-words, one row per window of a sentence, per text or per pair.
-        attention_mask: [B, T] 1 on sub-words, 0 on padding.
-        segments: [B, T] 1 on the second text of a pair, 0 elsewhere.
-        items: [N] positions in the flattened input: the first sub-word of each word, by sentence
-            and word, or the first token of each row of a text task.
-        labels: [N] class of each item, or -100.
-        candidates: [N] candidate set of each item as a bit mask; 0: just its label.
-        item_ids: [N] number of each item among all that the worker holds.
-        languages: [N] number of each item's language.
-        sentences: [N] number of each item's row among all that the worker holds.
-        companion: [N] whether the item is one of the companion text.
-        part: [N] number of the item's corpus in the mix: the parts, the companion, the pool.
-        joined: [N] whether the objective added the item; such ones come last and count nowhere.
-        beside: [N] or [N, K] columns of annotations, by name.
-    """
-
-    input_ids: Tensor
-    attention_mask: Tensor
-    segments: Tensor
-    items: Tensor
-    labels: Tensor
-    candidates: Tensor
-    item_ids: Tensor
-    languages: Tensor
-    sentences: Tensor
-    companion: Tensor
-    part: Tensor
-    joined: Tensor
-    beside: dict[str, Tensor] = field(default_factory=dict)
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same batch on another device."""
-        own = {name: value for name, value in vars(self).items() if name != "beside"}
-        moved = {name: value.to(device, non_blocking=True) for name, value in own.items()}
-        beside = {k: v.to(device, non_blocking=True) for k, v in self.beside.items()}
-        return Batch(**moved, beside=beside)
-
-    @property
-    def num_items(self) -> int:
-        """Labelled items of the parts of a mix."""
-        return int((self.labels != UNLABELLED)[~self.companion & ~self.joined].sum())
-
-    @property
-    def num_companions(self) -> int:
-        """Items of the companion text."""
-        return int((self.companion & ~self.joined).sum())
+    return Layout(prefix, suffix, padding, max_length, joint, task, mask, spans)
 
 
 class Row(NamedTuple):
-    """One input row: its tokens, how many of them the first text has, positions of its items."""
+    """One input row: its tokens, how many of them the first text has, and the positions of the
+    first and the last sub-word of its words, or of its first token."""
 
     tokens: np.ndarray
     first: int
-    items: np.ndarray
+    firsts: np.ndarray
+    lasts: np.ndarray
 
 
 class Examples(ABC):
@@ -151,7 +119,7 @@ class Examples(ABC):
         columns = table.column_names
         self.labels = self._whole(table, "labels") if "labels" in columns else None
         self.candidates = self._whole(table, "candidates") if "candidates" in columns else None
-        self.beside = {name: self._column(table, name) for name in columns if "." in name}
+        self.beside = {name: self._beside(table, name) for name in columns if "." in name}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -192,13 +160,29 @@ class Examples(ABC):
         self._check(name, offsets)
         return values
 
+    def _beside(self, table: pa.Table, name: str) -> np.ndarray:
+        """`_column`, with zeros for rows of a corpus that has no such column."""
+        is_there_S = table[name].is_valid().to_numpy()
+        if is_there_S.all():
+            return self._column(table, name)
+        values, offsets = items_of(table[name].filter(table[name].is_valid()))
+        counts_S = np.diff(self.item_offsets)
+        assert np.array_equal(np.diff(offsets), counts_S[is_there_S]), f"{name} is of other items"
+        whole = np.zeros((self.num_items, *values.shape[1:]), values.dtype)
+        whole[np.repeat(is_there_S, counts_S)] = values
+        return whole
+
     def _check(self, name: str, offsets: np.ndarray) -> None:
         """See whether a column has a value for every item."""
-        if not np.array_equal(offsets, self.item_offsets):
-            row = int(np.flatnonzero(np.diff(offsets) != np.diff(self.item_offsets))[0])
-            found, wanted = np.diff(offsets)[row], np.diff(self.item_offsets)[row]
-            noun = "words" if self.layout.task == "token" else "texts"
-            raise ValueError(f"{self.ids[row]}: {found} {name} for {wanted} {noun}")
+        noun = "words" if self.layout.task == "token" else "texts"
+        noun = noun if self.layout.spans is None else "spans"
+        self._compare(name, offsets, self.item_offsets, noun)
+
+    def _compare(self, name: str, offsets: np.ndarray, wanted: np.ndarray, noun: str) -> None:
+        if not np.array_equal(offsets, wanted):
+            row = int(np.flatnonzero(np.diff(offsets) != np.diff(wanted))[0])
+            found, there = np.diff(offsets)[row], np.diff(wanted)[row]
+            raise ValueError(f"{self.ids[row]}: {found} {name} for {there} {noun}")
 
     def collate(self, chosen: Sequence[int] | np.ndarray, joined: int = 0) -> Batch:
         """Pad the rows of some examples into one batch; items keep the order of ``chosen``.
@@ -207,8 +191,9 @@ class Examples(ABC):
             chosen: The examples.
             joined: How many of them, the last ones, the objective added.
         """
-        empty = np.array([self.layout.prefix, self.layout.suffix]), 2, np.zeros(0, np.int64)
-        rows = [row for index in chosen for row in self.rows(index)] or [Row(*empty)]
+        none = np.zeros(0, np.int64)
+        empty = Row(np.array([self.layout.prefix, self.layout.suffix]), 2, none, none)
+        rows = [row for index in chosen for row in self.rows(index)] or [empty]
         width = max(3, max(len(row.tokens) for row in rows))
         input_ids = np.full((len(rows), width), self.layout.padding, np.int64)
         mask, segments = np.zeros_like(input_ids), np.zeros_like(input_ids)
@@ -216,7 +201,7 @@ class Examples(ABC):
             input_ids[number, : len(row.tokens)] = row.tokens
             mask[number, : len(row.tokens)] = 1
             segments[number, row.first : len(row.tokens)] = 1
-        items = np.concatenate([row.items + number * width for number, row in enumerate(rows)])
+        items = np.concatenate([row.firsts + number * width for number, row in enumerate(rows)])
         owned = [np.arange(self.item_offsets[i], self.item_offsets[i + 1]) for i in chosen]
         ids = np.concatenate(owned) if owned else np.zeros(0, np.int64)
         nothing = np.full(len(ids), UNLABELLED, np.int64)
@@ -232,7 +217,21 @@ class Examples(ABC):
             *(companion, self.part[sentences], np.repeat(added, counts)),
         )
         tensors = (torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
-        return Batch(*tensors, beside=self.beside_of(ids, torch.device("cpu")))
+        beside = self.beside_of(ids, torch.device("cpu"))
+        lasts = np.concatenate([row.lasts + number * width for number, row in enumerate(rows)])
+        return Batch(*tensors, beside=beside, spans=self.spans_of(chosen, lasts))
+
+    def spans_of(self, chosen: Sequence[int] | np.ndarray, lasts: np.ndarray) -> Spans | None:
+        """The spans of some examples, given where their words end; None: the items are others."""
+        return None
+
+    def labels_of(self, logits: Tensor) -> np.ndarray:
+        """Labels that the scores of all items make: one per item, or per word of spans.
+
+        Args:
+            logits: [N, C] scores of the items, in their order.
+        """
+        return logits.argmax(dim=1).cpu().numpy()
 
 
 class Sentences(Examples):
@@ -252,13 +251,14 @@ class Sentences(Examples):
     def rows(self, index: int) -> Iterator[Row]:
         """One row per window; its items are the words that are labelled in it."""
         for window in self._windows[index]:
-            content, firsts = self._content(index, window)
+            content, ends = self._content(index, window)
             tokens = np.concatenate([[self.layout.prefix], content, [self.layout.suffix]])
             own = slice(window.first - window.start, window.last - window.start)
-            yield Row(tokens, len(tokens), firsts[own] + 1)
+            firsts = np.concatenate([[0], ends])[:-1]  # the prefix is token 0
+            yield Row(tokens, len(tokens), firsts[own] + 1, ends[own])
 
     def _content(self, index: int, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Sub-words of a window, over-long words cut, and where its words begin in them."""
+        """Sub-words of a window, over-long words cut, and how many there are up to each word."""
         sizes = self.parts(index)
         before = int(self.piece_offsets[index] + sizes[: window.start].sum())
         sizes = sizes[window.start : window.end]
@@ -267,7 +267,55 @@ class Sentences(Examples):
         if len(sizes) and sizes.max() > room:
             inside = np.concatenate([np.arange(size) for size in sizes])
             pieces, sizes = pieces[inside < room], np.minimum(sizes, room)
-        return pieces, np.cumsum(sizes) - sizes
+        return pieces, np.cumsum(sizes)
+
+
+class SpansOfSentences(Sentences):
+    """Sentences whose items are their spans of up to so many words.
+
+    A span is read at the first sub-word of its first word and the last one of its last word, each
+    in the window where that word is labelled, so that no window cuts a span.
+    """
+
+    def __init__(self, table: pa.Table, layout: Layout, languages: Sequence[str] = ()):
+        assert layout.spans is not None
+        self.kind = layout.spans
+        super().__init__(table, layout, languages)
+        shapes, offsets = items_of(table["shapes"])
+        self._compare("shapes", offsets, self.length_offsets, "words")
+        self.shapes = shapes.astype(np.int64)
+
+    def prepare(self) -> None:
+        """Cut every sentence into windows, and count its spans."""
+        super().prepare()
+        counts = spans.num_spans(np.diff(self.length_offsets), self.kind.max_len)
+        self.item_offsets = np.concatenate([[0], np.cumsum(counts)])
+
+    def spans_of(self, chosen: Sequence[int] | np.ndarray, lasts: np.ndarray) -> Spans:
+        """The spans of some sentences."""
+        counts = np.diff(self.length_offsets)[chosen]
+        own = [np.arange(self.length_offsets[i], self.length_offsets[i + 1]) for i in chosen]
+        words_W = np.concatenate(own) if own else np.zeros(0, np.int64)
+        spans_N2, offsets = spans.enumerate_many(counts, self.kind.max_len)
+        spans_N2 = spans.end_to_end(spans_N2, counts, offsets)
+        ends_W = np.concatenate([[0], np.cumsum(self.lengths[words_W])])
+        widths_N = ends_W[spans_N2[:, 1] + 1] - ends_W[spans_N2[:, 0]]
+        arrays = spans_N2, lasts, widths_N, self.shapes[words_W]
+        return Spans(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
+
+    def labels_of(self, logits: Tensor) -> np.ndarray:
+        """BIO labels of all words: the likeliest spans that do not overlap."""
+        count = np.diff(self.length_offsets)
+        return entities.tags_of_scores(logits, count, self.kind.max_len, self.kind.labels)
+
+    def _whole(self, table: pa.Table, name: str) -> np.ndarray:
+        """[N] classes of the spans; they have no candidate sets."""
+        values, offsets = items_of(table[name])
+        self._compare(name, offsets, self.length_offsets, "words")
+        if name == "candidates":
+            return np.zeros(self.num_items, np.int64)
+        tags, counts = values.astype(np.int64), np.diff(offsets)
+        return spans.labels_of_many(tags, counts, self.kind.max_len, self.kind.labels)
 
 
 class Texts(Examples):
@@ -314,7 +362,7 @@ class Texts(Examples):
             tokens += [joint, self.pieces[at : at + kept[1]], [layout.suffix]]
             first += len(joint)
         whole = np.concatenate([np.asarray(part, np.int64) for part in tokens])
-        yield Row(whole, first, np.zeros(1, np.int64))
+        yield Row(whole, first, np.zeros(1, np.int64), np.zeros(1, np.int64))
 
 
 def examples_of(table: pa.Table, layout: Layout, languages: Sequence[str] = ()) -> Examples:
@@ -329,4 +377,6 @@ def examples_of(table: pa.Table, layout: Layout, languages: Sequence[str] = ()) 
     Raises:
         ValueError: a row has another number of labels than items.
     """
+    if layout.spans is not None:
+        return SpansOfSentences(table, layout, languages)
     return (Sentences if layout.task == "token" else Texts)(table, layout, languages)

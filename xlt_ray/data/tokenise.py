@@ -1,7 +1,8 @@
 """Sub-word tokenisation with word alignment, and windows over long sentences.
 
-A tokenised row keeps the sub-words of all its words, without special tokens, and how many each word
-has. So it depends on the tokenizer alone; a longest input is a matter of batching.
+A tokenised row keeps the sub-words of all its words, without special tokens, how many each word
+has, and how the words are written. So it depends on the tokenizer alone; a longest input is a
+matter of batching.
 """
 
 from collections.abc import Sequence
@@ -16,15 +17,24 @@ from xlt_ray.data.schema import Task
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-TOKENISED = pa.schema(
-    [
-        ("id", pa.string()),
-        ("language", pa.string()),
-        ("pieces", pa.list_(pa.int32())),
-        ("lengths", pa.list_(pa.int32())),
-    ]
-)
-"""Rows of a tokenised corpus: ``lengths`` are sub-words per word, or per text of a pair."""
+_TEXT = [
+    ("id", pa.string()),
+    ("language", pa.string()),
+    ("pieces", pa.list_(pa.int32())),
+    ("lengths", pa.list_(pa.int32())),
+]
+
+TOKENISED: dict[Task, pa.Schema] = {
+    "token": pa.schema([*_TEXT, ("shapes", pa.list_(pa.int8()))]),
+    "sentence": pa.schema(_TEXT),
+    "pair": pa.schema(_TEXT),
+}
+"""Columns of a tokenised corpus: ``lengths`` are sub-words per word, or per text of a pair;
+``shapes`` are positions in `SHAPES`."""
+
+SHAPES = ("other", "upper", "lower", "title", "digit")
+"""How a word is written, by the first that is true of it: all its letters are upper case, or lower
+case, its words begin with upper case alone, or it is of digits."""
 
 
 class Window(NamedTuple):
@@ -55,26 +65,31 @@ def tokenise(table: pa.Table, tokenizer: "PreTrainedTokenizerBase", *, task: Tas
         tokenizer: A fast tokenizer.
         task: "token", "sentence" or "pair".
     """
+    columns = [table["id"], table["language"]]
     if task == "token":
-        pieces, lengths = _words(table["tokens"].to_pylist(), tokenizer)
+        sentences = table["tokens"].to_pylist()
+        pieces, lengths = _words(sentences, tokenizer)
+        more = [[[shape_of(word) for word in words] for words in sentences]]
     else:
-        columns = ["text"] if task == "sentence" else ["text", "text_pair"]
-        texts = [table[name].to_pylist() for name in columns]
+        names = ["text"] if task == "sentence" else ["text", "text_pair"]
+        texts = [table[name].to_pylist() for name in names]
         parts = [
             tokenizer(text, add_special_tokens=False)["input_ids"] if text else [] for text in texts
         ]
         rows = list(zip(*parts, strict=True))
         pieces = [[piece for part in row for piece in part] for row in rows]
-        lengths = [[len(part) for part in row] for row in rows]
-    return pa.table(
-        [
-            table["id"],
-            table["language"],
-            pa.array(pieces, TOKENISED.field("pieces").type),
-            pa.array(lengths, TOKENISED.field("lengths").type),
-        ],
-        schema=TOKENISED,
-    )
+        lengths, more = [[len(part) for part in row] for row in rows], []
+    schema = TOKENISED[task]
+    found = zip([pieces, lengths, *more], schema.types[len(columns) :], strict=True)
+    return pa.table([*columns, *(pa.array(*column) for column in found)], schema=schema)
+
+
+def shape_of(word: str) -> int:
+    """Position in `SHAPES` of how a word is written."""
+    for number, holds in enumerate((str.isupper, str.islower, str.istitle, str.isdigit), start=1):
+        if holds(word):
+            return number
+    return 0
 
 
 def _words(

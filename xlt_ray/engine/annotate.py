@@ -15,7 +15,7 @@ import pyarrow as pa
 import torch
 
 from xlt_ray.data.corpus import Corpus, ids_of
-from xlt_ray.data.examples import examples_of, layout_of
+from xlt_ray.data.examples import SpanItems, examples_of, layout_of
 from xlt_ray.data.tokenise import load_tokenizer
 from xlt_ray.engine.inference import Precision, choose_device, predict
 from xlt_ray.engine.pool import Pool, over_shards
@@ -49,8 +49,13 @@ class ShardAnnotator:
         self.task = task
         self.device = choose_device()
         folder, facts = task.model.local(), task.facts
-        self.layout = layout_of(load_tokenizer(str(folder)), task.max_length, facts.task)
-        model = load_classifier(folder, facts.labels.names, facts.task, dim_reduce=task.dim_reduce)
+        head = task.annotator.span_head
+        items = None if head is None else SpanItems(head.max_len, facts.labels)
+        tokenizer = load_tokenizer(str(folder))
+        self.layout = layout_of(tokenizer, task.max_length, facts.task, items)
+        model = load_classifier(
+            folder, facts.labels.names, facts.task, dim_reduce=task.dim_reduce, spans=head
+        )
         own = task.annotator.build(facts, model.width)
         if not model.attach(own, folder) and own is not None:
             raise ValueError(f"{type(task.annotator).__name__} needs a model trained for it")
@@ -77,7 +82,9 @@ class ShardAnnotator:
         output = output._replace(beside=examples.beside_of(slice(None), self.device))
         offsets = examples.item_offsets
         columns = self.task.annotator.annotate(output, offsets, self.task.facts)
-        self.task.attempt.write_table(name, to_table(rows, offsets, columns))
+        self.task.attempt.write_table(
+            name, to_table(rows, offsets, columns, words=examples.length_offsets)
+        )
         return len(rows)
 
 
@@ -94,12 +101,22 @@ class View:
         return self.corpus.shard(name, self.removed, self.kept)
 
 
-def to_table(rows: pa.Table, offsets: np.ndarray, columns: Columns) -> pa.Table:
-    """Annotated rows: id, language, a list per item column, a value (or vector) per row column."""
+def to_table(
+    rows: pa.Table, offsets: np.ndarray, columns: Columns, *, words: np.ndarray | None = None
+) -> pa.Table:
+    """Annotated rows: id, language, a list per item column, a value (or vector) per row column.
+
+    Args:
+        rows: The rows.
+        offsets: [S + 1] first item of each, and their number.
+        columns: What is said of them.
+        words: [S + 1] first word of each, and their number, if anything is said of words.
+    """
     table = rows.select(["id", "language"])
-    ends = pa.array(offsets.astype(np.int32))
-    for name, values in columns.items.items():
-        table = table.append_column(name, pa.ListArray.from_arrays(ends, _values(values)))
+    for begins, lists in ((offsets, columns.items), (words, columns.words)):
+        ends = None if begins is None else pa.array(begins.astype(np.int32))
+        for name, values in lists.items():
+            table = table.append_column(name, pa.ListArray.from_arrays(ends, _values(values)))
     for name, values in columns.rows.items():
         table = table.append_column(name, _values(values))
     return table

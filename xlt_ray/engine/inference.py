@@ -64,7 +64,7 @@ def predict(
     Returns:
         [N, C] float32 logits and, if any were made, the [N, K] values, on ``device``.
     """
-    logits = [torch.zeros((0, model.head.out_features), device=device)]
+    logits = [torch.zeros((0, model.num_outputs), device=device)]
     made, owners = [], [torch.zeros(0, dtype=torch.int64, device=device)]
     for chosen in plan_batches(examples.longest, examples.num_windows, budget):
         batch = examples.collate(chosen).to(device)
@@ -100,9 +100,9 @@ def predict_labels(
     device: torch.device,
     precision: Precision,
 ) -> np.ndarray:
-    """[N] class of every item, lowest index on ties."""
+    """Label of every item, or of every word of spans, lowest index on ties."""
     was_training = model.training
     model.eval()
     output = predict(model, examples, budget=budget, device=device, precision=precision)
     model.train(was_training)
-    return output.logits.argmax(dim=1).cpu().numpy()
+    return examples.labels_of(output.logits)

@@ -27,9 +27,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from xlt_ray.config import TrainConfig
+from xlt_ray.data.batch import Batch
 from xlt_ray.data.batching import plan_epoch, seed_of
 from xlt_ray.data.corpus import Corpus, Mix
-from xlt_ray.data.examples import Batch, examples_of, layout_of
+from xlt_ray.data.examples import SpanItems, examples_of, layout_of
 from xlt_ray.data.schema import Task
 from xlt_ray.data.tokenise import load_tokenizer
 from xlt_ray.engine.checkpoints import Checkpoints
@@ -161,7 +162,10 @@ class Worker:
         self.task, self.rank, self.world, self.device = task, rank, world, device
         self.checkpoints = Checkpoints(task.root, task.fingerprint)
         folder = task.start.local()
-        layout = layout_of(load_tokenizer(str(folder)), task.train.max_length, task.task)
+        self.head = task.objective.span_head
+        items = None if self.head is None else SpanItems(self.head.max_len, task.labels)
+        tokenizer = load_tokenizer(str(folder))
+        layout = layout_of(tokenizer, task.train.max_length, task.task, items)
         share = Share(rank, world)
         self.examples = own_examples(task.mix, share, layout, task.languages)
         dev = task.dev.rows()
@@ -169,10 +173,18 @@ class Worker:
         dev_rows = np.arange(rank, len(dev), world)
         self.dev = examples_of(dev.take(pa.array(dev_rows)).drop_columns(["labels"]), layout)
         facts = Facts(
-            task.labels, task.languages, self.examples.num_items, task.task, self._total, layout
+            task.labels,
+            task.languages,
+            self.examples.num_items,
+            task.task,
+            self._total,
+            self._everyone,
+            layout,
+            rank,
         )
         self.model = self._load(folder, facts)
         task.objective.prepare(facts, self.model)
+        task.objective.begin(self.examples)
         trainee = Trainee(self.model, task.objective, task.precision)
         self.trainee: nn.Module = trainee
         if world > 1:  # a step that leaves parameters out has to say which
@@ -208,6 +220,7 @@ class Worker:
             seed=seed_of(task.seed, "head") % 2**31,
             gradient_checkpointing=task.train.gradient_checkpointing,
             dim_reduce=task.train.dim_reduce,
+            spans=self.head,
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(task.seed, "own"))
@@ -311,6 +324,18 @@ class Worker:
             dist.all_reduce(tensor := tensor.clone())
         return tensor
 
+    def _everyone(self, tensor: Tensor) -> Tensor:
+        if self.world == 1:
+            return tensor
+        own = torch.zeros(self.world, dtype=torch.int64, device=tensor.device)
+        own[self.rank] = len(tensor)
+        counts = self._total(own).tolist()
+        padded = tensor.new_zeros(max(counts), *tensor.shape[1:])
+        padded[: len(tensor)] = tensor
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
     def _sum(self, values: list[float]) -> list[float]:
         return self._total(torch.tensor(values, dtype=torch.float64, device=self.device)).tolist()
 
@@ -341,7 +366,7 @@ class Worker:
         position.loss, position.items = 0.0, 0
         best = position.best()
         if best == len(position.history) - 1 and task.schedule.keep == "best":
-            self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+            self.best = {k: v.cpu().clone() for k, v in self.model.weights().items()}
 
     def _dev_order(self, parts: list[np.ndarray]) -> Ragged:
         flat = np.empty_like(self.dev_gold.flat)
@@ -362,7 +387,7 @@ class Worker:
         reached("checkpoint.begun")
         self.checkpoints.save_part(step, f"worker-{self.rank}", self._own_state())
         if self.rank == 0:
-            self.checkpoints.save_part(step, "model", dict(self.model.state_dict()))
+            self.checkpoints.save_part(step, "model", self.model.weights())
             self.checkpoints.save_part(step, "optimiser", flatten(self.optimiser))
             if self.best is not None:
                 self.checkpoints.save_part(step, "best", self.best)
@@ -402,7 +427,7 @@ class Worker:
         meta = self.checkpoints.meta(step)
         for name in vars(self.position):
             setattr(self.position, name, meta[name])
-        self.model.load_state_dict(self.checkpoints.load_part(step, "model"))
+        self.model.take_weights(self.checkpoints.load_part(step, "model"))
         unflatten(self.optimiser, self.checkpoints.load_part(step, "optimiser"), self.device)
         self._take_own_state(self.checkpoints.load_part(step, f"worker-{self.rank}"))
         if meta["has_best"]:
@@ -419,9 +444,13 @@ class Worker:
         (rows, items, tokens) = self._sum(
             [*map(float, self.examples.before_pool), float(position.tokens)]
         )
+        for name, table in self.task.objective.findings(self.examples).items():
+            self.task.attempt.write_table(f"{name}-{self.rank:03d}.parquet", table)
+        if self.world > 1:
+            dist.barrier()
         if self.rank == 0:
             if schedule.keep == "best" and self.best is not None:
-                self.model.load_state_dict(self.best)
+                self.model.take_weights(self.best)
             with TemporaryDirectory() as folder:
                 self.model.save(Path(folder))
                 if 0 < schedule.before + schedule.epochs < schedule.whole:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from xlt_ray.data.batch import Batch
 from xlt_ray.data.batching import plan_epoch, plan_pairs, seed_of
 from xlt_ray.data.corpus import Mix
-from xlt_ray.data.examples import Batch, Examples, Layout, examples_of
+from xlt_ray.data.examples import Examples, Layout, examples_of
 from xlt_ray.data.schema import Task
 from xlt_ray.labels import UNLABELLED
 
@@ -85,7 +86,8 @@ def own_examples(mix: Mix, share: Share, layout: Layout, languages: Sequence[str
     before = sum(len(table) for table in rows)
     if mix.pool is not None:
         rows.append(_padded(_labelled(mix.pool.rows(), layout.task, kind)))
-    examples = examples_of(pa.concat_tables(rows), layout, languages)
+    together = pa.concat_tables(rows, promote_options="default")  # what stands beside some of them
+    examples = examples_of(together, layout, languages)
     examples.num_parts, examples.first_pool = count, before
     examples.part = np.repeat(np.arange(len(rows)), [len(table) for table in rows])
     return examples
@@ -142,5 +144,5 @@ def _padded(table: pa.Table) -> pa.Table:
         sizes = labels.value_lengths().to_numpy(zero_copy_only=False)
         offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32))
         table = table.append_column("candidates", pa.ListArray.from_arrays(offsets, zeros))
-    kept = ["id", "language", "pieces", "lengths", "labels", "candidates"]
-    return table.select([*kept, *(name for name in table.column_names if "." in name)])
+    kept = {"id", "language", "pieces", "lengths", "shapes", "labels", "candidates"}
+    return table.select([name for name in table.column_names if name in kept or "." in name])

@@ -2,6 +2,7 @@
 
 from xlt_ray.methods.base import Method
 from xlt_ray.methods.bl import BLDirect, BLJoint, BLSingle
+from xlt_ray.methods.bl_spans import BLSpans
 from xlt_ray.methods.cltp import CLTP
 from xlt_ray.methods.conlst import CoNLST
 from xlt_ray.methods.dt import DT
@@ -10,6 +11,7 @@ from xlt_ray.methods.hard import Hard, HardCat, HardVote
 from xlt_ray.methods.iwda import IWDA
 from xlt_ray.methods.kd import KD
 from xlt_ray.methods.kd_re import KDre
+from xlt_ray.methods.maral import MARAL
 from xlt_ray.methods.mrt_lvm import LVM, MRT
 from xlt_ray.methods.nl import NL
 from xlt_ray.methods.sl_evi import SLEVI
@@ -38,4 +40,6 @@ METHODS: dict[str, type[Method]] = {
     "conlst": CoNLST,
     "nl": NL,
     "flexmatch": FlexMatch,
+    "maral": MARAL,
+    "bl_spans": BLSpans,
 }

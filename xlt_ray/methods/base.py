@@ -148,6 +148,7 @@ class Outcome:
         zero_shot_by_language: Zero-shot model of a target language, where it has one of its own.
         sources: Models of the source languages, which score them, where each has one of its own.
         labeller: How a final model of a language labels text; its likeliest classes by default.
+        plain_labeller: How every other model does.
         notes: What the reader of the scores has to know.
     """
 
@@ -158,6 +159,7 @@ class Outcome:
     zero_shot_by_language: Mapping[str, Model] = field(default_factory=dict)
     sources: Mapping[str, Model] = field(default_factory=dict)
     labeller: "Labeller" = likeliest
+    plain_labeller: "Labeller" = likeliest
     notes: Sequence[str] = ()
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from xlt_ray.data.examples import Batch
+from xlt_ray.data.batch import Batch
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.facts import Facts, Step
 from xlt_ray.methods.multi_source import hard_labels, soft_labels

@@ -30,7 +30,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from xlt_ray.data.examples import Batch
+from xlt_ray.data.batch import Batch
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.evidential import EvidentialAnnotator, EvidentialLoss, is_silent
 from xlt_ray.methods.facts import Facts

@@ -88,7 +88,9 @@ class Facts:
         num_items: Items (words or texts) that this worker trains on; 0 when annotating.
         task: Kind of task.
         total: Sum of a tensor over all workers, which all have to ask for alike.
+        everyone: Rows [N, ...] of all workers, one worker's after another's; likewise.
         layout: How rows become model input; None when annotating.
+        worker: Number of the worker.
     """
 
     labels: LabelSet
@@ -96,7 +98,9 @@ class Facts:
     num_items: int = 0
     task: Task = "token"
     total: "Callable[[Tensor], Tensor]" = lambda tensor: tensor
+    everyone: "Callable[[Tensor], Tensor]" = lambda tensor: tensor
     layout: "Layout | None" = None
+    worker: int = 0
 
     @property
     def num_classes(self) -> int:

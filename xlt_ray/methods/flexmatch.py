@@ -19,8 +19,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from xlt_ray.data.batch import Batch
 from xlt_ray.data.corpus import Mix, Model
-from xlt_ray.data.examples import Batch, Examples
+from xlt_ray.data.examples import Examples
 from xlt_ray.methods.base import Driver, Method, Outcome
 from xlt_ray.methods.facts import Facts, Schedule, Step
 from xlt_ray.methods.means import Means

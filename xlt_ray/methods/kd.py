@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from xlt_ray.config import ConfigError
+from xlt_ray.data.batch import Batch
 from xlt_ray.data.corpus import Beside, Mix, Model, Start
-from xlt_ray.data.examples import Batch
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.base import Driver, Method, Outcome
 from xlt_ray.methods.facts import Schedule, Step

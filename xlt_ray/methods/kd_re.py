@@ -17,8 +17,8 @@ from pydantic import Field
 from torch import Tensor
 
 from xlt_ray.config import ConfigError
+from xlt_ray.data.batch import Batch
 from xlt_ray.data.corpus import Corpus, Mix, Model
-from xlt_ray.data.examples import Batch
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.base import Driver, Outcome
 from xlt_ray.methods.facts import Schedule

@@ -7,18 +7,18 @@ as translations there and back have. The companion text is the source gold.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from xlt_ray.data.examples import Batch
+from xlt_ray.data.batch import Batch
 from xlt_ray.methods.base import Driver
 from xlt_ray.methods.facts import Facts, Step
 from xlt_ray.methods.means import Means
 from xlt_ray.methods.parts import Objective
-from xlt_ray.models.classifier import Classifier, Output
+from xlt_ray.models.classifier import Classifier, HeadClassifier, Output
 from xlt_ray.ops.contrastive import mixed, soft_cross_entropy
 from xlt_ray.ops.masking import masked_tokens
 
@@ -72,7 +72,8 @@ class MixUp(Objective):
 
     def prepare(self, facts: Facts, model: Classifier) -> None:
         """Take the head, which is given mixtures of features."""
-        self.facts, self.model = facts, model
+        self.facts = facts
+        self.model = cast(HeadClassifier, model)  # a model of texts is nothing else
         self.means = Means(("source", "target"), facts, next(model.parameters()).device)
 
     def before_step(self, step: Step) -> None:

@@ -15,7 +15,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from xlt_ray.data.examples import Batch, Examples
+from xlt_ray.data.batch import Batch
+from xlt_ray.data.examples import Examples
 from xlt_ray.data.keyed import of_language, sorted_by_id
 from xlt_ray.data.lists import items_of
 from xlt_ray.methods.facts import Facts, Step

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import pyarrow as pa
 from torch import Tensor, nn
 
-from xlt_ray.data.examples import Batch, Examples
+from xlt_ray.data.batch import Batch
+from xlt_ray.data.examples import Examples
 from xlt_ray.methods.facts import Facts, Step
 from xlt_ray.models.classifier import Classifier, Output
+from xlt_ray.models.span_tagger import SpanHead
 
 
 @dataclass
@@ -25,6 +28,12 @@ class Objective(ABC):
 
     uses_languages: ClassVar[bool] = False
     """Whether it looks at the languages of a batch; only then are they known to it."""
+
+    @property
+    def span_head(self) -> SpanHead | None:
+        """The head over spans that is trained, where these are the items of a sentence; None: the
+        items are those of the task."""
+        return None
 
     @property
     def alternates(self) -> bool:
@@ -44,6 +53,9 @@ class Objective(ABC):
 
     def prepare(self, facts: Facts, model: Classifier) -> None:  # noqa: B027 - most have no state
         """Set up state on the model's device; ``model.own`` is what :meth:`build` made."""
+
+    def begin(self, examples: Examples) -> None:  # noqa: B027
+        """Called once after :meth:`prepare`, with all examples of this worker."""
 
     def join(self, chosen: np.ndarray, examples: Examples) -> np.ndarray:
         """Rows that a forward pass needs besides its own, such as negatives from the pool.
@@ -92,6 +104,10 @@ class Objective(ABC):
         """JSON that is recorded with every source-dev score; the same on all workers."""
         return {}
 
+    def findings(self, examples: Examples) -> dict[str, pa.Table]:
+        """Tables about a worker's examples, by name, that are kept with the model."""
+        return {}
+
     def state_dict(self) -> dict[str, Tensor]:
         """Tensors to checkpoint."""
         return {}
@@ -106,10 +122,12 @@ class Columns:
 
     Attributes:
         items: [N] (or [N, K]) array per column, one entry per item, stored as a list per row.
+        words: [W] array per column, one entry per word, where the items are spans.
         rows: [S] (or [S, K]) array per column, one entry per row.
     """
 
     items: dict[str, np.ndarray] = field(default_factory=dict)
+    words: dict[str, np.ndarray] = field(default_factory=dict)
     rows: dict[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -119,6 +137,11 @@ class Annotator(ABC):
 
     uses_languages: ClassVar[bool] = False
     """Whether it looks at the languages of the facts; only then are they known to it."""
+
+    @property
+    def span_head(self) -> SpanHead | None:
+        """The head over spans that the model was trained with; None: it has another."""
+        return None
 
     def build(self, facts: Facts, width: int) -> nn.Module | None:
         """What an objective built that this annotator reads; the model must have been trained with

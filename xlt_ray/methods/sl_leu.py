@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from xlt_ray.data.examples import Batch
+from xlt_ray.data.batch import Batch
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.facts import Facts
 from xlt_ray.methods.parts import Annotator, Columns, Objective

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from xlt_ray.data.examples import Batch
+from xlt_ray.data.batch import Batch
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.facts import Facts
 from xlt_ray.methods.parts import Objective

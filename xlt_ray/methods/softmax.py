@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from xlt_ray.data.examples import Batch
+from xlt_ray.data.batch import Batch
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.facts import Facts
 from xlt_ray.methods.parts import Annotator, Columns, Objective

@@ -1,4 +1,4 @@
-"""What every classifier is: an encoder, a linear head over the items of a batch, and its files."""
+"""What every classifier is: an encoder, a head over the items of a batch, and its files."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from xlt_ray.data.examples import Batch
+from xlt_ray.data.batch import Batch
 
 transformers_logging.disable_progress_bar()
 
@@ -31,6 +31,7 @@ class Output(NamedTuple):
         own: Trainable part of the objective, if the model has one attached.
         beside: Columns of annotations that stand beside the items, when annotating.
         encoded: [N, hidden] last hidden state of the encoder at the items, when training.
+        guessed: [M, V] logits over the vocabulary of the hidden tokens of the batch, if it has any.
     """
 
     logits: Tensor
@@ -39,10 +40,11 @@ class Output(NamedTuple):
     own: nn.Module | None = None
     beside: Mapping[str, Tensor] = MappingProxyType({})
     encoded: Tensor | None = None
+    guessed: Tensor | None = None
 
 
 class Classifier(nn.Module, ABC):
-    """Encoder and linear head; saved as an ordinary Hugging Face model.
+    """Encoder and head; the encoder is saved as an ordinary Hugging Face model.
 
     Attributes:
         model: The stock model.
@@ -61,22 +63,17 @@ class Classifier(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def head(self) -> nn.Linear:
-        """The linear layer that gives the logits."""
-
-    @property
-    @abstractmethod
-    def dropout(self) -> nn.Module:
-        """The dropout before it."""
-
-    @property
     def width(self) -> int:
-        """H, the size of the head's input."""
-        return self.head.in_features
+        """H, the size of a feature."""
+
+    @property
+    @abstractmethod
+    def num_outputs(self) -> int:
+        """C, how many logits an item has."""
 
     @abstractmethod
-    def features(self, encoded: Tensor) -> Tensor:
-        """[N, H] input of the head, of what :meth:`encode` gives."""
+    def forward(self, batch: Batch) -> Output:
+        """Logits and features of the batch's items."""
 
     def encode(self, batch: Batch) -> Tensor:
         """[N, hidden] last hidden state of the encoder at the items."""
@@ -96,14 +93,6 @@ class Classifier(nn.Module, ABC):
         if getattr(self.model.config, "type_vocab_size", 1) > 1:
             inputs["token_type_ids"] = batch.segments
         return inputs
-
-    def forward(self, batch: Batch) -> Output:
-        """Logits and features of the batch's items."""
-        encoded = self.encode(batch)
-        features = self.features(encoded)
-        with full_precision(features):
-            features = features.float()
-            return Output(self.head(self.dropout(features)), features, encoded=encoded)
 
     def freeze(self, layers: int) -> None:
         """Keep the embeddings and the lowest layers of the encoder as they are.
@@ -125,6 +114,21 @@ class Classifier(nn.Module, ABC):
         if self.own is not None:
             save_file(self.own.state_dict(), folder / OWN_FILE)
 
+    def weights(self) -> dict[str, Tensor]:
+        """Parameters and buffers by name; of several names for the same one the first."""
+        found: dict[str, Tensor] = {}
+        seen: set[int] = set()
+        for name, value in self.state_dict(keep_vars=True).items():
+            if id(value) not in seen:
+                found[name] = value.detach()
+            seen.add(id(value))
+        return found
+
+    def take_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take up what `weights` gave."""
+        assert weights.keys() == self.weights().keys()
+        self.load_state_dict(weights, strict=False)  # other names for the same are not in there
+
     def attach(self, own: nn.Module | None, folder: Path) -> bool:
         """Take up an objective's part, with the parameters of a folder if it has such ones.
 
@@ -140,6 +144,42 @@ class Classifier(nn.Module, ABC):
             return False
         own.load_state_dict(found)
         return True
+
+
+class HeadClassifier(Classifier):
+    """A classifier with a linear head, which is saved whole as an ordinary Hugging Face model."""
+
+    @property
+    @abstractmethod
+    def head(self) -> nn.Linear:
+        """The linear layer that gives the logits."""
+
+    @property
+    @abstractmethod
+    def dropout(self) -> nn.Module:
+        """The dropout before it."""
+
+    @property
+    def width(self) -> int:
+        """H, the size of the head's input."""
+        return self.head.in_features
+
+    @property
+    def num_outputs(self) -> int:
+        """C, the size of its output."""
+        return self.head.out_features
+
+    @abstractmethod
+    def features(self, encoded: Tensor) -> Tensor:
+        """[N, H] input of the head, of what :meth:`encode` gives."""
+
+    def forward(self, batch: Batch) -> Output:
+        """Logits and features of the batch's items."""
+        encoded = self.encode(batch)
+        features = self.features(encoded)
+        with full_precision(features):
+            features = features.float()
+            return Output(self.head(self.dropout(features)), features, encoded=encoded)
 
 
 def full_precision(like: Tensor) -> torch.autocast:

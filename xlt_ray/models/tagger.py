@@ -12,10 +12,16 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForTokenClassification
 
-from xlt_ray.models.classifier import Classifier, config_for, has_other_head, new_head, redraw
+from xlt_ray.models.classifier import (
+    HeadClassifier,
+    config_for,
+    has_other_head,
+    new_head,
+    redraw,
+)
 
 
-class Tagger(Classifier):
+class Tagger(HeadClassifier):
     """Encoder and linear head over words."""
 
     @property

@@ -15,13 +15,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from xlt_ray.models.classifier import Classifier, config_for, has_other_head, new_head, redraw
+from xlt_ray.models.classifier import (
+    HeadClassifier,
+    config_for,
+    has_other_head,
+    new_head,
+    redraw,
+)
 
 PROJECTION_FILE = "projection.safetensors"
 """Factors of a projected head."""
 
 
-class TextClassifier(Classifier):
+class TextClassifier(HeadClassifier):
     """Encoder, pooled first token and linear head, with or without a projection before it."""
 
     def __init__(self, model: PreTrainedModel, dim_reduce: int | None = None):

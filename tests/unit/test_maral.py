@@ -1,0 +1,168 @@
+"""The recipes of spans: which steps they ask for, with what, and what of it is reported."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from tests.encoders import commit, tokenised
+from tests.recipes import MemoryDriver, languages_of, run_method
+from xlt_ray.config import Split
+from xlt_ray.data.corpus import Corpus
+from xlt_ray.labels import LabelSet
+from xlt_ray.methods.bl_spans import BLSpansConfig
+from xlt_ray.methods.maral import CODE, MARALConfig
+from xlt_ray.methods.margins import MaximumMargin
+from xlt_ray.methods.span_parts import (
+    SpanCrossEntropy,
+    SpanProbabilities,
+    TagSpans,
+    count_spans,
+    even_weights,
+    mean_of,
+)
+from xlt_ray.models.span_tagger import SpanHead
+from xlt_ray.store import Store
+
+K = 3
+"""O, X and Y."""
+
+
+class SpanDriver(MemoryDriver):
+    """Says three classes of every span; its gold is in files as the reader writes them."""
+
+    def __init__(self, folder: Path, **options: Any):
+        def talk(name: str, size: int) -> torch.Tensor:
+            return torch.linspace(0, 1, size * K).view(size, K)
+
+        super().__init__(folder, talk=talk, **options)
+        labels = LabelSet(("O", "B-X", "I-X", "B-Y", "I-Y"))
+        self.facts = replace(self.facts, labels=labels)
+
+    def source(self, split: Split, *languages: str) -> Corpus:
+        table = tokenised([[[1]] * 3] * 4, labels=[[1, 2, 0]] * 4)
+        tokens = commit(self.store, "tokens", split, {"p0": table.drop_columns(["labels"])})
+        gold = commit(self.store, "gold", split, {"gold-s-0": table.select(["id", "labels"])})
+        return Corpus(tokens).labelled(gold)
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> SpanDriver:
+    return SpanDriver(tmp_path)
+
+
+def test_every_target_has_a_teacher_and_a_student(driver: SpanDriver) -> None:
+    outcome = run_method("maral", driver)
+    assert driver.titles("train") == ["a teacher", "a student", "b teacher", "b student"]
+    for target in ("a", "b"):
+        teacher, student = (driver.call("train", f"{target} {x}") for x in ("teacher", "student"))
+        assert isinstance(teacher.objective, SpanCrossEntropy)
+        assert isinstance(student.objective, MaximumMargin)
+        assert teacher.start == student.start == driver.backbone
+        for call in (teacher, student):
+            assert call.companion is not None
+            assert languages_of(call.companion) == {target}
+        assert outcome.zero_shot_by_language[target].artifact == teacher.result
+        assert outcome.by_language[target].artifact == student.result
+        assert student.companion is not None
+        (beside,) = student.companion.beside
+        assert (beside.name, beside.columns) == ("teacher", ("q",))
+    assert driver.titles("annotate") == ["a unlabelled", "b unlabelled"]
+
+
+def test_priors_and_weights_are_counted(driver: SpanDriver) -> None:
+    """Four sentences of three words, 6 spans each up to length 4: an X over two words in each."""
+    run_method("maral", driver, source_weights=True)
+    loss = driver.call("train", "a student").objective
+    assert isinstance(loss, MaximumMargin)
+    assert loss.source_prior == pytest.approx((20 / 24, 4 / 24, 0))
+    assert sum(loss.target_prior) == pytest.approx(1)
+    assert loss.source_weights == even_weights([20, 4, 0])
+    teacher = driver.call("train", "a teacher").objective
+    assert isinstance(teacher, SpanCrossEntropy)
+    assert teacher.weights == even_weights([20, 4, 0])
+
+
+def test_one_model_for_all(driver: SpanDriver) -> None:
+    outcome = run_method("maral", driver, joint=True)
+    assert driver.titles("train") == ["teacher", "student"]
+    assert outcome.by_language == {}
+    assert outcome.final.artifact == driver.call("train", "student").result
+
+
+def test_models_label_text_with_their_own_heads(driver: SpanDriver) -> None:
+    outcome = run_method("maral", driver, w_mlm=0.1)
+    text = driver.unlabelled()
+    outcome.plain_labeller(driver, "before", text, outcome.zero_shot_by_language["a"])
+    outcome.labeller(driver, "after", text, outcome.by_language["a"])
+    before, after = (driver.call("annotate", x).annotator for x in ("before", "after"))
+    assert before == TagSpans(SpanHead(masked_lm=True))
+    assert after == TagSpans(SpanHead(scores="vmf", means=True, masked_lm=True))
+
+
+def test_without_guessing_the_teacher_sees_no_target_text(driver: SpanDriver) -> None:
+    run_method("maral", driver, w_mlm=0, prune=True)
+    teacher = driver.call("train", "a teacher")
+    assert teacher.companion is None
+    assert teacher.objective is not None
+    assert teacher.objective.span_head == SpanHead()
+    annotator = driver.call("annotate", "a unlabelled").annotator
+    assert annotator == SpanProbabilities(SpanHead(), prune=True)
+
+
+def test_the_baseline_is_one_model(driver: SpanDriver) -> None:
+    outcome = run_method("bl_spans", driver)
+    assert driver.titles("train") == ["source"]
+    assert outcome.final == outcome.zero_shot
+    outcome.labeller(driver, "test", driver.unlabelled(), outcome.final)
+    assert driver.call("annotate", "test").annotator == TagSpans(SpanHead())
+    assert BLSpansConfig().w_mlm == 0
+
+
+def test_the_preset_of_the_code_and_what_a_user_sets_beside_it() -> None:
+    paper, code = MARALConfig(), MARALConfig.model_validate({"preset": "code"})
+    assert {name: getattr(code, name) for name in CODE} == CODE
+    assert paper.target_exponent == 1
+    assert (paper.kappa, paper.target_loss, paper.direction) == ("paper", "paper", "paper")
+    mixed = MARALConfig.model_validate({"preset": "code", "kappa": "paper"})
+    assert (mixed.kappa, mixed.target_exponent) == ("paper", 0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alpha_start": 0.7, "alpha_end": 0.8}, "alpha_end: at most alpha_start = 0.7"),
+        ({"epochs": 1}, "warmup: at most epochs = 1"),
+        ({"temp": 0}, "greater than 0"),
+        ({"temp": 1.1}, "less than or equal to 1"),
+        ({"target_exponent": 1.5}, "less than or equal to 1"),
+    ],
+)
+def test_keys_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        MARALConfig.model_validate(options)
+
+
+def test_counts_and_means_over_files(tmp_path: Path) -> None:
+    """Of a language alone, and of nothing."""
+    store = Store(str(tmp_path))
+    driver = SpanDriver(tmp_path)
+    text = driver.unlabelled()
+    said = driver.annotate("said", text, driver.backbone, SpanProbabilities(SpanHead(max_len=1)))
+    whole = mean_of(said, language=None)[1]["prior"]
+    parts = [mean_of(said, language=name)[1]["prior"] for name in ("a", "b")]
+    assert sum(whole) == pytest.approx(1)
+    assert all(min(a, b) <= c <= max(a, b) for a, b, c in zip(*parts, whole, strict=True))
+    assert mean_of(said, language="z")[1]["prior"] == []
+    labels = ["O", "B-X", "I-X", "B-Y"]
+    gold = {"gold-a-0": [[1, 2, -100]], "gold-b-0": [[3]], "other": [[3, 3]]}
+    tables = {
+        name: tokenised([[[1]] * len(rows[0])], labels=rows).select(["id", "labels"])
+        for name, rows in gold.items()
+    }
+    found = count_spans(commit(store, "gold", "g", tables), labels=labels, max_len=2)
+    assert found[1]["counts"] == [2, 1, 1]
+    assert found[0]["class"].to_pylist() == ["O", "X", "Y"]

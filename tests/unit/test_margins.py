@@ -1,0 +1,398 @@
+"""MARAL's objectives on batches by hand: which spans count, which labels move, what is kept."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from torch import Tensor
+
+from tests.encoders import commit, tokenised, write_encoder
+from xlt_ray.data.batch import Batch
+from xlt_ray.data.corpus import Beside, Corpus, Mix
+from xlt_ray.data.examples import Examples, SpanItems, layout_of
+from xlt_ray.data.tokenise import load_tokenizer
+from xlt_ray.engine.train_rows import Share, own_examples
+from xlt_ray.labels import LabelSet
+from xlt_ray.methods.facts import Facts, Step
+from xlt_ray.methods.margins import MaximumMargin
+from xlt_ray.methods.span_parts import (
+    SpanCrossEntropy,
+    SpanProbabilities,
+    TagSpans,
+    even_weights,
+)
+from xlt_ray.models.classifier import Output
+from xlt_ray.models.span_tagger import SpanHead, SpanTagger, load_span_tagger, unit
+from xlt_ray.ops import refinement, vmf
+from xlt_ray.store import Store
+
+LABELS = LabelSet(("O", "B-X", "I-X", "B-Y", "I-Y"))
+HEAD = SpanHead(max_len=2, q=4, scores="vmf", means=True, temp=0.1)
+GOLD = [[1, 2, 0], [3, 0, 0]]
+"""X over two words and O; Y and O."""
+K = 3
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture
+def examples(tmp_path: Path, encoder: Path) -> Examples:
+    """Two source sentences of three words and two target sentences of two: 5 + 5 + 3 + 3 spans."""
+    store = Store(str(tmp_path))
+    source = tokenised([[[10], [11], [12]], [[13], [14], [15]]], ids=["s0", "s1"], labels=GOLD)
+    target = tokenised([[[20], [21]], [[22], [23]]], ids=["t0", "t1"])
+    gold = commit(store, "gold", "s", {"p0": source.select(["id", "labels"])})
+    tokens = commit(store, "tokens", "s", {"p0": source.drop_columns(["labels"])})
+    text = commit(store, "tokens", "t", {"p0": target})
+    q = [[[0.1, 0.8, 0.1], [0.9, 0.1, 0.0], [0.2, 0.2, 0.6]]] * 2
+    said = pa.table({"id": ["t0", "t1"], "q": pa.array(q, pa.list_(pa.list_(pa.float32())))})
+    beside = Beside("teacher", commit(store, "annotation", "t", {"p0": said}), ("q",))
+    mix = Mix(Corpus(tokens).labelled(gold), companion=Corpus(text).with_beside(beside))
+    items = SpanItems(HEAD.max_len, LABELS)
+    layout = layout_of(load_tokenizer(str(encoder)), 16, spans=items)
+    return own_examples(mix, Share(0, 1), layout, ())
+
+
+def objective(**changes: Any) -> MaximumMargin:
+    settings = {
+        "source_prior": (0.7, 0.2, 0.1), "target_prior": (0.6, 0.3, 0.1), "epochs": 4, "warmup": 2,
+        "alpha": (0.95, 0.8), "k": 3, "outside": 1.0, "exponents": (1.0, 1.0), "margin": True,
+        "filtering": True, "refinement": "both", "target_loss": "paper", "direction": "paper",
+        "schedule": "paper", "source_weights": None, "search": "exact",
+    }  # fmt: skip
+    return MaximumMargin(HEAD, 0.0, 0.25, **{**settings, **changes})
+
+
+class Bench:
+    """An objective with a model and examples, driven by hand."""
+
+    def __init__(self, encoder: Path, examples: Examples, **changes: Any):
+        self.examples = examples
+        self.loss = objective(**changes)
+        head = HEAD if self.loss.margin else replace(HEAD, scores="softmax")
+        self.loss.head = head
+        self.model = load_span_tagger(encoder, LABELS.names, head, seed=1).eval()
+        facts = Facts(LABELS, (), examples.num_items, layout=examples.layout)
+        self.loss.prepare(facts, self.model)
+        self.loss.begin(examples)
+        self.number = 0
+
+    def step(self, rows: list[int] | None = None) -> tuple[dict[str, Tensor], Output, Batch]:
+        torch.manual_seed(self.number)
+        batch = self.loss.alter(self.examples.collate(rows or [0, 1, 2, 3]))
+        self.loss.before_step(Step(self.number, 9, batch.num_items, batch.num_companions))
+        output = self.model(batch)
+        found = self.loss.loss(output, batch)
+        self.loss.after_step()
+        self.number += 1
+        return found, output, batch
+
+    def epoch(self, steps: int = 1) -> dict[str, Any]:
+        for _ in range(steps):
+            self.step()
+        self.loss.after_epoch()
+        return self.loss.progress()
+
+
+Benches = Callable[..., Bench]
+
+
+@pytest.fixture
+def bench(encoder: Path, examples: Examples) -> Benches:
+    return lambda **changes: Bench(encoder, examples, **changes)
+
+
+def test_the_companion_text_has_the_teachers_labels(examples: Examples, bench: Benches) -> None:
+    memory = bench().loss.memory
+    assert examples.num_items == 16
+    assert memory.target_N.tolist() == [False] * 10 + [True] * 6
+    assert memory.y_N.tolist() == [0, 1, 0, 0, 0, 2, 0, 0, 0, 0, *[1, 0, 2] * 2]
+    assert memory.p_NK[:10].abs().sum() == 0
+
+
+def test_the_first_step_is_m11_with_every_target_span(bench: Benches) -> None:
+    """Scores by the random first means; 10 source spans and 6 target spans, each a mean."""
+    b = bench()
+    found, output, batch = b.step()
+    rho, z = output.logits.double(), unit(output.features)
+    start = load_span_tagger_means(b)
+    pi_s = torch.tensor([0.7, 0.2, 0.1]).double().log()
+    pi_t = torch.tensor([0.6, 0.3, 0.1]).double().log()
+    own, y = ~batch.companion, b.loss.memory.y_N
+    source = -(rho[own] + pi_s).log_softmax(1).gather(1, y[:10, None]).mean()
+    target = -(rho[~own] + pi_t).log_softmax(1).gather(1, y[10:, None]).mean()
+    torch.testing.assert_close(found["loss"].double() / 10, source + target, rtol=1e-5, atol=0)
+    fit = vmf.concentration(start)
+    wanted = vmf.scores(z, fit.mu_KQ, fit.kappa_K, HEAD.temp)
+    torch.testing.assert_close(rho, wanted, rtol=1e-5, atol=1e-5)
+
+
+def load_span_tagger_means(b: Bench) -> Tensor:
+    """The means that the model began with."""
+    assert b.model.classes is not None
+    fresh = type(b.model.classes)(K, HEAD, 1)
+    return fresh.mean
+
+
+def test_class_means_are_plain_means_of_all_spans(bench: Benches) -> None:
+    """Of both texts, by gold and by pseudo-label; a step counts after it was scored."""
+    b = bench()
+    _, output, _ = b.step()
+    z, y = unit(output.features).detach().double(), b.loss.memory.y_N
+    assert b.model.classes is not None
+    for number in range(K):
+        torch.testing.assert_close(b.model.classes.mean[number], z[y == number].mean(dim=0))
+    assert b.model.classes.count.tolist() == [(y == k).sum().item() for k in range(K)]
+    b.step()
+    assert b.model.classes.count.sum() == 32
+
+
+def test_means_are_over_two_epochs_at_most(bench: Benches) -> None:
+    b = bench()
+    assert b.model.classes is not None
+    counts = []
+    for _ in range(3):
+        b.epoch(steps=2)
+        counts.append(b.model.classes.count.sum().item())
+        b.step()
+        counts.append(b.model.classes.count.sum().item())
+        b.loss.next_mean_KQ.zero_()
+        b.loss.next_count_K.zero_()
+        b.loss.is_new = False
+    assert counts[0] == 32, "the first epoch alone"
+    assert counts[1] == 48, "that of the epoch before, and a step"
+
+
+def test_an_epoch_later_unreliable_spans_are_not_learnt_from(bench: Benches) -> None:
+    b = bench()
+    for _ in range(2):
+        b.epoch()
+    memory = b.loss.memory
+    memory.reliable_N = memory.target_N.clone()
+    memory.reliable_N[torch.tensor([10, 14])] = False
+    before = memory.p_NK.clone()
+    found, output, batch = b.step()
+    rho = output.logits[batch.companion].double() + vmf.log_prior(b.loss.pi_t_K)
+    kept = torch.tensor([1, 2, 3, 5])
+    labels = before[10:].argmax(dim=1)
+    wanted = -rho[kept].log_softmax(1).gather(1, labels[kept, None]).sum()
+    torch.testing.assert_close(found["target"].double(), wanted, rtol=1e-5, atol=0)
+    changed = (memory.p_NK != before).any(dim=1).nonzero()[:, 0].tolist()
+    assert set(changed) <= {10, 14}
+    assert torch.equal(memory.y_N[10:], memory.p_NK[10:].argmax(dim=1))
+
+
+def test_labels_move_by_means_and_neighbours(bench: Benches) -> None:
+    """Span 10 by hand, with means that its scores are above for the class Y alone."""
+    b = bench()
+    for _ in range(2):
+        b.epoch()
+    memory = b.loss.memory
+    memory.reliable_N[10] = False
+    assert memory.index is not None
+    batch = b.examples.collate([2])
+    with torch.no_grad():
+        output = b.model(batch)
+    rho, z = output.logits.double(), unit(output.features)
+    memory.score_mean_K = torch.tensor([math.inf, math.inf, -math.inf]).double()
+    memory.near_mean_K = torch.tensor([math.inf, -1.0, math.inf]).double()
+    p = memory.p_NK[10].double()
+    b.step([0, 2])
+    d_c = torch.tensor([[rho[0].argmax() == 0, False, True]])
+    d_n = torch.tensor([[False, True, False]])
+    wanted = refinement.refine(p[None], d_c, d_n, 0.95)[0]
+    torch.testing.assert_close(memory.p_NK[10].double(), wanted, rtol=1e-6, atol=1e-7)
+    near = memory.near(torch.tensor([10]), z[:1])
+    assert near.sum() == 3
+
+
+@pytest.mark.parametrize(
+    ("refinement", "classes"),
+    [("none", []), ("global", [2]), ("local", [1]), ("both", [1, 2])],
+)
+def test_each_vote_can_be_left_out(bench: Benches, refinement: str, classes: list[int]) -> None:
+    b = bench(refinement=refinement)
+    for _ in range(2):
+        b.epoch()
+    memory, before = b.loss.memory, b.loss.memory.p_NK[10].clone()
+    memory.reliable_N[10] = False
+    memory.score_mean_K = torch.tensor([math.inf, math.inf, -math.inf]).double()
+    memory.near_mean_K = torch.tensor([math.inf, -1.0, math.inf]).double()
+    b.step([0, 2])
+    if not classes:
+        assert torch.equal(memory.p_NK[10], before)
+    else:
+        towards = (memory.p_NK[10] - 0.95 * before) / 0.05
+        voted = set((towards > 0.1).nonzero()[:, 0].tolist())
+        assert voted - {0} == set(classes), "O may have a vote of its own"
+    assert (memory.index is None) == (refinement in ("none", "global"))
+
+
+def test_without_filtering_all_target_spans_stay(bench: Benches) -> None:
+    b = bench(filtering=False)
+    for _ in range(3):
+        b.epoch()
+    assert torch.equal(b.loss.memory.reliable_N, b.loss.memory.target_N)
+    said = torch.tensor([[0.1, 0.8, 0.1], [0.9, 0.1, 0.0], [0.2, 0.2, 0.6]])
+    assert not torch.allclose(b.loss.memory.p_NK[10:13], said), "labels move all the same"
+
+
+def test_cross_entropy_in_place_of_the_margin(bench: Benches) -> None:
+    """The linear layer learns; the means are kept for filter and refinement."""
+    b = bench(margin=False)
+    assert b.model.linear is not None
+    found, output, batch = b.step()
+    own, y = ~batch.companion, b.loss.memory.y_N
+    wanted = torch.nn.functional.cross_entropy(output.logits[own], y[:10])
+    torch.testing.assert_close(found["source"] / 10, wanted)
+    assert b.model.classes is not None
+    assert b.model.classes.count.sum() == 16
+    b.epoch()
+
+
+def test_the_codes_target_loss_has_a_second_softmax(bench: Benches) -> None:
+    b = bench(target_loss="code", exponents=(1.0, 0.1))
+    p = b.loss.memory.p_NK[10:].clone().double()
+    found, output, batch = b.step()
+    prior = 0.1 * torch.tensor([0.6, 0.3, 0.1]).double().log()
+    twice = (output.logits[batch.companion].double() + prior).softmax(1).log_softmax(1)
+    torch.testing.assert_close(found["target"].double(), -(p * twice).sum(), rtol=1e-5, atol=0)
+
+
+def test_source_weights(bench: Benches) -> None:
+    """X counts three times: one span of ten."""
+    plain, weighted = bench().step()[0], bench(source_weights=(1.0, 3.0, 1.0)).step()[0]
+    assert weighted["source"] > plain["source"]
+
+
+def test_stock_of_an_epoch(bench: Benches) -> None:
+    b = bench()
+    first = b.epoch()
+    assert first["alpha"] is None
+    assert first["reliable"] == [1.0, 1.0, 1.0]
+    assert np.array(first["cosines"]).shape == (K, K)
+    assert np.diag(first["cosines"]) == pytest.approx([1.0] * K)
+    assert first["pi_t"] == pytest.approx([0.4, 1.1 / 3, 0.7 / 3], abs=1e-6)
+    assert first["gamma_all"] <= first["gamma_mean"]
+    second, third = b.epoch(), b.epoch()
+    assert second["recall"] == 1
+    assert third["alpha"] == 0.95
+    table = b.loss.findings(b.examples)["labels"]
+    assert table["id"].to_pylist() == ["t0", "t1"]
+    assert table["epoch-0"].to_pylist() == [[3, 1, 5], [3, 1, 5]]
+    assert len(table.column_names) == 4
+
+
+def test_a_checkpoint_within_an_epoch_restores_everything(
+    encoder: Path, examples: Examples, bench: Benches
+) -> None:
+    """In the third epoch, after one of its two steps: the rest is the same to the last bit."""
+    whole = bench()
+    for _ in range(2):
+        whole.epoch(steps=2)
+    whole.step()
+    kept = {name: value.clone() for name, value in whole.loss.state_dict().items()}
+    weights = {name: value.clone() for name, value in whole.model.weights().items()}
+    again = bench()
+    again.model.take_weights(weights)
+    again.loss.load_state_dict(kept)
+    again.number = whole.number
+    for one in (whole, again):
+        one.step()
+        one.loss.after_epoch()
+        one.epoch(steps=2)
+    for name, value in whole.loss.state_dict().items():
+        assert torch.equal(again.loss.state_dict()[name].nan_to_num(7.0), value.nan_to_num(7.0)), (
+            name
+        )
+    assert whole.model.classes is not None
+    assert again.model.classes is not None
+    assert torch.equal(whole.model.classes.mean, again.model.classes.mean)
+
+
+def test_the_gradient_reaches_the_encoder_and_no_statistic(bench: Benches) -> None:
+    b = bench()
+    found, _, _ = b.step()
+    found["loss"].backward()
+    gradients = [p.grad for p in b.model.encoder.parameters() if p.grad is not None]
+    assert sum(float(g.abs().sum()) for g in gradients) > 0
+    assert b.model.classes is not None
+    assert not b.model.classes.mean.requires_grad
+
+
+def test_the_teacher_guesses_hidden_tokens_of_target_rows_alone(
+    encoder: Path, examples: Examples
+) -> None:
+    head = SpanHead(max_len=2, q=4, masked_lm=True)
+    model = load_span_tagger(encoder, LABELS.names, head).eval()
+    loss = SpanCrossEntropy(head, 0.5, 1.0, (1.0, 2.0, 1.0))
+    loss.prepare(Facts(LABELS, (), examples.num_items, layout=examples.layout), model)
+    loss.begin(examples)
+    plain = examples.collate([0, 2, 3])
+    batch = loss.alter(plain)
+    assert batch.hidden is not None
+    assert len(batch.input_ids) == 5, "a copy of each target row"
+    assert batch.hidden.tokens.tolist() == [20, 21, 22, 23]
+    assert torch.equal(batch.input_ids[:3], plain.input_ids)
+    shown = batch.input_ids.flatten()[batch.hidden.positions]
+    assert set(shown.tolist()) == {examples.layout.mask}
+    loss.before_step(Step(0, 1, batch.num_items, batch.num_companions))
+    output = model(batch)
+    found = loss.loss(output, batch)
+    assert output.guessed is not None
+    mlm = torch.nn.functional.cross_entropy(output.guessed, batch.hidden.tokens)
+    weights = torch.tensor([1.0, 2.0, 1.0])
+    own = ~batch.companion
+    source = torch.nn.functional.cross_entropy(
+        output.logits[own], batch.labels[own], weights, reduction="sum"
+    )
+    torch.testing.assert_close(found["loss"], source + 0.5 * 5 * mlm)
+    no_mask = replace(examples.layout, mask=None)
+    loss.prepare(Facts(LABELS, (), examples.num_items, layout=no_mask), model)
+    with pytest.raises(ValueError, match=r"method\.w_mlm"):
+        loss.alter(plain)
+
+
+def test_a_pass_without_target_rows_still_reaches_all_parameters(
+    encoder: Path, examples: Examples
+) -> None:
+    """Workers average gradients: none may be without one."""
+    head = SpanHead(max_len=2, q=4, masked_lm=True)
+    model: SpanTagger = load_span_tagger(encoder, LABELS.names, head)
+    loss = SpanCrossEntropy(head, 0.5, 0.25)
+    loss.prepare(Facts(LABELS, (), examples.num_items, layout=examples.layout), model)
+    loss.begin(examples)
+    batch = loss.alter(examples.collate([0]))
+    loss.before_step(Step(0, 1, batch.num_items, 0))
+    loss.loss(model(batch), batch)["loss"].backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_annotators_say_probabilities_and_tags() -> None:
+    """a b c with spans a ab b bc c: ab is an X, bc a surer Y."""
+    logits = torch.zeros(5, K)
+    logits[:, 0], logits[1, 1], logits[3, 2] = 2.0, 5.0, 6.0
+    output, offsets = Output(logits, torch.zeros(5, 1)), np.array([0, 5])
+    facts = Facts(LABELS, ())
+    said = SpanProbabilities(HEAD).annotate(output, offsets, facts).items["q"]
+    assert said == pytest.approx(logits.softmax(1).numpy())
+    pruned = SpanProbabilities(HEAD, prune=True).annotate(output, offsets, facts).items["q"]
+    assert pruned[1].tolist() == [1.0, 0.0, 0.0], "it overlaps a surer entity"
+    assert pruned[[0, 2, 3, 4]] == pytest.approx(said[[0, 2, 3, 4]])
+    tags = TagSpans(HEAD).annotate(output, offsets, facts).words["labels"]
+    assert tags.tolist() == [0, 3, 4]
+
+
+def test_even_weights_have_a_mean_of_one() -> None:
+    """1 / log 100, 1 / log 10 and, for a class that is not there, 1 / log 2."""
+    raw = [1 / math.log(x) for x in (100, 10, 2)]
+    assert even_weights([100, 10, 0]) == pytest.approx([3 * x / sum(raw) for x in raw])
