@@ -35,7 +35,13 @@ def test_help_lists_every_key(job: str, capsys: pytest.CaptureFixture[str]):
     shown = capsys.readouterr().out
     own = ("compare.methods", "cltp: lambda")
     if "method" in names["DEFAULTS"]:
-        keys = {"cltp": "lambda", "lvm": "mu_psi", "iwda": "lambda_iw", "conlst": "k_neg"}
+        keys = {
+            "cltp": "lambda",
+            "lvm": "mu_psi",
+            "iwda": "lambda_iw",
+            "conlst": "k_neg",
+            "maral": "temp",
+        }
         own = (f"method.{keys[names['DEFAULTS']['method']['name']]}", "seed")
     for key in ("benchmark.root", "train.batch_size", "store.root", *own):
         assert f"  {key} " in shown

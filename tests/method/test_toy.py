@@ -66,5 +66,6 @@ def test_self_training_beats_bl_direct(ray_cluster: str, store: Path, name: str)
 def test_no_method_is_left_out() -> None:
     one_pass = {"bl_single", "bl_joint", "iwda", "kd"}  # no rounds of self-training
     texts = {"conlst", "nl", "flexmatch"}  # of texts alone: tests/ray/test_methods.py has them
+    spans = {"maral", "bl_spans"}  # tests/method/test_spans.py
     several = {*SEVERAL, "hard"}  # hard is hard_cat with one source
-    assert {*MARGINS, "bl_direct", *one_pass, *texts, *several} == set(METHODS)
+    assert {*MARGINS, "bl_direct", *one_pass, *texts, *spans, *several} == set(METHODS)

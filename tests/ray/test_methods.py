@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
@@ -36,6 +38,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "iwda": {"epochs": 1, "lr": 1e-3, "critic_hidden": 32},
     "mrt": {"epochs": 1, "lr": 1e-3},
     "lvm": {"epochs": 1, "lr": 1e-3, "labels": "hard", "predict": "q"},
+    "maral": {"epochs": 3, "lr": 1e-3, "warmup": 1, "k": 20, "q": 16},
+    "bl_spans": {"q": 16},
 }
 SELF_TRAINING = {"sl_evi", "sl_leu", "sl_lou", "cltp", "st"}
 
@@ -65,14 +69,16 @@ def carry_out(world: World, store: Path, benchmark: str, name: str, **resources:
 
 
 SHORT = {
-    "wikiann": {"bl_single", "sl_leu", "st", "hard_vote"},
+    "wikiann": {"bl_single", "sl_leu", "st", "hard_vote", "maral"},
     "toy_pair": {"cltp", "conlst", "flexmatch"},
 }
 """What `make test` has of each: methods of every kind."""
+TASK = {"wikiann": "token", "toy_pair": "pair"}
 CASES = [
     pytest.param(benchmark, name, marks=[] if name in short else [pytest.mark.long])
     for benchmark, short in SHORT.items()
     for name in sorted(METHODS)
+    if TASK[benchmark] in METHODS[name].tasks
 ]
 
 
@@ -84,7 +90,7 @@ def test_every_method_runs_on_words_and_on_pairs(
     assert set(report["final"]) == {SOURCE, *TARGETS}
     assert bool(report["rounds"]) == (name in SELF_TRAINING)
     assert all(sum(item["selected"].values()) > 0 for item in report["rounds"])
-    if name in ("bl_direct", "dt"):
+    if name in ("bl_direct", "bl_spans", "dt"):
         assert report["final"] == report["zero_shot"]
     if name == "bl_single":
         assert report["final"][SOURCE] == report["zero_shot"][SOURCE]
@@ -104,6 +110,27 @@ def test_rows_are_joined_on_two_workers(
     base["run"] = {"name": f"{name}-two"}
     report = run(configure(base))
     assert set(report["final"]) == {SOURCE, *TARGETS}
+
+
+@pytest.mark.long
+def test_two_workers_share_classes_and_neighbours(
+    ray_cluster: str, world: World, store: Path
+) -> None:
+    """Every target span is in the findings of one worker, and both have the same class means."""
+    report = carry_out(world, store, "wikiann", "maral", train_workers=2)
+    found = next(x["fingerprint"] for x in report["steps"] if x["title"].endswith("student"))
+    folder = store / f"artifacts/model/{found}"
+    parts = [pq.read_table(folder / f"labels-{rank:03d}.parquet") for rank in range(2)]
+    names = [set(part["id"].to_pylist()) for part in parts]
+    assert all(names)
+    assert not names[0] & names[1]
+    target = next(x["title"] for x in report["steps"] if x["title"].endswith("student")).split()[0]
+    assert all(name.startswith(target) for name in names[0] | names[1])
+    classes = load_file(folder / "spans.safetensors")
+    assert np.isfinite(classes["classes.mean"]).all()
+    assert classes["classes.count"].sum() > sum(
+        len(item) for part in parts for item in part["epoch-0"].to_pylist()
+    ), "spans of both workers, of source and target"
 
 
 @pytest.mark.long

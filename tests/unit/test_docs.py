@@ -222,7 +222,7 @@ def test_every_key_is_documented() -> None:
         assert f"`{key}`" in sweep_page, key
 
 
-@pytest.mark.parametrize("name", ["cltp", "lvm", "conlst"])
+@pytest.mark.parametrize("name", ["cltp", "lvm", "conlst", "maral"])
 def test_defaults_of_the_method(name: str) -> None:
     """The key table of the method's page has the schema's defaults."""
     page = (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
@@ -260,7 +260,10 @@ def test_defaults_of_the_baselines() -> None:
                 assert set(shown) == set(wanted), name
                 for key, value in wanted.items():
                     assert is_shown(shown[key], value), f"{name} {key}"
-    assert {*named, "cltp", "mrt", "lvm", "iwda", "kd", "conlst", "nl", "flexmatch"} == set(METHODS)
+    assert {*named, "cltp", "mrt", "lvm", "iwda", "kd", "conlst", "nl", "flexmatch"} | {
+        "maral",
+        "bl_spans",
+    } == set(METHODS)
 
 
 def cells(line: str) -> list[str]:

@@ -47,7 +47,7 @@ def test_examples(name: str) -> None:
         assert formulas.check(case, evaluate, rtol=READ.rtol[name]) is None
 
 
-@pytest.mark.parametrize("method", ["cltp", "base"])
+@pytest.mark.parametrize("method", ["cltp", "lvm", "conlst", "iwda", "maral", "base"])
 def test_every_example_is_evaluated(method: str) -> None:
     listed = {name for name in READ.cases if name.startswith(f"{method}.")}
     assert listed

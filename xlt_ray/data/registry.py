@@ -116,6 +116,20 @@ _ONTONOTES_TYPES = (
     "CARDINAL DATE EVENT FAC GPE LANGUAGE LAW LOC MONEY NORP ORDINAL ORG PERCENT PERSON PRODUCT "
     "QUANTITY TIME WORK_OF_ART"
 )
+_MULTICONER_TYPES = {
+    "PER": "Person Scientist Artist Athlete Politician Cleric SportsManager OtherPER",
+    "LOC": "Location Facility OtherLOC HumanSettlement Station",
+    "GRP": "Group MusicalGRP PublicCORP PrivateCORP AerospaceManufacturer SportsGRP "
+    "CarManufacturer ORG",
+    "PROD": "Product Clothing Vehicle Food Drink OtherPROD",
+    "CW": "CreativeWorks VisualWork MusicalWork WrittenWork ArtWork Software",
+    "MED": "Medical Medication/Vaccine MedicalProcedure AnatomicalStructure Symptom Disease",
+}
+"""The types that are told apart, and what the files call them or their kinds."""
+_UNER_DEV = ("en_ewt", "da_ddt", "hr_set", "pt_bosque", "sk_snk", "sr_set", "sv_talbanken",
+             "zh_gsd", "zh_gsdsimp")  # fmt: skip
+_UNER_TEST = ("ceb_gja", "de_pud", "en_pud", "pt_pud", "ru_pud", "sv_pud", "tl_trg",
+              "tl_ugnayan", "zh_pud")  # fmt: skip
 _POLARITIES = ("POS", "NEG", "NEU", "CON")
 _OWN: dict[str, Any] = {
     "languages": embedded.LANGUAGES,
@@ -152,6 +166,27 @@ BENCHMARKS: dict[str, Benchmark] = {
         licence="news text under terms of its owners, for research; not redistributed",
         citation="Tjong Kim Sang 2002 (CoNLL); Tjong Kim Sang and De Meulder 2003 (CoNLL)",
         scheme="iob1",
+    ),
+    "multiconer": Benchmark(
+        name="multiconer",
+        task="token",
+        metric="f1",
+        labels=_bio(" ".join(_MULTICONER_TYPES)),
+        languages=("en", "bn", "de", "es", "fa", "fr", "hi", "it", "pt", "sv", "uk", "zh"),
+        source="en",
+        licence="CC BY 4.0",
+        citation="Fetahu et al. 2023 (SemEval-2023 task 2)",
+        types={kind: name for name, kinds in _MULTICONER_TYPES.items() for kind in kinds.split()},
+    ),
+    "uner": Benchmark(
+        name="uner",
+        task="token",
+        metric="f1",
+        labels=_bio("PER ORG LOC"),
+        languages=(*_UNER_DEV, *_UNER_TEST),
+        source="en_ewt",
+        licence="CC BY-SA 4.0 and others, see each treebank",
+        citation="Mayhew et al. 2024 (NAACL), Universal NER",
     ),
     "ontonotes": Benchmark(
         name="ontonotes",
