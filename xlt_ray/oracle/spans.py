@@ -1,0 +1,217 @@
+"""Pseudo-labels and classes of MARAL from epoch to epoch, held against gold after the run.
+
+The share of wrong labels by epoch, among those that were learnt from and among the others; the
+geometry of the class centres; scores of right and of wrong entities, and a projection of spans to
+the plane. Gold of the unlabelled text is read for this page alone; nothing of it feeds back.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from torch import Tensor, nn
+
+from xlt_ray import cli
+from xlt_ray.config import ConfigError, RunConfig
+from xlt_ray.data.batching import seed_of
+from xlt_ray.data.corpus import Corpus, Model
+from xlt_ray.data.keyed import positions, sorted_by_id
+from xlt_ray.data.lists import items_of
+from xlt_ray.labels import UNLABELLED, LabelSet
+from xlt_ray.ledger import RunFolder
+from xlt_ray.methods import METHODS
+from xlt_ray.methods.facts import Facts
+from xlt_ray.methods.maral import MARAL
+from xlt_ray.methods.parts import Annotator, Columns
+from xlt_ray.models.classifier import Output
+from xlt_ray.models.span_tagger import SpanHead, unit
+from xlt_ray.ops import spans
+from xlt_ray.oracle.driver import from_gold, read_gold
+from xlt_ray.report.figures import require_matplotlib, write_pictures
+from xlt_ray.report.spans import markdown, span_figure
+from xlt_ray.store import Artifact
+
+SENTENCES = 400
+"""Sentences of a target whose spans are projected."""
+OUTSIDE = 400
+"""Of their O spans, how many at most."""
+
+
+@dataclass(frozen=True)
+class SpanVectors(Annotator):
+    """Unit vectors and scores of every span."""
+
+    head: SpanHead
+
+    @property
+    def span_head(self) -> SpanHead:
+        """The span head."""
+        return self.head
+
+    def extra(self, own: nn.Module | None, features: Tensor) -> Tensor:
+        """The unit vectors."""
+        return unit(features)
+
+    def annotate(self, output: Output, offsets: np.ndarray, facts: Facts) -> Columns:
+        """``z`` and ``scores``."""
+        assert output.extra is not None
+        z, scores = output.extra.cpu().numpy(), output.logits.cpu().numpy()
+        return Columns(items={"z": z, "scores": scores})
+
+
+def classes_of(
+    table: pa.Table, gold: Artifact, *, labels: LabelSet, max_len: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gold classes of the spans of some rows.
+
+    Args:
+        table: Rows by ``id``.
+        gold: BIO ``labels`` of these and of other rows.
+        labels: Names of these labels.
+        max_len: Words of the longest span.
+
+    Returns:
+        [S] which rows have gold, and [N] the classes of the spans of these, or -100.
+    """
+    truth = gold.table(["id", "labels"])
+    at = positions(table, truth)
+    known = np.asarray(at.is_valid())  # a row whose tags are bad has text and no gold
+    tags_W, offsets = items_of(truth["labels"].take(at.drop_null()))
+    return known, spans.labels_of_many(tags_W, np.diff(offsets), max_len, labels)
+
+
+def label_noise(
+    student: Artifact, gold: Artifact, *, labels: list[str], max_len: int, epochs: int
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Pseudo-labels by epoch and class, and how many of them are right.
+
+    Args:
+        student: Artifact with the labels after each epoch, as `MaximumMargin.findings` has them.
+        gold: Gold labels of the same text.
+        labels: Names of the BIO labels.
+        max_len: Words of the longest span.
+        epochs: How many epochs there were.
+
+    Returns:
+        ``epoch``, ``said``, ``reliable``, ``spans`` and ``right``; as a fact the classes.
+    """
+    known, classes = LabelSet(tuple(labels)), spans.span_classes(LabelSet(tuple(labels)))
+    table = sorted_by_id(student.table())
+    there, true_N = classes_of(table, gold, labels=known, max_len=max_len)
+    table, scored = table.filter(pa.array(there)), true_N != UNLABELLED
+    rows = []
+    for epoch in range(epochs):
+        found_N = items_of(table[f"epoch-{epoch}"])[0].astype(np.int64)[scored]
+        right_N = found_N // 2 == true_N[scored]
+        for code in range(2 * len(classes)):
+            own = found_N == code
+            said, is_reliable = classes[code // 2], bool(code % 2)
+            counts = {"spans": int(own.sum()), "right": int(right_N[own].sum())}
+            rows.append({"epoch": epoch, "said": said, "reliable": is_reliable, **counts})
+    return pa.Table.from_pylist(rows), {"classes": list(classes)}
+
+
+def projection(
+    said: Artifact, gold: Artifact, *, labels: list[str], max_len: int
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Entities and some other spans in the plane of the largest variance of their vectors.
+
+    Args:
+        said: ``z`` and ``scores`` of the spans.
+        gold: Gold labels of the same text.
+        labels: Names of the BIO labels.
+        max_len: Words of the longest span.
+
+    Returns:
+        ``x``, ``y``, the classes ``true`` and ``said``, and ``score`` of the latter.
+    """
+    names = LabelSet(tuple(labels))
+    table = sorted_by_id(said.table(["id", "z", "scores"]))
+    there, true_N = classes_of(table, gold, labels=names, max_len=max_len)
+    table = table.filter(pa.array(there))
+    z_NQ, scores_NK = (items_of(table[name])[0] for name in ("z", "scores"))
+    said_N = scores_NK.argmax(axis=1)
+    entity = (true_N > 0) | ((said_N > 0) & (true_N != UNLABELLED))
+    others = np.flatnonzero((true_N == 0) & ~entity)
+    some = others[np.linspace(0, len(others) - 1, min(len(others), OUTSIDE)).astype(np.int64)]
+    chosen = np.concatenate([np.flatnonzero(entity), some])
+    centred = z_NQ[chosen] - z_NQ[chosen].mean(axis=0)
+    axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    flat = centred @ (axes * np.sign(axes.sum(axis=1, keepdims=True))).T
+    found = {
+        "x": flat[:, 0].astype(np.float64), "y": flat[:, 1].astype(np.float64),
+        "true": true_N[chosen], "said": said_N[chosen],
+        "score": scores_NK.max(axis=1)[chosen].astype(np.float64),
+    }  # fmt: skip
+    return pa.table(found), {"classes": list(spans.span_classes(names))}
+
+
+def configure(defaults: Any, files: Sequence[str] = (), flags: Sequence[str] = ()) -> RunConfig:
+    """The configuration of a run of MARAL; raises ConfigError for another method."""
+    config = cli.configure(defaults, files, flags)
+    if METHODS[config.method.name] is not MARAL:
+        raise ConfigError(f"method.name: {config.method.name} has no classes of spans, maral does")
+    return config
+
+
+def find(config: RunConfig) -> dict[str, Any]:
+    """Carry out a run of MARAL, and hold its labels against gold; returns the findings.
+
+    Raises:
+        ConfigError: matplotlib is missing; nothing has run.
+    """
+    require_matplotlib()
+    with cli.cluster(config), cli.carry_out(config, first=read_gold) as done:
+        driver, head = done.driver, MARAL(config.method).head
+        names, records = list(driver.labels.names), []
+        how = {"labels": names, "max_len": head.max_len}
+        models: dict[str, Model] = dict(done.outcome.by_language)
+        if not models or config.method.joint or len(driver.pools) == 1:
+            models = {"all": done.outcome.final}
+        for target, model in models.items():
+            gold, epochs = read_gold(driver), len(model.history)
+            noise = from_gold(
+                driver, f"{target} noise", label_noise, model.artifact, gold, epochs=epochs, **how
+            )
+            text = driver.unlabelled() if target == "all" else driver.unlabelled().of(target)
+            some = sampled(text, seed_of(driver.seed, "projected"))
+            said = driver.annotate(f"{target} projected", some, model, SpanVectors(head))
+            flat = from_gold(driver, f"{target} projection", projection, said, gold, **how)
+            records.append(
+                {
+                    "target": target,
+                    "classes": noise.info["classes"],
+                    "epochs": [entry["own"] for entry in model.history],
+                    "noise": noise.table().to_pylist(),
+                    "points": flat.table().to_pydict(),
+                }
+            )
+        findings = {"run": config.run_name, "records": records}
+        folder = RunFolder(driver.runner.store, config.run_name)
+        for record in records:
+            write_pictures(f"figure-{record['target']}", span_figure(record), folder.write)
+        folder.write("oracle.md", markdown(findings).encode())
+        folder.write("oracle.json", (json.dumps(findings, indent=1) + "\n").encode())
+        print(f"oracle: {folder.path}/oracle.md", flush=True)
+        return findings
+
+
+def sampled(text: Corpus, seed: int) -> Corpus:
+    """Some of the sentences of a text."""
+    rows = text.tokens.info["rows"]
+    if text.language is not None:
+        rows = text.tokens.info["rows_by_language"][text.language]
+    return text.sample(min(1.0, SENTENCES / max(rows, 1)), seed=seed)
+
+
+def dry_run(config: RunConfig) -> int:
+    """The dry run of the run; raises ConfigError if the figure could not be drawn."""
+    require_matplotlib()
+    return cli.rehearse(config, first=read_gold)
+
+
+JOB = cli.Job(configure, find, dry_run, cli.keys)
+"""What ``jobs/oracle_spans.py`` does with its flags."""
