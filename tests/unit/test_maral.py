@@ -1,5 +1,6 @@
 """The recipes of spans: which steps they ask for, with what, and what of it is reported."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from tests.encoders import commit, tokenised
 from tests.recipes import MemoryDriver, languages_of, run_method
-from xlt_ray.config import Split
+from xlt_ray.config import ConfigError, Split
 from xlt_ray.data.corpus import Corpus
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.bl_spans import BLSpansConfig
@@ -81,6 +82,7 @@ def test_priors_and_weights_are_counted(driver: SpanDriver) -> None:
     assert loss.source_prior == pytest.approx((20 / 24, 4 / 24, 0))
     assert sum(loss.target_prior) == pytest.approx(1)
     assert loss.source_weights == even_weights([20, 4, 0])
+    assert even_weights([20, 4, 0])[2] == 1
     teacher = driver.call("train", "a teacher").objective
     assert isinstance(teacher, SpanCrossEntropy)
     assert teacher.weights == even_weights([20, 4, 0])
@@ -129,6 +131,16 @@ def test_the_preset_of_the_code_and_what_a_user_sets_beside_it() -> None:
     assert (paper.kappa, paper.target_loss, paper.direction) == ("paper", "paper", "paper")
     mixed = MARALConfig.model_validate({"preset": "code", "kappa": "paper"})
     assert (mixed.kappa, mixed.target_exponent) == ("paper", 0.1)
+
+
+def test_faiss_is_missed_before_anything_is_trained(
+    driver: SpanDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ConfigError, match=r"pip install 'xlt-ray\[cpu\]'"):
+        run_method("maral", driver)
+    assert driver.titles("train") == []
+    run_method("maral", driver, refinement="global")
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,8 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def examples(tmp_path: Path, encoder: Path) -> Examples:
-    """Two source sentences of three words and two target sentences of two: 5 + 5 + 3 + 3 spans."""
+def corpus(tmp_path: Path) -> Mix:
+    """Two source sentences of three words and two target sentences of two."""
     store = Store(str(tmp_path))
     source = tokenised([[[10], [11], [12]], [[13], [14], [15]]], ids=["s0", "s1"], labels=GOLD)
     target = tokenised([[[20], [21]], [[22], [23]]], ids=["t0", "t1"])
@@ -56,10 +56,15 @@ def examples(tmp_path: Path, encoder: Path) -> Examples:
     q = [[[0.1, 0.8, 0.1], [0.9, 0.1, 0.0], [0.2, 0.2, 0.6]]] * 2
     said = pa.table({"id": ["t0", "t1"], "q": pa.array(q, pa.list_(pa.list_(pa.float32())))})
     beside = Beside("teacher", commit(store, "annotation", "t", {"p0": said}), ("q",))
-    mix = Mix(Corpus(tokens).labelled(gold), companion=Corpus(text).with_beside(beside))
+    return Mix(Corpus(tokens).labelled(gold), companion=Corpus(text).with_beside(beside))
+
+
+@pytest.fixture
+def examples(corpus: Mix, encoder: Path) -> Examples:
+    """5 + 5 + 3 + 3 spans."""
     items = SpanItems(HEAD.max_len, LABELS)
     layout = layout_of(load_tokenizer(str(encoder)), 16, spans=items)
-    return own_examples(mix, Share(0, 1), layout, ())
+    return own_examples(corpus, Share(0, 1), layout, ())
 
 
 def objective(**changes: Any) -> MaximumMargin:
@@ -393,6 +398,86 @@ def test_annotators_say_probabilities_and_tags() -> None:
 
 
 def test_even_weights_have_a_mean_of_one() -> None:
-    """1 / log 100, 1 / log 10 and, for a class that is not there, 1 / log 2."""
-    raw = [1 / math.log(x) for x in (100, 10, 2)]
-    assert even_weights([100, 10, 0]) == pytest.approx([3 * x / sum(raw) for x in raw])
+    """1 / log 100 and 1 / log 10 over their mean; a class that is not there counts nowhere."""
+    raw = [1 / math.log(x) for x in (100, 10)]
+    assert even_weights([100, 10, 0]) == pytest.approx([*(2 * x / sum(raw) for x in raw), 1.0])
+    assert even_weights([0]) == (1.0,)
+
+
+def test_a_worker_without_target_rows(encoder: Path, corpus: Mix) -> None:
+    """Of two workers the first has the source rows here, and the second the targets."""
+    items = SpanItems(HEAD.max_len, LABELS)
+    layout = layout_of(load_tokenizer(str(encoder)), 16, spans=items)
+    parts = [own_examples(corpus, Share(rank, 2), layout, ()) for rank in range(2)]
+    bare = [x for x in parts if x.num_parts == len(x)]
+    assert bare, "some worker has no target row"
+    b = Bench(encoder, bare[0])
+    for _ in range(3):
+        b.step(list(range(len(bare[0]))))
+        b.loss.after_epoch()
+    assert not b.loss.memory.target_N.any()
+    assert b.loss.findings(bare[0])["labels"].num_rows == 0
+
+
+def test_a_span_is_stored_once_with_what_it_was_last(bench: Benches) -> None:
+    """An epoch that comes to the target twice; 3 in 10 of the O spans."""
+    b = bench(outside=0.3)
+    b.epoch()
+    b.step()
+    _, output, batch = b.step()
+    memory = b.loss.memory
+    z = unit(output.features.detach())
+    state = memory.state_dict()
+    ids = state["ids"].tolist()
+    assert ids == sorted(set(ids))
+    stored = [i for i in range(16) if memory.y_N[i] > 0 or memory.drawn_N[i]]
+    assert ids == stored
+    assert len(stored) < 16
+    row = {item: place for place, item in enumerate(batch.item_ids.tolist())}
+    assert torch.equal(state["z"], z[[row[item] for item in ids]].float())
+
+
+def test_scores_of_an_earlier_epoch_count_no_more(bench: Benches) -> None:
+    """The second sentence of the target is not come to: it stays as reliable as it was."""
+    b = bench()
+    for _ in range(2):
+        b.epoch()
+    memory = b.loss.memory
+    assert memory.score_N.isnan().all()
+    memory.reliable_N[13:] = torch.tensor([False, True, False])
+    b.step([0, 1, 2])
+    assert memory.score_N[10:13].isfinite().all()
+    assert memory.score_N[13:].isnan().all()
+    b.loss.after_epoch()
+    assert memory.reliable_N[13:].tolist() == [False, True, False]
+
+
+def test_a_class_that_has_lost_its_spans_has_no_threshold(bench: Benches) -> None:
+    b = bench()
+    for _ in range(2):
+        b.epoch()
+    memory = b.loss.memory
+    assert memory.score_mean_K.isfinite().all()
+    memory.p_NK[10:] = torch.tensor([0.9, 0.1, 0.0])
+    memory.y_N[10:] = 0
+    memory.reliable_N[10:] = True
+    b.epoch()
+    assert memory.score_mean_K.isfinite().tolist() == [True, False, False]
+    assert memory.near_mean_K.isfinite().tolist() == [True, False, False]
+
+
+def test_stock_is_told_at_the_end_of_an_epoch_alone(bench: Benches) -> None:
+    b = bench()
+    assert "cosines" in b.epoch()
+    b.step()
+    assert "cosines" not in b.loss.progress()
+
+
+def test_the_teachers_labels_are_copied(examples: Examples, bench: Benches) -> None:
+    before = examples.beside["teacher.q"].copy()
+    b = bench()
+    b.loss.memory.p_NK.zero_()
+    b.loss.memory.y_N.zero_()
+    assert np.array_equal(examples.beside["teacher.q"], before)
+    assert examples.labels is not None
+    assert (examples.labels[10:] == -100).all()

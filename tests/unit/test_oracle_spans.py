@@ -72,9 +72,8 @@ def test_entities_and_some_others_are_projected(tmp_path: Path) -> None:
     points = np.stack([rows["x"], rows["y"]], axis=1)
     order = [1, 3, 0, 2]
     wanted = np.linalg.norm(z[order][:, None] - z[order][None], axis=-1)
-    assert np.linalg.norm(points[:, None] - points[None], axis=-1) == pytest.approx(
-        wanted, abs=1e-6
-    )
+    apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    assert apart == pytest.approx(wanted, abs=1e-6)
 
 
 def record() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from xlt_ray.models.span_tagger import (
     SpanHead,
     SpanTagger,
     buckets,
+    check_head,
     load_span_tagger,
     shape_counts,
     unit,
@@ -154,6 +155,11 @@ def test_other_settings_or_labels_begin_anew(encoder: Path, tmp_path: Path) -> N
     weights = [x.represent.outer.weight for x in (same, other, relabelled, fresh)]
     assert not torch.equal(weights[0], weights[1])
     assert torch.equal(weights[2], weights[3]), "drawn from the seed"
+    check_head(tmp_path, LABELS, HEAD)
+    for head in (None, SpanHead(max_len=2, q=8), FIT):
+        with pytest.raises(ValueError, match=r"a model with span head .* is needed, it has"):
+            check_head(tmp_path, LABELS, head)
+    check_head(encoder, LABELS, None)
     (tmp_path / "spans.json").unlink()
     with pytest.raises(ValueError, match=r"no span tagger, it has no spans\.json"):
         SpanTagger.from_pretrained(tmp_path)

@@ -22,6 +22,7 @@ from xlt_ray.engine.pool import Pool, over_shards
 from xlt_ray.methods.facts import Facts
 from xlt_ray.methods.parts import Annotator, Columns
 from xlt_ray.models.load import load_classifier
+from xlt_ray.models.span_tagger import check_head
 from xlt_ray.store import Artifact, Attempt
 
 
@@ -51,6 +52,7 @@ class ShardAnnotator:
         folder, facts = task.model.local(), task.facts
         head = task.annotator.span_head
         items = None if head is None else SpanItems(head.max_len, facts.labels)
+        check_head(folder, facts.labels.names, head)
         tokenizer = load_tokenizer(str(folder))
         self.layout = layout_of(tokenizer, task.max_length, facts.task, items)
         model = load_classifier(

@@ -51,6 +51,7 @@ from xlt_ray.methods.facts import Facts, Schedule, Step
 from xlt_ray.methods.parts import Objective
 from xlt_ray.models.classifier import Classifier, full_precision
 from xlt_ray.models.load import load_classifier
+from xlt_ray.models.span_tagger import SETTINGS_FILE
 from xlt_ray.points import reached
 from xlt_ray.store import Artifact, Attempt
 
@@ -471,7 +472,7 @@ class Worker:
 
 
 def _tokenizer_files(folder: Path) -> Iterator[Path]:
-    others = {"config.json", "generation_config.json", "manifest.json"}
+    others = {"config.json", "generation_config.json", "manifest.json", SETTINGS_FILE}
     for path in sorted(folder.iterdir()):
         is_weights = path.name.endswith((".safetensors", ".safetensors.index.json"))
         if path.is_file() and path.name not in others and not is_weights:

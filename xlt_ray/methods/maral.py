@@ -24,7 +24,7 @@ from xlt_ray.data.corpus import Beside, Corpus, Mix, Model
 from xlt_ray.methods.base import Driver, Method, Outcome
 from xlt_ray.methods.facts import Schedule
 from xlt_ray.methods.margins import MaximumMargin, Refinement, Variant
-from xlt_ray.methods.neighbours import Search
+from xlt_ray.methods.neighbours import Search, require_faiss
 from xlt_ray.methods.span_parts import (
     SpanCrossEntropy,
     SpanProbabilities,
@@ -112,7 +112,7 @@ class MARALConfig(SpanConfig, frozen=True):
     """Weight of the old label at the last epoch, at most alpha_start."""
     schedule: Variant = "paper"
     """From the one to the other, or beginning and ending between them."""
-    k: int = Field(default=200, ge=1)
+    k: int = Field(default=200, ge=1, le=2047)
     """Neighbours."""
     outside: float = Field(default=0.03, gt=0, le=1)
     """Share of O spans that are stored for their neighbours."""
@@ -146,6 +146,8 @@ class MARAL(Method[MARALConfig]):
     def run(self, driver: Driver) -> Outcome:
         """A student for every target, or for all together."""
         c, text = self.config, driver.unlabelled()
+        if c.refinement in ("both", "local"):
+            require_faiss()  # and not after the teacher
         counts = source_counts(driver, c)
         if c.joint:
             teacher, student = self.adapt(driver, None, text, counts)

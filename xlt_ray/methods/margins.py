@@ -18,7 +18,7 @@ from xlt_ray.data.batch import Batch
 from xlt_ray.data.examples import Examples
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.facts import Facts, Step
-from xlt_ray.methods.neighbours import Search
+from xlt_ray.methods.neighbours import Search, require_faiss
 from xlt_ray.methods.span_memory import SpanMemory
 from xlt_ray.methods.span_parts import OfSpans
 from xlt_ray.models.classifier import Classifier, Output
@@ -88,6 +88,8 @@ class MaximumMargin(OfSpans):
 
     def begin(self, examples: Examples) -> None:
         """Take up the teacher's labels of the target spans."""
+        if self.uses_neighbours:
+            require_faiss()
         self.memory = SpanMemory(
             self.facts,
             examples,
@@ -95,6 +97,7 @@ class MaximumMargin(OfSpans):
             q=self.head.q,
             k=self.k,
             search=self.search,
+            outside=self.outside,
             device=self.device,
         )
 
@@ -104,6 +107,11 @@ class MaximumMargin(OfSpans):
 
     def _begin_epoch(self) -> None:
         self.margins = torch.tensor([torch.inf, 0.0, 0.0], dtype=torch.float64, device=self.device)
+
+    @property
+    def uses_neighbours(self) -> bool:
+        """Whether labels are moved by neighbours."""
+        return self.refinement in ("both", "local")
 
     @property
     def refines(self) -> bool:
@@ -166,8 +174,8 @@ class MaximumMargin(OfSpans):
             moved = ~memory.reliable_N[ids_M] if self.filtering else torch.ones_like(ids_M) > 0
             self._refine(ids_M[moved], z_NQ[target][moved], rho_NK[target][moved])
         memory.note(ids_M, rho_NK[target])
-        if self.refinement in ("both", "local") and self.epoch >= self.warmup - 1:
-            memory.store(batch.item_ids, z_NQ, outside=self.outside)
+        if self.uses_neighbours and self.epoch >= self.warmup - 1:
+            memory.store(batch.item_ids, z_NQ)
         y_N = memory.y_N[batch.item_ids]
         sum_KQ, num_K = vmf.class_sums(z_NQ, y_N, len(self.pi_s_K))
         self.sums += torch.cat([sum_KQ, num_K[:, None]], dim=1)
@@ -186,7 +194,7 @@ class MaximumMargin(OfSpans):
         if self.refinement in ("both", "global"):
             by_mean = refinement.exceeds(rho_MK, memory.score_mean_K)
             by_mean = refinement.outside_rule(by_mean, rho_MK)
-        if self.refinement in ("both", "local") and memory.index is not None:
+        if self.uses_neighbours and memory.index is not None:
             by_near = refinement.exceeds(memory.near(ids_M, z_MQ), memory.near_mean_K)
         strength = self._strength(self.epoch)
         memory.refine(ids_M, by_mean, by_near, alpha=strength, kind=self.direction)
@@ -218,14 +226,15 @@ class MaximumMargin(OfSpans):
                 memory.filter()
             if not self.filtering:
                 memory.reliable_N = memory.target_N.clone()
-            if self.refinement in ("both", "local"):
+            if self.uses_neighbours:
                 memory.rebuild()
         target = memory.target_N
         labels = memory.y_N[target] * 2 + memory.reliable_N[target]
-        self.epoch_labels.append(labels.to(torch.int8))
+        self.epoch_labels.append(labels.to(torch.int16))
         self.found = self._stock()
         self._begin_epoch()
         self.epoch, self.is_new = self.epoch + 1, True
+        memory.forget(self.epoch)
 
     def _stock(self) -> dict[str, Any]:
         """Geometry of the classes and what is known of the target spans (M12)."""
@@ -245,8 +254,9 @@ class MaximumMargin(OfSpans):
         }
 
     def progress(self) -> dict[str, Any]:
-        """Means of the loss since the last time, and the last epoch's stock."""
-        return {**super().progress(), **self.found}
+        """Means of the loss since the last time and, at the end of an epoch, its stock."""
+        found, self.found = self.found, {}
+        return {**super().progress(), **found}
 
     def findings(self, examples: Examples) -> dict[str, pa.Table]:
         """Labels of the target spans at the end of each epoch: twice the class, plus 1 if it is
@@ -263,7 +273,7 @@ class MaximumMargin(OfSpans):
         """Class means of the epoch, priors, and all that is remembered of spans."""
         device, flags = self.device, [self.epoch, int(self.is_new)]
         labels = self.epoch_labels
-        none = torch.zeros(0, int(self.memory.target_N.sum()), dtype=torch.int8, device=device)
+        none = torch.zeros(0, int(self.memory.target_N.sum()), dtype=torch.int16, device=device)
         return {
             **super().state_dict(),
             "next_mean": self.next_mean_KQ, "next_count": self.next_count_K,

@@ -10,11 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xlt_ray.config import ConfigError
+
 Search = Literal["exact", "approximate"]
 
 CHUNK = 8192
 """Queries at a time: their neighbours are counted and forgotten."""
 LEAST_RECALL = 0.95
+_SCRATCH = 256 << 20
 _PROBES = 500
 """Stored vectors that measure the recall."""
 
@@ -43,7 +46,7 @@ class Neighbours:
         k: int,
         search: Search = "exact",
     ):
-        self.faiss: Any = _library()
+        self.faiss: Any = require_faiss()
         self.labels_S = labels_S.cpu().numpy()
         self.num_classes, self.k, self.recall = num_classes, k, 1.0
         stored = _array(vectors_SQ)
@@ -59,6 +62,7 @@ class Neighbours:
         if device.type != "cuda" or not hasattr(self.faiss, "StandardGpuResources"):
             return index
         self.resources = self.faiss.StandardGpuResources()
+        self.resources.setTempMemory(_SCRATCH)  # beside what training holds
         return self.faiss.index_cpu_to_gpu(self.resources, device.index or 0, index)
 
     def _make_approximate(self, stored: np.ndarray, device: torch.device) -> None:
@@ -111,12 +115,13 @@ def _array(vectors: Tensor) -> np.ndarray:
     return np.ascontiguousarray(vectors.detach().float().cpu().numpy())
 
 
-def _library() -> Any:
+def require_faiss() -> Any:
+    """The library; raises ConfigError, which says what to install, if it is missing."""
     try:
         import faiss
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            "MARAL looks for neighbours with faiss, which is not installed: pip install "
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "neighbours are looked for with faiss, which is not installed: pip install "
             "'xlt-ray[cpu]', or 'xlt-ray[gpu]' on machines with GPUs"
-        ) from error
+        ) from None
     return faiss

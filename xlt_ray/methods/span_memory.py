@@ -12,10 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xlt_ray.data.batching import seed_of
 from xlt_ray.data.examples import Examples
 from xlt_ray.methods.facts import Facts
 from xlt_ray.methods.neighbours import Neighbours, Search
 from xlt_ray.ops import mixture, refinement
+
+_PARTS = 256
+"""Passes whose vectors are put together at a time."""
 
 SAMPLE = 1000
 """Stored target spans of a class whose neighbours give the mean of the class."""
@@ -47,6 +51,7 @@ class SpanMemory:
         q: Size of a vector.
         k: Neighbours that are counted.
         search: How they are found.
+        outside: Share of O spans whose vectors are stored.
         device: Where it is kept.
 
     Attributes:
@@ -54,8 +59,9 @@ class SpanMemory:
         y_N: Gold class of source spans, class of p of target spans, or -100.
         target_N: Whether a span is a target span.
         reliable_N: Whether it is a target span whose label is learnt from.
-        score_N: vMF score of a target span for its class when last seen, else NaN.
-        score_mean_K: Mean of these by class.
+        score_N: vMF score of a target span for its class, of this epoch, or NaN.
+        drawn_N: O spans whose vectors are stored in this epoch.
+        score_mean_K: Mean score by class in the epoch before; infinity of a class without spans.
         near_mean_K: Mean number of neighbours of its own class that a target span of a class has.
         index: The stored vectors of the epoch before, once there are any.
     """
@@ -69,27 +75,33 @@ class SpanMemory:
         q: int,
         k: int,
         search: Search,
+        outside: float,
         device: torch.device,
     ):
         self.facts, self.num_classes, self.q = facts, num_classes, q
-        self.k, self.device = k, device
+        self.k, self.outside, self.device = k, outside, device
         self.search: Search = search
         assert examples.labels is not None
         first = int(examples.item_offsets[examples.num_parts])
-        self.p_NK = torch.from_numpy(examples.beside["teacher.q"]).float().to(device)
-        self.y_N = torch.from_numpy(examples.labels).to(device)
+        self.y_N = torch.tensor(examples.labels, device=device)  # a copy, which changes
+        self.p_NK = torch.zeros(len(self.y_N), num_classes, device=device)
         self.target_N = torch.arange(len(self.y_N), device=device) >= first
+        if self.target_N.any():
+            self.p_NK.copy_(torch.tensor(examples.beside["teacher.q"]))
         self.y_N[self.target_N] = self.p_NK[self.target_N].argmax(dim=1)
         self.reliable_N = self.target_N.clone()
-        self.score_N = torch.full_like(self.p_NK[:, 0], torch.nan)
         self.score_mean_K = torch.full((num_classes,), torch.inf, device=device).double()
         self.near_mean_K = self.score_mean_K.clone()
         self.index: Neighbours | None = None
-        self.forget()
+        self.forget(0)
         self._keep(Stored(self._z, self._ids, self._ids, self._ids))
 
-    def forget(self) -> None:
-        """Begin an epoch: nothing is stored of it yet."""
+    def forget(self, epoch: int) -> None:
+        """Begin an epoch: nothing is known of it yet."""
+        generator = torch.Generator().manual_seed(seed_of("outside", epoch, self.facts.worker))
+        drawn_N = torch.rand(len(self.y_N), generator=generator) < self.outside
+        self.drawn_N = drawn_N.to(self.device)
+        self.score_N = torch.full_like(self.p_NK[:, 0], torch.nan)
         self._ids = torch.zeros(0, dtype=torch.int64, device=self.device)
         self._z = torch.zeros(0, self.q, device=self.device)
         self._more: list[tuple[Tensor, Tensor]] = []
@@ -99,12 +111,25 @@ class SpanMemory:
         own_M = rho_MK.gather(1, self.y_N[ids_M][:, None])[:, 0]
         self.score_N[ids_M] = own_M.float()
 
-    def store(self, ids_M: Tensor, z_MQ: Tensor, *, outside: float) -> None:
+    def store(self, ids_M: Tensor, z_MQ: Tensor) -> None:
         """Store the vectors of entities, and of a share of the other labelled spans."""
-        y_M = self.y_N[ids_M]
-        drawn_M = torch.rand(len(ids_M)).to(self.device) < outside
-        kept_M = (y_M > 0) | ((y_M == 0) & drawn_M)
+        kept_M = self._is_stored(ids_M)
         self._more.append((ids_M[kept_M], z_MQ[kept_M].float()))
+        if len(self._more) > _PARTS:
+            self._merge()
+
+    def _is_stored(self, ids_M: Tensor) -> Tensor:
+        y_M = self.y_N[ids_M]
+        return (y_M > 0) | ((y_M == 0) & self.drawn_N[ids_M])
+
+    def _merge(self) -> None:
+        """Put what is stored together; of a span that came several times the last counts."""
+        ids = torch.cat([self._ids, *(item for item, _ in self._more)])
+        z = torch.cat([self._z, *(item for _, item in self._more)])
+        at, last_N = torch.arange(len(ids), device=self.device), torch.full_like(self.y_N, -1)
+        last_N.scatter_reduce_(0, ids, at, "amax")
+        self._ids = (last_N >= 0).nonzero()[:, 0]
+        self._z, self._more = z[last_N[self._ids]], []
 
     def refine(self, ids_M: Tensor, d_c_MK: Tensor, d_n_MK: Tensor, **how: object) -> None:
         """Move the labels of some target spans (M9)."""
@@ -127,10 +152,10 @@ class SpanMemory:
     def filter(self) -> None:
         """Part the target spans of each class into reliable and others by their scores (M8).
 
-        A span that no epoch has come to yet is reliable, as all are in the warm-up.
+        A span that the epoch did not come to stays what it was; in the warm-up all are reliable.
         """
         known_N = self.target_N & ~self.score_N.isnan()
-        self.reliable_N = self.target_N.clone()
+        self.score_mean_K.fill_(torch.inf)
         for number in range(self.num_classes):
             ids = (known_N & (self.y_N == number)).nonzero()[:, 0]
             scores, own = self._of_all(self.score_N[ids])
@@ -148,24 +173,21 @@ class SpanMemory:
 
     def rebuild(self) -> None:
         """Make the vectors stored in the epoch the ones that neighbours are looked for among."""
-        ids = torch.cat([self._ids, *(item for item, _ in self._more)])
-        z = torch.cat([self._z, *(item for _, item in self._more)])
-        # A span that came twice counts as it was the second time.
-        slot_N = torch.full_like(self.y_N, -1)
-        slot_N[ids] = torch.arange(len(ids), device=self.device)
-        ids = (slot_N >= 0).nonzero()[:, 0]
-        z_SQ, own = self._of_all(z[slot_N[ids]])
+        self._merge()
+        kept = self._is_stored(self._ids)  # by the labels as they are now
+        ids = self._ids[kept]
+        z_SQ, own = self._of_all(self._z[kept])
         place_N = torch.full_like(self.y_N, -1)
         place_N[ids] = torch.arange(own.start, own.stop, device=self.device)
         label_S, target_S = (self._of_all(x[ids].long())[0] for x in (self.y_N, self.target_N))
         self._keep(Stored(z_SQ, label_S, target_S, place_N))
+        self.near_mean_K.fill_(torch.inf)
         for number in range(self.num_classes):
             there = ((label_S == number) & (target_S > 0)).nonzero()[:, 0]
             if len(there) and self.index is not None:
                 ranks = np.linspace(0, len(there) - 1, min(len(there), SAMPLE)).round()
                 some = there[torch.from_numpy(ranks.astype(np.int64)).to(self.device)]
                 self.near_mean_K[number] = self.index.counts(z_SQ[some], some)[:, number].mean()
-        self.forget()
 
     def _keep(self, stored: Stored) -> None:
         self.stored, self.place_N = stored, stored.place_N
@@ -182,18 +204,18 @@ class SpanMemory:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that is remembered."""
-        ids = torch.cat([self._ids, *(item for item, _ in self._more)])
-        z = torch.cat([self._z, *(item for _, item in self._more)])
+        self._merge()
         return {
             "p": self.p_NK, "y": self.y_N, "reliable": self.reliable_N, "score": self.score_N,
-            "score_mean": self.score_mean_K, "near_mean": self.near_mean_K, "ids": ids, "z": z,
+            "drawn": self.drawn_N, "score_mean": self.score_mean_K,
+            "near_mean": self.near_mean_K, "ids": self._ids, "z": self._z,
             **{f"stored.{name}": value for name, value in self.stored._asdict().items()},
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take up what `state_dict` gave."""
-        self.p_NK, self.y_N, self.reliable_N, self.score_N = (
-            state[name] for name in ("p", "y", "reliable", "score")
+        self.p_NK, self.y_N, self.reliable_N, self.score_N, self.drawn_N = (
+            state[name] for name in ("p", "y", "reliable", "score", "drawn")
         )
         self.score_mean_K, self.near_mean_K = state["score_mean"], state["near_mean"]
         self._ids, self._z, self._more = state["ids"], state["z"], []

@@ -243,6 +243,8 @@ def mean_of(said: Artifact, *, language: str | None) -> tuple[pa.Table, dict[str
 
 
 def even_weights(counts: Sequence[int]) -> tuple[float, ...]:
-    """Weights of classes in proportion to 1 / log(count), with a mean of 1."""
-    raw = [1 / math.log(max(count, 2)) for count in counts]
-    return tuple(len(raw) * value / sum(raw) for value in raw)
+    """Weights in proportion to 1 / log(count), with a mean of 1 over the classes that occur; 1 for
+    others."""
+    raw = [1 / math.log(max(count, 2)) for count in counts if count]
+    mean = sum(raw) / max(len(raw), 1)
+    return tuple(1 / math.log(max(count, 2)) / mean if count else 1.0 for count in counts)

@@ -33,6 +33,7 @@ from xlt_ray.ops import vmf
 from xlt_ray.ops.spans import span_classes
 
 SETTINGS_FILE = "spans.json"
+"""Settings of the head; a folder with this file is a span tagger."""
 WEIGHTS_FILE = "spans.safetensors"
 
 WIDTH_BUCKETS = 10
@@ -223,13 +224,15 @@ class SpanTagger(Classifier):
         """What the stock model has besides the encoder."""
         prefix = self.model.base_model_prefix
         heads = [child for name, child in self.model.named_children() if name != prefix]
-        assert len(heads) == 1, "the encoder has no masked-LM head"
+        if len(heads) != 1:
+            name = type(self.model).__name__
+            raise ValueError(f"backbone: {name} has no masked-LM head of one part, method.w_mlm=0")
         return heads[0]
 
     def save(self, folder: Path) -> None:
         """Write the encoder, the settings and the head."""
         super().save(folder)
-        settings = {"labels": list(self.labels.names), **asdict(self.settings)}
+        settings = settings_of(self.labels.names, self.settings)
         (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n")
         save_file(self._own_weights(), folder / WEIGHTS_FILE)
 
@@ -244,10 +247,10 @@ class SpanTagger(Classifier):
         Raises:
             ValueError: the folder holds none.
         """
-        path = Path(folder)
-        if not (path / SETTINGS_FILE).exists():
+        path = Path(folder).expanduser()
+        settings = saved_settings(path)
+        if settings is None:
             raise ValueError(f"{folder}: no span tagger, it has no {SETTINGS_FILE}")
-        settings = json.loads((path / SETTINGS_FILE).read_text())
         labels = settings.pop("labels")
         tagger = load_span_tagger(path, labels, SpanHead(**settings)).eval()
         tagger.tokenizer = load_tokenizer(str(path))
@@ -266,6 +269,28 @@ class SpanTagger(Classifier):
         tags = examples.labels_of(self(examples.collate(range(len(sentences)))).logits)
         cut = np.split(tags, examples.length_offsets[1:-1])
         return [bio_spans_of_ids(part.tolist(), self.labels) for part in cut[: len(sentences)]]
+
+
+def settings_of(labels: Sequence[str], head: SpanHead) -> dict[str, Any]:
+    """Content of the settings file."""
+    return {"labels": list(labels), **asdict(head)}
+
+
+def saved_settings(folder: Path) -> dict[str, Any] | None:
+    """Content of a folder's settings file; None if it has none."""
+    path = folder / SETTINGS_FILE
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def check_head(folder: Path, labels: Sequence[str], head: SpanHead | None) -> None:
+    """See whether a trained model has a head over spans with these settings, or (None) over words.
+
+    Raises:
+        ValueError: it has another.
+    """
+    wanted = None if head is None else settings_of(labels, head)
+    if (found := saved_settings(folder)) != wanted:
+        raise ValueError(f"{folder}: a model with span head {wanted} is needed, it has {found}")
 
 
 def load_span_tagger(
@@ -306,9 +331,7 @@ def load_span_tagger(
         tagger = SpanTagger(model, head, LabelSet(tuple(labels)), dropout=dropout, seed=seed)
     if gradient_checkpointing:
         model.activation_checkpointing_enable()
-    settings = {"labels": list(labels), **asdict(head)}
-    known = path / SETTINGS_FILE
-    if known.exists() and json.loads(known.read_text()) == settings:
+    if saved_settings(path) == settings_of(labels, head):
         found = tagger.load_state_dict(load_file(path / WEIGHTS_FILE), strict=False)
         assert not found.unexpected_keys
     return tagger
