@@ -1,0 +1,124 @@
+"""What MARAL does between two epochs, and per step, with a million generated target spans.
+
+Times, and memory above that of the spans' own tensors, of: scores of all spans; the mixture of
+every class; making the store of vectors; neighbours of the unreliable spans; moving their labels.
+Parts are repeated in turn, and the medians are shown with the load of the machine.
+
+    python benchmarks/spans.py [--spans 1000000] [--repeats 3] [--threads 1]
+"""
+
+import argparse
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from xlt_ray.methods.neighbours import Neighbours
+from xlt_ray.ops import mixture, refinement, vmf
+
+K, Q, TEMP, NEIGHBOURS = 5, 64, 0.07, 200
+ENTITIES, OUTSIDE = 0.03, 0.03
+"""Share of entities among the spans, and share of the others that are stored."""
+CHUNK = 8192
+
+
+class Spans:
+    """Generated spans: unit vectors around the centres of their classes, some of them with the
+    label of another class."""
+
+    def __init__(self, count: int, seed: int = 0):
+        generator = torch.Generator().manual_seed(seed)
+        centres_KQ = torch.nn.functional.normalize(torch.randn(K, Q, generator=generator), dim=1)
+        entity = torch.rand(count, generator=generator) < ENTITIES
+        kinds = torch.randint(1, K, (count,), generator=generator)
+        self.true_N = torch.where(entity, kinds, 0)
+        noise_NQ = torch.randn(count, Q, generator=generator) * 0.1
+        self.z_NQ = torch.nn.functional.normalize(centres_KQ[self.true_N] + noise_NQ, dim=1)
+        wrong = torch.rand(count, generator=generator) < 0.1
+        self.y_N = torch.where(
+            wrong, torch.randint(0, K, (count,), generator=generator), self.true_N
+        )
+        self.p_NK = torch.nn.functional.one_hot(self.y_N, K).float()
+        self.drawn_N = torch.rand(count, generator=generator) < OUTSIDE
+        sums, counts = vmf.class_sums(self.z_NQ, self.true_N, K)
+        self.fit = vmf.concentration(sums / counts[:, None].clamp(min=1))
+        self.rho_NK = torch.zeros(count, K)
+        self.reliable_N = torch.ones(count, dtype=torch.bool)
+
+    def score(self) -> None:
+        """rho of every span, some thousands at a time."""
+        for at in range(0, len(self.z_NQ), CHUNK):
+            part = slice(at, at + CHUNK)
+            found = vmf.scores(self.z_NQ[part], self.fit.mu_KQ, self.fit.kappa_K, TEMP)
+            self.rho_NK[part] = found.float()
+
+    def part(self) -> None:
+        """The mixture of every class (M8)."""
+        for number in range(K):
+            own = self.y_N == number
+            scores = self.rho_NK[own, number].numpy()
+            found = mixture.two_components(scores).reliable_N
+            self.reliable_N[own] = torch.from_numpy(found)
+
+    def store(self) -> None:
+        """The vectors that neighbours are looked for among."""
+        kept = (self.y_N > 0) | self.drawn_N
+        self.index = Neighbours(self.z_NQ[kept], self.y_N[kept], K, k=NEIGHBOURS)
+
+    def look(self) -> None:
+        """Neighbours of the unreliable spans (N_k of M9)."""
+        moved = ~self.reliable_N
+        self.near_MK = self.index.counts(self.z_NQ[moved], torch.full((int(moved.sum()),), -1))
+
+    def move(self) -> None:
+        """Their labels (M9)."""
+        moved = ~self.reliable_N
+        mean_K = refinement.class_means(self.rho_NK, self.y_N)
+        by_mean = refinement.outside_rule(
+            refinement.exceeds(self.rho_NK[moved], mean_K), self.rho_NK[moved]
+        )
+        by_near = refinement.exceeds(self.near_MK, self.near_MK.mean(dim=0))
+        refinement.refine(self.p_NK[moved], by_mean, by_near, 0.95)
+
+
+def peak() -> float:
+    """Largest memory of the process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--spans", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    spans = Spans(options.spans)
+    parts: dict[str, Callable[[], None]] = {
+        "scores": spans.score, "mixtures": spans.part, "store": spans.store,
+        "neighbours": spans.look, "moved labels": spans.move,
+    }  # fmt: skip
+    seconds: dict[str, list[float]] = {name: [] for name in parts}
+    memory: dict[str, float] = {}
+    for _ in range(options.repeats):
+        for name, run in parts.items():
+            before, start = peak(), time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+            memory[name] = max(memory.get(name, 0.0), peak() - before)
+    moved = int((~spans.reliable_N).sum())
+    print(
+        f"{options.spans} spans, {moved} of them unreliable, {spans.index.size} stored; "
+        f"{options.threads} threads, median of {options.repeats}, load {os.getloadavg()[0]:.1f}\n"
+    )
+    print("| part | seconds | MB more at the peak |\n|:--|--:|--:|")
+    for name, values in seconds.items():
+        print(f"| {name} | {statistics.median(values):.2f} | {memory[name]:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
