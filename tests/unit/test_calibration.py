@@ -14,6 +14,22 @@ from xlt_ray.report.calibration import BANDS, BINS, band, figure, markdown, sums
 from xlt_ray.store import Store
 
 
+@pytest.mark.parametrize("name", ["toy", "xnli-small"])
+def test_shipped_files_have_rows_of_the_comparisons(name: str) -> None:
+    """With the same settings, so that a store has their steps already."""
+    folder = Path(__file__).resolve().parents[2] / "jobs/configs"
+    flags = ["backbone=folder"] if name != "toy" else []
+    config = configure({}, [str(folder / f"calibration-{name}.yaml")], flags=flags)
+    whole = configure({}, [str(folder / f"compare-conlst-{name}.yaml")], flags=flags)
+    assert list(config.rows) == ["nl", "conlst, stage 1", "conlst"]
+    twin = {"conlst, stage 1": "conlst, no self-training"}
+    for title, runs in config.rows.items():
+        for seed, run in runs.items():
+            other = whole.rows[twin.get(title, title)][seed]
+            assert (run.method, run.train) == (other.method, other.train)
+            assert run.benchmark == other.benchmark
+
+
 def test_texts_and_right_labels_are_counted_by_confidence(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     best = [0.34, 0.5, 0.5, 0.89, 0.9, 1.0]

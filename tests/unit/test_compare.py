@@ -236,7 +236,16 @@ def test_shipped_files() -> None:
     aligned = {"compare-sentiment-small": 7, "compare-iwda-wikiann-small": 5}
     contrasted = {"compare-conlst-toy", "compare-conlst-xnli-small"}
     large = {"compare-toy", "compare-wikiann", "compare-xnli"}
-    assert set(files) == large | small | set(several) | set(aligned) | contrasted
+    spans = {f"compare-maral-{name}-small" for name in ("wikiann", "multiconer", "uner")}
+    assert set(files) == large | small | set(several) | set(aligned) | contrasted | spans
+    for name in spans:
+        config = configure({}, [str(files.pop(name))], flags=["backbone=folder"])
+        assert list(config.rows) == [
+            "bl_direct", "bl_spans", "cltp", "maral", "maral, no margin", "maral, no filtering",
+            "maral, no refinement",
+        ]  # fmt: skip
+        assert len(config.runs) == 21
+        assert config.rows["maral, no margin"][0].method.loss == "cross_entropy"
     for name in contrasted:
         config = configure({}, [str(files.pop(name))], flags=["backbone=folder"])
         assert list(config.rows) == [
