@@ -15,7 +15,7 @@ from xlt_ray.config import ConfigError, Split
 from xlt_ray.data.corpus import Corpus
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.bl_spans import BLSpansConfig
-from xlt_ray.methods.maral import CODE, MARALConfig
+from xlt_ray.methods.maral import CODE, MARALConfig, epochs_of
 from xlt_ray.methods.margins import MaximumMargin
 from xlt_ray.methods.span_parts import (
     SpanCrossEntropy,
@@ -103,6 +103,17 @@ def test_models_label_text_with_their_own_heads(driver: SpanDriver) -> None:
     before, after = (driver.call("annotate", x).annotator for x in ("before", "after"))
     assert before == TagSpans(SpanHead(masked_lm=True))
     assert after == TagSpans(SpanHead(scores="vmf", means=True, masked_lm=True))
+
+
+def test_the_report_names_the_epoch_and_the_last_one(driver: SpanDriver) -> None:
+    scores = enumerate((0.2, 0.5, 0.4), start=1)
+    history = [{"epoch": epoch, "source_dev": score} for epoch, score in scores]
+    model = driver._model("m", {"history": history, "chosen": 1})
+    (note,) = epochs_of("sw", model)
+    wanted = "source dev 50.00 in epoch 2 of 3, which is reported, and 40.00 in the last"
+    assert note == f"sw student: {wanted}"
+    assert epochs_of("", driver.backbone) == []
+    assert run_method("maral", driver).notes == []
 
 
 def test_without_guessing_the_teacher_sees_no_target_text(driver: SpanDriver) -> None:

@@ -174,7 +174,10 @@ class MARAL(Method[MARALConfig]):
             head = head_of(self.config) if is_teacher else self.head
             return driver.annotate(title, corpus, model, TagSpans(head))
 
-        return Outcome(teacher, student, labeller=label, plain_labeller=label, **by_language)
+        students = by_language.get("by_language") or {"": student}
+        notes = [note for name, model in students.items() for note in epochs_of(name, model)]
+        labellers = {"labeller": label, "plain_labeller": label}
+        return Outcome(teacher, student, notes=notes, **labellers, **by_language)
 
     @property
     def head(self) -> SpanHead:
@@ -223,6 +226,18 @@ class MARAL(Method[MARALConfig]):
             f"{prefix}student", mix, objective, start=driver.backbone, schedule=schedule
         )
         return teacher, student
+
+
+def epochs_of(name: str, model: Model) -> list[str]:
+    """Which epoch of a student is reported, and how the last one stands beside it."""
+    history, chosen = model.history, model.artifact.info.get("chosen")
+    if chosen is None or not history:  # only planned
+        return []
+    (best, last), student = (history[chosen], history[-1]), f"{name} student".strip()
+    return [
+        f"{student}: source dev {100 * best['source_dev']:.2f} in epoch {best['epoch']} of "
+        f"{last['epoch']}, which is reported, and {100 * last['source_dev']:.2f} in the last"
+    ]
 
 
 def head_of(config: SpanConfig) -> SpanHead:
