@@ -69,7 +69,7 @@ def carry_out(world: World, store: Path, benchmark: str, name: str, **resources:
 
 
 SHORT = {
-    "wikiann": {"bl_single", "sl_leu", "st", "hard_vote", "maral"},
+    "wikiann": {"bl_single", "st", "hard_vote", "maral"},
     "toy_pair": {"cltp", "conlst", "flexmatch"},
 }
 """What `make test` has of each: methods of every kind."""

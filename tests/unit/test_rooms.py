@@ -138,7 +138,7 @@ def import_each(groups: list[list[list[str]]]) -> dict[str, dict]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert run.returncode == 0, run.stderr
