@@ -76,7 +76,8 @@ class Spans:
     def move(self) -> None:
         """Their labels (M9)."""
         moved = ~self.reliable_N
-        mean_K = refinement.class_means(self.rho_NK, self.y_N)
+        of_class = [self.rho_NK[self.y_N == number, number] for number in range(K)]
+        mean_K = torch.stack([scores.mean() for scores in of_class])
         by_mean = refinement.outside_rule(
             refinement.exceeds(self.rho_NK[moved], mean_K), self.rho_NK[moved]
         )

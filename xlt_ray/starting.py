@@ -4,13 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from xlt_ray.config import ConfigError
-from xlt_ray.data.corpus import Model, Start
+from xlt_ray.data.corpus import SPAN_SETTINGS, Model, Start
 from xlt_ray.labels import LabelSet
 from xlt_ray.ledger import RunFolder
 from xlt_ray.store import Store
-
-SPANS_FILE = "spans.json"
-"""What the folder of a tagger of spans has and others have not."""
 
 MODELS_FILE = "models.json"
 """Which artifacts of the store are the models of a run."""
@@ -86,7 +83,7 @@ def check_start(model: Model, reference: str, labels: LabelSet, backbone: Model)
     where, ours = f"method.start_from: {reference!r}", backbone.artifact
     if "config.json" not in model.artifact.names or "config.json" not in ours.names:
         return  # one of the two is planned only
-    if SPANS_FILE in model.artifact.names:
+    if SPAN_SETTINGS in model.artifact.names:
         raise ConfigError(f"{where} is a tagger of spans, from which other methods cannot go on")
     known = model.artifact.json("config.json").get("id2label", {})
     names = [known[key] for key in sorted(known, key=int)]

@@ -84,7 +84,8 @@ def record() -> dict[str, Any]:
     own = {"cosines": [[1, -0.5], [-0.5, 1]], "reliable": [1.0, 0.5], "gamma_mean": 1.25,
            "alpha": None}  # fmt: skip
     points = {"x": [0.0, 1.0], "y": [1.0, 0.0], "true": [0, 1], "said": [1, 1], "score": [3.0, 9.0]}
-    return {"target": "sw", "classes": ["O", "X"], "epochs": [own, {**own, "alpha": 0.95}],
+    epochs = [own, {**own, "alpha": 0.95}]
+    return {"target": "sw", "classes": ["O", "X"], "best_margin": 2.0, "epochs": epochs,
             "noise": noise, "points": points}  # fmt: skip
 
 

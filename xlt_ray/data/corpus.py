@@ -18,6 +18,9 @@ from xlt_ray.config import ConfigError
 from xlt_ray.data.keyed import of_language, positions, sorted_by_id, with_ids, without_ids
 from xlt_ray.store import Artifact
 
+SPAN_SETTINGS = "spans.json"
+"""Settings of a span head; the folder of a model that has one is that of a tagger of spans."""
+
 
 @dataclass(frozen=True)
 class Beside:

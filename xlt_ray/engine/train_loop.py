@@ -29,7 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 from xlt_ray.config import TrainConfig
 from xlt_ray.data.batch import Batch
 from xlt_ray.data.batching import plan_epoch, seed_of
-from xlt_ray.data.corpus import Corpus, Mix
+from xlt_ray.data.corpus import SPAN_SETTINGS, Corpus, Mix
 from xlt_ray.data.examples import SpanItems, examples_of, layout_of
 from xlt_ray.data.schema import Task
 from xlt_ray.data.tokenise import load_tokenizer
@@ -51,7 +51,6 @@ from xlt_ray.methods.facts import Facts, Schedule, Step
 from xlt_ray.methods.parts import Objective
 from xlt_ray.models.classifier import Classifier, full_precision
 from xlt_ray.models.load import load_classifier
-from xlt_ray.models.span_tagger import SETTINGS_FILE
 from xlt_ray.points import reached
 from xlt_ray.store import Artifact, Attempt
 
@@ -472,7 +471,7 @@ class Worker:
 
 
 def _tokenizer_files(folder: Path) -> Iterator[Path]:
-    others = {"config.json", "generation_config.json", "manifest.json", SETTINGS_FILE}
+    others = {"config.json", "generation_config.json", "manifest.json", SPAN_SETTINGS}
     for path in sorted(folder.iterdir()):
         is_weights = path.name.endswith((".safetensors", ".safetensors.index.json"))
         if path.is_file() and path.name not in others and not is_weights:

@@ -17,6 +17,7 @@ The objective is in margins.py, the teacher's in span_parts.py; departures are i
 from functools import partial
 from typing import Any, Literal
 
+import torch
 from pydantic import Field, model_validator
 
 from xlt_ray.config import MethodConfig
@@ -34,6 +35,7 @@ from xlt_ray.methods.span_parts import (
     mean_of,
 )
 from xlt_ray.models.span_tagger import SpanHead
+from xlt_ray.ops import vmf
 from xlt_ray.store import Artifact
 
 CODE: dict[str, Any] = {
@@ -202,7 +204,7 @@ class MARAL(Method[MARALConfig]):
             self.head,
             c.w_mlm,
             c.mask_rate,
-            source_prior=tuple(count / max(sum(known), 1) for count in known),
+            source_prior=tuple(vmf.shares(torch.tensor(known)).tolist()),
             target_prior=tuple(prior or [1.0]),
             epochs=c.epochs,
             warmup=c.warmup,

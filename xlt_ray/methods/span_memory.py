@@ -16,7 +16,7 @@ from xlt_ray.data.batching import seed_of
 from xlt_ray.data.examples import Examples
 from xlt_ray.methods.facts import Facts
 from xlt_ray.methods.neighbours import Neighbours, Search
-from xlt_ray.ops import mixture, refinement
+from xlt_ray.ops import mixture, refinement, vmf
 
 _PARTS = 256
 """Passes whose vectors are put together at a time."""
@@ -144,10 +144,7 @@ class SpanMemory:
 
     def prior(self) -> Tensor:
         """[K] mean soft label of the target spans of all workers (M7)."""
-        own_K = self.p_NK[self.target_N].double().sum(dim=0)
-        count = self.target_N.sum().double()[None]
-        total = self.facts.total(torch.cat([own_K, count]))
-        return total[:-1] / total[-1].clamp(min=1)
+        return vmf.shares(self.facts.total(self.p_NK[self.target_N].double().sum(dim=0)))
 
     def filter(self) -> None:
         """Part the target spans of each class into reliable and others by their scores (M8).

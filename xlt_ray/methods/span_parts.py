@@ -5,6 +5,7 @@ the companion text is that of the targets; items are spans.
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -90,9 +91,9 @@ class OfSpans(Objective):
         guessed = self.w_mlm * found["mlm"] * (items / max(self.num_hidden, 1.0))
         return {"loss": found["source"] + target + guessed, **found}
 
+    @abstractmethod
     def of_source(self, output: Output, batch: Batch) -> Tensor:
         """Sum over the labelled source spans."""
-        raise NotImplementedError
 
     def of_target(self, output: Output, batch: Batch) -> Tensor:
         """Sum over the target spans that take part."""

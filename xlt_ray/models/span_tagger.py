@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedModel
 
 from xlt_ray.data.batch import Batch, Spans
+from xlt_ray.data.corpus import SPAN_SETTINGS
 from xlt_ray.data.examples import SpanItems, SpansOfSentences, layout_of
 from xlt_ray.data.schema import TEXT_SCHEMA
 from xlt_ray.data.tokenise import SHAPES, load_tokenizer, tokenise
@@ -32,8 +33,6 @@ from xlt_ray.models.classifier import Classifier, Output, config_for, full_preci
 from xlt_ray.ops import vmf
 from xlt_ray.ops.spans import span_classes
 
-SETTINGS_FILE = "spans.json"
-"""Settings of the head; a folder with this file is a span tagger."""
 WEIGHTS_FILE = "spans.safetensors"
 
 WIDTH_BUCKETS = 10
@@ -233,7 +232,7 @@ class SpanTagger(Classifier):
         """Write the encoder, the settings and the head."""
         super().save(folder)
         settings = settings_of(self.labels.names, self.settings)
-        (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n")
+        (folder / SPAN_SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
         save_file(self._own_weights(), folder / WEIGHTS_FILE)
 
     def _own_weights(self) -> dict[str, Tensor]:
@@ -250,7 +249,7 @@ class SpanTagger(Classifier):
         path = Path(folder).expanduser()
         settings = saved_settings(path)
         if settings is None:
-            raise ValueError(f"{folder}: no span tagger, it has no {SETTINGS_FILE}")
+            raise ValueError(f"{folder}: no span tagger, it has no {SPAN_SETTINGS}")
         labels = settings.pop("labels")
         tagger = load_span_tagger(path, labels, SpanHead(**settings)).eval()
         tagger.tokenizer = load_tokenizer(str(path))
@@ -278,7 +277,7 @@ def settings_of(labels: Sequence[str], head: SpanHead) -> dict[str, Any]:
 
 def saved_settings(folder: Path) -> dict[str, Any] | None:
     """Content of a folder's settings file; None if it has none."""
-    path = folder / SETTINGS_FILE
+    path = folder / SPAN_SETTINGS
     return json.loads(path.read_text()) if path.exists() else None
 
 

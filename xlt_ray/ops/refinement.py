@@ -39,17 +39,6 @@ def alpha(
     return start + (end - start) * done / steps
 
 
-def class_means(values_NK: Tensor, y_N: Tensor) -> Tensor:
-    """[K] mean of column j over the spans of class j, in float64 (M9).
-
-    Of a class without spans it is infinity: nothing exceeds it.
-    """
-    is_it_NK = y_N[:, None] == torch.arange(values_NK.shape[1], device=y_N.device)
-    total_K = values_NK.double().where(is_it_NK, 0).sum(dim=0)
-    num_K = is_it_NK.sum(dim=0)
-    return torch.where(num_K > 0, total_K / num_K.clamp(min=1), torch.inf)
-
-
 def exceeds(values_NK: Tensor, means_K: Tensor) -> Tensor:
     """[N, K] whether a score or a number of neighbours is above the mean of the class (M9).
 

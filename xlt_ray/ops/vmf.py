@@ -146,16 +146,17 @@ def first_means(num_classes: int, q: int, generator: torch.Generator) -> Tensor:
 
 def soft_prior(p_NK: Tensor) -> Tensor:
     """[K] mean of soft labels in float64 (M7, target); even for no spans."""
-    return _share(p_NK.double().sum(dim=0))
+    return shares(p_NK.double().sum(dim=0))
 
 
 def hard_prior(y_N: Tensor, num_classes: int) -> Tensor:
     """[K] share of each class in float64 (M7, source), of the labels from 0; even for no spans."""
-    return _share(torch.bincount(y_N[y_N >= 0], minlength=num_classes).double())
+    return shares(torch.bincount(y_N[y_N >= 0], minlength=num_classes).double())
 
 
-def _share(total_K: Tensor) -> Tensor:
-    whole = total_K.sum()
+def shares(total_K: Tensor) -> Tensor:
+    """[K] class prior in float64 from the sum of each class (M7); even if all are 0."""
+    whole = total_K.double().sum()
     return torch.where(whole > 0, total_K / whole.clamp(min=1e-300), 1 / len(total_K))
 
 

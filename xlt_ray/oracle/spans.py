@@ -29,6 +29,7 @@ from xlt_ray.methods.parts import Annotator, Columns
 from xlt_ray.models.classifier import Output
 from xlt_ray.models.span_tagger import SpanHead, unit
 from xlt_ray.ops import spans
+from xlt_ray.ops.vmf import best_margin
 from xlt_ray.oracle.driver import from_gold, read_gold
 from xlt_ray.report.figures import require_matplotlib, write_pictures
 from xlt_ray.report.spans import markdown, span_figure
@@ -98,7 +99,8 @@ def label_noise(
     Returns:
         ``epoch``, ``said``, ``reliable``, ``spans`` and ``right``; as a fact the classes.
     """
-    known, classes = LabelSet(tuple(labels)), spans.span_classes(LabelSet(tuple(labels)))
+    known = LabelSet(tuple(labels))
+    classes = spans.span_classes(known)
     table = sorted_by_id(student.table())
     there, true_N = classes_of(table, gold, labels=known, max_len=max_len)
     table, scored = table.filter(pa.array(there)), true_N != UNLABELLED
@@ -167,6 +169,7 @@ def find(config: RunConfig) -> dict[str, Any]:
     with cli.cluster(config), cli.carry_out(config, first=read_gold) as done:
         driver, head = done.driver, MARAL(config.method).head
         names, records = list(driver.labels.names), []
+        head_classes = len(spans.span_classes(driver.labels))
         how = {"labels": names, "max_len": head.max_len}
         models: dict[str, Model] = dict(done.outcome.by_language)
         if not models or config.method.joint or len(driver.pools) == 1:
@@ -184,6 +187,7 @@ def find(config: RunConfig) -> dict[str, Any]:
                 {
                     "target": target,
                     "classes": noise.info["classes"],
+                    "best_margin": best_margin(head_classes),
                     "epochs": [entry["own"] for entry in model.history],
                     "noise": noise.table().to_pylist(),
                     "points": flat.table().to_pydict(),

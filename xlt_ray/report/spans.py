@@ -72,12 +72,12 @@ def _draw_reliable(axes: Any, record: Record) -> None:
 
 
 def _draw_geometry(axes: Any, record: Record) -> None:
-    epochs, k = record["epochs"], len(record["classes"])
+    epochs, best = record["epochs"], 1 - record["best_margin"]
     x = np.arange(1, len(epochs) + 1)
     cosines = [off_diagonal(epoch["cosines"]) for epoch in epochs]
     axes.plot(x, [c.max() for c in cosines], color=COLOURS[0], marker="o", ms=3, label="largest")
     axes.plot(x, [c.mean() for c in cosines], color=COLOURS[1], marker="s", ms=3, label="mean")
-    axes.axhline(-1 / (k - 1), color="black", ls="--", lw=1, label=f"best, -1/{k - 1}")
+    axes.axhline(best, color="black", ls="--", lw=1, label=f"best, {best:.3f}")
     axes.set(title="Cosines of class centres", xlabel="epoch", ylabel="cosine")
     axes.legend()
 
@@ -128,10 +128,10 @@ def markdown(findings: Mapping[str, Any]) -> str:
     ]
     head = ["epoch", "wrong", "learnt from", "others", "mean cosine", "largest", "margin", "alpha"]
     for record in findings["records"]:
-        k = len(record["classes"])
+        k, margin = len(record["classes"]), record["best_margin"]
         parts.append(f"## {record['target']}")
         parts.append(
-            f"Best possible with {k} classes: cosine {-1 / (k - 1):.3f}, margin {k / (k - 1):.3f}."
+            f"Best possible with {k} classes: cosine {1 - margin:.3f}, margin {margin:.3f}."
         )
         lines = [_epoch(record, number) for number in range(len(record["epochs"]))]
         parts.append(markdown_table(head, lines))
