@@ -86,8 +86,9 @@ class BenchmarkConfig(Section, frozen=True):
     """The source languages are adapted to their unlabelled text, too, as if they were targets."""
     dev: Names | None = None
     """Source languages whose dev text chooses models of targets; absent: those it learns from."""
-    unlabelled_split: Split = "dev"
-    """Split of the target languages whose text is used without its labels."""
+    unlabelled_split: Split | dict[Text, Split] = "dev"
+    """Split of the target languages whose text is used without its labels, or one per language,
+    as {"de_pud": "test"}: dev for others."""
     limit: Count | dict[Split, Count] | None = None
     """Cap on the sentences of every split, or one cap per split (benchmark.limit.train=3000)."""
     revision: Text | None = None
@@ -105,9 +106,23 @@ class BenchmarkConfig(Section, frozen=True):
     toy: dict[str, Any] = Field(default_factory=dict)
     """Options of the embedded benchmark: sizes, seed, knobs of its languages."""
 
-    def limit_of(self, split: Split) -> int | None:
+    def unlabelled_split_of(self, language: str) -> Split:
+        """Split of a language whose text is used without its labels."""
+        chosen = self.unlabelled_split
+        return chosen.get(language, "dev") if isinstance(chosen, dict) else chosen
+
+    @property
+    def unlabelled_splits(self) -> str:
+        """The same of all languages, in words."""
+        chosen = self.unlabelled_split
+        if isinstance(chosen, str):
+            return chosen
+        return ", ".join(f"{language} {split}" for language, split in chosen.items())
+
+    def limit_of(self, split: str) -> int | None:
         """Cap that holds for one split, or None."""
-        return self.limit.get(split) if isinstance(self.limit, dict) else self.limit
+        limits: Mapping[str, int] | int | None = self.limit
+        return limits.get(split) if isinstance(limits, Mapping) else limits
 
 
 class MethodConfig(Section, frozen=True):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from xlt_ray.config import ConfigError, RunConfig, Split
 from xlt_ray.data.corpus import Corpus, Model, Start
@@ -20,6 +20,8 @@ from xlt_ray.store import Artifact, Attempt
 from xlt_ray.translations import Translations
 
 _READ = "xlt_ray.engine.corpora"
+Text = Split | Literal["unlabelled"]
+"""A split, or for every language the one whose text is used without its labels."""
 
 
 class Library:
@@ -63,8 +65,8 @@ class Library:
         self._back: Corpus | None = None
         self._backbone: Model | None = None
         self._sources: dict[tuple[str, ...], Corpus] = {}
-        self._corpora: dict[tuple[tuple[str, ...], Split], Corpus] = {}
-        self._reads: dict[tuple[tuple[str, ...], Split, Content], Artifact] = {}
+        self._corpora: dict[tuple[tuple[str, ...], Text], Corpus] = {}
+        self._reads: dict[tuple[tuple[str, ...], Text, Content], Artifact] = {}
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -139,7 +141,7 @@ class Library:
         """Text of the target languages without labels."""
         if not self.pools:
             raise ConfigError("benchmark.targets: no language besides the source, which has labels")
-        return self._corpus("unlabelled", self.pools, self.config.benchmark.unlabelled_split)
+        return self._corpus("unlabelled", self.pools, "unlabelled")
 
     def back_translated(self) -> Corpus | None:
         """The unlabelled text translated there and back; None if nothing translates it, or if it
@@ -148,8 +150,7 @@ class Library:
         if not (self.translations.is_there and languages) or self.config.translation.replace:
             return None
         if self._back is None:
-            split = self.config.benchmark.unlabelled_split
-            text = self._read("unlabelled", self.pools, split, "text")
+            text = self._read("unlabelled", self.pools, "unlabelled", "text")
             back = self.translations.back("unlabelled", text, languages)
             self._back = self._tokenised("unlabelled there and back", back)
         return self._back
@@ -159,7 +160,7 @@ class Library:
         self._read("test", self.facts.languages, "test", "text")
         self._gold("test", self.facts.languages, "test")
 
-    def _corpus(self, title: str, languages: Sequence[str], split: Split) -> Corpus:
+    def _corpus(self, title: str, languages: Sequence[str], split: Text) -> Corpus:
         key = (tuple(languages), split)
         if key not in self._corpora:
             text = self._read(title, languages, split, "text")
@@ -181,11 +182,11 @@ class Library:
 
         return Corpus(self._run_tokens(step, compute))
 
-    def _gold(self, title: str, languages: Sequence[str], split: Split) -> Artifact:
+    def _gold(self, title: str, languages: Sequence[str], split: Text) -> Artifact:
         return self._read(title, languages, split, "gold")
 
     def _read(
-        self, title: str, languages: Sequence[str], split: Split, content: Content
+        self, title: str, languages: Sequence[str], split: Text, content: Content
     ) -> Artifact:
         key = (tuple(languages), split, content)
         if key not in self._reads:
@@ -193,25 +194,16 @@ class Library:
         return self._reads[key]
 
     def _read_anew(
-        self, title: str, languages: Sequence[str], split: Split, content: Content
+        self, title: str, languages: Sequence[str], split: Text, content: Content
     ) -> Artifact:
         config, benchmark = self.config, self.benchmark
-        found: list[Source] = [
-            self._taken(source)
-            for source in sources(
-                benchmark,
-                root=config.benchmark.root,
-                languages=languages,
-                split=split,
-                toy=config.benchmark.toy,
-            )
-        ]
+        found = self._sources_of(languages, split)
         params = {
             "sources": [item.identity() for item in found],
             "languages": list(languages),
             "task": benchmark.task,
             "labels": list(benchmark.labels) if content == "gold" else None,
-            "limit": config.benchmark.limit_of(split),
+            "limits": {item.split: config.benchmark.limit_of(item.split) for item in found},
             "max_bad_fraction": config.data.max_bad_fraction,
             "shard_rows": config.data.shard_rows,
         }
@@ -225,13 +217,29 @@ class Library:
                 content,
                 benchmark.task,
                 labels,
-                params["limit"],
+                params["limits"],
                 config.data.shard_rows,
                 config.data.max_bad_fraction,
             )
             return run_read(found, task)
 
         return self._run_read(step, found, compute)
+
+    def _sources_of(self, languages: Sequence[str], split: Text) -> list[Source]:
+        """What the rows of each language are read from, in the order of the languages."""
+        chosen = self.config.benchmark
+        splits: dict[str, Split] = {
+            name: chosen.unlabelled_split_of(name) if split == "unlabelled" else split
+            for name in languages
+        }
+        found: dict[str, Source] = {}
+        for one in dict.fromkeys(splits.values()):
+            names = [name for name in languages if splits[name] == one]
+            read = sources(
+                self.benchmark, root=chosen.root, languages=names, split=one, toy=chosen.toy
+            )
+            found |= {name: self._taken(item) for name, item in zip(names, read, strict=True)}
+        return [found[name] for name in languages]
 
     def _taken(self, source: Source) -> Source:
         """The source, or the rows of it that the configuration asks for."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from xlt_ray.config import ConfigError, RunConfig, Split
+from xlt_ray.config import ConfigError, RunConfig
 from xlt_ray.data.corpus import Corpus, Mix, Model, Start, share_of
 from xlt_ray.data.registry import check_bad_fraction
 from xlt_ray.data.schema import BadRow
@@ -13,6 +13,7 @@ from xlt_ray.driver import RayDriver
 from xlt_ray.engine.cluster import Plan
 from xlt_ray.engine.corpora import Content
 from xlt_ray.engine.together import R
+from xlt_ray.library import Text
 from xlt_ray.methods.facts import Schedule
 from xlt_ray.methods.parts import Annotator
 from xlt_ray.steps import PLANNED, Compute, Step
@@ -93,7 +94,7 @@ class PlanDriver(RayDriver):
             return Start(Model(planned("model", {})))
 
     def _read_anew(
-        self, title: str, languages: Sequence[str], split: Split, content: Content
+        self, title: str, languages: Sequence[str], split: Text, content: Content
     ) -> Artifact:
         try:
             return super()._read_anew(title, languages, split, content)
@@ -103,10 +104,10 @@ class PlanDriver(RayDriver):
 
     def _run_read(self, step: Step, found: list[Source], compute: Compute) -> Artifact:
         labels = self.labels if step.kind == "gold" else None
-        counts, bad, limit = {}, 0, step.params["limit"]
+        counts, bad, limits = {}, 0, step.params["limits"]
         for source in found:
             rows, wrong = 0, []
-            for item in source.examples(labels, limit):
+            for item in source.examples(labels, limits[source.split]):
                 if isinstance(item, BadRow):
                     wrong.append(item)
                 else:

@@ -19,7 +19,8 @@ def inputs(ray_cluster: str, world: World, tmp_path: Path) -> tuple[Store, Artif
     store = Store(str(tmp_path))
     found = sources(BENCHMARKS["wikiann"], root=str(world.corpus), languages=[SOURCE], split="dev")
     text = store.attempt("text", "t")
-    record = {"info": run_read(found, ReadTask(text, "text", "token", None, None, 32, 0.0))}
+    task = ReadTask(text, "text", "token", None, {"dev": None}, 32, 0.0)
+    record = {"info": run_read(found, task)}
     encoder = store.attempt("backbone", "b")
     backbone_of(world.config(tmp_path)).write(encoder)
     return (

@@ -157,6 +157,7 @@ def test_text_may_look_like_a_number() -> None:
         ("method.lambda=0.5", ["method.lambda: ", "greater than or equal to 1", "got 0.5"]),
         ("method.penalty=cubic", ["method.penalty: ", "'power' or 'linear'", "got 'cubic'"]),
         ("benchmark.unlabelled_split=x", ["'train', 'dev' or 'test'", "got 'x'"]),
+        ('benchmark.unlabelled_split={"de": "x"}', ["unlabelled_split.de: ", "got 'x'"]),
         ("benchmark.limit=0", ["benchmark.limit: ", "got 0"]),
         ("benchmark.limit.train=0", ["benchmark.limit.train: ", "got 0"]),
         ("benchmark.limit.half=3", ["benchmark.limit.half: ", "'train', 'dev' or 'test'"]),
@@ -273,6 +274,7 @@ def test_the_defaults_of_cltp_are_the_papers() -> None:
         "power", "partial", "per_class",
     )  # fmt: skip
     assert config.benchmark.unlabelled_split == "dev"
+    assert config.benchmark.unlabelled_split_of("de") == "dev"
     assert config.train.batch_size == 32
 
 

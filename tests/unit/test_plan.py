@@ -104,6 +104,16 @@ def test_rows_are_counted_and_notes_made(tmp_path: Path) -> None:
     assert steps["round 1 selection"]["rows"] is None
 
 
+def test_each_language_has_the_split_that_it_is_given(tmp_path: Path) -> None:
+    flag = 'benchmark.unlabelled_split={"nolu": "train", "teska": "test"}'
+    driver = follow(toy(tmp_path, "benchmark.targets=teska,pavri,nolu", flag))
+    steps = {step["title"]: step for step in driver.plans.steps}
+    by_language = driver.unlabelled().tokens.info["rows_by_language"]
+    assert by_language == {"teska": 6, "pavri": 8, "nolu": 12}
+    assert steps["unlabelled text"]["rows"] == 26
+    assert driver.config.benchmark.unlabelled_splits == "nolu train, teska test"
+
+
 def test_a_step_with_a_batch_of_its_own_says_so(tmp_path: Path) -> None:
     values = {**TOY, "method": {"name": "st", "iterations": 1, "batch_size": 16}}
     config = configure({**values, "store": {"root": str(tmp_path / "store")}})

@@ -6,7 +6,7 @@ file of the attempt, so the result does not depend on how many run at once.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -34,7 +34,8 @@ class ReadTask:
     content: Content
     task: Task
     labels: LabelSet | None
-    limit: int | None
+    limits: Mapping[str, int | None]
+    """Rows at most of a source, by split."""
     shard_rows: int
     max_bad_fraction: float
 
@@ -48,7 +49,7 @@ def read_source(source: Source, task: ReadTask) -> dict[str, Any]:
     bad: list[BadRow] = []
 
     def rows() -> Iterator[dict[str, Any]]:
-        for item in source.examples(task.labels, task.limit):
+        for item in source.examples(task.labels, task.limits[source.split]):
             if isinstance(item, BadRow):
                 bad.append(item)
             else:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from xlt_ray.data.batching import plan_batches
 from xlt_ray.data.examples import Examples
+from xlt_ray.engine import memory
 from xlt_ray.models.classifier import Classifier, Output, full_precision
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -76,6 +77,7 @@ def predict(
             values = extra(model.own, output.features)
         if values is not None:
             made.append(values)
+    memory.hand_back()
     order = torch.cat(owners)
     nothing = torch.zeros((len(order), 0), device=device)
     return Output(

@@ -33,6 +33,7 @@ from xlt_ray.data.corpus import SPAN_SETTINGS, Corpus, Mix
 from xlt_ray.data.examples import SpanItems, examples_of, layout_of
 from xlt_ray.data.schema import Task
 from xlt_ray.data.tokenise import load_tokenizer
+from xlt_ray.engine import memory
 from xlt_ray.engine.checkpoints import Checkpoints
 from xlt_ray.engine.inference import Precision, autocast, choose_device, predict_labels
 from xlt_ray.engine.optimiser import (
@@ -245,6 +246,8 @@ class Worker:
             due = self.step(plan[position.step_in_epoch])
             position.step_in_epoch += 1
             position.total += 1
+            if position.total % memory.EVERY == 0:
+                memory.hand_back()
             if position.step_in_epoch == len(plan):
                 self.end_epoch()
             elif task.train.eval_every and position.total % task.train.eval_every == 0:

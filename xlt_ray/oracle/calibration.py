@@ -73,7 +73,7 @@ def find(config: CompareConfig) -> dict[str, Any]:
         findings = {
             "name": config.name,
             "benchmark": config.first.benchmark.name,
-            "split": config.first.benchmark.unlabelled_split,
+            "split": config.first.benchmark.unlabelled_splits,
             "seeds": list(config.section.seeds),
             "bins": BINS,
             "records": _count(config),

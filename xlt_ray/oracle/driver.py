@@ -21,7 +21,7 @@ from xlt_ray.store import Artifact, Attempt
 
 def read_gold(driver: RayDriver) -> Artifact:
     """Gold labels of the unlabelled text."""
-    return driver._gold("oracle", driver.pools, driver.config.benchmark.unlabelled_split)
+    return driver._gold("oracle", driver.pools, "unlabelled")
 
 
 def from_gold(

@@ -84,7 +84,7 @@ def _carry_out(config: CompareConfig) -> Findings:
         name=config.name,
         benchmark=first.benchmark.name,
         languages=languages,
-        split=first.benchmark.unlabelled_split,
+        split=first.benchmark.unlabelled_splits,
         seeds=config.section.seeds,
         rows=list(config.rows),
         rule=None if chosen is None else {"row": chosen, **_described(rules[chosen])},
