@@ -119,10 +119,9 @@ class BenchmarkConfig(Section, frozen=True):
             return chosen
         return ", ".join(f"{language} {split}" for language, split in chosen.items())
 
-    def limit_of(self, split: str) -> int | None:
+    def limit_of(self, split: Split) -> int | None:
         """Cap that holds for one split, or None."""
-        limits: Mapping[str, int] | int | None = self.limit
-        return limits.get(split) if isinstance(limits, Mapping) else limits
+        return self.limit.get(split) if isinstance(self.limit, dict) else self.limit
 
 
 class MethodConfig(Section, frozen=True):

@@ -1,6 +1,6 @@
 """The corpora of a run: read, checked and tokenised once, as durable steps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -197,13 +197,17 @@ class Library:
         self, title: str, languages: Sequence[str], split: Text, content: Content
     ) -> Artifact:
         config, benchmark = self.config, self.benchmark
-        found = self._sources_of(languages, split)
+        choose = config.benchmark.unlabelled_split_of
+        splits: dict[str, Split] = {
+            name: choose(name) if split == "unlabelled" else split for name in languages
+        }
+        found = self._found(splits)
         params = {
             "sources": [item.identity() for item in found],
             "languages": list(languages),
             "task": benchmark.task,
             "labels": list(benchmark.labels) if content == "gold" else None,
-            "limits": {item.split: config.benchmark.limit_of(item.split) for item in found},
+            "limits": {name: config.benchmark.limit_of(name) for name in splits.values()},
             "max_bad_fraction": config.data.max_bad_fraction,
             "shard_rows": config.data.shard_rows,
         }
@@ -225,21 +229,16 @@ class Library:
 
         return self._run_read(step, found, compute)
 
-    def _sources_of(self, languages: Sequence[str], split: Text) -> list[Source]:
-        """What the rows of each language are read from, in the order of the languages."""
-        chosen = self.config.benchmark
-        splits: dict[str, Split] = {
-            name: chosen.unlabelled_split_of(name) if split == "unlabelled" else split
-            for name in languages
-        }
-        found: dict[str, Source] = {}
-        for one in dict.fromkeys(splits.values()):
-            names = [name for name in languages if splits[name] == one]
+    def _found(self, splits: Mapping[str, Split]) -> list[Source]:
+        """What a split of each language is read from, in the order of the languages."""
+        chosen, found = self.config.benchmark, dict[str, Source]()
+        for split in dict.fromkeys(splits.values()):
+            names = [name for name in splits if splits[name] == split]
             read = sources(
-                self.benchmark, root=chosen.root, languages=names, split=one, toy=chosen.toy
+                self.benchmark, root=chosen.root, languages=names, split=split, toy=chosen.toy
             )
             found |= {name: self._taken(item) for name, item in zip(names, read, strict=True)}
-        return [found[name] for name in languages]
+        return [found[name] for name in splits]
 
     def _taken(self, source: Source) -> Source:
         """The source, or the rows of it that the configuration asks for."""
