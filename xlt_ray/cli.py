@@ -381,20 +381,15 @@ def _publish(folder: "RunFolder", report: "Report", outcome: "Outcome") -> None:
     from rich.console import Console
 
     from xlt_ray.data.corpus import Start
-    from xlt_ray.engine.optimiser import OPTIMISER
     from xlt_ray.oracle.iwda import UPPER_BOUNDS
     from xlt_ray.report import terminal_table, write_report
-    from xlt_ray.starting import MODELS_FILE, models_of
+    from xlt_ray.starting import MODELS_FILE, files_of, models_of
 
     before = Start(outcome.zero_shot, outcome.zero_shot_by_language)
     start = Start(outcome.final, outcome.by_language, before)
     knows_targets = report.method in UPPER_BOUNDS
     folder.write_json(MODELS_FILE, models_of(start, knows_targets=knows_targets))
-    model = outcome.final.artifact.local()
-    own = {"manifest.json", OPTIMISER}
-    files = [path for path in model.iterdir() if path.suffix != ".parquet"]  # findings
-    names = [path.name for path in files if path.name not in own]
-    folder.publish("model", {name: model / name for name in sorted(names)})
+    folder.publish("model", files_of(outcome.final.artifact))
     reached("model.published")
     write_report(report, folder.write)
     reached("report.written")

@@ -87,8 +87,7 @@ class BenchmarkConfig(Section, frozen=True):
     dev: Names | None = None
     """Source languages whose dev text chooses models of targets; absent: those it learns from."""
     unlabelled_split: Split | dict[Text, Split] = "dev"
-    """Split of the target languages whose text is used without its labels, or one per language,
-    as {"de_pud": "test"}: dev for others."""
+    """Split of the targets whose text is used without labels; or {"de": "test"}, dev for others."""
     limit: Count | dict[Split, Count] | None = None
     """Cap on the sentences of every split, or one cap per split (benchmark.limit.train=3000)."""
     revision: Text | None = None

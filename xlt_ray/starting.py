@@ -1,13 +1,14 @@
 """Models that finished runs have left in a store, for others to start from."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from xlt_ray.config import ConfigError
-from xlt_ray.data.corpus import SPAN_SETTINGS, Model, Start
+from xlt_ray.data.corpus import OPTIMISER, SPAN_SETTINGS, Model, Start
 from xlt_ray.labels import LabelSet
 from xlt_ray.ledger import RunFolder
-from xlt_ray.store import Store
+from xlt_ray.store import Artifact, Store
 
 MODELS_FILE = "models.json"
 """Which artifacts of the store are the models of a run."""
@@ -41,8 +42,13 @@ def _entry(model: Model) -> dict[str, str]:
     }
 
 
-def run_named(store: Store, name: str) -> Start | None:
+def run_named(store: Store, name: str, key: str = "method.start_from") -> Start | None:
     """The models of a finished run, or None if the store has no such run.
+
+    Args:
+        store: The store.
+        name: Name of the run.
+        key: The key that names it, for messages.
 
     Raises:
         ConfigError: the store has the run, but not its models, or they know labels of targets.
@@ -52,7 +58,7 @@ def run_named(store: Store, name: str) -> Start | None:
     found = RunFolder(store, name).read_json(MODELS_FILE)
     if found is None:
         return None
-    where = f"method.start_from: run {name!r}"
+    where = f"{key}: run {name!r}"
     if "zero_shot" not in found:
         raise ConfigError(f"{where} is of an older version; run it again")
     if found["knows_targets"]:
@@ -62,7 +68,7 @@ def run_named(store: Store, name: str) -> Start | None:
         artifact = store.find(entry["kind"], entry["fingerprint"])
         if artifact is None:
             raise ConfigError(
-                f"method.start_from: the model {entry['folder']} of run {name!r} is not in the "
+                f"{key}: the model {entry['folder']} of run {name!r} is not in the "
                 "store any more; run it again"
             )
         return Model(artifact)
@@ -72,6 +78,13 @@ def run_named(store: Store, name: str) -> Start | None:
         return Start(model(entries["final"]), by_language, before)
 
     return start(found, start(found["zero_shot"]))
+
+
+def files_of(model: Artifact) -> dict[str, Path]:
+    """The files of a trained model that others load: without its optimiser and its findings."""
+    own = {"manifest.json", OPTIMISER}
+    files = [path for path in model.local().iterdir() if path.suffix != ".parquet"]
+    return {path.name: path for path in sorted(files) if path.name not in own}
 
 
 def check_start(model: Model, reference: str, labels: LabelSet, backbone: Model) -> None:

@@ -43,6 +43,8 @@ def test_help_lists_every_key(job: str, capsys: pytest.CaptureFixture[str]):
             "maral": "temp",
         }
         own = (f"method.{keys[names['DEFAULTS']['method']['name']]}", "seed")
+    if job == "export.py":
+        own = ("export.run", "export.distil")
     for key in ("benchmark.root", "train.batch_size", "store.root", *own):
         assert f"  {key} " in shown
 

@@ -18,6 +18,8 @@ from xlt_ray.config import ConfigError
 from xlt_ray.data.keyed import of_language, positions, sorted_by_id, with_ids, without_ids
 from xlt_ray.store import Artifact
 
+OPTIMISER = "optimiser.safetensors"
+"""State of the optimiser, kept with the model of a step that a later one goes on from."""
 SPAN_SETTINGS = "spans.json"
 """Settings of a span head; the folder of a model that has one is that of a tagger of spans."""
 

@@ -9,9 +9,6 @@ from torch import Tensor, nn
 from xlt_ray.methods.facts import Schedule
 from xlt_ray.models.classifier import Classifier
 
-OPTIMISER = "optimiser.safetensors"
-"""State of the optimiser, kept with the model of a step that a later one goes on from."""
-
 
 def warmup_then_decay(step: int, steps: int, share: float) -> float:
     """Fraction of the peak learning rate: a rise over ``share`` of the steps, then a fall to 0."""

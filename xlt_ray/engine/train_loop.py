@@ -29,7 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 from xlt_ray.config import TrainConfig
 from xlt_ray.data.batch import Batch
 from xlt_ray.data.batching import plan_epoch, seed_of
-from xlt_ray.data.corpus import SPAN_SETTINGS, Corpus, Mix
+from xlt_ray.data.corpus import OPTIMISER, SPAN_SETTINGS, Corpus, Mix
 from xlt_ray.data.examples import SpanItems, examples_of, layout_of
 from xlt_ray.data.schema import Task
 from xlt_ray.data.tokenise import load_tokenizer
@@ -37,7 +37,6 @@ from xlt_ray.engine import memory
 from xlt_ray.engine.checkpoints import Checkpoints
 from xlt_ray.engine.inference import Precision, autocast, choose_device, predict_labels
 from xlt_ray.engine.optimiser import (
-    OPTIMISER,
     flatten,
     make_optimiser,
     own_parameters,

@@ -1,0 +1,146 @@
+"""Models of finished runs as folders that others load; a tagger of spans as a stock one, too."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
+
+from tests.world import SOURCE, TARGETS, World
+from xlt_ray.cli import configure, main, run
+from xlt_ray.config import ConfigError
+from xlt_ray.export import JOB, export
+from xlt_ray.export import configure as configure_export
+from xlt_ray.models.span_tagger import SpanTagger
+from xlt_ray.store import Store
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+RESOURCES = {"annotators": 0, "train_workers": 0, "train_cpus": 1, "num_cpus": 2}
+
+
+@pytest.fixture(scope="module")
+def store(ray_cluster: str, world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with two finished runs: a baseline of words, and a tagger of spans per target."""
+    root = tmp_path_factory.mktemp("export")
+    methods = {
+        "words": {"name": "bl_direct"},
+        "spans": {"name": "maral", "epochs": 2, "lr": 2e-3, "warmup": 1, "k": 20, "q": 16},
+    }
+    for name, method in methods.items():
+        values = world.values(root)
+        values["method"] = {"source_lr": 4e-3, "source_epochs": 3, **method}
+        values["resources"] = RESOURCES
+        values["run"] = {"name": name}
+        run(configure(values))
+    return root
+
+
+def settings(store: Path, **keys: Any) -> list[str]:
+    """Flags of an export."""
+    values = {"store.root": str(store), **{f"export.{key}": x for key, x in keys.items()}}
+    return [f"{key}={json.dumps(value)}" for key, value in values.items()]
+
+
+def test_a_tagger_of_words_is_copied_as_it_is(store: Path, tmp_path: Path) -> None:
+    record = export(configure_export({}, (), settings(store, run="words", to=f"{tmp_path}/out")))
+    assert record["method"] == "bl_direct"
+    assert record["distilled"] is None
+    folder = tmp_path / "out"
+    assert json.loads((folder / "xlt_ray.json").read_text()) == record
+    found = {path.name for path in folder.iterdir()}
+    assert found == {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+                     "xlt_ray.json"}  # fmt: skip
+    published = store / "runs/words/model/model.safetensors"
+    assert (folder / "model.safetensors").read_bytes() == published.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_tagger_of_spans_is_loaded_by_its_own_class(store: Path, tmp_path: Path) -> None:
+    flags = settings(store, run="spans", to=f"{tmp_path}/out", language=TARGETS[0])
+    assert export(configure_export({}, (), flags))["language"] == TARGETS[0]
+    tagger = SpanTagger.from_pretrained(tmp_path / "out")
+    assert len(tagger.tag([["ka", "lo"], ["ka"]])) == 2
+
+
+def test_a_tagger_of_spans_is_distilled_into_a_stock_one(store: Path, tmp_path: Path) -> None:
+    """The folder gives the labels with which it was scored, without any code of this package."""
+    to = tmp_path / "stock"
+    flags = [*settings(store, run="spans", to=str(to), distil=True, lr=4e-3, epochs=3),
+             "resources.annotators=0"]  # fmt: skip
+    record = export(configure_export({}, (), flags))
+    found = record["distilled"]
+    assert set(found["scores"]) == set(found["teacher"]) == {SOURCE, *TARGETS}
+    assert found["scores"][SOURCE] > 0.3
+    assert not (to / "spans.json").exists()
+    assert found["artifact"] != record["artifact"]
+
+    model = AutoModelForTokenClassification.from_pretrained(to).eval()
+    assert type(model).__module__.startswith("transformers.")
+    tokenizer = AutoTokenizer.from_pretrained(to)
+    steps = (store / "runs/spans-export/ledger.jsonl").read_text().splitlines()
+    titles = {entry["title"]: entry for entry in map(json.loads, steps)}
+    said = Store(str(store)).find("annotation", titles["distilled test annotation"]["fingerprint"])
+    text = Store(str(store)).find("text", titles["test text"]["fingerprint"])
+    assert said is not None
+    assert text is not None
+    labels = {row["id"]: row["labels"] for row in said.table(["id", "labels"]).to_pylist()}
+    rows = text.table(["id", "tokens"]).to_pylist()[:40]
+    for row in rows:
+        batch = tokenizer(row["tokens"], is_split_into_words=True, return_tensors="pt")
+        with torch.inference_mode():
+            best = model(**batch).logits[0].argmax(dim=1).tolist()
+        words = batch.word_ids()
+        firsts = [best[words.index(word)] for word in range(len(row["tokens"]))]
+        assert firsts == labels[row["id"]]
+    entities = pipeline("token-classification", model=model, tokenizer=tokenizer)(
+        " ".join(rows[0]["tokens"])
+    )
+    assert {item["entity"] for item in entities} <= set(model.config.label2id)
+
+
+def test_a_dry_run_names_what_would_be_trained(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = settings(store, run="spans", to=f"{tmp_path}/x", distil=True, epochs=7)
+    sets = [part for flag in flags for part in ("--set", flag)]
+    assert main({}, argv=[*sets, "--dry-run"], job=JOB) == 0
+    shown = capsys.readouterr().out
+    assert "export.epochs: 7" in shown
+    assert f"{TARGETS[0]} teacher's annotation" in shown
+    assert "up to 7 epochs" in shown
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("keys", "part"),
+    [
+        ({"run": "nobody"}, "export.run: no finished run 'nobody' in "),
+        ({"run": "spans"}, f"export.language: run 'spans' has a model for each: {TARGETS[0]}, "),
+        ({"run": "spans", "language": "xx"}, "export.language: 'xx' has no model, there are: "),
+        ({"run": "words", "language": "xx"}, "export.language: run 'words' has one model for all"),
+        ({"run": "words", "distil": True}, "export.distil: run 'words' has a stock model already"),
+        ({"run": "words", "epochs": 0}, "export.epochs: "),
+    ],
+)
+def test_what_cannot_be_exported_is_named(
+    store: Path, tmp_path: Path, keys: dict[str, Any], part: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        configure_export({}, (), settings(store, to=f"{tmp_path}/x", **keys))
+    assert part in str(raised.value)
+
+
+def test_what_belongs_to_the_run_stays(store: Path, tmp_path: Path) -> None:
+    flags = [*settings(store, run="words", to=f"{tmp_path}/x"), "method.source_epochs=9"]
+    with pytest.raises(ConfigError, match=r"method\.source_epochs: that of the run 'words' stays"):
+        configure_export({}, (), flags)
+
+
+def test_nothing_is_written_over(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "kept.txt").write_text("kept")
+    with pytest.raises(ConfigError, match=r"export\.to: .* is there already"):
+        configure_export({}, (), settings(store, run="words", to=str(tmp_path)))
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]

@@ -1,0 +1,254 @@
+"""The model of a finished run as a folder of its own, which others can load.
+
+A tagger of words and a classifier of texts are stock models of `transformers` as they are. A tagger
+of spans is loaded by `SpanTagger.from_pretrained`, or distilled: a stock tagger is trained on what
+it says of the run's unlabelled text.
+"""
+
+import json
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from xlt_ray import cli
+from xlt_ray.config import ConfigError, ResourcesConfig, RunConfig, Section, StoreConfig, Text
+from xlt_ray.data.corpus import SPAN_SETTINGS, Model, Start
+from xlt_ray.layered import describe, merge, origin_of, settings, to_dict, validate
+from xlt_ray.ledger import RunFolder
+from xlt_ray.starting import files_of, run_named
+from xlt_ray.store import Store
+
+if TYPE_CHECKING:
+    from xlt_ray.driver import RayDriver
+
+RECORD = "xlt_ray.json"
+"""Where an exported model comes from."""
+_GIVEN = ("benchmark.root", "data.", "resources.", "store.", "train.")
+"""Keys of the run that may be given anew: where things are, and how to train the distilled."""
+
+
+class ExportSection(Section, frozen=True):
+    """Which model goes where."""
+
+    run: Text
+    """Name of a finished run of the store."""
+    to: Text
+    """Folder to make; there may be none of that name, or an empty one."""
+    language: Text | None = None
+    """The target whose model it is, in runs that have one for each."""
+    distil: bool = False
+    """Train a stock tagger of words on what a model of spans says of the unlabelled text."""
+    lr: float = Field(default=2e-5, gt=0)
+    """Peak learning rate of the distilled."""
+    epochs: int = Field(default=10, ge=1)
+    """Its epochs; the best on source dev is kept."""
+
+
+class _Document(Section, frozen=True):
+    export: ExportSection
+    store: StoreConfig = StoreConfig()
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Everything that an export depends on.
+
+    Attributes:
+        section: The section ``export``.
+        run: Configuration of the finished run, with what was given anew.
+        models: Its models.
+    """
+
+    section: ExportSection
+    run: RunConfig[Any]
+    models: Start
+
+    @property
+    def resources(self) -> ResourcesConfig:
+        """What the distilling asks the cluster for."""
+        return self.run.resources
+
+    @cached_property
+    def targets(self) -> tuple[str, ...]:
+        """Languages of the text that a distilled model learns from; none: all of the run's."""
+        language = self.section.language
+        return tuple(self.models.by_language) if language is None else (language,)
+
+    @property
+    def model(self) -> Model:
+        """The model that is exported, or one of those that are distilled."""
+        return self.models.of(self.targets[0]) if self.models.by_language else self.models.model
+
+
+def configure(
+    defaults: Mapping[str, Any], files: Sequence[str] = (), flags: Sequence[str] = ()
+) -> ExportConfig:
+    """The configuration of an export: that of the finished run, and what is given anew.
+
+    Raises:
+        ConfigError: there is no such run or model, it cannot be distilled, or a key is wrong.
+    """
+    given, origins = merge(defaults, files=files, flags=flags)
+    own = {"export": given.pop("export", {}), "store": given.get("store", {})}
+    document = validate(_Document, own, origins)
+    section, root = document.export, document.store.root
+    flags = _flags(given)
+    for key in (flag.partition("=")[0] for flag in flags):
+        if not key.startswith(_GIVEN):
+            raise ConfigError(
+                f"{key}: that of the run {section.run!r} stays; what can be given: export., "
+                f"{', '.join(_GIVEN)} (from {origin_of(key, origins)})"
+            )
+    folder = RunFolder(Store(root), section.run)
+    found = folder.read_json("config.json")
+    models = run_named(folder.store, section.run, "export.run") if found else None
+    if models is None:
+        raise ConfigError(f"export.run: no finished run {section.run!r} in {root}")
+    base = {**found, "run": {**found["run"], "name": f"{section.run}-export"}}
+    run = cli.configure({**base, "store": {"root": root}}, flags=flags)
+    config = ExportConfig(section, run, models)
+    _check(config)
+    return config
+
+
+def _flags(given: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Nested keys as texts of ``--set``."""
+    flags: list[str] = []
+    for key, value in given.items():
+        if isinstance(value, Mapping):
+            flags += _flags(value, f"{prefix}{key}.")
+        else:
+            flags.append(f"{prefix}{key}={json.dumps(value)}")
+    return flags
+
+
+def _check(config: ExportConfig) -> None:
+    section, models = config.section, config.models
+    names = ", ".join(models.by_language)
+    if section.language is None:
+        if len(models.by_language) > 1 and not section.distil:
+            raise ConfigError(f"export.language: run {section.run!r} has a model for each: {names}")
+    elif models.by_language and section.language not in models.by_language:
+        raise ConfigError(f"export.language: {section.language!r} has no model, there are: {names}")
+    elif not models.by_language and not section.distil:
+        raise ConfigError(f"export.language: run {section.run!r} has one model for all languages")
+    if section.distil and SPAN_SETTINGS not in config.model.artifact.names:
+        raise ConfigError(f"export.distil: run {section.run!r} has a stock model already")
+    to = Path(section.to).expanduser()
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise ConfigError(f"export.to: {to} is there already")
+
+
+def write(files: Mapping[str, Path], record: Mapping[str, Any], to: Path) -> None:
+    """Put a folder of files in place whole, with a record of where it comes from.
+
+    Raises:
+        FileExistsError, OSError: a folder with files is there by now.
+    """
+    to.parent.mkdir(parents=True, exist_ok=True)
+    fresh = to.with_name(f"{to.name}.tmp-{uuid.uuid4().hex}")
+    fresh.mkdir()
+    try:
+        for name, path in files.items():
+            shutil.copyfile(path, fresh / name)
+        (fresh / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        fresh.rename(to)  # refused where files are
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def export(config: ExportConfig) -> dict[str, Any]:
+    """Write the folder; returns the record of where it comes from."""
+    section, artifact = config.section, config.model.artifact
+    record = {
+        "run": section.run,
+        "method": config.run.method.name,
+        "benchmark": config.run.benchmark.name,
+        "language": section.language,
+        "artifact": artifact.fingerprint,
+        "max_length": config.run.train.max_length,
+        "distilled": None,
+    }
+    if section.distil:
+        with cli.cluster(config.run), cli.session(config.run) as begun:
+            from xlt_ray.driver import RayDriver
+
+            driver = RayDriver(config.run, begun.runner, begun.plan)
+            driver.check_test()
+            student = _distilled(config, driver)
+            scores = driver.evaluate("distilled", student, "test")
+            begun.runner.lease.check()
+        artifact = student.artifact
+        metric = driver.benchmark.metric
+        teacher = RunFolder(Store(config.run.store.root), section.run).read_json("report.json")
+        record["distilled"] = {
+            "artifact": artifact.fingerprint,
+            "lr": section.lr,
+            "epochs": section.epochs,
+            "metric": metric,
+            "scores": {name: scores[name][metric] for name in driver.facts.languages},
+            "teacher": {name: kept[metric] for name, kept in teacher["final"].items()},
+        }
+    to = Path(section.to).expanduser()
+    write(files_of(artifact), record, to)
+    print("\n".join(_lines(record)), flush=True)
+    print(f"model: {to}", flush=True)
+    return record
+
+
+def _lines(record: Mapping[str, Any]) -> list[str]:
+    """The scores of a distilled model beside those of the run's."""
+    found = record["distilled"]
+    if found is None:
+        return []
+    lines = [f"{found['metric']} on test, in percent: run, distilled"]
+    for name, score in found["scores"].items():
+        before = found["teacher"].get(name)
+        shown = "     -" if before is None else f"{100 * before:6.2f}"
+        lines.append(f"  {name:16} {shown} {100 * score:6.2f}")
+    return lines
+
+
+def _distilled(config: ExportConfig, driver: "RayDriver") -> Model:
+    from xlt_ray.methods.distil import distil
+
+    targets, section = config.targets or driver.pools, config.section
+    return distil(driver, config.models, targets, lr=section.lr, epochs=section.epochs)
+
+
+def dry_run(config: ExportConfig) -> int:
+    """Print what would be copied, or trained first; returns the exit code."""
+    print("\n".join(settings({"export": to_dict(config.section)})), end="\n\n")
+    if not config.section.distil:
+        print("\n".join(files_of(config.model.artifact)))
+        return cli.DONE
+    from xlt_ray.engine.cluster import available, settle
+    from xlt_ray.plan import PlanDriver, PlanRunner, text_of
+
+    plan = settle(config.resources, available(config.resources))
+    driver = PlanDriver(config.run, PlanRunner(Store(config.run.store.root)), plan)
+    driver.check_test()
+    driver.evaluate("distilled", _distilled(config, driver), "test")
+    print(text_of(driver, plan))
+    return cli.BAD_CONFIG if driver.missing else cli.DONE
+
+
+def keys(defaults: Mapping[str, Any]) -> list[str]:
+    """The lines of ``--help`` about keys."""
+    shown = cli.keys({**defaults, "method": {"name": "maral"}})
+    known = [line for line in shown if line.strip().startswith(_GIVEN)]
+    own = describe(ExportSection, defaults.get("export", {}), "export.")
+    return [
+        "keys, with their defaults:", *own,
+        "and of the run, whose own values stay where none is given:", *known,
+    ]  # fmt: skip
+
+
+JOB = cli.Job(configure, export, dry_run, keys)
+"""What ``jobs/export.py`` does with its flags."""
