@@ -2,27 +2,39 @@
 
 Times, and memory above that of the spans' own tensors, of: scores of all spans; the mixture of
 every class; making the store of vectors; neighbours of the unreliable spans; moving their labels.
-Parts are repeated in turn, and the medians are shown with the load of the machine.
+With a backbone also what the rest of the epoch takes: forward and backward passes of steps with 32
+source sentences, 32 target sentences and a copy of these with hidden tokens, of which ten are timed
+and scaled to the spans. Parts are repeated in turn; medians are shown with the load of the machine.
 
-    python benchmarks/spans.py [--spans 1000000] [--repeats 3] [--threads 1]
+    python benchmarks/spans.py [--spans 1000000] [--repeats 3] [--threads 1] [--backbone FOLDER]
 """
 
 import argparse
 import os
-import resource
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import pyarrow as pa
 import torch
 
+from xlt_ray.data.batching import plan_batches
+from xlt_ray.data.examples import SpanItems, SpansOfSentences, layout_of
+from xlt_ray.data.schema import TEXT_SCHEMA
+from xlt_ray.data.tokenise import load_tokenizer, tokenise
+from xlt_ray.data.toy import LABELS, LANGUAGES, make_source
+from xlt_ray.labels import LabelSet
 from xlt_ray.methods.neighbours import Neighbours
+from xlt_ray.models.span_tagger import SpanHead, load_span_tagger
 from xlt_ray.ops import mixture, refinement, vmf
 
 K, Q, TEMP, NEIGHBOURS = 5, 64, 0.07, 200
 ENTITIES, OUTSIDE = 0.03, 0.03
 """Share of entities among the spans, and share of the others that are stored."""
 CHUNK = 8192
+STEPS, SENTENCES, BUDGET = 10, 32, 2048
+"""Steps that are timed, sentences of each text in one, and tokens of a pass."""
 
 
 class Spans:
@@ -85,9 +97,49 @@ class Spans:
         refinement.refine(self.p_NK[moved], by_mean, by_near, 0.95)
 
 
+class Steps:
+    """Steps of the student over toy sentences, in bf16."""
+
+    def __init__(self, folder: str):
+        labels = LabelSet(LABELS["ner"])
+        rows = make_source("ner", LANGUAGES[1], "train", {"train": SENTENCES}).examples(None)
+        table = pa.Table.from_pylist(
+            [{"id": x.id, "language": x.language, "tokens": list(x.tokens)} for x in rows],
+            schema=TEXT_SCHEMA["token"],
+        )
+        tokenizer = load_tokenizer(folder)
+        layout = layout_of(tokenizer, 128, spans=SpanItems(4, labels))
+        tokenised = tokenise(table, tokenizer, task="token")
+        self.examples = SpansOfSentences(tokenised, layout)
+        head = SpanHead(4, Q, "vmf", True)
+        self.tagger = load_span_tagger(folder, labels.names, head).train()
+        self.optimiser = torch.optim.AdamW(self.tagger.parameters(), lr=1e-5, fused=True)
+        self.spans = int(self.examples.item_offsets[-1])
+
+    def run(self) -> None:
+        """The steps: source, target and its copy are as long as each other here."""
+        sizes = self.examples.longest, self.examples.num_windows, BUDGET
+        batches = [self.examples.collate(part) for part in plan_batches(*sizes)]
+        for _ in range(STEPS):
+            for batch in batches * 3:
+                with torch.autocast("cpu", torch.bfloat16):
+                    output = self.tagger(batch)
+                target = torch.zeros(len(output.logits), dtype=torch.int64)
+                torch.nn.functional.cross_entropy(output.logits, target).backward()
+            self.optimiser.step()
+            self.optimiser.zero_grad()
+
+
+def forget_peak() -> float:
+    """Let the kernel measure the process's peak from here on; MB in memory now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak()
+
+
 def peak() -> float:
-    """Largest memory of the process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Largest memory of the process since then, in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def main() -> None:
@@ -96,6 +148,7 @@ def main() -> None:
     parser.add_argument("--spans", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--backbone", default=None)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     spans = Spans(options.spans)
@@ -103,13 +156,18 @@ def main() -> None:
         "scores": spans.score, "mixtures": spans.part, "store": spans.store,
         "neighbours": spans.look, "moved labels": spans.move,
     }  # fmt: skip
+    scale = dict.fromkeys(parts, 1.0)
+    if options.backbone:
+        steps = Steps(options.backbone)
+        name = f"all steps, {steps.spans} target spans in each"
+        parts[name], scale[name] = steps.run, options.spans / (steps.spans * STEPS)
     seconds: dict[str, list[float]] = {name: [] for name in parts}
     memory: dict[str, float] = {}
     for _ in range(options.repeats):
         for name, run in parts.items():
-            before, start = peak(), time.perf_counter()
+            before, start = forget_peak(), time.perf_counter()
             run()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append((time.perf_counter() - start) * scale[name])
             memory[name] = max(memory.get(name, 0.0), peak() - before)
     moved = int((~spans.reliable_N).sum())
     print(
