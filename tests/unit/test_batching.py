@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlt_ray.data.batching import plan_batches, plan_epoch, plan_pairs, seed_of
+from xlt_ray.data.batching import COST, plan_batches, plan_epoch, plan_pairs, seed_of
 
 lengths = st.lists(st.tuples(st.integers(3, 40), st.integers(1, 4)), max_size=40)
 
@@ -25,11 +25,45 @@ def test_batches_hold_every_sentence_once_within_the_budget(
     assert (np.diff(np.concatenate([[0], *heights])) >= 0).all(), "not by length"
 
 
+@given(lengths, st.integers(8, 200))
+def test_no_other_cut_of_the_lengths_makes_less_work(
+    shapes: list[tuple[int, int]], budget: int
+) -> None:
+    """Against all cuts of up to nine sentences."""
+    longest = np.array([length for length, _ in shapes[:9]], np.int64)
+    rows = np.array([count for _, count in shapes[:9]], np.int64)
+
+    def work(batches: list[np.ndarray]) -> float:
+        tokens = sum(int(rows[batch].sum() * longest[batch].max()) for batch in batches)
+        return tokens + len(batches) * budget / COST
+
+    order = np.argsort(longest, kind="stable")
+    ways = []
+    for cuts in range(2 ** max(0, len(order) - 1)):
+        at = [i + 1 for i in range(len(order) - 1) if cuts >> i & 1]
+        parts = [part for part in np.split(order, at) if len(part)]
+        if all(
+            len(part) == 1 or rows[part].sum() * longest[part].max() <= budget for part in parts
+        ):
+            ways.append(work(parts))
+    assert work(plan_batches(longest, rows, budget)) <= min(ways) + 1e-9
+
+
 def test_batches_of_some_sentences() -> None:
     longest, rows = np.array([5, 3, 9, 3]), np.ones(4, np.int64)
     batches = plan_batches(longest, rows, 12, order=np.array([3, 0, 1]))
     assert [batch.tolist() for batch in batches] == [[3, 1], [0]]
-    assert plan_batches(longest, rows, 12, order=np.zeros(0, np.int64)) == []
+
+
+def test_padding_is_small_whatever_the_budget() -> None:
+    """Lengths as those of short texts, some thousands of tokens in all."""
+    longest = np.random.default_rng(0).gamma(2.0, 10.0, 512).astype(np.int64) + 3
+    for budget in (1024, 4096, 16384):
+        batches = plan_batches(longest, np.ones_like(longest), budget)
+        tokens = sum(len(batch) * int(longest[batch].max()) for batch in batches)
+        assert longest.sum() / tokens > 0.75
+    assert len(plan_batches(np.full(10, 7), np.ones(10, np.int64), 1024)) == 1
+    assert plan_batches(longest, longest, 12, order=np.zeros(0, np.int64)) == []
 
 
 @given(st.integers(0, 60), st.integers(1, 7), st.integers(1, 4), st.integers(0, 5))
@@ -91,3 +125,13 @@ def test_without_a_second_group_a_step_is_cut_as_ever() -> None:
     expected = plan_batches(longest, rows, 10, order=order)
     assert [part.tolist() for part in passes] == [part.tolist() for part in expected]
     assert [part.tolist() for part in plan_pairs(longest, rows, 10, nothing, nothing)] == [[]]
+
+
+def test_a_step_is_cut_where_that_saves_padding() -> None:
+    """Ten short sentences of each group and one long one of each: two passes, far below budget."""
+    longest, rows = np.array([5] * 20 + [90, 90]), np.ones(22, np.int64)
+    first, second = np.array([*range(10), 20]), np.array([*range(10, 20), 21])
+    passes = plan_pairs(longest, rows, 4096, first, second)
+    assert len(passes) > 1
+    sizes = [len(part) * int(longest[part].max()) for part in passes]
+    assert sum(sizes) < 22 * 90 / 2

@@ -22,10 +22,10 @@ LAYERS: list[set[str]] = [
     {"engine"},
     {"translations"},
     {"library"},
-    {"driver", "predict", "export"},
+    {"driver", "predict"},
     {"plan", "oracle.driver", "oracle.iwda", "oracle.measures"},
     {"cli"},
-    {"compare", "oracle", "trial"},
+    {"compare", "export", "oracle", "trial"},
     {"ablation", "sweep", "sweep_config"},
     {"jobs", "cluster"},
 ]
