@@ -20,7 +20,7 @@ from xlt_ray.store import Artifact, Attempt
 from xlt_ray.translations import Translations
 
 _READ = "xlt_ray.engine.corpora"
-Text = Split | Literal["unlabelled"]
+AnySplit = Split | Literal["unlabelled"]
 """A split, or for every language the one whose text is used without its labels."""
 
 
@@ -65,8 +65,8 @@ class Library:
         self._back: Corpus | None = None
         self._backbone: Model | None = None
         self._sources: dict[tuple[str, ...], Corpus] = {}
-        self._corpora: dict[tuple[tuple[str, ...], Text], Corpus] = {}
-        self._reads: dict[tuple[tuple[str, ...], Text, Content], Artifact] = {}
+        self._corpora: dict[tuple[tuple[str, ...], AnySplit], Corpus] = {}
+        self._reads: dict[tuple[tuple[str, ...], AnySplit, Content], Artifact] = {}
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -160,7 +160,7 @@ class Library:
         self._read("test", self.facts.languages, "test", "text")
         self._gold("test", self.facts.languages, "test")
 
-    def _corpus(self, title: str, languages: Sequence[str], split: Text) -> Corpus:
+    def _corpus(self, title: str, languages: Sequence[str], split: AnySplit) -> Corpus:
         key = (tuple(languages), split)
         if key not in self._corpora:
             text = self._read(title, languages, split, "text")
@@ -182,11 +182,11 @@ class Library:
 
         return Corpus(self._run_tokens(step, compute))
 
-    def _gold(self, title: str, languages: Sequence[str], split: Text) -> Artifact:
+    def _gold(self, title: str, languages: Sequence[str], split: AnySplit) -> Artifact:
         return self._read(title, languages, split, "gold")
 
     def _read(
-        self, title: str, languages: Sequence[str], split: Text, content: Content
+        self, title: str, languages: Sequence[str], split: AnySplit, content: Content
     ) -> Artifact:
         key = (tuple(languages), split, content)
         if key not in self._reads:
@@ -194,7 +194,7 @@ class Library:
         return self._reads[key]
 
     def _read_anew(
-        self, title: str, languages: Sequence[str], split: Text, content: Content
+        self, title: str, languages: Sequence[str], split: AnySplit, content: Content
     ) -> Artifact:
         config, benchmark = self.config, self.benchmark
         choose = config.benchmark.unlabelled_split_of

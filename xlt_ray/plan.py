@@ -13,7 +13,7 @@ from xlt_ray.driver import RayDriver
 from xlt_ray.engine.cluster import Plan
 from xlt_ray.engine.corpora import Content
 from xlt_ray.engine.together import R
-from xlt_ray.library import Text
+from xlt_ray.library import AnySplit
 from xlt_ray.methods.facts import Schedule
 from xlt_ray.methods.parts import Annotator
 from xlt_ray.steps import PLANNED, Compute, Step
@@ -94,7 +94,7 @@ class PlanDriver(RayDriver):
             return Start(Model(planned("model", {})))
 
     def _read_anew(
-        self, title: str, languages: Sequence[str], split: Text, content: Content
+        self, title: str, languages: Sequence[str], split: AnySplit, content: Content
     ) -> Artifact:
         try:
             return super()._read_anew(title, languages, split, content)
