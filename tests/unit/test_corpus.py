@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.encoders import commit, tokenised
-from xlt_ray.data.corpus import Corpus, Mix, Model, ids_of, sample_ids, share_of
+from xlt_ray.data.corpus import Corpus, Mix, Model, View, sample_ids, share_of
 from xlt_ray.store import Artifact, Store
 
 NAMES = [f"r{number:02d}" for number in range(20)]
@@ -84,8 +84,8 @@ def test_the_shards_of_a_view_are_its_rows(store: Store, tokens: Artifact) -> No
         Corpus(tokens).sample(0.3, seed=1),
         Corpus(tokens).labelled(gold).without(gone).sample(0.5, seed=2),
     ):
-        removed, kept = ids_of(*corpus.removed), corpus.kept_ids()
-        found = [corpus.shard(name, removed, kept) for name in corpus.shards]
+        view = View(corpus)
+        found = [view.shard(name) for name in corpus.shards]
         assert sorted(pa.concat_tables(found)["id"].to_pylist()) == names(corpus)
 
 

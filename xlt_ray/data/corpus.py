@@ -15,7 +15,15 @@ import numpy as np
 import pyarrow as pa
 
 from xlt_ray.config import ConfigError
-from xlt_ray.data.keyed import of_language, positions, sorted_by_id, with_ids, without_ids
+from xlt_ray.data.keyed import (
+    Ids,
+    Places,
+    of_language,
+    positions,
+    sorted_by_id,
+    with_ids,
+    without_ids,
+)
 from xlt_ray.store import Artifact
 
 OPTIMISER = "optimiser.safetensors"
@@ -38,22 +46,28 @@ class Beside:
     artifact: Artifact
     columns: tuple[str, ...]
 
-    def join(self, table: pa.Table, shard: str) -> pa.Table:
-        """Rows of a shard of the corpus with these columns.
+    @property
+    def wanted(self) -> list[str]:
+        """What is read of the annotation."""
+        return ["id", *self.columns]
+
+    def join(self, table: pa.Table, places: Places) -> pa.Table:
+        """Rows of the corpus with these columns.
+
+        Args:
+            table: The rows.
+            places: The annotation of these rows, and perhaps of others.
 
         Raises:
             ValueError: a row was not annotated.
         """
-        wanted = ["id", *self.columns]
+        there = places.table
         if not len(table):
-            schema = self.artifact.schema()
             for column in self.columns:
-                empty = pa.chunked_array([], schema.field(column).type)
+                empty = pa.chunked_array([], there.schema.field(column).type)
                 table = table.append_column(f"{self.name}.{column}", empty)
             return table
-        is_sharded = shard in self.artifact.names
-        there = self.artifact.shard(shard, wanted) if is_sharded else self.artifact.table(wanted)
-        position = positions(table, there).combine_chunks()
+        position = places.of(table)
         if position.null_count:
             missing = table["id"].filter(position.is_null())[0].as_py()
             raise ValueError(f"{position.null_count} rows without {self.name}, such as {missing}")
@@ -128,33 +142,6 @@ class Corpus:
             "beside": [[x.name, x.artifact.identity, list(x.columns)] for x in self.beside],
         }
 
-    def shard(
-        self,
-        name: str,
-        removed: pa.Array,
-        kept: pa.Array | None,
-        own: Callable[[pa.Table], pa.Table] = lambda table: table,
-    ) -> pa.Table:
-        """The rows of a shard that belong to the view, with the columns beside them.
-
-        Args:
-            name: File of the tokenised corpus.
-            removed: Ids of `removed`.
-            kept: What `kept_ids` gives.
-            own: Picks the rows that the caller wants; default: all.
-        """
-        table = self.tokens.shard(name)
-        if self.language is not None:
-            table = of_language(table, self.language)
-        if len(removed):
-            table = without_ids(table, removed)
-        if kept is not None:
-            table = with_ids(table, kept)
-        table = own(table)
-        for beside in self.beside:
-            table = beside.join(table, name)
-        return table
-
     @property
     def shards(self) -> list[str]:
         """Names of the shards."""
@@ -166,9 +153,8 @@ class Corpus:
         Args:
             own: Picks from each shard the rows that the caller wants; default: all.
         """
-        removed, kept = ids_of(*self.removed), self.kept_ids()
-        shards = [self.shard(name, removed, kept, own) for name in self.shards]
-        table = pa.concat_tables(shards)
+        view = View(self)
+        table = pa.concat_tables([view.shard(name, own) for name in self.shards])
         if self.labels is not None:
             there = self.labels.columns()
             columns = [name for name in ("labels", "candidates") if name in there]
@@ -191,6 +177,48 @@ class Corpus:
             table = with_ids(table, ids_of(self.labels))
         ids = table["id"].combine_chunks()
         return sample_ids(ids, share_of(self.fraction, len(ids)), seed=self.seed)
+
+
+class View:
+    """A corpus to be read shard by shard; what it refers to is looked up once."""
+
+    def __init__(self, corpus: Corpus):
+        self.corpus = corpus
+        self.removed = Ids(*(ids_of(artifact) for artifact in corpus.removed))
+        kept = corpus.kept_ids()
+        self.kept = None if kept is None else Ids(kept)
+        self._whole: dict[int, Places] = {}
+
+    def shard(
+        self, name: str, own: Callable[[pa.Table], pa.Table] = lambda table: table
+    ) -> pa.Table:
+        """The rows of a shard that belong to the corpus, with the columns beside them.
+
+        Args:
+            name: File of the tokenised corpus.
+            own: Picks the rows that the caller wants; default: all.
+        """
+        corpus = self.corpus
+        table = corpus.tokens.shard(name)
+        if corpus.language is not None:
+            table = of_language(table, corpus.language)
+        if len(self.removed):
+            table = without_ids(table, self.removed)
+        if self.kept is not None:
+            table = with_ids(table, self.kept)
+        table = own(table)
+        for number, beside in enumerate(corpus.beside):
+            table = beside.join(table, self._places(number, name))
+        return table
+
+    def _places(self, number: int, shard: str) -> Places:
+        """What is read of an annotation for a shard: its own shard, or the one table it is."""
+        beside = self.corpus.beside[number]
+        if shard in beside.artifact.names:
+            return Places(beside.artifact.shard(shard, beside.wanted))
+        if number not in self._whole:
+            self._whole[number] = Places(beside.artifact.table(beside.wanted))
+        return self._whole[number]
 
 
 def share_of(fraction: float, count: int) -> int:

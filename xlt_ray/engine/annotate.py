@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from xlt_ray.data.corpus import Corpus, ids_of
+from xlt_ray.data.corpus import Corpus, View
 from xlt_ray.data.examples import SpanItems, examples_of, layout_of
 from xlt_ray.data.tokenise import load_tokenizer
 from xlt_ray.engine.inference import Precision, choose_device, predict
@@ -88,19 +88,6 @@ class ShardAnnotator:
             name, to_table(rows, offsets, columns, words=examples.length_offsets)
         )
         return len(rows)
-
-
-class View:
-    """A corpus, shard by shard, with its restrictions looked up once."""
-
-    def __init__(self, corpus: Corpus):
-        self.corpus = corpus
-        self.removed = ids_of(*corpus.removed)
-        self.kept = corpus.kept_ids()
-
-    def shard(self, name: str) -> pa.Table:
-        """Rows of one shard that belong to the corpus."""
-        return self.corpus.shard(name, self.removed, self.kept)
 
 
 def to_table(

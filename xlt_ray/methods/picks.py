@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xlt_ray.data.corpus import sample_ids, share_of
-from xlt_ray.data.keyed import of_language, sorted_by_id, with_ids
+from xlt_ray.data.keyed import Ids, of_language, sorted_by_id, with_ids
 from xlt_ray.labels import bio_spans_of_ids, has_orphan_of_ids
 from xlt_ray.methods.facts import Facts
 from xlt_ray.methods.parts import Columns
@@ -185,23 +185,30 @@ def select_sentences(
     """
     table = scored.table(["id", "language", "type_scores", "score", "valid", "search"])
     table = sorted_by_id(table)
-    language = np.array(table["language"].to_pylist(), dtype=object)
-    by_type = table["type_scores"].to_pylist()
+    language = table["language"].combine_chunks().dictionary_encode()
+    numbers, names = language.indices.to_numpy(), language.dictionary.to_pylist()
+    by_type = _matrix(table["type_scores"])
     overall = table["score"].to_numpy()
     valid = table["valid"].to_numpy(zero_copy_only=False) & ~np.isnan(overall)
     chosen = np.zeros(len(table), bool)
     for name, size in sorted(pool_sizes.items()):
-        rows = np.flatnonzero(language == name)
-        if not len(rows):
+        if name not in names:
             continue  # all of them were selected before
-        scores = np.array([by_type[row] for row in rows], dtype=np.float64)
+        rows = np.flatnonzero(numbers == names.index(name))
         k = selection.quota(ratio, size)
-        chosen[rows] = choose(selection_rule, scores, overall[rows], valid[rows], k)
-    ids = table["id"].combine_chunks().filter(pa.array(chosen))
+        chosen[rows] = choose(selection_rule, by_type[rows], overall[rows], valid[rows], k)
+    ids = Ids(table["id"].combine_chunks().filter(pa.array(chosen)))
     columns = ["id", "language", "labels", "candidates"]
     picked = [with_ids(part, ids) for part in scored.tables(columns)]
     rows, facts = counted(pa.concat_tables(picked))
-    return rows, {**facts, "search": sorted(set(table["search"].to_pylist()))}
+    return rows, {**facts, "search": sorted(table["search"].unique().to_pylist())}
+
+
+def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """[N, K] values of a column of lists of one length."""
+    values = column.combine_chunks()
+    width = len(values[0]) if len(values) else 0
+    return values.flatten().to_numpy().astype(np.float64).reshape(len(values), width)
 
 
 def silver_labels(
