@@ -20,15 +20,18 @@ class Contender:
 
     Attributes:
         name: What the table calls it.
-        run: Does all of the work once.
+        run: Does the work once.
         tokens: Tokens that it puts through a model, padding included; None: not counted.
         note: What has to be known about it.
+        share: Which part of the work it does, where all of it would take too long; seconds are
+            scaled by it.
     """
 
     name: str
     run: Callable[[], object]
     tokens: int | None = None
     note: str = ""
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -83,15 +86,23 @@ class Comparison:
         return plain
 
 
-def take_turns(contenders: Sequence[Contender], *, repeats: int = REPEATS) -> list[Timing]:
-    """Time every contender so many times, A B C A B C ..., after one turn that does not count."""
+def take_turns(
+    contenders: Sequence[Contender], *, repeats: int = REPEATS, warm: bool = True
+) -> list[Timing]:
+    """Time every contender so many times, A B C A B C ..., after one turn that does not count.
+
+    Args:
+        contenders: Who takes turns.
+        repeats: Turns that count.
+        warm: Whether there is the turn that does not.
+    """
     seconds: dict[str, list[float]] = {item.name: [] for item in contenders}
-    for turn in range(repeats + 1):
+    for turn in range(repeats + warm):
         for item in contenders:
             start = time.perf_counter()
             item.run()
-            if turn:
-                seconds[item.name].append(time.perf_counter() - start)
+            if turn >= warm:
+                seconds[item.name].append((time.perf_counter() - start) / item.share)
     return [Timing(x.name, tuple(seconds[x.name]), x.tokens, x.note) for x in contenders]
 
 

@@ -1,6 +1,6 @@
 """The corpora, the model and the cluster that benchmarks of the engine share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,48 @@ from typing import Any
 from xlt_ray import cli
 from xlt_ray.config import RunConfig
 from xlt_ray.data.corpus import Mix, Model
+from xlt_ray.data.toy import LANGUAGES, unlabelled_text
 from xlt_ray.driver import RayDriver
+from xlt_ray.engine.environment import prepare
+from xlt_ray.methods.evidential import EvidentialLoss
 from xlt_ray.methods.facts import Schedule
-from xlt_ray.methods.softmax import CrossEntropy
+from xlt_ray.models.pretrain import PretrainSettings, pretrain
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is read: WikiANN and an encoder of the user's, or what is embedded.
+
+    Attributes:
+        root: WikiANN, a folder per language; None: the embedded benchmark.
+        backbone: The encoder: a folder, or "toy".
+        targets: Languages of the unlabelled text.
+    """
+
+    root: str | None
+    backbone: str
+    targets: tuple[str, ...]
+
+    def values(self, sizes: Mapping[str, int]) -> dict[str, Any]:
+        """Configuration of a run over so many rows of each split and language at most."""
+        benchmark: dict[str, Any] = {"targets": list(self.targets), "unlabelled_split": "train"}
+        if self.root is None:
+            benchmark |= {"name": "toy", "toy": dict(sizes)}
+        else:
+            benchmark |= {"name": "wikiann", "root": self.root, "source": ["en"]}
+            benchmark |= {"limit": dict(sizes)}
+        return {"benchmark": benchmark, "backbone": self.backbone, "run": {"name": "bench"}}
+
+
+def small_backbone(folder: Path) -> str:
+    """Write an encoder of the embedded benchmark's shape, hardly pre-trained; gives the folder."""
+    text = [words for name in LANGUAGES for words in unlabelled_text(name, size=4000)]
+    settings = PretrainSettings(steps=20)
+    pretrain(text, folder, settings=settings, seed=0, threads=1)
+    return str(folder)
+
+
+EMBEDDED = Data(None, "toy", ("nolu", "teska", "pavri"))
 
 
 @dataclass(frozen=True)
@@ -21,7 +60,7 @@ class Setting:
 
     Attributes:
         driver: Its driver.
-        model: A classifier of words whose head is not trained.
+        model: A classifier of words.
         root: Folder of its store.
     """
 
@@ -37,34 +76,30 @@ class Setting:
 
 @contextmanager
 def begun(
-    folder: str, backbone: str, *, targets: str, rows: int, flags: tuple[str, ...] = ()
+    data: Data,
+    sizes: Mapping[str, int],
+    resources: Mapping[str, Any] | None = None,
+    *,
+    lr: float = 1e-4,
+    epochs: int = 0,
 ) -> Iterator[Setting]:
-    """A run on WikiANN in a store that goes when the block ends.
+    """A run in a store that goes when the block ends.
 
     Args:
-        folder: WikiANN, a folder per language.
-        backbone: The encoder.
-        targets: Languages of the unlabelled text, comma separated.
-        rows: Sentences of each at most.
-        flags: More ``key=value`` settings.
+        data: What is read.
+        sizes: Rows of each split of each language at most.
+        resources: What it asks for; default: everything in this process, one thread each.
+        lr: Peak learning rate of the classifier.
+        epochs: Its epochs on the source; 0: its head stays as it was drawn.
     """
-    values = {
-        "benchmark": {
-            "name": "wikiann", "root": folder, "source": ["en"], "targets": targets.split(","),
-            "unlabelled_split": "train", "limit": {"train": rows, "dev": 500, "test": 500},
-        },
-        "backbone": backbone,
-        "method": {"name": "bl_direct"},
-        "resources": {"annotators": 0, "train_workers": 0, "train_cpus": 1},
-        "run": {"name": "bench"},
-    }  # fmt: skip
+    asked = {"annotators": 0, "train_workers": 0, "train_cpus": 1, **(resources or {})}
+    values = {**data.values(sizes), "method": {"name": "bl_direct"}, "resources": asked}
     with TemporaryDirectory(prefix="xlt-bench-") as root:
-        config = cli.configure({**values, "store": {"root": root}}, flags=flags)
+        config = cli.configure({**values, "store": {"root": root}})
+        prepare(local=True)
         with cli.cluster(config), cli.session(config) as session:
             driver = RayDriver(config, session.runner, session.plan)
-            schedule = Schedule(1e-4, epochs=0)
-            mix = Mix(driver.source("train"))
-            model = driver.train(
-                "head", mix, CrossEntropy(), start=driver.backbone, schedule=schedule
-            )
+            schedule, mix = Schedule(lr, epochs), Mix(driver.source("train"))
+            start, objective = driver.backbone, EvidentialLoss()
+            model = driver.train("source", mix, objective, start=start, schedule=schedule)
             yield Setting(driver, model, Path(root))

@@ -4,9 +4,11 @@ A shard is read, batched under the token budget, put through the model and writt
 file of the attempt, by one actor. Batches, rows and file names depend on the shard alone, so the
 result is the same for any number of actors and any order, and a step that was killed takes over the
 files that its earlier attempts had finished. Only counts travel through the object store. A pool of
-none is the driver's own process, without the seconds that an actor needs to start.
+none is the driver's own process, without the seconds that an actor needs to start; small corpora
+are done so unless the configuration asks for actors.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,6 +121,22 @@ def _values(values: np.ndarray) -> pa.Array:
     return pa.ListArray.from_arrays(ends, inner)
 
 
+ROW_SECONDS, ROW_TOKENS, FLOPS = 3e-4, 24, 3e10
+"""Of a row what it takes besides the encoder, and sub-words; operations a second of one core."""
+
+
+def seconds_of(task: AnnotateTask) -> float:
+    """About what annotating a corpus takes one CPU core; of an encoder that does not say how large
+    it is, infinity."""
+    config = task.model.json("config.json")
+    names = ("hidden_size", "intermediate_size", "num_hidden_layers")
+    if not all(isinstance(config.get(name), int) for name in names):
+        return math.inf
+    width, inner, layers = (config[name] for name in names)
+    operations = 2 * layers * (4 * width**2 + 2 * width * inner) * ROW_TOKENS
+    return task.corpus.tokens.info["rows"] * (ROW_SECONDS + operations / FLOPS)
+
+
 def run_annotate(task: AnnotateTask, pool: Pool) -> dict[str, Any]:
     """Annotate every shard of the corpus; returns facts for the manifest.
 
@@ -127,6 +145,7 @@ def run_annotate(task: AnnotateTask, pool: Pool) -> dict[str, Any]:
     """
     names = task.corpus.shards
     todo = [name for name in names if not task.attempt.has(name)]
-    over_shards(ShardAnnotator, task, pool, todo)
+    share = len(todo) / max(len(names), 1)
+    over_shards(ShardAnnotator, task, pool.for_work(share * seconds_of(task)), todo)
     rows = sum(task.attempt.rows(name) for name in names)
     return {"rows": rows, "shards": len(names)}

@@ -144,7 +144,7 @@ def settle(config: ResourcesConfig, nodes: Sequence[Node] | None = None) -> Plan
     gpus = sum(node.get("GPU", 0.0) for node in nodes)
     one = 1.0 if gpus else 0.0
     cpus, share = config.annotator_cpus, config.annotator_gpus
-    pool = Pool(1, 1, cpus, one if share is None else share)
+    pool = Pool(1, 1, cpus, one if share is None else share, spared=config.annotators is None)
     wanted = config.annotators
     if wanted is None:
         wanted = max(1, room_for(nodes, 0 if pool.gpus else cpus, pool.gpus))

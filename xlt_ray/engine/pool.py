@@ -1,20 +1,43 @@
 """Pools of Ray Data actors that each take a shard of a corpus at a time and write its file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray.data
 
+START_SECONDS = 5.0
+"""Until an actor has imported what it needs and loaded a model, measured on two cores."""
+
 
 @dataclass(frozen=True)
 class Pool:
-    """Actors of a step: a fixed number, or between two numbers; 0 of 0: the driver's process."""
+    """Actors of a step: a fixed number, or between two numbers; 0 of 0: the driver's process.
+
+    Attributes:
+        smallest: Actors at the beginning.
+        largest: Actors at most.
+        cpus: CPUs (threads) of one.
+        gpus: GPUs of one.
+        spared: Whether the driver's process does alone what it finishes before actors would.
+    """
 
     smallest: int
     largest: int
     cpus: int
     gpus: float
+    spared: bool = False
+
+    def for_work(self, seconds: float) -> "Pool":
+        """The pool, or none where starting it costs more than it saves.
+
+        Args:
+            seconds: What the work takes one process, about.
+        """
+        if not self.spared or self.gpus or not self.largest:
+            return self
+        saved = seconds * (1 - 1 / self.largest)
+        return self if saved > START_SECONDS else replace(self, smallest=0, largest=0)
 
 
 def over_shards(actor: type, task: Any, pool: Pool, names: Sequence[str]) -> None:

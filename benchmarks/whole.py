@@ -1,0 +1,114 @@
+"""A whole CLTP run against the same algorithm as a plain script: what a cluster and a ledger cost.
+
+Each is a process of its own, from its start to its end, on the same data, encoder and settings, and
+with all cores: a run of this project with a store of its own, in which nothing is cached, and
+`benchmarks.plain_cltp`. Both end with the test scores of every language.
+
+    python -m benchmarks.whole [--wikiann FOLDER --backbone FOLDER] [--rows 2000] [--repeats 5]
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.measure import Comparison, Contender, table, take_turns
+from benchmarks.setting import EMBEDDED, Data, small_backbone
+
+METHOD: dict[str, Any] = {
+    "name": "cltp", "lambda": 4.0, "tau": 10.0, "beta": 2.0, "penalty": "power",
+    "source_lr": 5e-4, "source_epochs": 10, "round_lr": 2.5e-4, "round_epochs": 3,
+    "final_epochs": 2, "final_patience": 1, "rounds": 4, "one_hot_rounds": 3, "src_ratio": 0.5,
+    "ratio": 0.08,
+}  # fmt: skip
+"""Settings of the quickstart, with learning rates for a small pre-trained encoder."""
+SHORT = {"source_epochs": 3, "round_epochs": 1, "final_epochs": 1}
+"""Fewer epochs, for larger corpora."""
+
+
+def configuration(data: Data, rows: int, *, short: bool) -> dict[str, Any]:
+    """The run: so many rows of the source and of each target at most."""
+    sizes = {"train": rows, "dev": 500, "test": 500}
+    values = data.values(sizes)
+    return {**values, "method": {**METHOD, **(SHORT if short else {})}, "seed": 0}
+
+
+def as_run(config: dict[str, Any], scores: dict[str, Any]) -> Contender:
+    """A run of this project."""
+
+    def run() -> None:
+        with TemporaryDirectory(prefix="xlt-bench-") as root:
+            values = json.dumps({**config, "store": {"root": root}})
+            code = "import json, sys; from xlt_ray.cli import main; "
+            code += "sys.exit(main(json.loads(sys.argv[1]), '', []))"
+            command = [sys.executable, "-c", code, values]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            report = json.loads(Path(root, "runs/bench/report.json").read_text())
+            scores["run"] = {name: entry["f1"] for name, entry in report["final"].items()}
+
+    return Contender("a run of this project", run)
+
+
+def as_script(config: dict[str, Any], scores: dict[str, Any]) -> Contender:
+    """The plain script."""
+    plain = {**config, "threads": os.cpu_count()}
+
+    def run() -> None:
+        command = [sys.executable, "-m", "benchmarks.plain_cltp", json.dumps(plain)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        scores["script"] = json.loads(done.stdout.splitlines()[-1])["test"]
+
+    return Contender("the plain script", run)
+
+
+def whole(data: Data, rows: int, *, short: bool, repeats: int, warm: bool = True) -> Comparison:
+    """Both, in turns.
+
+    Args:
+        data: What is read.
+        rows: Sentences of the source.
+        short: Fewer epochs.
+        repeats: Turns that count.
+        warm: Whether there is one before that does not.
+    """
+    config, scores = configuration(data, rows, short=short), dict[str, Any]()
+    before = os.getloadavg()[0]
+    contenders = [as_script(config, scores), as_run(config, scores)]
+    timings = take_turns(contenders, repeats=repeats, warm=warm)
+    told = "; ".join(
+        f"F1 of the {who}: "
+        + ", ".join(f"{name} {100 * value:.1f}" for name, value in sorted(found.items()))
+        for who, found in scores.items()
+    )
+    title = f"A whole CLTP run, {rows} source sentences{', fewer epochs' if short else ''}"
+    return Comparison(
+        title, "sentences", rows, timings, load=(before, os.getloadavg()[0]),
+        notes=[f"{told}."],
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Measure one size and print it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--wikiann", help="folder of a folder per language")
+    parser.add_argument("--backbone", help="folder of an encoder")
+    parser.add_argument("--targets", default="de,es,nl")
+    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--short", action="store_true", help="fewer epochs")
+    options = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        data = replace(EMBEDDED, backbone=options.backbone or small_backbone(Path(folder)))
+        if options.wikiann:
+            data = Data(options.wikiann, data.backbone, tuple(options.targets.split(",")))
+        kind = {"short": options.short, "repeats": options.repeats, "warm": options.repeats > 1}
+        print(table(whole(data, options.rows, **kind)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""How many actors a step gets."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tests.encoders import commit, tokenised
+from xlt_ray.data.corpus import Corpus
+from xlt_ray.engine.annotate import AnnotateTask, seconds_of
+from xlt_ray.engine.pool import START_SECONDS, Pool
+from xlt_ray.store import Artifact, Store
+
+SMALL = 0.9 * START_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("pool", "seconds", "actors"),
+    [
+        (Pool(2, 2, 1, 0.0, spared=True), SMALL, 0),
+        (Pool(2, 2, 1, 0.0, spared=True), 2.5 * START_SECONDS, 2),  # two of them save half
+        (Pool(2, 2, 1, 0.0, spared=True), 1.9 * START_SECONDS, 0),
+        (Pool(1, 8, 1, 0.0, spared=True), math.inf, 8),
+        (Pool(1, 1, 1, 0.0, spared=True), 1e6, 0),  # one actor saves nothing
+        (Pool(2, 2, 1, 0.0), SMALL, 2),  # the configuration asks for them
+        (Pool(2, 2, 0, 1.0, spared=True), SMALL, 2),  # the driver may be where no GPU is
+        (Pool(0, 0, 1, 0.0), 1e6, 0),
+    ],
+)
+def test_actors_have_to_pay(pool: Pool, seconds: float, actors: int) -> None:
+    assert pool.for_work(seconds).largest == actors
+
+
+def model(tmp_path: Path, **config: Any) -> Artifact:
+    store = Store(str(tmp_path))
+    attempt = store.attempt("model", "m")
+    attempt.write("config.json", json.dumps(config).encode())
+    return store.commit(attempt, {"info": {}, "seconds": 0.0})
+
+
+def task(tmp_path: Path, rows: int, **config: Any) -> AnnotateTask:
+    store = Store(str(tmp_path / "t"))
+    tokens = commit(store, "tokens", "t", {"part-000000": tokenised([[[5]]])})
+    corpus = Corpus(
+        Artifact(store.root, "tokens", "t", {**tokens.manifest, "info": {"rows": rows}})
+    )
+    others = cast(Any, None)
+    return AnnotateTask(
+        others, corpus, model(tmp_path, **config), *[others] * 3, 128, 8192, "fp32", 1
+    )
+
+
+def test_work_grows_with_rows_and_with_the_encoder(tmp_path: Path) -> None:
+    shape = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
+    base = seconds_of(task(tmp_path / "a", 1000, **shape))
+    assert base == pytest.approx(1000 * (3e-4 + 24 * 2 * 85e6 / 3e10), rel=0.01)
+    assert seconds_of(task(tmp_path / "b", 2000, **shape)) == pytest.approx(2 * base)
+    deeper = {**shape, "num_hidden_layers": 24}
+    assert seconds_of(task(tmp_path / "c", 1000, **deeper)) > 1.9 * base
+
+
+def test_an_encoder_of_unknown_size_is_a_large_one(tmp_path: Path) -> None:
+    assert seconds_of(task(tmp_path, 10, dim=768, n_layers=6)) == math.inf
