@@ -216,6 +216,9 @@ class ResourcesConfig(Section, frozen=True):
     """Restarts of the workers of one train step before the run gives up."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the encoder; auto: bf16 on GPUs that have it, fp32 elsewhere."""
+    compile: bool = False
+    """Compile the encoder with torch.compile, which takes a minute in every process; CPUs need a C++
+    compiler for it."""
 
 
 class TranslationConfig(Section, frozen=True):

@@ -62,6 +62,7 @@ class RayDriver(Library):
             "metric": self.benchmark.metric,
             "world": self.plan.world,
             "precision": config.resources.precision,
+            "compile": config.resources.compile,
             "batch_tokens": config.data.batch_tokens,
         }
         modules = ("xlt_ray.engine.train_loop", type(objective).__module__)
@@ -88,6 +89,7 @@ class RayDriver(Library):
                 threads=self.plan.train_cpus,
                 precision=config.resources.precision,
                 budget=config.data.batch_tokens,
+                compiled=config.resources.compile,
             )
             return run_train(task, self.plan, retries=config.resources.train_retries)
 
@@ -112,6 +114,7 @@ class RayDriver(Library):
             "dim_reduce": config.train.dim_reduce,
             "batch_tokens": config.data.batch_tokens,
             "precision": config.resources.precision,
+            "compile": config.resources.compile,
         }
         modules = ("xlt_ray.engine.annotate", type(annotator).__module__)
         inputs = (model.artifact, *corpus.inputs)
@@ -130,6 +133,7 @@ class RayDriver(Library):
                 config.data.batch_tokens,
                 config.resources.precision,
                 self.plan.annotators.cpus,
+                config.resources.compile,
             )
             return run_annotate(task, self.plan.annotators)
 

@@ -19,6 +19,8 @@ class Moving:
 
 def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
+        if device.type == "cuda" and value.device.type == "cpu":
+            value = value.pin_memory()  # from other memory a copy waits for the GPU's work to end
         return value.to(device, non_blocking=True)
     if isinstance(value, Moving):
         return value.to(device)

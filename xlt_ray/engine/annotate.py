@@ -42,6 +42,7 @@ class AnnotateTask:
     budget: int
     precision: Precision
     threads: int
+    compiled: bool = False
 
 
 class ShardAnnotator:
@@ -63,6 +64,8 @@ class ShardAnnotator:
         own = task.annotator.build(facts, model.width)
         if not model.attach(own, folder) and own is not None:
             raise ValueError(f"{type(task.annotator).__name__} needs a model trained for it")
+        if task.compiled:
+            model.compile_encoder()
         self.model = model.to(self.device).eval()
         self.view = View(task.corpus)
 

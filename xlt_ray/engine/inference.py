@@ -67,16 +67,16 @@ def predict(
     """
     logits = [torch.zeros((0, model.num_outputs), device=device)]
     made, owners = [], [torch.zeros(0, dtype=torch.int64, device=device)]
-    for chosen in plan_batches(examples.longest, examples.num_windows, budget):
-        batch = examples.collate(chosen).to(device)
-        with autocast(device, precision):
+    with autocast(device, precision):  # around all, so that weights are rounded once
+        for chosen in plan_batches(examples.longest, examples.num_windows, budget):
+            batch = examples.collate(chosen).to(device)
             output = model(batch)
-        logits.append(output.logits)
-        owners.append(batch.item_ids)
-        with full_precision(output.features):
-            values = extra(model.own, output.features)
-        if values is not None:
-            made.append(values)
+            logits.append(output.logits)
+            owners.append(batch.item_ids)
+            with full_precision(output.features):
+                values = extra(model.own, output.features)
+            if values is not None:
+                made.append(values)
     memory.hand_back()
     order = torch.cat(owners)
     nothing = torch.zeros((len(order), 0), device=device)

@@ -76,6 +76,7 @@ class TrainTask:
     threads: int
     precision: Precision
     budget: int
+    compiled: bool = False
 
 
 class Position:
@@ -85,7 +86,6 @@ class Position:
         self.epoch = 0
         self.step_in_epoch = 0
         self.total = 0
-        self.loss = 0.0
         self.items = 0
         self.tokens = 0
         self.history: list[dict[str, Any]] = []
@@ -194,6 +194,8 @@ class Worker:
         if task.schedule.before:
             unflatten(self.optimiser, load_file(folder / OPTIMISER), device)
         self.position = Position()
+        # The sum since the last score; it stays on the device, so that no step waits for it.
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self.best: dict[str, Tensor] | None = None
         per_rank = max(1, (task.schedule.batch_size or task.train.batch_size) // world)
         self.rows_per_step = per_rank
@@ -227,6 +229,8 @@ class Worker:
             model.attach(task.objective.build(facts, model.width), folder)
         if task.schedule.frozen_layers is not None:
             model.freeze(task.schedule.frozen_layers)
+        if task.compiled:
+            model.compile_encoder()
         return model.to(self.device)
 
     # -- one epoch -------------------------------------------------------------------------------
@@ -287,12 +291,12 @@ class Worker:
         due = float(late and self.rank == 0)
         count, beside, due = self._sum([float(items), float(others), due])
         task.objective.before_step(Step(number, self.steps, int(count), int(beside)))
-        total = 0.0
+        total = torch.zeros_like(self.loss)
         for index, batch in enumerate(batches):
             with self._sync(index == len(batches) - 1):
                 loss = self.trainee(batch.to(self.device))["loss"]
                 (loss * (self.world / max(count, 1.0))).backward()
-            total += float(loss.detach())
+            total += loss.detach()
             self.position.tokens += int(batch.attention_mask.sum())
         self._spare(task.objective.trains(number))
         torch.nn.utils.clip_grad_norm_(self.clipped, task.train.clip)
@@ -302,7 +306,7 @@ class Worker:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         task.objective.after_step()
-        self.position.loss += total
+        self.loss += total
         self.position.items += items
         return due > 0
 
@@ -339,6 +343,8 @@ class Worker:
         return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
     def _sum(self, values: list[float]) -> list[float]:
+        if self.world == 1:
+            return values
         return self._total(torch.tensor(values, dtype=torch.float64, device=self.device)).tolist()
 
     # -- source dev ------------------------------------------------------------------------------
@@ -355,7 +361,7 @@ class Worker:
         else:
             parts = [predicted]
         found = score(task.metric, self.dev_gold, self._dev_order(parts), task.labels)
-        loss, items = self._sum([position.loss, float(position.items)])
+        loss, items = self._sum([float(self.loss), float(position.items)])
         entry = {
             "epoch": position.epoch + (position.step_in_epoch > 0),
             "step": position.total,
@@ -365,7 +371,7 @@ class Worker:
         if own := task.objective.progress():
             entry["own"] = own
         position.history.append(entry)
-        position.loss, position.items = 0.0, 0
+        self.loss, position.items = torch.zeros_like(self.loss), 0
         best = position.best()
         if best == len(position.history) - 1 and task.schedule.keep == "best":
             self.best = {k: v.cpu().clone() for k, v in self.model.weights().items()}
@@ -403,14 +409,15 @@ class Worker:
     def _own_state(self) -> dict[str, Tensor]:
         """What only this worker knows: the objective's state and its share of the sums."""
         position = self.position
-        sums = torch.tensor([position.loss, position.items, position.tokens], dtype=torch.float64)
+        sums = torch.tensor([self.loss, position.items, position.tokens], dtype=torch.float64)
         state = self.task.objective.state_dict()
         return {**{f"objective.{name}": value for name, value in state.items()}, "sums": sums}
 
     def _take_own_state(self, state: dict[str, Tensor]) -> None:
         loss, items, tokens = state.pop("sums").tolist()
         position = self.position
-        position.loss, position.items, position.tokens = loss, int(items), int(tokens)
+        self.loss.fill_(loss)
+        position.items, position.tokens = int(items), int(tokens)
         self.task.objective.load_state_dict(
             {name.removeprefix("objective."): v.to(self.device) for name, v in state.items()}
         )

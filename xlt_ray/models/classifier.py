@@ -94,6 +94,13 @@ class Classifier(nn.Module, ABC):
             inputs["token_type_ids"] = batch.segments
         return inputs
 
+    def compile_encoder(self) -> None:
+        """Let PyTorch compile the encoder, for rows of any number and length, when it first runs.
+
+        Weights, their names and files stay as they are.
+        """
+        self.encoder.compile(dynamic=True)
+
     def freeze(self, layers: int) -> None:
         """Keep the embeddings and the lowest layers of the encoder as they are.
 
