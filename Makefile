@@ -14,7 +14,7 @@ STAMP := .venv/.installed
 LOCKED := $(if $(shell command -v flock),flock .venv.lock,)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-all check lint format chaos clean
+.PHONY: help quickstart test test-all check lint format chaos bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -42,6 +42,10 @@ format: $(STAMP) ## let ruff mend what it can
 
 chaos: $(STAMP) ## kill processes, break storage, turn clocks; ends with a table (TABLE=file keeps it)
 	XLT_LONG=1 XLT_CHAOS_TABLE=$(TABLE) $(BIN)/python -m pytest -m chaos $(ARGS)
+
+bench: $(STAMP) ## measure beside what else people use (ARGS="--wikiann FOLDER --backbone FOLDER")
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 clean: ## remove .venv and all caches
 	rm -rf .venv .venv.lock .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -13,14 +13,15 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import psutil
 
+from benchmarks.measure import title
 from benchmarks.setting import EMBEDDED, Setting, begun, small_backbone
 from xlt_ray.methods.cltp import CandidateAnnotator, SetRule
 from xlt_ray.methods.picks import select_sentences
@@ -123,6 +124,7 @@ def apart(rows: int, annotators: int, backbone: str) -> Growth:
 def table(found: Sequence[Growth]) -> str:
     """Microseconds a row by step, and memory, as Markdown."""
     lines = [
+        "### A round up to its training, by the size of the corpus\n",
         f"| sentences | annotators | {' | '.join(f'{name}, µs a row' for name in STEPS)} "
         "| driver, MB | others, MB | load |",
         "|--:|--:|" + "--:|" * (len(STEPS) + 3),
@@ -131,12 +133,24 @@ def table(found: Sequence[Growth]) -> str:
         steps = " | ".join(f"{item.per_row(name):,.0f}" for name in STEPS)
         memory = f"{item.driver_mb:,.0f} | {item.workers_mb:,.0f} | {item.load:.1f}"
         lines.append(f"| {item.rows:,} | {item.annotators} | {steps} | {memory} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])
+
+
+def growth(
+    sizes: Sequence[int], pools: Sequence[int], *, repeats: int = 1
+) -> tuple[list[dict[str, Any]], str]:
+    """All sizes with all numbers of annotators, and the table."""
+    found = list[Growth]()
+    with TemporaryDirectory() as folder:
+        backbone = small_backbone(Path(folder))
+        for _ in range(repeats):
+            found += [apart(size, pool, backbone) for size in sizes for pool in pools]
+    return [asdict(item) for item in found], table(found)
 
 
 def main() -> None:
     """Measure every size, the number of annotators or lists of both, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=title(__doc__))
     parser.add_argument("--rows", default="10000,100000,1000000")
     parser.add_argument("--annotators", default="2")
     parser.add_argument("--repeats", type=int, default=1)
@@ -147,12 +161,7 @@ def main() -> None:
     if options.here:
         print(json.dumps(asdict(measure(sizes[0], pools[0], options.here))))
         return
-    found, start = list[Growth](), time.monotonic()
-    with TemporaryDirectory() as folder:
-        backbone = small_backbone(Path(folder))
-        for _ in range(options.repeats):
-            found += [apart(size, pool, backbone) for size in sizes for pool in pools]
-    print(f"{table(found)}\n\n{time.monotonic() - start:.0f} s in all")
+    print(growth(sizes, pools, repeats=options.repeats)[1])
 
 
 if __name__ == "__main__":

@@ -227,7 +227,7 @@ def with_start(setting: Setting, *, budget: int, repeats: int) -> Comparison:
     corpus = setting.driver.unlabelled()
     rows = rows_of(setting, corpus)
 
-    def fresh(make: Callable[[], Contender]) -> Callable[[], None]:
+    def fresh(make: Callable[[], Contender]) -> Callable[[], object]:
         return lambda: make().run()
 
     contenders = [

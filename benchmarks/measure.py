@@ -112,9 +112,14 @@ def peak(dtype: torch.dtype, *, size: int = 1024, repeats: int = 15) -> float:
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
-        left @ right
+        torch.matmul(left, right)
         times.append(time.perf_counter() - start)
     return 2 * size**3 / statistics.median(times)
+
+
+def title(text: str | None) -> str:
+    """First line of a module's docstring."""
+    return (text or "").partition("\n")[0]
 
 
 def machine() -> dict[str, Any]:

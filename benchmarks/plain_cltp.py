@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
+from xlt_ray.config import Split
 from xlt_ray.data.registry import lookup, sources
 from xlt_ray.data.schema import Example
 from xlt_ray.engine.optimiser import warmup_then_decay
@@ -57,7 +58,7 @@ class Script:
         self.random = random.Random(config["seed"])
         torch.manual_seed(config["seed"])
 
-    def read(self, split: str, languages: Sequence[str]) -> list[Sentence]:
+    def read(self, split: Split, languages: Sequence[str]) -> list[Sentence]:
         """Sentences of a split, tokenised."""
         chosen, found = self.config["benchmark"], list[Example]()
         read = sources(

@@ -13,11 +13,12 @@ import pstats
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.measure import title
 from benchmarks.setting import EMBEDDED, Setting, begun, small_backbone
 from xlt_ray.data.corpus import Mix
 from xlt_ray.methods.cltp import CandidateAnnotator, LeveragedWeightedLoss, SetRule
@@ -95,19 +96,21 @@ def profiled(setting: Setting, number: int) -> dict[str, float]:
     return {**found, "all of it": stats.total_tt}  # type: ignore[attr-defined]
 
 
-def measure(repeats: int) -> tuple[list[Fixed], dict[str, float]]:
-    """All kinds of rounds; each kind begins with a round that does not count."""
+def rounds(repeats: int) -> tuple[dict[str, Any], str]:
+    """All kinds of rounds, and the tables; each kind begins with a round that does not count."""
     found, parts = list[Fixed](), dict[str, float]()
     sizes = {"train": ROWS, "dev": ROWS, "test": ROWS}
     with TemporaryDirectory() as folder:
         data = replace(EMBEDDED, backbone=small_backbone(Path(folder)))
         for name, resources in KINDS.items():
             with begun(data, sizes, resources) as setting:
-                rounds = [a_round(setting, number) for number in range(repeats + 1)][1:]
-                found.append(Fixed(name, {step: [x[step] for x in rounds] for step in STEPS}))
+                times = [a_round(setting, number) for number in range(repeats + 1)][1:]
+                found.append(Fixed(name, {step: [x[step] for x in times] for step in STEPS}))
                 if not resources:
                     parts = profiled(setting, repeats + 1)
-    return found, parts
+    plain = {"rounds": [asdict(item) for item in found], "parts": parts}
+    told = f"{ROWS} rows of each kind, median of {repeats}, load {os.getloadavg()[0]:.1f}."
+    return plain, f"### The fixed cost of a round\n\n{told}\n\n{table(found, parts)}\n"
 
 
 def table(found: Sequence[Fixed], parts: Mapping[str, float]) -> str:
@@ -127,12 +130,10 @@ def table(found: Sequence[Fixed], parts: Mapping[str, float]) -> str:
 
 def main() -> None:
     """Measure, and print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=title(__doc__))
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    found, parts = measure(options.repeats)
-    print(table(found, parts))
-    print(f"\n{ROWS} rows of each kind, median of {options.repeats}, load {os.getloadavg()[0]:.1f}")
+    print(rounds(options.repeats)[1])
 
 
 if __name__ == "__main__":

@@ -1,58 +1,119 @@
-"""The comparisons, one after the other, in one JSON file and one page.
+"""`make bench`: the comparisons, one after the other, in bench.json and bench.md.
 
-python -m benchmarks.run --wikiann FOLDER --backbone FOLDER [--rows 2000] [--repeats 5]
-    [--only inference,start,training] [--out FOLDER]
+Without data of the user's own everything is measured on the embedded benchmark; with WikiANN in a
+folder per language and an encoder on those.
+
+    python -m benchmarks.run [--wikiann FOLDER --backbone FOLDER] [--rows 2000] [--repeats 5]
+        [--only inference,training] [--out bench]
 """
 
 import argparse
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 
+from benchmarks.growth import growth
 from benchmarks.inference import steady, with_start
-from benchmarks.measure import REPEATS, Comparison, machine, table
-from benchmarks.setting import Setting, begun
+from benchmarks.measure import REPEATS, Comparison, machine, table, title
+from benchmarks.pieces import pieces
+from benchmarks.rounds import rounds
+from benchmarks.setting import EMBEDDED, Data, Setting, begun, small_backbone
+from benchmarks.spans import measure as spans
 from benchmarks.training import training
+from benchmarks.whole import whole
 
 BUDGET = 4096
+Result = tuple[Any, str]
+"""What goes into bench.json, and what into bench.md."""
 
-PARTS: Mapping[str, Callable[[Setting, int], Comparison]] = {
-    "inference": lambda setting, repeats: steady(setting, budget=BUDGET, repeats=repeats),
-    "start": lambda setting, repeats: with_start(setting, budget=BUDGET, repeats=repeats),
-    "training": lambda setting, repeats: training(setting, repeats=repeats),
+
+@dataclass(frozen=True)
+class Asked:
+    """What is measured.
+
+    Attributes:
+        data: What is read.
+        rows: Sentences of each language at most.
+        repeats: Turns of each contender.
+        sizes: Sizes of the corpora that grow.
+        peak_flops: Rate of a large matrix product.
+    """
+
+    data: Data
+    rows: int
+    repeats: int
+    sizes: tuple[int, ...]
+    peak_flops: float
+
+    def shown(self, *found: Comparison) -> Result:
+        """Comparisons as a result."""
+        return [x.to_json() for x in found], "\n".join(table(x, self.peak_flops) for x in found)
+
+    def of_setting(self, measure: Callable[[Setting], Comparison]) -> Result:
+        """A comparison within a run of its own, one thread each."""
+        torch.set_num_threads(1)
+        sizes = {"train": self.rows, "dev": 500, "test": 500}
+        with begun(self.data, sizes) as setting:
+            return self.shown(measure(setting))
+
+
+PARTS: Mapping[str, Callable[[Asked], Result]] = {
+    "inference": lambda x: x.of_setting(lambda s: steady(s, budget=BUDGET, repeats=x.repeats)),
+    "start": lambda x: x.of_setting(lambda s: with_start(s, budget=BUDGET, repeats=x.repeats)),
+    "training": lambda x: x.of_setting(lambda s: training(s, repeats=x.repeats)),
+    "whole": lambda x: x.shown(whole(x.data, x.rows, short=False, repeats=x.repeats)),
+    "tenfold": lambda x: x.shown(whole(x.data, 10 * x.rows, short=True, repeats=x.repeats)),
+    "pieces": lambda x: x.shown(*pieces(repeats=x.repeats)),
+    "spans": lambda x: spans(1_000_000, x.data.backbone, repeats=x.repeats),
+    "growth": lambda x: growth(x.sizes, (1, 2)),
+    "rounds": lambda x: rounds(x.repeats),
 }
+LONG = ("tenfold",)
+"""Parts that take an hour or more, which have to be asked for."""
 
 
 def main() -> None:
     """Measure what is asked for, and write both files after each part."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--wikiann", required=True, help="folder of a folder per language")
-    parser.add_argument("--backbone", required=True, help="folder of an encoder")
-    parser.add_argument("--targets", default="de", help="languages whose text is annotated")
+    parser = argparse.ArgumentParser(description=title(__doc__))
+    parser.add_argument("--wikiann", help="folder of a folder per language")
+    parser.add_argument("--backbone", help="folder of an encoder")
+    parser.add_argument("--targets", default="de", help="languages of WikiANN that are annotated")
     parser.add_argument("--rows", type=int, default=2000, help="sentences of each at most")
     parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("--only", default=",".join(PARTS), help="parts, comma separated")
+    parser.add_argument("--growth", default="10000,100000", help="sizes of corpora that grow")
+    shown = ",".join(name for name in PARTS if name not in LONG)
+    parser.add_argument("--only", default=shown, help=f"parts; there are: {', '.join(PARTS)}")
     parser.add_argument("--out", type=Path, default=Path("bench"))
     options = parser.parse_args()
     names = options.only.split(",")
     if unknown := [name for name in names if name not in PARTS]:
         parser.error(f"--only: no part {', '.join(unknown)}; there are: {', '.join(PARTS)}")
+    if options.wikiann and not options.backbone:
+        parser.error("--wikiann: --backbone is needed, too, an encoder that knows its languages")
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
-    place, found = machine(), dict[str, Comparison]()
-    peak_flops = place["peak_gflops"]["fp32"] * 1e9
+    place, found, pages = machine(), dict[str, Any](), list[str]()
     head = f"# Benchmarks\n\n{place['cpu']}, {place['cores']} cores, one thread each; torch "
     head += f"{place['torch']}; peak of a matrix product {place['peak_gflops']} GFLOPS.\n"
-    with begun(options.wikiann, options.backbone, targets=options.targets, rows=options.rows) as s:
+    sizes = tuple(int(size) for size in options.growth.split(","))
+    with TemporaryDirectory() as folder:
+        data = Data(None, options.backbone or small_backbone(Path(folder)), EMBEDDED.targets)
+        if options.wikiann:
+            data = Data(options.wikiann, options.backbone, tuple(options.targets.split(",")))
+        peak_flops = place["peak_gflops"]["fp32"] * 1e9
+        asked = Asked(data, options.rows, options.repeats, sizes, peak_flops)
         for name in names:
-            found[name] = PARTS[name](s, options.repeats)
-            content = {"machine": place, "parts": {k: x.to_json() for k, x in found.items()}}
+            found[name], page = PARTS[name](asked)
+            pages.append(page)
+            content = {"machine": place, "parts": found}
             (options.out / "bench.json").write_text(json.dumps(content, indent=1) + "\n")
-            page = "\n".join([head, *(table(x, peak_flops) for x in found.values())])
-            (options.out / "bench.md").write_text(page)
-            print(table(found[name], peak_flops), flush=True)
+            (options.out / "bench.md").write_text("\n".join([head, *pages]))
+            print(page, flush=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ With a backbone also what the rest of the epoch takes: forward and backward pass
 source sentences, 32 target sentences and a copy of these with hidden tokens, of which ten are timed
 and scaled to the spans. Parts are repeated in turn; medians are shown with the load of the machine.
 
-    python benchmarks/spans.py [--spans 1000000] [--repeats 3] [--threads 1] [--backbone FOLDER]
+    python -m benchmarks.spans [--spans 1000000] [--repeats 5] [--threads 1] [--backbone FOLDER]
 """
 
 import argparse
@@ -15,13 +15,15 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import torch
 
+from benchmarks.measure import title
 from xlt_ray.data.batching import plan_batches
 from xlt_ray.data.examples import SpanItems, SpansOfSentences, layout_of
-from xlt_ray.data.schema import TEXT_SCHEMA
+from xlt_ray.data.schema import TEXT_SCHEMA, Example
 from xlt_ray.data.tokenise import load_tokenizer, tokenise
 from xlt_ray.data.toy import LABELS, LANGUAGES, make_source
 from xlt_ray.labels import LabelSet
@@ -104,7 +106,11 @@ class Steps:
         labels = LabelSet(LABELS["ner"])
         rows = make_source("ner", LANGUAGES[1], "train", {"train": SENTENCES}).examples(None)
         table = pa.Table.from_pylist(
-            [{"id": x.id, "language": x.language, "tokens": list(x.tokens)} for x in rows],
+            [
+                {"id": x.id, "language": x.language, "tokens": list(x.tokens or ())}
+                for x in rows
+                if isinstance(x, Example)
+            ],
             schema=TEXT_SCHEMA["token"],
         )
         tokenizer = load_tokenizer(folder)
@@ -142,41 +148,55 @@ def peak() -> float:
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 
-def main() -> None:
-    """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--spans", type=int, default=1_000_000)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--backbone", default=None)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    spans = Spans(options.spans)
+def measure(count: int, backbone: str | None, *, repeats: int) -> tuple[dict[str, Any], str]:
+    """Seconds of every part, by turns, and the table.
+
+    Args:
+        count: Spans.
+        backbone: Encoder whose steps are timed; None: none are.
+        repeats: Turns.
+    """
+    spans = Spans(count)
     parts: dict[str, Callable[[], None]] = {
         "scores": spans.score, "mixtures": spans.part, "store": spans.store,
         "neighbours": spans.look, "moved labels": spans.move,
     }  # fmt: skip
     scale = dict.fromkeys(parts, 1.0)
-    if options.backbone:
-        steps = Steps(options.backbone)
+    if backbone:
+        steps = Steps(backbone)
         name = f"all steps, {steps.spans} target spans in each"
-        parts[name], scale[name] = steps.run, options.spans / (steps.spans * STEPS)
+        parts[name], scale[name] = steps.run, count / (steps.spans * STEPS)
     seconds: dict[str, list[float]] = {name: [] for name in parts}
     memory: dict[str, float] = {}
-    for _ in range(options.repeats):
+    for _ in range(repeats):
         for name, run in parts.items():
             before, start = forget_peak(), time.perf_counter()
             run()
             seconds[name].append((time.perf_counter() - start) * scale[name])
             memory[name] = max(memory.get(name, 0.0), peak() - before)
     moved = int((~spans.reliable_N).sum())
-    print(
-        f"{options.spans} spans, {moved} of them unreliable, {spans.index.size} stored; "
-        f"{options.threads} threads, median of {options.repeats}, load {os.getloadavg()[0]:.1f}\n"
-    )
-    print("| part | seconds | MB more at the peak |\n|:--|--:|--:|")
+    lines = [
+        "### MARAL between two epochs\n",
+        f"{count:,} spans, {moved:,} of them unreliable, {spans.index.size:,} stored; median of "
+        f"{repeats}; load {os.getloadavg()[0]:.1f}.\n",
+        "| part | seconds | MB more at the peak |\n|:--|--:|--:|",
+    ]
     for name, values in seconds.items():
-        print(f"| {name} | {statistics.median(values):.2f} | {memory[name]:.0f} |")
+        lines.append(f"| {name} | {statistics.median(values):.2f} | {memory[name]:.0f} |")
+    found = {"spans": count, "seconds": seconds, "mb": memory}
+    return found, "\n".join([*lines, ""])
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=title(__doc__))
+    parser.add_argument("--spans", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--backbone", default=None)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(measure(options.spans, options.backbone, repeats=options.repeats)[1])
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.measure import Comparison, Contender, table, take_turns
+from benchmarks.measure import Comparison, Contender, table, take_turns, title
 from benchmarks.setting import EMBEDDED, Data, small_backbone
 
 METHOD: dict[str, Any] = {
@@ -85,16 +85,16 @@ def whole(data: Data, rows: int, *, short: bool, repeats: int, warm: bool = True
         + ", ".join(f"{name} {100 * value:.1f}" for name, value in sorted(found.items()))
         for who, found in scores.items()
     )
-    title = f"A whole CLTP run, {rows} source sentences{', fewer epochs' if short else ''}"
+    name = f"A whole CLTP run, {rows} source sentences{', fewer epochs' if short else ''}"
     return Comparison(
-        title, "sentences", rows, timings, load=(before, os.getloadavg()[0]),
+        name, "sentences", rows, timings, load=(before, os.getloadavg()[0]),
         notes=[f"{told}."],
     )  # fmt: skip
 
 
 def main() -> None:
     """Measure one size and print it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=title(__doc__))
     parser.add_argument("--wikiann", help="folder of a folder per language")
     parser.add_argument("--backbone", help="folder of an encoder")
     parser.add_argument("--targets", default="de,es,nl")

@@ -217,8 +217,7 @@ class ResourcesConfig(Section, frozen=True):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the encoder; auto: bf16 on GPUs that have it, fp32 elsewhere."""
     compile: bool = False
-    """Compile the encoder with torch.compile, which takes a minute in every process; CPUs need a C++
-    compiler for it."""
+    """Compile the encoder (torch.compile): a minute in every process; CPUs need a C++ compiler."""
 
 
 class TranslationConfig(Section, frozen=True):
