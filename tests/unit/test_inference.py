@@ -1,9 +1,13 @@
 """Prediction: the same logits in whatever order and batches sentences come."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.encoders import tokenised, write_encoder
 from xlt_ray.data.examples import Examples, Layout, examples_of, layout_of
@@ -111,6 +115,53 @@ def test_half_precision_changes_the_encoder_and_not_the_type(
     assert half.dtype == torch.float32
     assert not torch.equal(half, full)
     torch.testing.assert_close(half, full, rtol=0.05, atol=0.05)
+
+
+class Rounded(TorchDispatchMode):
+    """Counts how often weights are rounded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        is_copy = func is torch.ops.aten._to_copy.default
+        self.count += is_copy and isinstance(args[0], torch.nn.Parameter)
+        return func(*args, **(kwargs or {}))
+
+
+def test_weights_are_rounded_to_half_once_per_corpus(
+    tagger: Tagger, layout: Layout, table: pa.Table
+) -> None:
+    examples, counts = examples_of(table, layout), []
+    for budget in (100_000, 50):  # one batch, and many
+        with Rounded() as rounded:
+            predict(tagger, examples, budget=budget, device=CPU, precision="bf16")
+        counts.append(rounded.count)
+    assert counts[0] == counts[1] > 0
+
+
+def test_compiling_is_asked_of_the_encoder_for_rows_of_any_shape(
+    tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(type(tagger.encoder), "compile", lambda self, **kind: asked.update(kind))
+    tagger.compile_encoder()
+    assert asked == {"dynamic": True}
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # of PyTorch itself
+def test_a_compiled_encoder_says_the_same_and_keeps_the_names_of_its_weights(
+    tmp_path: Path, layout: Layout, table: pa.Table
+) -> None:
+    plain = load_tagger(write_encoder(tmp_path), ("O", "B", "C", "D")).eval()
+    compiled = load_tagger(tmp_path, ("O", "B", "C", "D")).eval()
+    compiled.compile_encoder()
+    examples = examples_of(table, layout)
+    found = logits(compiled, examples)
+    torch.testing.assert_close(found, logits(plain, examples), rtol=1e-4, atol=1e-5)
+    assert compiled.weights().keys() == plain.weights().keys()
 
 
 def test_half_precision_is_left_off_on_cpus_unless_asked_for() -> None:

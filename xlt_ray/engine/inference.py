@@ -39,7 +39,7 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()
 
 
-@torch.inference_mode()
+@torch.no_grad()  # in inference mode no weight that was rounded is kept for the next batch
 def predict(
     model: Classifier,
     examples: Examples,
