@@ -10,7 +10,7 @@ All scores are fractions in [0, 1]. A score with an empty denominator is 0.0.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -302,6 +302,31 @@ def _aligned(gold: Ids, pred: Ids, *, num_classes: int) -> tuple[IntArray, IntAr
         if len(wrong):
             raise ValueError(f"{side} id {wrong[0]} is not one of the {num_classes} classes")
     return gold_N, pred_N, offsets
+
+
+class Entities(NamedTuple):
+    """Entities of some sequences: first word, first word after it, and index of the type, [E] each;
+    and [N] which words are an I- that continues nothing, and so begin an entity."""
+
+    first_E: IntArray
+    after_E: IntArray
+    type_E: IntArray
+    orphan_N: NDArray[np.bool_]
+
+
+def entities_of(tag_N: IntArray, offsets: IntArray, labels: LabelSet) -> Entities:
+    """Find all entities of sequences of classes that stand end to end.
+
+    Args:
+        tag_N: Classes of the words.
+        offsets: [S + 1] first word of each sequence, and N.
+        labels: The BIO classes.
+    """
+    _, kind_C, type_C = _tag_tables(labels)
+    kind_N, type_N = kind_C[tag_N], type_C[tag_N]
+    start_N, after_N = _entities(kind_N, type_N, offsets)
+    first_E = np.flatnonzero(start_N)
+    return Entities(first_E, after_N[first_E], type_N[first_E], start_N & (kind_N == _INSIDE))
 
 
 _OUTSIDE, _BEGIN, _INSIDE = 0, 1, 2

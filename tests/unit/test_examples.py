@@ -24,7 +24,8 @@ Sentence = list[list[int]]
 
 words = st.lists(st.integers(10, 99), min_size=1, max_size=9)
 sentences = st.lists(words, min_size=1, max_size=12)
-corpora = st.lists(sentences, min_size=1, max_size=6)
+short = st.lists(st.lists(st.integers(10, 99), min_size=1, max_size=2), min_size=1, max_size=3)
+corpora = st.lists(sentences, min_size=1, max_size=6) | st.lists(short, min_size=1, max_size=6)
 
 
 def slow_rows(sentence: Sentence, layout: Layout) -> list[tuple[list[int], list[int]]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from xlt_ray.data.lists import items_of
+from xlt_ray.data.lists import items_of, ranges
 
 
 def test_values_and_where_rows_begin() -> None:
@@ -39,3 +39,10 @@ def test_no_rows(kind: pa.DataType) -> None:
 def test_a_row_without_a_list_is_an_error() -> None:
     with pytest.raises(ValueError, match="1 rows have no value"):
         items_of(pa.chunked_array([[[1], None]], pa.list_(pa.int16())))
+
+
+def test_ranges_stand_end_to_end() -> None:
+    found = ranges(np.array([5, 0, 7]), np.array([2, 0, 3]))
+    assert found.tolist() == [5, 6, 7, 8, 9]
+    none = np.zeros(0, np.int64)
+    assert ranges(none, none).tolist() == []

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.encoders import commit
-from xlt_ray.labels import LabelSet
+from xlt_ray.labels import LabelSet, bio_spans_of_ids, has_orphan_of_ids
 from xlt_ray.methods.facts import Facts
 from xlt_ray.methods.picks import Selection, entity_scores, gather_earlier, select_sentences
 from xlt_ray.store import Artifact, Store
@@ -55,6 +57,26 @@ def test_a_tag_does_not_continue_the_sentence_before() -> None:
     by_type, _, orphaned = scores_of([[(BX, 0.2)], [(IX, 0.4)]])
     assert orphaned.tolist() == [False, True]
     np.testing.assert_allclose(by_type[:, 0], [0.2, 0.4])
+
+
+labelled = st.tuples(st.integers(0, 4), st.floats(0, 1))
+
+
+@given(st.lists(st.lists(labelled, max_size=6), max_size=6))
+def test_scores_equal_a_loop_over_sentences_and_entities(
+    sentences: list[list[tuple[int, float]]],
+) -> None:
+    by_type, overall, orphaned = scores_of(sentences)
+    for row, sentence in enumerate(sentences):
+        tags = [label for label, _ in sentence]
+        spans = bio_spans_of_ids(tags, FACTS.labels)
+        means = [np.mean([score for _, score in sentence[x.start : x.end]]) for x in spans]
+        for column, kind in enumerate(("X", "Y")):
+            own = [mean for mean, x in zip(means, spans, strict=True) if x.type == kind]
+            expected = np.mean(own) if own else NONE
+            np.testing.assert_allclose(by_type[row, column], expected, atol=1e-12)
+        np.testing.assert_allclose(overall[row], np.mean(means) if means else NONE, atol=1e-12)
+        assert orphaned[row] == has_orphan_of_ids(tags, FACTS.labels)
 
 
 def test_no_sentences_at_all() -> None:

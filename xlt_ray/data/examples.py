@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xlt_ray.data.batch import Batch, Spans
-from xlt_ray.data.lists import items_of
+from xlt_ray.data.lists import items_of, ranges
 from xlt_ray.data.schema import Task
 from xlt_ray.data.tokenise import Window, windows
 from xlt_ray.labels import UNLABELLED, LabelSet
@@ -84,6 +84,17 @@ class Row(NamedTuple):
 
     tokens: np.ndarray
     first: int
+    firsts: np.ndarray
+    lasts: np.ndarray
+
+
+class Padded(NamedTuple):
+    """Input rows of some examples, [B, T] each, and the positions in them, flattened, of the first
+    and the last sub-word of their words, or of their first tokens."""
+
+    input_ids: np.ndarray
+    mask: np.ndarray
+    segments: np.ndarray
     firsts: np.ndarray
     lasts: np.ndarray
 
@@ -191,6 +202,28 @@ class Examples(ABC):
             chosen: The examples.
             joined: How many of them, the last ones, the objective added.
         """
+        chosen = np.asarray(chosen, np.int64)
+        rows = self.padded(chosen)
+        counts = np.diff(self.item_offsets)[chosen]
+        ids = ranges(self.item_offsets[chosen], counts)
+        nothing = np.full(len(ids), UNLABELLED, np.int64)
+        labels = self.labels[ids] if self.labels is not None else nothing
+        sets = self.candidates[ids] if self.candidates is not None else np.zeros(len(ids), np.int64)
+        languages = np.repeat(self.languages[chosen], counts)
+        sentences = np.repeat(chosen, counts)
+        companion = (sentences >= self.num_parts) & (sentences < self.first_pool)
+        added = np.arange(len(chosen)) >= len(chosen) - joined
+        arrays = (
+            *(rows.input_ids, rows.mask, rows.segments, rows.firsts),
+            *(labels, sets, ids, languages, sentences),
+            *(companion, self.part[sentences], np.repeat(added, counts)),
+        )
+        tensors = (torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
+        beside = self.beside_of(ids, torch.device("cpu"))
+        return Batch(*tensors, beside=beside, spans=self.spans_of(chosen, rows.lasts))
+
+    def padded(self, chosen: np.ndarray) -> Padded:
+        """The input rows of some examples, one after the other."""
         none = np.zeros(0, np.int64)
         empty = Row(np.array([self.layout.prefix, self.layout.suffix]), 2, none, none)
         rows = [row for index in chosen for row in self.rows(index)] or [empty]
@@ -201,27 +234,11 @@ class Examples(ABC):
             input_ids[number, : len(row.tokens)] = row.tokens
             mask[number, : len(row.tokens)] = 1
             segments[number, row.first : len(row.tokens)] = 1
-        items = np.concatenate([row.firsts + number * width for number, row in enumerate(rows)])
-        owned = [np.arange(self.item_offsets[i], self.item_offsets[i + 1]) for i in chosen]
-        ids = np.concatenate(owned) if owned else np.zeros(0, np.int64)
-        nothing = np.full(len(ids), UNLABELLED, np.int64)
-        labels = self.labels[ids] if self.labels is not None else nothing
-        sets = self.candidates[ids] if self.candidates is not None else np.zeros(len(ids), np.int64)
-        counts = [len(item) for item in owned]
-        languages = np.repeat(self.languages[chosen], counts) if owned else ids
-        sentences = np.repeat(np.asarray(chosen, np.int64), counts) if owned else ids
-        companion = (sentences >= self.num_parts) & (sentences < self.first_pool)
-        added = np.arange(len(chosen)) >= len(chosen) - joined
-        arrays = (
-            *(input_ids, mask, segments, items, labels, sets, ids, languages, sentences),
-            *(companion, self.part[sentences], np.repeat(added, counts)),
-        )
-        tensors = (torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
-        beside = self.beside_of(ids, torch.device("cpu"))
+        firsts = np.concatenate([row.firsts + number * width for number, row in enumerate(rows)])
         lasts = np.concatenate([row.lasts + number * width for number, row in enumerate(rows)])
-        return Batch(*tensors, beside=beside, spans=self.spans_of(chosen, lasts))
+        return Padded(input_ids, mask, segments, firsts, lasts)
 
-    def spans_of(self, chosen: Sequence[int] | np.ndarray, lasts: np.ndarray) -> Spans | None:
+    def spans_of(self, chosen: np.ndarray, lasts: np.ndarray) -> Spans | None:
         """The spans of some examples, given where their words end; None: the items are others."""
         return None
 
@@ -238,19 +255,45 @@ class Sentences(Examples):
     """Sentences whose items are their words; long ones have several windows."""
 
     def prepare(self) -> None:
-        """Cut every sentence into windows."""
+        """Cut every long sentence into windows."""
         self.item_offsets = self.length_offsets
-        self._windows = [windows(self.parts(i), self.layout.room) for i in range(len(self.ids))]
-        self.num_windows = np.array([len(item) for item in self._windows], np.int64)
-        longest = [max(self._size(i, w) for w in self._windows[i]) for i in range(len(self.ids))]
-        self.longest = np.array(longest, np.int64) + 2
+        fitting = np.minimum(self.lengths, self.layout.room)
+        ends = np.concatenate([[0], np.cumsum(fitting)])
+        sizes = ends[self.length_offsets[1:]] - ends[self.length_offsets[:-1]]
+        long = np.flatnonzero(sizes > self.layout.room).tolist()
+        self._windows = {index: windows(self.parts(index), self.layout.room) for index in long}
+        self.num_windows, self.longest = np.ones(len(sizes), np.int64), sizes + 2
+        for index, parts in self._windows.items():
+            self.num_windows[index] = len(parts)
+            self.longest[index] = max(self._size(index, part) for part in parts) + 2
+        whole = sizes == np.diff(self.piece_offsets)  # no word of it is cut
+        self._is_plain = whole & (self.num_windows == 1)
+
+    def padded(self, chosen: np.ndarray) -> Padded:
+        """The input rows, all at once where every sentence is one row and has all its sub-words."""
+        if not len(chosen) or not self._is_plain[chosen].all():
+            return super().padded(chosen)
+        layout, sizes = self.layout, np.diff(self.piece_offsets)[chosen]
+        width, number = max(3, int(sizes.max()) + 2), np.arange(len(chosen))
+        place, size = np.arange(width), sizes[:, None]
+        input_ids = np.full((len(chosen), width), layout.padding, np.int64)
+        input_ids[:, 0], input_ids[number, sizes + 1] = layout.prefix, layout.suffix
+        inside = (place > 0) & (place <= size)
+        input_ids[inside] = self.pieces[ranges(self.piece_offsets[chosen], sizes)]
+        mask = (place < size + 2).astype(np.int64)
+        counts = np.diff(self.length_offsets)[chosen]
+        lengths = self.lengths[ranges(self.length_offsets[chosen], counts)]
+        begins = number * width - (np.cumsum(sizes) - sizes)  # of a row, less what came before it
+        lasts = np.cumsum(lengths) + np.repeat(begins, counts)  # the prefix is token 0
+        return Padded(input_ids, mask, np.zeros_like(mask), lasts - lengths + 1, lasts)
 
     def _size(self, index: int, window: Window) -> int:
         return int(np.minimum(self.parts(index)[window.start : window.end], self.layout.room).sum())
 
     def rows(self, index: int) -> Iterator[Row]:
         """One row per window; its items are the words that are labelled in it."""
-        for window in self._windows[index]:
+        count = int(self.length_offsets[index + 1] - self.length_offsets[index])
+        for window in self._windows.get(index, [Window(0, count, 0, count)]):
             content, ends = self._content(index, window)
             tokens = np.concatenate([[self.layout.prefix], content, [self.layout.suffix]])
             own = slice(window.first - window.start, window.last - window.start)
@@ -291,11 +334,10 @@ class SpansOfSentences(Sentences):
         counts = spans.num_spans(np.diff(self.length_offsets), self.kind.max_len)
         self.item_offsets = np.concatenate([[0], np.cumsum(counts)])
 
-    def spans_of(self, chosen: Sequence[int] | np.ndarray, lasts: np.ndarray) -> Spans:
+    def spans_of(self, chosen: np.ndarray, lasts: np.ndarray) -> Spans:
         """The spans of some sentences."""
         counts = np.diff(self.length_offsets)[chosen]
-        own = [np.arange(self.length_offsets[i], self.length_offsets[i + 1]) for i in chosen]
-        words_W = np.concatenate(own) if own else np.zeros(0, np.int64)
+        words_W = ranges(self.length_offsets[chosen], counts)
         spans_N2, offsets = spans.enumerate_many(counts, self.kind.max_len)
         spans_N2 = spans.end_to_end(spans_N2, counts, offsets)
         ends_W = np.concatenate([[0], np.cumsum(self.lengths[words_W])])

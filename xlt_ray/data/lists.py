@@ -1,4 +1,4 @@
-"""List columns of Arrow tables, whose rows hold a value or a vector per item, as flat arrays."""
+"""Lists end to end: columns of Arrow tables, whose rows hold a value or a vector per item."""
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,13 @@ def items_of(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     count = len(values)
     inner = values.flatten().to_numpy(zero_copy_only=False)
     return inner.reshape(count, len(inner) // max(count, 1)), offsets
+
+
+def ranges(begins: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Whole numbers from each begin on, as many as its count, end to end."""
+    ends = np.cumsum(counts, dtype=np.int64)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(begins - (ends - counts), counts)
 
 
 def _unwrapped(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +11,8 @@ from torch import Tensor
 
 from xlt_ray.data.corpus import sample_ids, share_of
 from xlt_ray.data.keyed import Ids, of_language, sorted_by_id, with_ids
-from xlt_ray.labels import bio_spans_of_ids, has_orphan_of_ids
+from xlt_ray.data.lists import ranges
+from xlt_ray.evaluate import entities_of
 from xlt_ray.methods.facts import Facts
 from xlt_ray.methods.parts import Columns
 from xlt_ray.ops import selection
@@ -126,27 +126,25 @@ def entity_scores(
         [S, T] mean per entity type and [S] mean over all entities, NaN where there are none, and
         [S] whether the sentence has an I- that continues nothing.
     """
-    types = {name: index for index, name in enumerate(facts.labels.entity_types)}
-    sentence_of, type_of, inside, owner = [], [], [], []
-    orphaned = np.zeros(len(offsets) - 1, bool)
-    for row, (start, end) in enumerate(pairwise(offsets)):
-        tags = labels[start:end].tolist()
-        orphaned[row] = has_orphan_of_ids(tags, facts.labels)
-        for span in bio_spans_of_ids(tags, facts.labels):
-            inside += range(start + span.start, start + span.end)
-            owner += [len(sentence_of)] * (span.end - span.start)
-            sentence_of.append(row)
-            type_of.append(types[span.type])
+    found, count = entities_of(labels.astype(np.int64), offsets, facts.labels), len(offsets) - 1
+    sizes = found.after_E - found.first_E
     words = {
-        "scores_W": scores[np.array(inside, np.int64)],
-        "entity_W": np.array(owner, np.int64),
-        "sentence_E": np.array(sentence_of, np.int64),
-        "num_sentences": len(orphaned),
+        "scores_W": scores[ranges(found.first_E, sizes)],
+        "entity_W": np.repeat(np.arange(len(sizes)), sizes),
+        "sentence_E": _row_of(found.first_E, offsets),
+        "num_sentences": count,
     }
-    kinds = np.array(type_of, np.int64)
-    by_type = selection.sentence_type_scores(**words, type_E=kinds, num_types=len(types))
+    types, kinds = len(facts.labels.entity_types), found.type_E
+    by_type = selection.sentence_type_scores(**words, type_E=kinds, num_types=types)
     overall = selection.sentence_type_scores(**words, type_E=np.zeros_like(kinds), num_types=1)
+    orphaned = np.zeros(count, bool)
+    orphaned[_row_of(np.flatnonzero(found.orphan_N), offsets)] = True
     return by_type, overall[:, 0], orphaned
+
+
+def _row_of(items: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """The row that each item stands in."""
+    return np.searchsorted(offsets, items, side="right") - 1
 
 
 def choose(
