@@ -5,14 +5,11 @@ from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
-import ray
-from ray.actor import ActorProxy
-
 from xlt_ray.config import Split
 from xlt_ray.data.corpus import Corpus, Mix, Model
 from xlt_ray.engine.annotate import AnnotateTask, run_annotate
 from xlt_ray.engine.checkpoints import Checkpoints
-from xlt_ray.engine.derive import Clerk, ScoreTask, hire
+from xlt_ray.engine.derive import Desk, ScoreTask
 from xlt_ray.engine.together import R, at_once
 from xlt_ray.engine.train import run_train
 from xlt_ray.engine.train_loop import TrainTask
@@ -28,9 +25,9 @@ class RayDriver(Library):
     """Runs the verbs of one run on a cluster."""
 
     @cached_property
-    def clerk(self) -> ActorProxy[Clerk]:
-        """The actor that carries out derive and score steps."""
-        return hire()
+    def desk(self) -> Desk:
+        """What carries out derive and score steps."""
+        return Desk()
 
     def _facts_for(self, user: Objective | Annotator) -> Facts:
         """The task as an objective or annotator sees it; one that does not look at languages is
@@ -148,7 +145,7 @@ class RayDriver(Library):
         step = Step("derived", title, params, artifacts, (function.__module__,))
 
         def compute(attempt: Attempt) -> dict[str, Any]:
-            return ray.get(self.clerk.derive.remote(function, artifacts, parameters, attempt))
+            return self.desk.derive(function, artifacts, parameters, attempt)
 
         return self.runner.run(step, compute)
 
@@ -189,6 +186,6 @@ class RayDriver(Library):
 
         def compute(attempt: Attempt) -> dict[str, Any]:
             task = ScoreTask(predicted, gold, self.benchmark.metric, self.labels, language)
-            return ray.get(self.clerk.score.remote(task, attempt))
+            return self.desk.score(task, attempt)
 
         return self.runner.run(step, compute).info["scores"] or {}

@@ -12,6 +12,7 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer, pipelin
 
 from tests.world import SIZES, SOURCE, TARGETS, World, artifacts, jsonl, without_times
 from xlt_ray.cli import run
+from xlt_ray.engine import derive
 from xlt_ray.store import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -119,8 +120,12 @@ def test_model_is_a_stock_token_classifier(first):
     assert not list(store.rglob("*.pkl"))
 
 
-def test_a_pool_gives_what_the_driver_gives(first, world: World, tmp_path: Path):
+def test_actors_give_what_the_driver_gives(
+    first, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Annotators, and the actor that derives and scores where there are many rows."""
     store, _ = first
+    monkeypatch.setattr(derive, "SMALL", 0)
     run(world.config(tmp_path, "resources.annotators=2"))
     assert artifacts(tmp_path) == artifacts(store)
 

@@ -1,7 +1,10 @@
-"""Derive and score steps: one call each to an actor of the run, over columns of whole artifacts."""
+"""Derive and score steps: one call each over columns of whole artifacts, by an actor of the run, or
+in the driver's process where little is looked at."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +28,42 @@ class ScoreTask:
     metric: str
     labels: LabelSet
     language: str | None = None
+
+
+SMALL = 50_000
+"""Rows that the driver's process looks at itself: an actor takes seconds to start."""
+
+
+class Desk:
+    """Where the derive and score steps of a run are carried out."""
+
+    @cached_property
+    def clerk(self) -> ActorProxy["Clerk"]:
+        """The actor; it is there once there was something that is not small."""
+        return hire()
+
+    def derive(
+        self,
+        function: Derivation,
+        artifacts: Sequence[Artifact],
+        parameters: Mapping[str, Any],
+        attempt: Attempt,
+    ) -> dict[str, Any]:
+        """Call a derivation, write its table, and return its facts."""
+        if is_small(*artifacts):
+            return Clerk().derive(function, artifacts, parameters, attempt)
+        return ray.get(self.clerk.derive.remote(function, artifacts, parameters, attempt))
+
+    def score(self, task: ScoreTask, attempt: Attempt) -> dict[str, Any]:
+        """Score predictions per language."""
+        if is_small(task.predicted, task.gold):
+            return Clerk().score(task, attempt)
+        return ray.get(self.clerk.score.remote(task, attempt))
+
+
+def is_small(*artifacts: Artifact) -> bool:
+    """Whether some artifacts have few rows, all together."""
+    return sum(item.info.get("rows", math.inf) for item in artifacts) <= SMALL
 
 
 class Clerk:

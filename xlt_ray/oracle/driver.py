@@ -8,8 +8,6 @@ and `xlt_ray.oracle.iwda` train with what they make of gold, which is their subj
 from functools import cached_property
 from typing import Any
 
-import ray
-
 from xlt_ray.data.corpus import Model
 from xlt_ray.driver import RayDriver
 from xlt_ray.methods.base import Derivation
@@ -32,7 +30,7 @@ def from_gold(
     step = Step("oracle", title, params, artifacts, (function.__module__,))
 
     def compute(attempt: Attempt) -> dict[str, Any]:
-        return ray.get(driver.clerk.derive.remote(function, artifacts, parameters, attempt))
+        return driver.desk.derive(function, artifacts, parameters, attempt)
 
     return driver.runner.run(step, compute)
 
