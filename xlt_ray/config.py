@@ -169,8 +169,8 @@ class DataConfig(Section, frozen=True):
     """Largest fraction of quarantined rows per file; more stops the run before training."""
     shard_rows: int = Field(default=512, ge=1)
     """Sentences per shard: the unit that one annotator takes at a time."""
-    batch_tokens: int = Field(default=8192, ge=8)
-    """Token budget (rows x longest) of one inference batch."""
+    batch_tokens: int = Field(default=4096, ge=8)
+    """Token budget (rows x longest) of one inference batch; GPUs take more."""
 
 
 Pool = int | tuple[int, int]
