@@ -46,10 +46,11 @@ def task(tmp_path: Path, rows: int, **config: Any) -> AnnotateTask:
     corpus = Corpus(
         Artifact(store.root, "tokens", "t", {**tokens.manifest, "info": {"rows": rows}})
     )
-    others = cast(Any, None)
+    nothing = cast(Any, None)
     return AnnotateTask(
-        others, corpus, model(tmp_path, **config), *[others] * 3, 128, 8192, "fp32", 1
-    )
+        attempt=nothing, corpus=corpus, model=model(tmp_path, **config), annotator=nothing,
+        facts=nothing, dim_reduce=None, max_length=128, budget=4096, precision="fp32", threads=1,
+    )  # fmt: skip
 
 
 def test_work_grows_with_rows_and_with_the_encoder(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Annotate steps: a Ray Data pipeline whose actors each take a shard of the corpus at a time.
+"""Annotate steps: a Ray Data pipeline whose actors each take a few shards of the corpus at a time.
 
 A shard is read, batched under the token budget, put through the model and written as one Parquet
 file of the attempt, by one actor. Batches, rows and file names depend on the shard alone, so the
@@ -9,15 +9,17 @@ are done so unless the configuration asks for actors.
 """
 
 import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from xlt_ray.data.corpus import Corpus, View
-from xlt_ray.data.examples import SpanItems, examples_of, layout_of
+from xlt_ray.data.examples import Examples, SpanItems, examples_of, layout_of
 from xlt_ray.data.tokenise import load_tokenizer
 from xlt_ray.engine.inference import Precision, choose_device, predict
 from xlt_ray.engine.pool import Pool, over_shards
@@ -70,14 +72,31 @@ class ShardAnnotator:
         self.view = View(task.corpus)
 
     def __call__(self, shards: dict[str, Any]) -> dict[str, Any]:
-        """Annotate shards by name; returns how many rows each has."""
-        counts = [self.shard(str(name)) for name in shards["shard"]]
-        return {"shard": shards["shard"], "rows": np.array(counts)}
+        """Annotate shards by name and write their files.
 
-    def shard(self, name: str) -> int:
-        """Annotate one shard and write its file."""
+        While the model is at a shard, the next one is read and the one before is written; all files
+        are written when this returns. Those that are there already are left as they are.
+        """
+        task, names = self.task, [str(name) for name in shards["shard"]]
+        missing = [name for name in names if not task.attempt.has(name)]
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            behind: Future[None] | None = None
+            for name, (rows, examples) in read_ahead(reader, self.read, missing):
+                table = self.annotated(rows, examples)
+                if behind is not None:
+                    behind.result()  # a file that failed ends the work here
+                behind = writer.submit(task.attempt.write_table, name, table)
+            if behind is not None:
+                behind.result()
+        return shards
+
+    def read(self, name: str) -> tuple[pa.Table, Examples]:
+        """The rows of a shard."""
         rows = self.view.shard(name)
-        examples = examples_of(rows, self.layout, self.task.facts.languages)
+        return rows, examples_of(rows, self.layout, self.task.facts.languages)
+
+    def annotated(self, rows: pa.Table, examples: Examples) -> pa.Table:
+        """What is said of some rows."""
         output = predict(
             self.model,
             examples,
@@ -89,10 +108,21 @@ class ShardAnnotator:
         output = output._replace(beside=examples.beside_of(slice(None), self.device))
         offsets = examples.item_offsets
         columns = self.task.annotator.annotate(output, offsets, self.task.facts)
-        self.task.attempt.write_table(
-            name, to_table(rows, offsets, columns, words=examples.length_offsets)
-        )
-        return len(rows)
+        return to_table(rows, offsets, columns, words=examples.length_offsets)
+
+
+R = TypeVar("R")
+
+
+def read_ahead(
+    reader: Executor, read: Callable[[str], R], names: Sequence[str]
+) -> Iterator[tuple[str, R]]:
+    """What is read for each name; the next one is read while the caller is at one."""
+    coming = [reader.submit(read, name) for name in names[:1]]
+    for number, name in enumerate(names, start=1):
+        found = coming.pop().result()
+        coming += [reader.submit(read, following) for following in names[number : number + 1]]
+        yield name, found
 
 
 def to_table(

@@ -30,8 +30,35 @@ class ScoreTask:
     language: str | None = None
 
 
+def derive(
+    function: Derivation,
+    artifacts: Sequence[Artifact],
+    parameters: Mapping[str, Any],
+    attempt: Attempt,
+) -> dict[str, Any]:
+    """Call a derivation, write its table, and return its facts."""
+    table, facts = function(*artifacts, **parameters)
+    attempt.write_table("rows.parquet", table)
+    return {"rows": len(table), **facts}
+
+
+def score_predictions(task: ScoreTask, attempt: Attempt) -> dict[str, Any]:
+    """Score predictions per language; entity F1 by seqeval."""
+    predicted, gold = task.predicted.table(["id", "language", "labels"]), gold_table(task.gold)
+    if task.language is not None:
+        gold = of_language(gold, task.language)
+    scores = score_by_language(predicted, gold, task.metric, task.labels)
+    attempt.write_json("scores.json", scores)
+    return {"scores": scores}
+
+
 SMALL = 50_000
 """Rows that the driver's process looks at itself: an actor takes seconds to start."""
+
+
+def is_small(*artifacts: Artifact) -> bool:
+    """Whether some artifacts have few rows, all together."""
+    return sum(item.info.get("rows", math.inf) for item in artifacts) <= SMALL
 
 
 class Desk:
@@ -49,21 +76,16 @@ class Desk:
         parameters: Mapping[str, Any],
         attempt: Attempt,
     ) -> dict[str, Any]:
-        """Call a derivation, write its table, and return its facts."""
+        """`derive`, here or by the actor."""
         if is_small(*artifacts):
-            return Clerk().derive(function, artifacts, parameters, attempt)
+            return derive(function, artifacts, parameters, attempt)
         return ray.get(self.clerk.derive.remote(function, artifacts, parameters, attempt))
 
     def score(self, task: ScoreTask, attempt: Attempt) -> dict[str, Any]:
-        """Score predictions per language."""
+        """`score_predictions`, here or by the actor."""
         if is_small(task.predicted, task.gold):
-            return Clerk().score(task, attempt)
+            return score_predictions(task, attempt)
         return ray.get(self.clerk.score.remote(task, attempt))
-
-
-def is_small(*artifacts: Artifact) -> bool:
-    """Whether some artifacts have few rows, all together."""
-    return sum(item.info.get("rows", math.inf) for item in artifacts) <= SMALL
 
 
 class Clerk:
@@ -80,20 +102,13 @@ class Clerk:
         parameters: Mapping[str, Any],
         attempt: Attempt,
     ) -> dict[str, Any]:
-        """Call a derivation, write its table, and return its facts."""
-        table, facts = function(*artifacts, **parameters)
-        attempt.write_table("rows.parquet", table)
-        return {"rows": len(table), **facts}
+        """`derive`."""
+        return derive(function, artifacts, parameters, attempt)
 
     @ray.method
     def score(self, task: ScoreTask, attempt: Attempt) -> dict[str, Any]:
-        """Score predictions per language; entity F1 by seqeval."""
-        predicted, gold = task.predicted.table(["id", "language", "labels"]), gold_table(task.gold)
-        if task.language is not None:
-            gold = of_language(gold, task.language)
-        scores = score_by_language(predicted, gold, task.metric, task.labels)
-        attempt.write_json("scores.json", scores)
-        return {"scores": scores}
+        """`score_predictions`."""
+        return score_predictions(task, attempt)
 
 
 def hire() -> ActorProxy[Clerk]:

@@ -1,11 +1,14 @@
-"""Pools of Ray Data actors that each take a shard of a corpus at a time and write its file."""
+"""Pools of Ray Data actors that take a few shards of a corpus at a time and write their files."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import ray.data
 
+AT_ONCE, TURNS = 8, 8
+"""Most shards of one call, and fewest calls of an actor that there are more shards for."""
 START_SECONDS = 5.0
 """Until an actor has imported what it needs and loaded a model, measured on two cores."""
 
@@ -41,7 +44,7 @@ class Pool:
 
 
 def over_shards(actor: type, task: Any, pool: Pool, names: Sequence[str]) -> None:
-    """Have shards written, each by one actor.
+    """Have shards written, each by one actor, which takes a few at a time.
 
     Args:
         actor: Class of the actors, made with the task; is called with a dict of an array of
@@ -56,18 +59,18 @@ def over_shards(actor: type, task: Any, pool: Pool, names: Sequence[str]) -> Non
     if not names:
         return
     if pool.largest == 0:
-        worker = actor(task)
-        for name in names:
-            worker({"shard": [name]})
+        actor(task)({"shard": list(names)})
         return
     largest = min(pool.largest, len(names))
     strategy = ray.data.ActorPoolStrategy(min_size=min(pool.smallest, largest), max_size=largest)
     items = [{"shard": name} for name in names]
-    shards = ray.data.from_items(items, override_num_blocks=len(names))
+    at_once = max(1, min(AT_ONCE, len(names) // (TURNS * largest)))
+    blocks = math.ceil(len(names) / at_once)
+    shards = ray.data.from_items(items, override_num_blocks=blocks)
     done = shards.map_batches(
         actor,
         fn_constructor_args=(task,),
-        batch_size=1,
+        batch_size=at_once,
         compute=strategy,
         num_cpus=pool.cpus if not pool.gpus else 0,
         num_gpus=pool.gpus or None,
