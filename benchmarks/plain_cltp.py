@@ -242,7 +242,7 @@ class Script:
         c, targets = self.method, self.config["benchmark"]["targets"]
         source = self.config["benchmark"].get("source") or [self.benchmark.source]
         gold, dev = self.read("train", source), self.read("dev", source)
-        pool = self.read("train", targets)
+        pool = self.read(self.config["benchmark"]["unlabelled_split"], targets)
         for sentence in gold:
             sentence.sets = [1 << label for label in sentence.labels]
         sizes = {name: sum(x.language == name for x in pool) for name in targets}

@@ -67,7 +67,9 @@ def test_the_loop_over_sets_finds_the_same_sets(classes: int) -> None:
 
 
 @pytest.mark.parametrize("data", [EMBEDDED, Data("folder", "encoder", ("de", "nl"))])
-def test_whole_runs_have_a_configuration(data: Data) -> None:
-    values = configuration(data, 40, short=True)
+@pytest.mark.parametrize("large", [False, True])
+def test_whole_runs_have_a_configuration(data: Data, large: bool) -> None:
+    values = configuration(data, large=large)
     config = configure({**values, "store": {"root": "unused"}})
-    assert (config.benchmark.targets, config.method.source_epochs) == (data.targets, 3)
+    assert config.method.source_epochs == (3 if large else 10)
+    assert len(config.benchmark.targets) == (20 if large and data.root else 6)
