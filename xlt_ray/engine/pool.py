@@ -9,7 +9,7 @@ import ray.data
 
 AT_ONCE, TURNS = 8, 8
 """Most shards of one call, and fewest calls of an actor that there are more shards for."""
-START_SECONDS = 5.0
+START_SECONDS = 8.0
 """Until an actor has imported what it needs and loaded a model, measured on two cores."""
 
 
