@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.measure import title
+from benchmarks.measure import peak_memory, title
 from benchmarks.setting import EMBEDDED, Setting, begun, small_backbone
 from xlt_ray.methods.cltp import CandidateAnnotator, SetRule
 from xlt_ray.methods.picks import select_sentences
@@ -81,12 +81,6 @@ class Watch:
             self.most = max(self.most, total)
 
 
-def own_peak() -> float:
-    """Most memory that this process held, in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(x for x in lines if x.startswith("VmHWM")).split()[1]) * 1024 / 1e6
-
-
 def annotate_and_select(setting: Setting) -> dict[str, float]:
     """The steps of a round up to training; seconds of each."""
     driver = setting.driver
@@ -110,7 +104,7 @@ def measure(rows: int, annotators: int, backbone: str) -> Growth:
     with begun(data, sizes, pool, lr=1.5e-3, epochs=4) as setting, Watch() as watch:
         seconds = annotate_and_select(setting)
     count = each * len(EMBEDDED.targets)
-    return Growth(count, annotators, seconds, own_peak(), watch.most, os.getloadavg()[0])
+    return Growth(count, annotators, seconds, peak_memory(), watch.most, os.getloadavg()[0])
 
 
 def apart(rows: int, annotators: int, backbone: str) -> Growth:

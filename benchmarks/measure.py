@@ -117,6 +117,12 @@ def peak(dtype: torch.dtype, *, size: int = 1024, repeats: int = 15) -> float:
     return 2 * size**3 / statistics.median(times)
 
 
+def peak_memory() -> float:
+    """Most memory that this process held, since the kernel was told to forget it, in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024 / 1e6
+
+
 def title(text: str | None) -> str:
     """First line of a module's docstring."""
     return (text or "").partition("\n")[0]

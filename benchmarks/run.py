@@ -74,7 +74,7 @@ PARTS: Mapping[str, Callable[[Asked], Result]] = {
     "rounds": lambda x: rounds(x.repeats),
 }
 LONG = ("tenfold",)
-"""Parts that take an hour or more, which have to be asked for."""
+"""Parts that take longest, which have to be asked for."""
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from benchmarks.measure import title
+from benchmarks.measure import peak_memory, title
 from xlt_ray.data.batching import plan_batches
 from xlt_ray.data.examples import SpanItems, SpansOfSentences, layout_of
 from xlt_ray.data.schema import TEXT_SCHEMA, Example
@@ -139,13 +139,7 @@ class Steps:
 def forget_peak() -> float:
     """Let the kernel measure the process's peak from here on; MB in memory now."""
     Path("/proc/self/clear_refs").write_text("5")
-    return peak()
-
-
-def peak() -> float:
-    """Largest memory of the process since then, in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+    return peak_memory()
 
 
 def measure(count: int, backbone: str | None, *, repeats: int) -> tuple[dict[str, Any], str]:
@@ -173,7 +167,7 @@ def measure(count: int, backbone: str | None, *, repeats: int) -> tuple[dict[str
             before, start = forget_peak(), time.perf_counter()
             run()
             seconds[name].append((time.perf_counter() - start) * scale[name])
-            memory[name] = max(memory.get(name, 0.0), peak() - before)
+            memory[name] = max(memory.get(name, 0.0), peak_memory() - before)
     moved = int((~spans.reliable_N).sum())
     lines = [
         "### MARAL between two epochs\n",

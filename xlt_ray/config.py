@@ -168,7 +168,7 @@ class DataConfig(Section, frozen=True):
     max_bad_fraction: float = Field(default=0.01, ge=0, le=1)
     """Largest fraction of quarantined rows per file; more stops the run before training."""
     shard_rows: int = Field(default=512, ge=1)
-    """Sentences per shard: the unit that one annotator takes at a time."""
+    """Sentences per shard: what is read, annotated and written at a time."""
     batch_tokens: int = Field(default=4096, ge=8)
     """Token budget (rows x longest) of one inference batch; GPUs take more."""
 
@@ -217,7 +217,7 @@ class ResourcesConfig(Section, frozen=True):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the encoder; auto: bf16 on GPUs that have it, fp32 elsewhere."""
     compile: bool = False
-    """Compile the encoder (torch.compile): a minute in every process; CPUs need a C++ compiler."""
+    """Compile the encoder (torch.compile), in every process anew; CPUs need a C++ compiler."""
 
 
 class TranslationConfig(Section, frozen=True):

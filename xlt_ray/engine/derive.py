@@ -2,7 +2,7 @@
 in the driver's process where little is looked at."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,9 @@ from xlt_ray.evaluate import Ragged, score, seqeval_f1
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.base import Derivation
 from xlt_ray.store import Artifact, Attempt
+
+Work = Callable[..., dict[str, Any]]
+"""`derive` or `score_predictions`."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +80,16 @@ class Desk:
         attempt: Attempt,
     ) -> dict[str, Any]:
         """`derive`, here or by the actor."""
-        if is_small(*artifacts):
-            return derive(function, artifacts, parameters, attempt)
-        return ray.get(self.clerk.derive.remote(function, artifacts, parameters, attempt))
+        return self._call(derive, artifacts, function, artifacts, parameters, attempt)
 
     def score(self, task: ScoreTask, attempt: Attempt) -> dict[str, Any]:
         """`score_predictions`, here or by the actor."""
-        if is_small(task.predicted, task.gold):
-            return score_predictions(task, attempt)
-        return ray.get(self.clerk.score.remote(task, attempt))
+        return self._call(score_predictions, (task.predicted, task.gold), task, attempt)
+
+    def _call(self, work: Work, looked_at: Sequence[Artifact], *arguments: Any) -> dict[str, Any]:
+        if is_small(*looked_at):
+            return work(*arguments)
+        return ray.get(self.clerk.call.remote(work, arguments))
 
 
 class Clerk:
@@ -95,20 +99,9 @@ class Clerk:
     """
 
     @ray.method
-    def derive(
-        self,
-        function: Derivation,
-        artifacts: Sequence[Artifact],
-        parameters: Mapping[str, Any],
-        attempt: Attempt,
-    ) -> dict[str, Any]:
-        """`derive`."""
-        return derive(function, artifacts, parameters, attempt)
-
-    @ray.method
-    def score(self, task: ScoreTask, attempt: Attempt) -> dict[str, Any]:
-        """`score_predictions`."""
-        return score_predictions(task, attempt)
+    def call(self, work: Work, arguments: tuple[Any, ...]) -> dict[str, Any]:
+        """Do one of them."""
+        return work(*arguments)
 
 
 def hire() -> ActorProxy[Clerk]:
