@@ -44,7 +44,6 @@ chaos: $(STAMP) ## kill processes, break storage, turn clocks; ends with a table
 	XLT_LONG=1 XLT_CHAOS_TABLE=$(TABLE) $(BIN)/python -m pytest -m chaos $(ARGS)
 
 bench: $(STAMP) ## measure beside what else people use (ARGS="--wikiann FOLDER --backbone FOLDER")
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
 clean: ## remove .venv and all caches
