@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,7 +24,9 @@ from xlt_ray.data.batching import plan_batches
 from xlt_ray.data.corpus import Corpus
 from xlt_ray.data.examples import examples_of, layout_of
 from xlt_ray.engine.annotate import AnnotateTask, ShardAnnotator
+from xlt_ray.engine.inference import Precision
 from xlt_ray.methods.parts import PredictLabels
+from xlt_ray.store import Attempt
 
 BATCH = 32
 """Sentences of a batch, for those that know no token budget."""
@@ -44,13 +46,19 @@ class Rows:
         return int(self.examples.longest.sum())
 
 
-def annotator(setting: Setting, corpus: Corpus, budget: int) -> ShardAnnotator:
-    """What an actor of `annotate` is, over a corpus, writing into an attempt that is not kept."""
-    driver = setting.driver
-    attempt = driver.runner.store.attempt("annotation", f"bench-{time.monotonic_ns()}")
+def attempt(setting: Setting) -> Attempt:
+    """Where annotated shards go, which are not kept."""
+    store = setting.driver.runner.store
+    return store.attempt("annotation", f"bench-{time.monotonic_ns()}")
+
+
+def annotator(
+    setting: Setting, corpus: Corpus, budget: int, precision: Precision
+) -> ShardAnnotator:
+    """What an actor of `annotate` is, over a corpus."""
     task = AnnotateTask(
-        attempt, corpus, setting.model.artifact, PredictLabels(), driver.facts, None, MAX_LENGTH,
-        budget, "fp32", 1,
+        attempt(setting), corpus, setting.model.artifact, PredictLabels(), setting.driver.facts,
+        None, MAX_LENGTH, budget, precision, 1,
     )  # fmt: skip
     return ShardAnnotator(task)
 
@@ -87,9 +95,9 @@ def limit(setting: Setting, rows: Rows, budget: int) -> Contender:
     return Contender("bare forward pass", run, tokens, "the limit: packed and collated before")
 
 
-def ours(setting: Setting, corpus: Corpus, budget: int) -> Contender:
+def ours(setting: Setting, corpus: Corpus, budget: int, precision: Precision = "fp32") -> Contender:
     """`annotate`, shard by shard."""
-    actor = annotator(setting, corpus, budget)
+    actor = annotator(setting, corpus, budget, precision)
     tokens = 0
     for name in corpus.shards:
         part = examples_of(actor.view.shard(name), actor.layout)
@@ -97,9 +105,11 @@ def ours(setting: Setting, corpus: Corpus, budget: int) -> Contender:
         tokens += padded(part.longest, plan)
 
     def run() -> None:
+        actor.task = replace(actor.task, attempt=attempt(setting))  # shards that are there stay
         actor({"shard": corpus.shards})
 
-    return Contender("annotate", run, tokens, f"shards of {setting.config.data.shard_rows} rows")
+    name = "annotate" if precision == "fp32" else f"annotate, {precision}"
+    return Contender(name, run, tokens, f"shards of {setting.config.data.shard_rows} rows")
 
 
 def _words(setting: Setting) -> tuple[Any, Any]:
@@ -187,9 +197,9 @@ def onnx_int8(setting: Setting, rows: Rows, budget: int) -> Contender | None:
     return Contender("ONNX Runtime, int8", run, tokens, "other arithmetic: a bar to know")
 
 
-def steady(setting: Setting, *, budget: int, repeats: int) -> Comparison:
+def steady(setting: Setting, *, repeats: int) -> Comparison:
     """Rows a second of models that are loaded."""
-    corpus = setting.driver.unlabelled()
+    corpus, budget = setting.driver.unlabelled(), setting.driver.batch_tokens
     rows = rows_of(setting, corpus)
     contenders = [
         limit(setting, rows, budget),
@@ -198,6 +208,7 @@ def steady(setting: Setting, *, budget: int, repeats: int) -> Comparison:
         loop(setting, rows, sort=False, to_max=False),
         hf_pipeline(setting, rows),
         loop(setting, rows, sort=False, to_max=True),
+        ours(setting, corpus, budget, "bf16"),
     ]
     int8 = onnx_int8(setting, rows, budget)
     contenders += [int8] if int8 else []
@@ -222,9 +233,9 @@ def flops_of(setting: Setting) -> float:
     return 2.0 * sum(x.numel() for x in layers)
 
 
-def with_start(setting: Setting, *, budget: int, repeats: int) -> Comparison:
+def with_start(setting: Setting, *, repeats: int) -> Comparison:
     """The same with loading the model: once per corpus."""
-    corpus = setting.driver.unlabelled()
+    corpus, budget = setting.driver.unlabelled(), setting.driver.batch_tokens
     rows = rows_of(setting, corpus)
 
     def fresh(make: Callable[[], Contender]) -> Callable[[], object]:

@@ -27,7 +27,6 @@ from benchmarks.spans import measure as spans
 from benchmarks.training import training
 from benchmarks.whole import whole
 
-BUDGET = 4096
 Result = tuple[Any, str]
 """What goes into bench.json, and what into bench.md."""
 
@@ -63,8 +62,8 @@ class Asked:
 
 
 PARTS: Mapping[str, Callable[[Asked], Result]] = {
-    "inference": lambda x: x.of_setting(lambda s: steady(s, budget=BUDGET, repeats=x.repeats)),
-    "start": lambda x: x.of_setting(lambda s: with_start(s, budget=BUDGET, repeats=x.repeats)),
+    "inference": lambda x: x.of_setting(lambda s: steady(s, repeats=x.repeats)),
+    "start": lambda x: x.of_setting(lambda s: with_start(s, repeats=x.repeats)),
     "training": lambda x: x.of_setting(lambda s: training(s, repeats=x.repeats)),
     "whole": lambda x: x.shown(whole(x.data, large=False, repeats=x.repeats)),
     "tenfold": lambda x: x.shown(whole(x.data, large=True, repeats=x.repeats)),

@@ -60,7 +60,7 @@ def ours(setting: Setting, losses: Losses) -> Contender:
             start=setting.model.artifact, objective=CrossEntropy(),
             schedule=Schedule(LR, EPOCHS), train=train, task="token", labels=driver.labels,
             languages=driver.facts.languages, metric="f1", seed=0, threads=1, precision="fp32",
-            budget=4096,
+            budget=driver.batch_tokens,
         )  # fmt: skip
         worker = Worker(task, 0, 1, torch.device("cpu"))
         while worker.position.epoch < worker.epochs:

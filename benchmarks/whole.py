@@ -81,19 +81,18 @@ def as_script(config: dict[str, Any], scores: dict[str, Any]) -> Contender:
     return Contender("the plain script", run)
 
 
-def whole(data: Data, *, large: bool, repeats: int, warm: bool = True) -> Comparison:
-    """Both, in turns.
+def whole(data: Data, *, large: bool, repeats: int) -> Comparison:
+    """Both, in turns; all of them count, since every one is a process of its own.
 
     Args:
         data: What is read.
         large: Ten times the size of the quickstart, with fewer epochs.
-        repeats: Turns that count.
-        warm: Whether there is one before that does not.
+        repeats: Turns.
     """
     config, scores = configuration(data, large=large), dict[str, Any]()
     before = os.getloadavg()[0]
     contenders = [as_script(config, scores), as_run(config, scores)]
-    timings = take_turns(contenders, repeats=repeats, warm=warm)
+    timings = take_turns(contenders, repeats=repeats, warm=False)
     told = "; ".join(
         f"F1 of the {who}: "
         + ", ".join(f"{name} {100 * value:.1f}" for name, value in sorted(found.items()))
@@ -118,8 +117,7 @@ def main() -> None:
         data = replace(EMBEDDED, backbone=options.backbone or small_backbone(Path(folder)))
         if options.wikiann:
             data = Data(options.wikiann, data.backbone, SIX)
-        kind = {"large": options.large, "repeats": options.repeats, "warm": options.repeats > 1}
-        print(table(whole(data, **kind)))
+        print(table(whole(data, large=options.large, repeats=options.repeats)))
 
 
 if __name__ == "__main__":

@@ -169,8 +169,9 @@ class DataConfig(Section, frozen=True):
     """Largest fraction of quarantined rows per file; more stops the run before training."""
     shard_rows: int = Field(default=512, ge=1)
     """Sentences per shard: what is read, annotated and written at a time."""
-    batch_tokens: int = Field(default=4096, ge=8)
-    """Token budget (rows x longest) of one inference batch; GPUs take more."""
+    batch_tokens: int | None = Field(default=None, ge=8)
+    """Token budget (rows x longest) of one inference batch; absent: 1024 on CPUs, 4096 on GPUs,
+    which may take more."""
 
 
 Pool = int | tuple[int, int]

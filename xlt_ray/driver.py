@@ -60,7 +60,7 @@ class RayDriver(Library):
             "world": self.plan.world,
             "precision": config.resources.precision,
             "compile": config.resources.compile,
-            "batch_tokens": config.data.batch_tokens,
+            "batch_tokens": self.batch_tokens,
         }
         modules = ("xlt_ray.engine.train_loop", type(objective).__module__)
         inputs = (start.artifact, *mix.inputs, *dev.inputs)
@@ -85,7 +85,7 @@ class RayDriver(Library):
                 seed=self.seed,
                 threads=self.plan.train_cpus,
                 precision=config.resources.precision,
-                budget=config.data.batch_tokens,
+                budget=self.batch_tokens,
                 compiled=config.resources.compile,
             )
             return run_train(task, self.plan, retries=config.resources.train_retries)
@@ -109,7 +109,7 @@ class RayDriver(Library):
             "languages": list(facts.languages),
             "max_length": config.train.max_length,
             "dim_reduce": config.train.dim_reduce,
-            "batch_tokens": config.data.batch_tokens,
+            "batch_tokens": self.batch_tokens,
             "precision": config.resources.precision,
             "compile": config.resources.compile,
         }
@@ -127,7 +127,7 @@ class RayDriver(Library):
                 facts,
                 config.train.dim_reduce,
                 config.train.max_length,
-                config.data.batch_tokens,
+                self.batch_tokens,
                 config.resources.precision,
                 self.plan.annotators.cpus,
                 config.resources.compile,

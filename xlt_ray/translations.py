@@ -30,6 +30,7 @@ class Translations:
         task: Kind of task.
         runner: Runs steps.
         plan: Its annotators translate, too.
+        batch_tokens: Token budget of a batch.
         run: Runs a translate step.
         found: Puts what was found of a checkpoint, or of ready translations, into the store.
         models: Checkpoints that were found, by folder or hub id.
@@ -39,6 +40,7 @@ class Translations:
     task: Task
     runner: Runner
     plan: Plan
+    batch_tokens: int
     run: RunTranslation
     found: Callable[[str, Backbone], Artifact]
     models: dict[str, Artifact] = field(default_factory=dict)
@@ -138,7 +140,7 @@ class Translations:
             "codes": config.codes,
             "beams": config.beams,
             "max_new_tokens": config.max_new_tokens,
-            "batch_tokens": self.config.data.batch_tokens,
+            "batch_tokens": self.batch_tokens,
             "precision": resources.precision,
         }
         inputs = (text, *(artifact for artifact in used.values() if artifact is not None))
@@ -156,7 +158,7 @@ class Translations:
                 codes=config.codes,
                 beams=config.beams,
                 max_new_tokens=config.max_new_tokens,
-                budget=self.config.data.batch_tokens,
+                budget=self.batch_tokens,
                 precision=resources.precision,
                 threads=self.plan.annotators.cpus,
             )

@@ -31,3 +31,13 @@ def test_gaps_between_tensors_are_handed_back() -> None:
 def test_a_c_library_without_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_libc", lambda: None)
     assert not memory.hand_back()
+
+
+def test_it_is_not_done_again_a_moment_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[float] = []
+    clock = iter([20.0, 20.5, 29.0, 30.6, 30.7])
+    monkeypatch.setattr(memory, "_last", -memory.SECONDS)
+    monkeypatch.setattr(memory, "hand_back", lambda: done.append(1.0))
+    monkeypatch.setattr(memory.time, "monotonic", lambda: next(clock))
+    assert [memory.hand_back_at_times() for _ in range(3)] == [True, False, True]
+    assert len(done) == 2

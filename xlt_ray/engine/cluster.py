@@ -52,6 +52,11 @@ class Plan:
         return float(max(cpus)), float(max(gpus))
 
     @property
+    def batch_tokens(self) -> int:
+        """Token budget of an inference batch: what keeps a device at work and fits its caches."""
+        return 4096 if self.annotators.gpus else 1024
+
+    @property
     def world(self) -> int:
         """Number of parts that training rows are split into."""
         return max(1, self.train_workers)

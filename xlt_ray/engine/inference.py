@@ -77,7 +77,7 @@ def predict(
                 values = extra(model.own, output.features)
             if values is not None:
                 made.append(values)
-    memory.hand_back()
+    memory.hand_back_at_times()
     order = torch.cat(owners)
     nothing = torch.zeros((len(order), 0), device=device)
     return Output(

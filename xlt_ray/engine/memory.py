@@ -1,10 +1,12 @@
 """What a process has freed goes back to the machine."""
 
 import ctypes
+import time
 from functools import cache
 
-EVERY = 100
-"""Optimiser steps after which memory is handed back."""
+SECONDS = 10.0
+"""Least time between two of them: what is used again has to be faulted in."""
+_last = -SECONDS
 
 
 @cache
@@ -27,3 +29,13 @@ def hand_back() -> bool:
     """
     libc = _libc()
     return libc is not None and bool(libc.malloc_trim(0))
+
+
+def hand_back_at_times() -> bool:
+    """The same, unless it was done a moment ago; returns whether it was done now."""
+    global _last
+    if time.monotonic() - _last < SECONDS:
+        return False
+    hand_back()
+    _last = time.monotonic()
+    return True

@@ -249,8 +249,7 @@ class Worker:
             due = self.step(plan[position.step_in_epoch])
             position.step_in_epoch += 1
             position.total += 1
-            if position.total % memory.EVERY == 0:
-                memory.hand_back()
+            memory.hand_back_at_times()
             if position.step_in_epoch == len(plan):
                 self.end_epoch()
             elif task.train.eval_every and position.total % task.train.eval_every == 0:

@@ -137,7 +137,7 @@ def _measure(driver: RayDriver, name: str, model: Model, target: str) -> dict[st
         labels=list(driver.labels.names),
         task=driver.facts.task,
         max_length=train.max_length,
-        budget=driver.config.data.batch_tokens,
+        budget=driver.batch_tokens,
         seed=driver.seed,
     )
     return {"shift": found.table()["shift"].to_pylist(), "missing": found.info["missing"]}
