@@ -85,7 +85,7 @@ def annotate_and_select(setting: Setting) -> dict[str, float]:
     """The steps of a round up to training; seconds of each."""
     driver = setting.driver
     pool = driver.unlabelled()
-    text = driver._read("unlabelled", driver.pools, "unlabelled", "text")
+    text = driver.unlabelled_text()
     scored = driver.annotate(
         "round", pool, setting.model, CandidateAnnotator(SetRule(4, 10, "power"))
     )

@@ -66,7 +66,7 @@ def annotator(
 def rows_of(setting: Setting, corpus: Corpus) -> Rows:
     """All rows of a corpus."""
     table = corpus.rows()
-    text = setting.driver._read("unlabelled", setting.driver.pools, "unlabelled", "text")
+    text = setting.driver.unlabelled_text()
     words = {x["id"]: x["tokens"] for x in text.table(["id", "tokens"]).to_pylist()}
     tokenizer = AutoTokenizer.from_pretrained(setting.model.artifact.local())
     layout = layout_of(tokenizer, MAX_LENGTH)

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from xlt_ray.config import ConfigError, RunConfig
-from xlt_ray.data.registry import lookup
+from xlt_ray.data.own import resolved
+from xlt_ray.data.registry import benchmark_of
 from xlt_ray.engine.environment import prepare
-from xlt_ray.layered import describe, load, schema_for, settings, to_dict
+from xlt_ray.layered import describe, load, schema_for, settings, to_dict, validate
 from xlt_ray.ledger import LeaseHeldError
 from xlt_ray.points import reached
 
@@ -162,13 +163,25 @@ def configure(
     return check(load(defaults, files=files, flags=flags, methods=schemas))
 
 
+def of_values(values: Mapping[str, Any]) -> RunConfig[Any]:
+    """The configuration that plain values stand for; it is not checked.
+
+    Raises:
+        ConfigError: a key or value is not one of a run.
+    """
+    schemas = {name: item.Config for name, item in recipes().items()}
+    return validate(schema_for(values, schemas, {}), values, {})
+
+
 def check(config: RunConfig[Any]) -> RunConfig[Any]:
-    """The configuration, if its benchmark, method and training fit each other.
+    """The configuration, if its benchmark, method and training fit each other, with what files of
+    the user's own say of their task and labels.
 
     Raises:
         ConfigError: they do not; says why.
     """
-    name, benchmark = config.benchmark.name, lookup(config.benchmark.name)
+    config = resolved(config)
+    name, benchmark = config.benchmark.name, benchmark_of(config)
     method, task = recipes()[config.method.name], benchmark.task
     if task not in method.tasks:
         able = ", ".join(sorted(method.tasks))

@@ -13,6 +13,8 @@ from pydantic import (
 )
 
 Split = Literal["train", "dev", "test"]
+OwnSplit = Literal["train", "dev", "test", "unlabelled"]
+Words = Literal["blanks", "marks", "characters"]
 
 
 class ConfigError(ValueError):
@@ -60,6 +62,10 @@ def _without_secrets(uri: str) -> str:
     return uri
 
 
+def _all_without_secrets(uris: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_without_secrets(uri) for uri in uris)
+
+
 Text = Annotated[str, Field(coerce_numbers_to_str=True)]
 """Text that may look like a number: ``--set run.name=2024``."""
 Shares = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=2)]
@@ -67,6 +73,7 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Uri = Annotated[Text, AfterValidator(_without_secrets)]
 Names = Annotated[tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1)]
+Uris = Annotated[Names, AfterValidator(_all_without_secrets)]
 
 
 class BenchmarkConfig(Section, frozen=True):
@@ -88,7 +95,7 @@ class BenchmarkConfig(Section, frozen=True):
     """Source languages whose dev text chooses models of targets; absent: those it learns from."""
     unlabelled_split: Split | dict[Text, Split] = "dev"
     """Split of the targets whose text is used without labels; or {"de": "test"}, dev for others."""
-    limit: Count | dict[Split, Count] | None = None
+    limit: Count | dict[OwnSplit, Count] | None = None
     """Cap on the sentences of every split, or one cap per split (benchmark.limit.train=3000)."""
     revision: Text | None = None
     """Hub revision; absent: the registry's, or else the current commit, which is recorded."""
@@ -118,9 +125,30 @@ class BenchmarkConfig(Section, frozen=True):
             return chosen
         return ", ".join(f"{language} {split}" for language, split in chosen.items())
 
-    def limit_of(self, split: Split) -> int | None:
+    def limit_of(self, split: OwnSplit) -> int | None:
         """Cap that holds for one split, or None."""
         return self.limit.get(split) if isinstance(self.limit, dict) else self.limit
+
+
+class OwnConfig(Section, frozen=True):
+    """Files of the user's own, which the benchmark "own" is made of."""
+
+    files: dict[Text, dict[OwnSplit, Uris]] = Field(default_factory=dict)
+    """By language and split, comma separated, with globs: own.files.en.train=FOLDER/*.conll."""
+    task: Literal["token", "sentence", "pair"] | None = None
+    """What is labelled: words, sentences or pairs of them; absent: read off the training files."""
+    labels: Names | None = None
+    """Names of the classes, comma separated; absent: those in the training files."""
+    scheme: Literal["iob1", "bio", "bioes"] | None = None
+    """How tags of entities are written; absent: read off the training files."""
+    types: dict[Text, Text] = Field(default_factory=dict)
+    """Entity types that tags call otherwise: own.types.LOCATION=LOC; O makes them no entity."""
+    columns: dict[Text, Text] = Field(default_factory=dict)
+    """Fields of JSONL, CSV and Parquet files that are called otherwise: own.columns.text=review."""
+    words: Words | dict[Text, Words] = "marks"
+    """Where words of plain text end in token tasks; marks: at blanks and punctuation marks."""
+    dev_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the training rows that chooses models, in source languages without dev files."""
 
 
 class MethodConfig(Section, frozen=True):
@@ -281,6 +309,7 @@ class RunConfig(Section, Generic[M], frozen=True):
     """Everything a run depends on."""
 
     benchmark: BenchmarkConfig
+    own: OwnConfig = OwnConfig()
     backbone: Text
     """Hub id or folder of the pre-trained encoder; "toy" for the embedded benchmark's own."""
     backbone_revision: Text | None = None

@@ -166,11 +166,13 @@ class RayDriver(Library):
         Args:
             title: Beginning of the steps' titles.
             model: What to score.
-            split: Which split of every language.
+            split: Which split of every language; one that has none is not scored.
             language: The one language to score; None: source and targets.
             labeller: How the model labels text.
         """
-        languages = self.facts.languages
+        languages = self.tested if split == "test" else self.facts.languages
+        if not languages or language not in (None, *languages):
+            return {}
         corpus = self._corpus(split, languages, split)
         if language is not None:
             corpus, title = corpus.of(language), f"{title} {language}"

@@ -19,17 +19,16 @@ from pydantic import Field
 from xlt_ray import cli
 from xlt_ray.config import ConfigError, ResourcesConfig, RunConfig, Section, StoreConfig, Text
 from xlt_ray.data.corpus import SPAN_SETTINGS, Model, Start
+from xlt_ray.data.registry import benchmark_of
 from xlt_ray.layered import describe, merge, origin_of, settings, to_dict, validate
 from xlt_ray.ledger import RunFolder
-from xlt_ray.starting import files_of, run_named
+from xlt_ray.starting import RECORD, files_of, run_named
 from xlt_ray.store import Store
 
 if TYPE_CHECKING:
     from xlt_ray.driver import RayDriver
 
-RECORD = "xlt_ray.json"
-"""Where an exported model comes from."""
-_GIVEN = ("benchmark.root", "data.", "resources.", "store.", "train.")
+_GIVEN = ("benchmark.root", "data.", "own.files.", "resources.", "store.", "train.")
 """Keys of the run that may be given anew: where things are, and how to train the distilled."""
 
 
@@ -172,7 +171,10 @@ def export(config: ExportConfig) -> dict[str, Any]:
         "benchmark": config.run.benchmark.name,
         "language": section.language,
         "artifact": artifact.fingerprint,
+        "task": benchmark_of(config.run).task,
+        "evidential": cli.recipes()[config.run.method.name].is_evidential and not section.distil,
         "max_length": config.run.train.max_length,
+        "dim_reduce": config.run.train.dim_reduce,
         "distilled": None,
     }
     if section.distil:

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from xlt_ray.config import ConfigError, RunConfig, Split
+from xlt_ray.config import ConfigError, OwnSplit, RunConfig, Split
 from xlt_ray.data.corpus import Corpus, Model, Start
 from xlt_ray.data.drawn import Part, Tilted
-from xlt_ray.data.registry import lookup, resolve_targets, sources
+from xlt_ray.data.registry import benchmark_of, resolve_targets, sources
 from xlt_ray.data.sources import Source
 from xlt_ray.engine.backbone import Backbone, backbone_of, checkpoint_of
 from xlt_ray.engine.cluster import Plan
@@ -32,7 +32,7 @@ class Library:
 
     def __init__(self, config: RunConfig[Any], runner: Runner, plan: Plan):
         self.config, self.runner, self.plan = config, runner, plan
-        named = lookup(config.benchmark.name)
+        named = benchmark_of(config)
         self.benchmark = replace(
             named,
             revision=config.benchmark.revision or named.revision,
@@ -41,7 +41,7 @@ class Library:
         self.labels = LabelSet(self.benchmark.labels)
         self.seed = config.seed
         self.batch_tokens = config.data.batch_tokens or plan.batch_tokens
-        self.source_languages = tuple(config.benchmark.source or (named.source,))
+        self.source_languages = tuple(config.benchmark.source or named.sources)
         for name in config.benchmark.dev or ():
             if name not in self.source_languages:
                 sources = ", ".join(self.source_languages)
@@ -144,6 +144,10 @@ class Library:
             raise ConfigError("benchmark.targets: no language besides the source, which has labels")
         return self._corpus("unlabelled", self.pools, "unlabelled")
 
+    def unlabelled_text(self) -> Artifact:
+        """The same before it is tokenised."""
+        return self._read("unlabelled", self.pools, "unlabelled", "text")
+
     def back_translated(self) -> Corpus | None:
         """The unlabelled text translated there and back; None if nothing translates it, or if it
         is read in translation anyway."""
@@ -151,15 +155,21 @@ class Library:
         if not (self.translations.is_there and languages) or self.config.translation.replace:
             return None
         if self._back is None:
-            text = self._read("unlabelled", self.pools, "unlabelled", "text")
+            text = self.unlabelled_text()
             back = self.translations.back("unlabelled", text, languages)
             self._back = self._tokenised("unlabelled there and back", back)
         return self._back
 
+    @property
+    def tested(self) -> tuple[str, ...]:
+        """Languages that can be scored: all, but of the user's own files those with test files."""
+        return tuple(name for name in self.facts.languages if self.benchmark.has(name, "test"))
+
     def check_test(self) -> None:
         """Read the test splits, which are needed last, so that their faults are seen first."""
-        self._read("test", self.facts.languages, "test", "text")
-        self._gold("test", self.facts.languages, "test")
+        if self.tested:
+            self._read("test", self.tested, "test", "text")
+            self._gold("test", self.tested, "test")
 
     def _corpus(self, title: str, languages: Sequence[str], split: AnySplit) -> Corpus:
         key = (tuple(languages), split)
@@ -199,8 +209,9 @@ class Library:
     ) -> Artifact:
         config, benchmark = self.config, self.benchmark
         choose = config.benchmark.unlabelled_split_of
-        splits: dict[str, Split] = {
-            name: choose(name) if split == "unlabelled" else split for name in languages
+        may_choose = split == "unlabelled" and benchmark.own is None
+        splits: dict[str, OwnSplit] = {
+            name: choose(name) if may_choose else split for name in languages
         }
         found = self._found(splits)
         params = {
@@ -230,7 +241,7 @@ class Library:
 
         return self._run_read(step, found, compute)
 
-    def _found(self, splits: Mapping[str, Split]) -> list[Source]:
+    def _found(self, splits: Mapping[str, OwnSplit]) -> list[Source]:
         """What a split of each language is read from, in the order of the languages."""
         chosen, found = self.config.benchmark, dict[str, Source]()
         for split in dict.fromkeys(splits.values()):

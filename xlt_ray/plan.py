@@ -70,6 +70,8 @@ class PlanDriver(RayDriver):
         super().__init__(config, runner, plan)
         self.plans, self.coming = runner, coming
         self.trainings = 1
+        self.row_passes = (0, 0)
+        """Rows that are trained on, once an epoch, and rows that are annotated, as far as known."""
         self._missing: dict[str, list[str]] = {}
 
     @property
@@ -142,6 +144,8 @@ class PlanDriver(RayDriver):
         more = " and what is selected" if None in rows else ""
         size = "sentences not known" if rows[0] is None else f"{known} sentences{more}"
         batch = schedule.batch_size or self.config.train.batch_size
+        passes = known * schedule.epochs if schedule.epochs else (schedule.steps or 0) * batch
+        self._count(trained=passes)
         long = f"up to {schedule.epochs} epochs"
         if not schedule.epochs:
             long = "steps not known" if schedule.steps is None else f"{schedule.steps} steps"
@@ -152,8 +156,13 @@ class PlanDriver(RayDriver):
         artifact = super().annotate(title, corpus, model, annotator)
         rows = _rows(corpus)
         most = "at most " if corpus.removed else ""
+        self._count(read=rows or 0)
         self._note(f"{most}{rows} sentences" if rows is not None else "")
         return artifact
+
+    def _count(self, *, trained: int = 0, read: int = 0) -> None:
+        if not self.plans.steps[-1]["cached"]:
+            self.row_passes = (self.row_passes[0] + trained, self.row_passes[1] + read)
 
     def _note(self, text: str) -> None:
         self.plans.steps[-1]["note"] = text

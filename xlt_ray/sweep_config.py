@@ -20,7 +20,8 @@ from xlt_ray.config import (
     Text,
     split_commas,
 )
-from xlt_ray.data.registry import lookup, resolve_targets
+from xlt_ray.data.own import HUB
+from xlt_ray.data.registry import benchmark_of, resolve_targets
 from xlt_ray.engine.environment import prepare
 from xlt_ray.fingerprint import fingerprint
 from xlt_ray.layered import merge, origin_of, schema_for, to_dict, validate
@@ -191,6 +192,9 @@ def _at_home(config: RunConfig[Any]) -> RunConfig[Any]:
     found["benchmark"]["root"] = None if where is None else _absolute(where)
     if Path(config.backbone).expanduser().exists():  # else an id of the hub, or one of our own
         found["backbone"] = _absolute(config.backbone)
+    for splits in found["own"]["files"].values():
+        for split, patterns in splits.items():
+            splits[split] = [x if x.startswith(HUB) else _absolute(x) for x in patterns]
     start = found["method"].get("start_from")
     if start is not None and Path(start).expanduser().is_dir():  # else a run, or an id of the hub
         found["method"]["start_from"] = _absolute(start)
@@ -273,8 +277,8 @@ def _scopes(
     section: SweepSection, base: RunConfig[Any], origins: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
     """Target languages of each search, by its name."""
-    benchmark = lookup(base.benchmark.name)
-    sources = tuple(base.benchmark.source or (benchmark.source,))
+    benchmark = benchmark_of(base)
+    sources = tuple(base.benchmark.source or benchmark.sources)
     left_out = base.benchmark.leave_one_out
     try:
         targets = resolve_targets(

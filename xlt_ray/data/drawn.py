@@ -79,6 +79,71 @@ class Shuffled:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """The rows of a training file that choose models, or the others. Which these are depends on
+    their text alone, so that equal ones stay together.
+
+    Attributes:
+        inner: The source.
+        share: About how many of the rows are held out, as a fraction.
+        held: Whether those are taken, as a dev split, or the others.
+    """
+
+    inner: Source
+    share: float
+    held: bool
+
+    @property
+    def language(self) -> str:
+        """Language code."""
+        return self.inner.language
+
+    @property
+    def split(self) -> str:
+        """dev, or that of the source."""
+        return "dev" if self.held else self.inner.split
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that the rows depend on."""
+        own = {"kind": "held out", "share": self.share, "held": self.held}
+        return {**own, "source": self.inner.identity()}
+
+    def examples(
+        self, labels: LabelSet | None, limit: int | None = None
+    ) -> Iterator[Example | BadRow]:
+        """The rows in reading order; bad text is no dev text.
+
+        Raises:
+            ValueError: none is taken.
+        """
+        kept = [number for number, _ in self._kept(limit)]
+        if not kept and limit != 0:
+            raise ValueError(
+                f"own.dev_share: {self.share:g} leaves {self.language} without {self.split} rows; "
+                f"name own.files.{self.language}.dev, or change it"
+            )
+        chosen, last = set(kept), kept[-1] if kept else -1
+        for number, row in enumerate(islice(self.inner.examples(labels), last + 1)):
+            if number in chosen:
+                yield row
+
+    def _kept(self, limit: int | None) -> Iterator[tuple[int, Example | BadRow]]:
+        good = 0
+        for number, row in enumerate(self.inner.examples(None)):
+            if good == limit:
+                return
+            is_good = isinstance(row, Example)
+            if (is_good and self._holds(row)) == self.held:
+                yield number, row
+                good += is_good
+
+    def _holds(self, row: Example) -> bool:
+        parts = row.tokens or (row.text or "", row.text_pair or "")
+        digest = blake2b("\x1f".join(parts).encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "little") < self.share * 2**64
+
+
+@dataclass(frozen=True)
 class Part:
     """Some rows of a source that stand together, good and bad ones counted.
 

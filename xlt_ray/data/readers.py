@@ -1,4 +1,4 @@
-"""Reading benchmarks from files: ``<root>/<language>/{train,dev,test}.<ending>[.gz]``.
+"""Reading benchmarks from files: ``<root>/<language>/{train,dev,test}.<ending>[.gz|.zst]``.
 
 Files are streamed, from a local folder or an object store, and never held as a whole. Bad
 sentences become `BadRow`; only what makes a whole file unusable is a ValueError.
@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, cast
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from xlt_ray.config import redacted
@@ -50,7 +51,11 @@ _CONTENTS: dict[Format, str] = {
     "jsonl": "one JSON object per line",
 }
 _CHUNK = 1 << 20
-_FILE_NAME = re.compile(rf"(?P<split>[^.]+)\.(?P<ending>{'|'.join(FORMATS)})(?P<gz>\.gz)?")
+PACKED = ("gz", "zst")
+"""Endings of packed files, after the other one."""
+_FILE_NAME = re.compile(
+    rf"(?P<split>[^.]+)\.(?P<ending>{'|'.join(FORMATS)})(\.({'|'.join(PACKED)}))?"
+)
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -75,17 +80,19 @@ class DataFile:
 
     @contextmanager
     def lines(self) -> Iterator[Iterator[bytes]]:
-        """The lines without their LF or CR LF, unpacked if the name ends in ``.gz``.
+        """The lines without their LF or CR LF, unpacked if the name ends in ``.gz`` or ``.zst``.
 
         Raises:
-            ValueError: the file cannot be read, or is no complete gzip file.
+            ValueError: the file cannot be read, or is no complete packed file.
         """
         with self._stream() as stream:
-            if not self.name.endswith(".gz"):
-                with io.BufferedReader(cast(io.RawIOBase, stream), _CHUNK) as reader:
+            if self.name.endswith(".gz"):
+                with gzip.GzipFile(fileobj=stream) as reader:
                     yield _stripped(cast(BinaryIO, reader))
                 return
-            with gzip.GzipFile(fileobj=stream) as reader:
+            if self.name.endswith(".zst"):
+                stream = pa.CompressedInputStream(stream, "zstd")
+            with io.BufferedReader(cast(io.RawIOBase, stream), _CHUNK) as reader:
                 yield _stripped(cast(BinaryIO, reader))
 
     @contextmanager
@@ -101,7 +108,15 @@ class DataFile:
             reason = f"{self.location}: is no intact gzip file ({error}), fetch it again"
             raise ValueError(reason) from None
         except OSError as error:
+            if self.name.endswith(".zst") and not _is_of_system(error):
+                reason = f"is no intact zst file ({error}), fetch it again"
+                raise ValueError(f"{self.location}: {reason}") from None
             raise ValueError(f"{self.location}: cannot be read ({error})") from None
+
+
+def _is_of_system(error: OSError) -> bool:
+    """Whether the system refused, rather than that bytes cannot be unpacked."""
+    return error.errno is not None
 
 
 def _stripped(reader: BinaryIO) -> Iterator[bytes]:
@@ -162,7 +177,7 @@ class DataFolder:
         known = [(file, match) for file, match in parsed if match and match["split"] in SPLITS]
         found = [file for file, match in known if match["split"] == split]
         endings = tuple(FORMATS) if task == "token" else ("jsonl",)
-        expected = f"{split}.{{{','.join(endings)}}} or the same with .gz"
+        expected = f"{split}.{{{','.join(endings)}}} or the same with .gz or .zst"
         where = f"{self.location.rstrip('/')}/{language}"
         if not found:
             splits = [f"{match['split']} ({file.name.split('/')[-1]})" for file, match in known]
@@ -213,8 +228,15 @@ class DataFolder:
             raise ValueError(reason) from None
 
 
+def ending_of(name: str) -> str:
+    """The ending that says a file's format."""
+    for packed in PACKED:
+        name = name.removesuffix(f".{packed}")
+    return name.rsplit(".", 1)[-1]
+
+
 def _ending(file: DataFile) -> str:
-    return file.name.removesuffix(".gz").rsplit(".", 1)[-1]
+    return ending_of(file.name)
 
 
 def _empty(file: DataFile) -> ValueError:

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from xlt_ray.config import ConfigError, Split
+from xlt_ray.config import ConfigError, OwnConfig, OwnSplit, RunConfig
+from xlt_ray.data import own as owned
 from xlt_ray.data import toy as embedded
 from xlt_ray.data.drawn import Shuffled
 from xlt_ray.data.hub import HubSource, resolve_revision
@@ -44,6 +45,7 @@ class Benchmark:
             ``{"POS": "ASP"}`` to read ``B-POS`` as ``B-ASP``.
         is_sorted: Whether its files are sorted by class, so that a limit takes rows at random.
         toy: Task of the embedded benchmark that generates the data; None for real data.
+        own: Files of the user's own that are the data, with their task, labels and scheme.
     """
 
     name: str
@@ -64,6 +66,16 @@ class Benchmark:
     types: Mapping[str, str] = field(default_factory=dict)
     is_sorted: bool = False
     toy: str | None = None
+    own: OwnConfig | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The source languages unless the configuration names others."""
+        return (self.source,) if self.own is None else owned.labelled_in(self.own)
+
+    def has(self, language: str, split: OwnSplit) -> bool:
+        """Whether a language may have a split; only of the user's own files is that known."""
+        return self.own is None or split in self.own.files.get(language, {})
 
     @property
     def label_set(self) -> LabelSet:
@@ -291,10 +303,38 @@ translations of it, are read only where ``benchmark.unlabelled_split`` asks for 
 """
 
 
+def benchmark_of(config: RunConfig[Any]) -> Benchmark:
+    """The benchmark that a configuration names, or its own files as one.
+
+    Raises:
+        ConfigError: there is no such benchmark, or the files do not say what they hold.
+    """
+    if config.benchmark.name != owned.NAME:
+        return lookup(config.benchmark.name)
+    own = config.own
+    if own.task is None or own.labels is None or own.scheme is None:
+        own = owned.resolved(config).own
+    assert own.task is not None
+    assert own.labels is not None
+    entities = own.task == "token" and LabelSet(own.labels).is_bio
+    return Benchmark(
+        name=owned.NAME,
+        task=own.task,
+        metric="f1" if entities else "accuracy",
+        labels=own.labels,
+        languages=tuple(own.files),
+        source=next(iter(owned.labelled_in(own)), ""),
+        licence="that of the files",
+        citation="",
+        scheme=own.scheme or "bio",
+        own=own,
+    )
+
+
 def lookup(name: str) -> Benchmark:
     """The benchmark of a name; raises ConfigError with the names that there are."""
     if name not in BENCHMARKS:
-        allowed = ", ".join(sorted(BENCHMARKS))
+        allowed = ", ".join([*sorted(BENCHMARKS), f"{owned.NAME} (files named by own.files)"])
         raise ConfigError(f"benchmark.name: unknown benchmark {name!r}; allowed: {allowed}")
     return BENCHMARKS[name]
 
@@ -322,8 +362,12 @@ def resolve_targets(
     if targets != "all":
         _check_languages(benchmark, root, targets)
         return tuple(targets)
-    excluded = () if keep_sources else source_languages or (benchmark.source,)
-    found = tuple(name for name in _languages(benchmark, root) if name not in excluded)
+    excluded = () if keep_sources else source_languages or benchmark.sources
+    found = tuple(
+        name
+        for name in _languages(benchmark, root)
+        if name not in excluded and benchmark.has(name, "unlabelled")
+    )
     if not found:
         place = benchmark.name if root is None else DataFolder(root).location
         raise ValueError(
@@ -337,7 +381,7 @@ def sources(
     *,
     root: str | None,
     languages: Sequence[str],
-    split: Split,
+    split: OwnSplit,
     toy: Mapping[str, Any] | None = None,
 ) -> list[Source]:
     """One source per language, in the order of the languages; all are known to exist.
@@ -350,12 +394,14 @@ def sources(
         benchmark: The benchmark.
         root: Folder or URI of its files; None is the hub, or the generator.
         languages: Language codes.
-        split: One of train, dev and test.
+        split: One of train, dev and test; unlabelled of the user's own files.
         toy: Options of the embedded benchmark.
 
     Raises:
         ValueError: a language or split does not exist, or root, toy and benchmark do not fit.
     """
+    if benchmark.own is not None:
+        return [owned.source_of(benchmark.own, language, split) for language in languages]
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}, allowed: {', '.join(SPLITS)}")
     if toy and benchmark.toy is None:
@@ -400,6 +446,8 @@ def check_bad_fraction(bad: Sequence[BadRow], *, total: int, max_fraction: float
 
 
 def _languages(benchmark: Benchmark, root: str | None) -> Sequence[str]:
+    if benchmark.own is not None:
+        return benchmark.languages
     if root is None:
         if benchmark.hub_id is None and benchmark.toy is None:
             raise ValueError(f"benchmark.root: {benchmark.name} is on no hub, set its folder")

@@ -207,8 +207,9 @@ def tag_ids(
         tags: The tags.
         labels: Label set to number them with.
         scheme: How they are written; ``bio`` takes them as they stand.
-        types: The label set's name of each entity type that has another one in the tags. Prefixes
-            are left alone, so an ``I-`` after another type that gets the same name continues it.
+        types: The label set's name of each entity type that has another one in the tags, or O for
+            one that is no entity here. Prefixes are left alone, so an ``I-`` after another type
+            that gets the same name continues it.
         fault: Why there are no more tags than these; raised unless one of them is wrong.
     """
     try:
@@ -230,11 +231,14 @@ def tag_ids(
 
 def _renamed(tag: str, types: Mapping[str, str]) -> str:
     prefix, dash, kind = tag.partition("-")
-    return f"{prefix}{dash}{types[kind]}" if kind in types else tag
+    if kind not in types:
+        return tag
+    return OUTSIDE if types[kind] == OUTSIDE else f"{prefix}{dash}{types[kind]}"
 
 
 def _allowed(labels: LabelSet, scheme: Scheme, types: Mapping[str, str]) -> Sequence[str]:
-    others = [kind for kind, name in types.items() if name in labels.entity_types]
+    known = (*labels.entity_types, OUTSIDE)
+    others = [kind for kind, name in types.items() if name in known]
     if scheme == "bioes":
         kinds, prefixes, first = (*labels.entity_types, *others), "BIES", (OUTSIDE,)
     else:
@@ -253,10 +257,11 @@ def class_id(
     """Class id of a name, or of an integer as an index into ``names`` (default: the label set)."""
     name = _class_name(value, labels, names, noun, position)
     _check_unicode(name, noun, position)
-    if name not in labels.names:
+    try:
+        return labels.index(name)
+    except ValueError:
         allowed = ", ".join(labels.names)
-        raise RowError(f"unknown {noun} {shown(name)}, allowed: {allowed}", position)
-    return labels.index(name)
+        raise RowError(f"unknown {noun} {shown(name)}, allowed: {allowed}", position) from None
 
 
 def _class_name(

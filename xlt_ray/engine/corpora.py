@@ -64,7 +64,7 @@ def read_source(source: Source, task: ReadTask) -> dict[str, Any]:
     return {"language": source.language, "rows": count, "bad": len(bad)}
 
 
-def _bounded(dataset: ray.data.Dataset) -> ray.data.Dataset:
+def bounded(dataset: ray.data.Dataset) -> ray.data.Dataset:
     """The data set, which will not ask an autoscaler for more CPUs than are up."""
     limit = ray.data.ExecutionResources.for_limits(cpu=readers(alive()))
     dataset.context.execution_options.resource_limits = limit
@@ -101,7 +101,7 @@ def run_read(sources: Sequence[Source], task: ReadTask) -> dict[str, Any]:
         except ValueError as error:
             return {"result": None, "error": str(error)}
 
-    results = sorted(_bounded(dataset).map(read).take_all(), key=lambda row: str(row["result"]))
+    results = sorted(bounded(dataset).map(read).take_all(), key=lambda row: str(row["result"]))
     errors = sorted(row["error"] for row in results if row["error"])
     if errors:
         raise ValueError("\n".join(errors))
@@ -157,7 +157,7 @@ def run_tokenise(
         return {"name": row["name"]}
 
     if todo := [shard for shard in shards if not attempt.has(shard["name"])]:
-        _bounded(ray.data.from_items(todo, override_num_blocks=len(todo))).map(one).take_all()
+        bounded(ray.data.from_items(todo, override_num_blocks=len(todo))).map(one).take_all()
     return {
         "rows": sum(attempt.rows(shard["name"]) for shard in shards),
         "shards": len(shards),

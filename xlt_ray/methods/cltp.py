@@ -182,6 +182,7 @@ class CLTP(SelfLearning[CLTPConfig]):
     """The self-learning loop with candidate sets and the LW loss once the easy part is done."""
 
     Config = CLTPConfig
+    is_evidential = True
 
     def has_sets(self, number: int) -> bool:
         """Whether a round labels with candidate sets."""

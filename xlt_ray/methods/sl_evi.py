@@ -35,6 +35,7 @@ class SLEVI(SelfLearning[SLEVIConfig]):
     """The self-learning loop with evidential uncertainty."""
 
     Config = SLEVIConfig
+    is_evidential = True
 
     def objective(self, number: int) -> EvidentialLoss:
         """The same evidential loss in every stage."""

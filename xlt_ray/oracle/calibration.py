@@ -17,7 +17,7 @@ from xlt_ray.compare import dry_run as dry_run_of_runs
 from xlt_ray.config import ConfigError
 from xlt_ray.data.keyed import positions
 from xlt_ray.data.lists import items_of
-from xlt_ray.data.registry import lookup
+from xlt_ray.data.registry import benchmark_of
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.ledger import Lease, RunFolder
 from xlt_ray.methods.softmax import Probabilities
@@ -116,7 +116,7 @@ def _count(config: CompareConfig) -> list[dict[str, Any]]:
 
 def _check(config: CompareConfig) -> None:
     require_matplotlib()
-    task = lookup(config.first.benchmark.name).task
+    task = benchmark_of(config.first).task
     if task == "token":
         raise ConfigError("benchmark.name: calibration is that of texts, and this is a token task")
 

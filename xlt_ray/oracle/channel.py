@@ -24,7 +24,7 @@ from xlt_ray.config import ConfigError, RunConfig
 from xlt_ray.data.batching import seed_of
 from xlt_ray.data.keyed import sorted_by_id
 from xlt_ray.data.lists import items_of
-from xlt_ray.data.registry import lookup
+from xlt_ray.data.registry import benchmark_of
 from xlt_ray.driver import RayDriver
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.ledger import Lease, RunFolder
@@ -200,7 +200,7 @@ def study(injected: Injected, config: CompareConfig) -> dict[str, Any]:
 def _publish(
     findings: dict[str, Any], injected: Injected, config: CompareConfig, folder: RunFolder
 ) -> None:
-    names = lookup(config.first.benchmark.name).labels
+    names = benchmark_of(config.first).labels
     shown = next((x for x in findings["records"] if x["matrices"]), None)
     if shown is not None:
         lines = [

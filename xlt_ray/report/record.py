@@ -91,10 +91,11 @@ class Report:
     @property
     def counted(self) -> list[str]:
         """The languages averages are over: targets other than the source, or with one left out in
-        turn all targets."""
+        turn all targets; those without test data are left out."""
+        scored = [name for name in self.targets if name in self.final or name in self.zero_shot]
         if self.leaves_one_out:
-            return list(self.targets)
-        return [language for language in self.targets if language not in self.source]
+            return scored
+        return [language for language in scored if language not in self.source]
 
     @property
     def sources_only(self) -> list[str]:

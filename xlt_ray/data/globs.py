@@ -1,0 +1,79 @@
+"""Files by pattern, on local disks and object storage."""
+
+import re
+from pathlib import PurePosixPath
+
+import pyarrow.fs as pafs
+
+from xlt_ray.config import redacted
+from xlt_ray.data.readers import DataFile
+from xlt_ray.files import open_root
+
+_WILD = re.compile(r"[*?]")
+
+
+def matching(pattern: str, key: str) -> list[DataFile]:
+    """The files that a pattern names, sorted by path.
+
+    Args:
+        pattern: Path or URI; ``*`` and ``?`` stand for characters within a folder's name or a
+            file's, ``**`` for any number of folders.
+        key: What messages call it.
+
+    Raises:
+        ValueError: there is no such file, or the place cannot be listed.
+    """
+    shown = redacted(pattern)
+    if _WILD.search(pattern.split("://")[0] if "://" in pattern else ""):
+        raise ValueError(f"{key}: {shown} has a wildcard in its scheme")
+    fs, path = open_root(pattern, key)
+    try:
+        infos = _listed(fs, path)
+    except OSError as error:
+        raise ValueError(f"{key}: {shown} cannot be listed ({redacted(str(error))})") from None
+    base, _ = _fixed(path)
+    found = [info for info in infos if info.type == pafs.FileType.File]
+    if not found:
+        advice = f"is a folder, name its files: {shown.rstrip('/')}/*.txt"
+        raise ValueError(f"{key}: {shown} {advice if infos else 'is no file'}")
+    tail = path[len(base) :]
+    place = shown.removesuffix(tail) if shown.endswith(tail) else base
+    files = []
+    for info in sorted(found, key=lambda info: info.path):
+        below = info.path[len(base) :]
+        name = below.lstrip("/")
+        files.append(DataFile(fs, info.path, name, f"{place}{below}", info.size or 0))
+    return files
+
+
+def _fixed(path: str) -> tuple[str, bool]:
+    """The folder that all matches are in, and whether there are wildcards below it."""
+    parts = PurePosixPath(path).parts
+    wild = next((at for at, part in enumerate(parts) if _WILD.search(part)), None)
+    end = len(parts) - 1 if wild is None else wild
+    return str(PurePosixPath(*parts[:end])) if end else "", wild is not None
+
+
+def _listed(fs: pafs.FileSystem, path: str) -> list[pafs.FileInfo]:
+    base, is_wild = _fixed(path)
+    if not is_wild:
+        info = fs.get_file_info(path)
+        return [] if info.type == pafs.FileType.NotFound else [info]
+    deep = "/" in path[len(base) :].lstrip("/")
+    selector = pafs.FileSelector(base, recursive=deep, allow_not_found=True)
+    expression = re.compile(_expression(path))
+    return [
+        info
+        for info in fs.get_file_info(selector)
+        if info.type == pafs.FileType.File and expression.fullmatch(info.path)
+    ]
+
+
+def _expression(path: str) -> str:
+    """A path with wildcards as a regular expression."""
+    found = ""
+    for part in re.split(r"(\*\*/|\*\*|\*|\?)", path):
+        found += {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(
+            part, re.escape(part)
+        )
+    return found

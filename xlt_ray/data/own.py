@@ -1,0 +1,400 @@
+"""Files of the user's own as a benchmark: which there are, what they hold, what is read of them.
+
+What ``own`` leaves out is read off the labelled training files: the kind of task off the fields of
+the first row, the classes off all rows, the scheme of entity tags off the prefixes: E- or S- say
+bioes; B- in less than a twentieth of the entities' tags iob1; anything else bio.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from itertools import islice
+from typing import Any
+
+from xlt_ray.config import ConfigError, OwnConfig, RunConfig, split_commas
+from xlt_ray.data.conll import ConllU
+from xlt_ray.data.drawn import HeldOut
+from xlt_ray.data.globs import matching
+from xlt_ray.data.hub import HubSource
+from xlt_ray.data.layouts import Notation, columns_of
+from xlt_ray.data.readers import PARQUET, DataFile, ending_of
+from xlt_ray.data.records import (
+    Csv,
+    Cut,
+    JsonLines,
+    Lines,
+    Records,
+    fields_of,
+    parquet_rows,
+)
+from xlt_ray.data.rows import RowIds, assemble
+from xlt_ray.data.schema import BadRow, Example, Task
+from xlt_ray.data.sources import Source
+from xlt_ray.labels import OUTSIDE, LabelSet, Scheme
+
+NAME = "own"
+HUB = "hub:"
+"""Before the id of a hub dataset: hub:OWNER/NAME[@REVISION][:CONFIGURATION[:SPLIT]]."""
+COLUMNS = ("conll", "tsv", "bio", "iob", "iob2")
+ENDINGS = ("txt", *COLUMNS, "conllu", "jsonl", "csv", PARQUET)
+_RARE = 0.05
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was read off the training files."""
+
+    task: Task
+    labels: tuple[str, ...]
+    scheme: Scheme
+
+
+@dataclass(frozen=True)
+class Inventory(LabelSet):
+    """Takes every tag for one of its own, and keeps count of them."""
+
+    names: tuple[str, ...] = (OUTSIDE,)
+    counts: dict[str, int] = field(default_factory=dict, compare=False)
+
+    def index(self, name: str) -> int:
+        """Any number: labels are not numbered yet."""
+        self.counts[name] = self.counts.get(name, 0) + 1
+        return 0
+
+
+@dataclass(frozen=True)
+class OwnSource:
+    """One split of one language in files of the user's own; satisfies the Source protocol.
+
+    Attributes:
+        patterns: Paths or URIs, see `xlt_ray.data.globs.matching`.
+        language: Language code.
+        split: One of train, dev, test and unlabelled.
+        task: Kind of task.
+        scheme: How tags of entities are written.
+        columns: Name in the files of each field that is called otherwise there.
+        cut: How plain text becomes words in token tasks.
+        types: The label set's name of each entity type that the tags call otherwise; O: no entity.
+    """
+
+    patterns: tuple[str, ...]
+    language: str
+    split: str
+    task: Task
+    scheme: Scheme = "bio"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    cut: Cut = "marks"
+    types: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def key(self) -> str:
+        """What messages call it."""
+        return f"own.files.{self.language}.{self.split}"
+
+    def files(self) -> list[DataFile]:
+        """Its files, in the order of the patterns.
+
+        Raises:
+            ValueError: there are none of a name, or one is of no format that can be read.
+        """
+        found: dict[str, DataFile] = {}
+        for pattern in self.patterns:
+            for file in matching(pattern, self.key):
+                if ending_of(file.name) not in ENDINGS:
+                    allowed = ", ".join(f".{ending}" for ending in ENDINGS)
+                    raise ValueError(
+                        f"{self.key}: {file.location} is of no format that can be read; allowed: "
+                        f"{allowed}, also with .gz or .zst"
+                    )
+                if not file.size:
+                    raise ValueError(f"{self.key}: {file.location} is empty")
+                found.setdefault(file.path, file)
+        return list(found.values())
+
+    def identity(self) -> dict[str, Any]:
+        """Digests of the files, and how they are read."""
+        return {
+            "kind": NAME,
+            "files": [file.digest() for file in self.files()],
+            "task": self.task,
+            "scheme": self.scheme,
+            "columns": dict(self.columns),
+            "cut": self.cut,
+            "types": dict(self.types),
+        }
+
+    def examples(
+        self, labels: LabelSet | None, limit: int | None = None
+    ) -> Iterator[Example | BadRow]:
+        """Stream the rows, one file after the other, see `xlt_ray.data.sources.Source`.
+
+        Raises:
+            ValueError: a file is missing, cannot be read, or holds no row.
+        """
+        ids = RowIds(self.language, self.split)
+        for file in self.files():
+            if ids.count == limit:
+                return
+            row = None
+            for row in self._rows(file, labels, ids, limit):
+                yield row
+            if row is None:
+                raise ValueError(f"{self.key}: {file.location} holds no row")
+
+    def _rows(
+        self, file: DataFile, labels: LabelSet | None, ids: RowIds, limit: int | None
+    ) -> Iterator[Example | BadRow]:
+        layout = self.layout(file)
+        kept: dict[str, Any] = {
+            "language": self.language,
+            "split": self.split,
+            "file": file.name,
+            "read_text": layout.text,
+            "read_labels": labels and (lambda raw, text: layout.labels(raw, text, labels)),
+            "limit": None if limit is None else limit - ids.count,
+            "token_line": layout.token_line,
+            "ids": ids,
+        }
+        if ending_of(file.name) == PARQUET:
+            yield from assemble(parquet_rows(file), **kept)
+            return
+        with file.lines() as lines:
+            yield from assemble(layout.rows(lines), **kept)
+
+    def layout(self, file: DataFile) -> Any:
+        """How rows stand in a file: what its ending says, of .txt what its first lines do."""
+        ending, notation = ending_of(file.name), Notation("", self.scheme, self.types)
+        records = (self.task, notation, self.columns, self.cut)
+        if ending == "conllu":
+            return ConllU(notation)
+        if ending == "jsonl":
+            return JsonLines(*records)
+        if ending == PARQUET:
+            return Records(*records)
+        if ending == "csv" or (ending == "tsv" and self.task != "token"):
+            return Csv(*records)
+        if ending == "txt" and not self._has_columns(file):
+            return Lines(*records)
+        with file.lines() as lines:
+            return columns_of(lines, notation, tabs=ending == "tsv")
+
+    def _has_columns(self, file: DataFile) -> bool:
+        """Whether a .txt file has a token and its tag in every line, rather than plain text."""
+        if self.task != "token":
+            return False
+        if self.split != "unlabelled":
+            return True
+        with file.lines() as lines:
+            head = list(islice(lines, 50))
+        filled = [line for line in head if line.strip()]
+        return bool(filled) and len(filled) < len(head) and all(b"\t" in line for line in filled)
+
+
+def source_of(own: OwnConfig, language: str, split: str) -> Source:
+    """What a split of a language is read from; own has its task, labels and scheme.
+
+    Raises:
+        ValueError: there are no such files.
+    """
+    files = own.files.get(language, {})
+    if split == "dev" and split not in files and "train" in files:
+        return HeldOut(_source(own, language, "train"), own.dev_share, held=True)
+    if split == "train" and "dev" not in files and "train" in files:
+        return HeldOut(_source(own, language, split), own.dev_share, held=False)
+    return _source(own, language, split)
+
+
+def _source(own: OwnConfig, language: str, split: str) -> Source:
+    patterns = own.files.get(language, {}).get(split)
+    if patterns is None:
+        there = ", ".join(own.files.get(language, {})) or "nothing"
+        raise ValueError(f"own.files.{language}: no {split} files, there are: {there}")
+    assert own.task is not None
+    if not patterns[0].startswith(HUB):
+        scheme = own.scheme or "bio"
+        cut = own.words if isinstance(own.words, str) else own.words.get(language, "marks")
+        return OwnSource(patterns, language, split, own.task, scheme, own.columns, cut, own.types)
+    if len(patterns) > 1:
+        raise ValueError(f"own.files.{language}.{split}: one {HUB} id, and nothing beside it")
+    place, _, rest = patterns[0].removeprefix(HUB).partition(":")
+    name, _, revision = place.partition("@")
+    config, _, part = rest.partition(":")
+    usual = {"dev": ("validation", "dev"), "unlabelled": ("train",)}.get(split, (split,))
+    return HubSource(
+        hub_id=name,
+        config=config or "default",
+        language=language,
+        split=split,
+        task=own.task,
+        columns=own.columns,
+        aliases=(part,) if part else usual,
+        scheme=own.scheme or "bio",
+        types=own.types,
+        revision=revision or None,
+    )
+
+
+def labelled_in(own: OwnConfig) -> tuple[str, ...]:
+    """Languages with labelled training files."""
+    return tuple(name for name, files in own.files.items() if "train" in files)
+
+
+def sources_of(own: OwnConfig) -> tuple[str, ...]:
+    """The same.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found = labelled_in(own)
+    if not found:
+        raise ConfigError(
+            "own.files: no language has labelled training files, such as "
+            "own.files.en.train=FOLDER/*.conll"
+        )
+    return found
+
+
+def sources_named(own: OwnConfig, names: Any = None) -> tuple[str, ...]:
+    """The languages that a configuration learns from: those it names, or all with training files.
+
+    Raises:
+        ConfigError: one of them has none.
+    """
+    chosen = tuple(split_commas(names)) if names else sources_of(own)
+    for name in chosen:
+        if "train" not in own.files.get(name, {}):
+            raise ConfigError(f"benchmark.source: {name} has no own.files.{name}.train")
+    return chosen
+
+
+def found_in(own: OwnConfig, names: tuple[str, ...]) -> Found:
+    """Task, labels and scheme: as given, or else as training files of these languages say.
+
+    Raises:
+        ConfigError: they do not say.
+    """
+    if own.task is not None and own.labels is not None and own.scheme is not None:
+        return Found(own.task, own.labels, own.scheme)
+    return _inferred(own.model_dump_json(), names)
+
+
+def resolved(config: RunConfig[Any]) -> RunConfig[Any]:
+    """The configuration with what its own files say of task, labels and scheme.
+
+    Raises:
+        ConfigError: they say nothing, or ``own`` and ``benchmark`` do not fit each other.
+    """
+    own = config.own
+    if config.benchmark.name != NAME:
+        if own.files:
+            name = config.benchmark.name
+            raise ConfigError(f"own.files: benchmark.name is {name!r}, needed for them: {NAME!r}")
+        return config
+    if config.benchmark.root is not None:
+        raise ConfigError("benchmark.root: files of your own are named by own.files")
+    if config.benchmark.revision is not None:
+        place = f"{HUB}OWNER/NAME@REVISION"
+        raise ConfigError(f"benchmark.revision: name it with the files, as {place}")
+    names = sources_named(own, config.benchmark.source)
+    found = found_in(own, names)
+    update = {"task": found.task, "labels": found.labels, "scheme": found.scheme}
+    own = own.model_copy(update=update)
+    benchmark = config.benchmark.model_copy(update={"source": names})
+    return config.model_copy(update={"own": own, "benchmark": benchmark})
+
+
+@lru_cache(maxsize=8)
+def _inferred(own: str, names: tuple[str, ...]) -> Found:
+    config = OwnConfig.model_validate_json(own)
+    try:
+        task = config.task or _task_of(config, names[0])
+        if config.labels is not None and (config.scheme is not None or task != "token"):
+            return Found(task, config.labels, config.scheme or "bio")
+        counts = _tags(config.model_copy(update={"task": task, "scheme": "bio"}), names)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    scheme = config.scheme or (scheme_of(counts) if task == "token" else "bio")
+    labels = config.labels or labels_of(counts, scheme, task)
+    return Found(task, labels, scheme)
+
+
+def _task_of(own: OwnConfig, language: str) -> Task:
+    """The kind of task that the first row of a language's training files is of."""
+    patterns, key = own.files[language]["train"], f"own.files.{language}.train"
+    if patterns[0].startswith(HUB):
+        raise ConfigError(f"own.task: has to be given for {patterns[0]}")
+    file = matching(patterns[0], key)[0]
+    ending = ending_of(file.name)
+    if ending in ("txt", "conllu", *COLUMNS) and not (ending == "tsv" and _is_table(file)):
+        return "token"
+    source = OwnSource(patterns, language, "train", "sentence", columns=own.columns)
+    layout, rows = source.layout(file), parquet_rows(file)
+    if ending == PARQUET:
+        first = next(rows, None)
+    else:
+        with file.lines() as lines:
+            first = next(layout.rows(lines), None)
+    others = {column: name for name, column in own.columns.items()}
+    fields = {others.get(name, name) for name in fields_of(first and first[1])}
+    for task, needed in _FIELDS:
+        if needed <= fields:
+            return task
+    there = ", ".join(sorted(fields)) or "none"
+    raise ConfigError(
+        f"{key}: {file.location} has the fields {there}; needed: tokens, or text and label, or "
+        "premise, hypothesis and label; own.columns names those that are called otherwise"
+    )
+
+
+_FIELDS: tuple[tuple[Task, set[str]], ...] = (
+    ("token", {"tokens"}),
+    ("pair", {"premise", "hypothesis"}),
+    ("pair", {"text", "text_pair"}),
+    ("sentence", {"text"}),
+)
+
+
+def _is_table(file: DataFile) -> bool:
+    """Whether a .tsv file begins with a line of field names."""
+    with file.lines() as lines:
+        first = set(next(lines, b"").decode("utf-8", "replace").split("\t"))
+    return any(needed <= first for _, needed in _FIELDS)
+
+
+def _tags(own: OwnConfig, names: tuple[str, ...]) -> dict[str, int]:
+    """How often each tag or label is in the training files."""
+    inventory = Inventory()
+    for name in names:
+        for _ in _source(own, name, "train").examples(inventory):
+            pass
+    if not inventory.counts:
+        keys = ", ".join(f"own.files.{name}.train" for name in names)
+        raise ConfigError(f"{keys}: no row has labels that can be read; name them as own.labels")
+    return inventory.counts
+
+
+def scheme_of(counts: Mapping[str, int]) -> Scheme:
+    """How tags of entities are written, by how often each of them is used."""
+    by_prefix: dict[str, int] = {}
+    for tag, count in counts.items():
+        prefix, dash, _ = tag.partition("-")
+        if dash:
+            by_prefix[prefix] = by_prefix.get(prefix, 0) + count
+    if not by_prefix.keys() <= set("BIES"):
+        return "bio"
+    if by_prefix.keys() & set("ES"):
+        return "bioes"
+    begun, inside = by_prefix.get("B", 0), by_prefix.get("I", 0)
+    return "iob1" if begun < _RARE * (begun + inside) else "bio"
+
+
+def labels_of(counts: Mapping[str, int], scheme: Scheme, task: Task) -> tuple[str, ...]:
+    """Class names of the tags or labels in use, in an order that does not depend on the files'."""
+    kinds = sorted({tag.partition("-")[2] for tag in counts} - {""})
+    prefixes = {tag.partition("-")[0] for tag in counts if "-" in tag}
+    entities = task == "token" and OUTSIDE in counts and prefixes and prefixes <= set("BIES")
+    if entities and all(tag == OUTSIDE or "-" in tag for tag in counts):
+        return (OUTSIDE, *(f"{prefix}-{kind}" for kind in kinds for prefix in "BI"))
+    return tuple(sorted(counts))

@@ -1,0 +1,155 @@
+"""Rows with named fields in files of the user's own: JSONL, CSV and Parquet; and plain text.
+
+Fields are called as in `xlt_ray.data.rows.text_of`, or as ``own.columns`` says. In token tasks a
+field ``text``, or a line of plain text, is cut into words; such rows have no labels.
+"""
+
+import csv
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pyarrow.parquet as pq
+
+from xlt_ray.data.layouts import Jsonl, Notation, decoded
+from xlt_ray.data.readers import DataFile
+from xlt_ray.data.rows import Record, RowError, Text, labels_of, text_of
+from xlt_ray.data.schema import Task
+from xlt_ray.labels import LabelSet
+
+Cut = Literal["blanks", "marks", "characters"]
+_BATCH = 512
+
+
+def words_of(text: str, cut: Cut) -> list[str]:
+    """The words of a text.
+
+    Args:
+        text: The text.
+        cut: Where words end: ``blanks`` at white space, ``marks`` also before and after every
+            punctuation mark, ``characters`` after every character; white space is left out.
+    """
+    if cut == "blanks":
+        return text.split()
+    if cut == "characters":
+        return [character for character in text if not character.isspace()]
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+
+    return [word for word, _ in BertPreTokenizer().pre_tokenize_str(text)]
+
+
+@dataclass(frozen=True)
+class Records:
+    """Rows with named fields.
+
+    Attributes:
+        task: Kind of task.
+        notation: How tags are written.
+        columns: Name in the file of each field that is called otherwise there.
+        cut: How a text becomes words in token tasks.
+    """
+
+    task: Task
+    notation: Notation
+    columns: Mapping[str, str]
+    cut: Cut
+
+    def text(self, raw: Record | RowError) -> Text:
+        """The fields of the text."""
+        record = self._named(raw)
+        if self.task == "token" and "tokens" not in record and "text" in record:
+            whole = text_of(record, "sentence")
+            words = words_of(whole.text or "", self.cut)
+            return text_of({"tokens": words, "id": whole.id}, "token")
+        return text_of(record, self.task)
+
+    def labels(self, raw: Record | RowError, text: Text, labels: LabelSet) -> tuple[int, ...] | int:
+        """The field of the labels."""
+        scheme, types = self.notation.scheme, self.notation.types
+        return labels_of(self._named(raw), self.task, text, labels, scheme=scheme, types=types)
+
+    def token_line(self, raw: Record | RowError, position: int) -> None:
+        """None: the tokens of a row stand in its one line."""
+
+    def _named(self, raw: Record | RowError) -> Record:
+        if isinstance(raw, RowError):
+            raise raw
+        others = {column: name for name, column in self.columns.items()}
+        return {others.get(name, name): value for name, value in raw.items()}
+
+
+@dataclass(frozen=True)
+class JsonLines(Records):
+    """A JSON object per line."""
+
+    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Record | RowError]]:
+        """Line and object of each row."""
+        return Jsonl(self.notation, self.task).rows(lines)
+
+
+@dataclass(frozen=True)
+class Csv(Records):
+    """Values with commas between them, or semicolons or TAB; the first line names the fields."""
+
+    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Record | RowError]]:
+        """First line and fields of each row; a value in quotes may have several lines."""
+        texts = (f"{decoded(line)}\n" for line in lines)
+        head = next((line for line in texts if line.strip()), None)
+        if head is None:
+            return
+        counts = {mark: head.count(mark) for mark in ",;\t"}
+        mark = max(counts, key=lambda mark: counts[mark])
+        reader = csv.reader(itertools.chain([head], texts), delimiter=mark, strict=True)
+        names, line = next(reader), 2
+        while True:
+            try:
+                values = next(reader, None)
+            except csv.Error as error:
+                yield line, RowError(f"no valid CSV: {error}")
+                return  # nobody knows where the next row begins
+            if values is None:
+                return
+            if len(values) == len(names):
+                yield line, dict(zip(names, values, strict=True))
+            elif values:
+                needed = f"{len(names)} as in the first line"
+                yield line, RowError(f"{len(values)} columns, needed: {needed}")
+            line = reader.line_num + 1
+
+
+@dataclass(frozen=True)
+class Lines(Records):
+    """Plain text: a sentence per line; empty lines are skipped."""
+
+    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Record | RowError]]:
+        """Number and text of each line."""
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield number, {"text": decoded(line)}
+
+
+def parquet_rows(file: DataFile) -> Iterator[tuple[int, Record]]:
+    """Number, from 1, and fields of each row of a Parquet file.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    number = 0
+    try:
+        with file.fs.open_input_file(file.path) as stream:
+            for batch in pq.ParquetFile(stream).iter_batches(_BATCH):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (OSError, ValueError) as error:  # pyarrow's errors are among them
+        raise ValueError(f"{file.location}: cannot be read ({_first(error)})") from None
+
+
+def _first(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def fields_of(raw: Any) -> tuple[str, ...]:
+    """Names of a row's fields; none of one that is no record."""
+    return tuple(raw) if isinstance(raw, Mapping) else ()

@@ -1,0 +1,290 @@
+"""Predictions as files: every row of an input, in its order and format, and what is said of it.
+
+One task writes one file. The input is read once more, row by row, beside the annotation of its good
+rows; a row that could not be read keeps its place and has no prediction.
+"""
+
+import csv
+import io
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any, Literal
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+import ray.data
+
+from xlt_ray.data.layouts import Sentence
+from xlt_ray.data.own import OwnSource
+from xlt_ray.data.readers import PARQUET, DataFile, ending_of
+from xlt_ray.data.records import parquet_rows
+from xlt_ray.data.rows import RowError, Text
+from xlt_ray.data.schema import TEXT_SCHEMA, Task
+from xlt_ray.engine.corpora import bounded
+from xlt_ray.files import open_root
+from xlt_ray.store import Artifact
+
+Format = Literal["conll", "csv", "jsonl", "parquet"]
+UNKNOWN = "?"
+"""In place of the label of a row that could not be read."""
+_BATCH = 2048
+
+Row = tuple[Any, Text | None, Mapping[str, Any] | None]
+"""A row as it was read, its text, and what is said of it; None: it could not be read."""
+
+
+@dataclass(frozen=True)
+class WriteTask:
+    """What a writing task needs besides its file.
+
+    Attributes:
+        sources: What each file is read from.
+        shards: Of each the names of the annotation's shards, in order.
+        names: Of each the name of what is written.
+        annotation: Columns of the rows that could be read.
+        labels: Names of the classes.
+        columns: Names of the numbers that are told.
+        to: Folder or URI to write into.
+        format: How everything is written; None: as it was.
+    """
+
+    sources: Sequence[OwnSource]
+    shards: Sequence[Sequence[str]]
+    names: Sequence[str]
+    annotation: Artifact
+    labels: Sequence[str]
+    columns: Sequence[str]
+    to: str
+    format: Format | None
+
+    def said(self, number: int) -> Iterator[dict[str, Any]]:
+        """What is said of the rows of a file: labels by name, and the numbers."""
+        for name in self.shards[number]:
+            for row in self.annotation.shard(name, ["labels", *self.columns]).to_pylist():
+                row["labels"] = [self.labels[label] for label in row["labels"]]
+                yield row
+
+    def rows(self, number: int) -> Iterator[Row]:
+        """The rows of a file beside what is said of them."""
+        source, said = self.sources[number], self.said(number)
+        (file,) = source.files()
+        layout = source.layout(file)
+        with _raw_rows(file, layout) as raws:
+            for _, raw in raws:
+                try:
+                    text = layout.text(raw)
+                except RowError:
+                    yield raw, None, None
+                else:
+                    yield raw, text, next(said)
+        if next(said, None) is not None:
+            raise ValueError(f"{file.location}: has changed since it was read; predict it again")
+
+
+@contextmanager
+def _raw_rows(file: DataFile, layout: Any) -> Iterator[Iterator[tuple[int, Any]]]:
+    if ending_of(file.name) == PARQUET:
+        yield parquet_rows(file)
+        return
+    with file.lines() as lines:
+        yield layout.rows(lines)
+
+
+def format_of(name: str, task: str) -> Format:
+    """How predictions of a file are written, by its name and the kind of task."""
+    ending = ending_of(name)
+    if ending in ("jsonl", PARQUET):
+        return "jsonl" if ending == "jsonl" else PARQUET
+    if task == "token":
+        return "conll"
+    return "csv" if ending in ("csv", "tsv") else "jsonl"
+
+
+def write_file(task: WriteTask, number: int) -> dict[str, Any]:
+    """Write one file, unless it is there; returns its name and counts."""
+    source, name = task.sources[number], task.names[number]
+    fs, base = open_root(task.to, "predict.to")
+    path = f"{base}/{name}"
+    if fs.get_file_info(path).type == pafs.FileType.File:
+        return {"name": name, "rows": None, "bad": None}
+    (file,) = source.files()
+    kind = task.format or format_of(file.name, source.task)
+    counts = {"rows": 0, "bad": 0}
+
+    def counted() -> Iterator[Row]:
+        for row in task.rows(number):
+            counts["rows"] += 1
+            counts["bad"] += row[1] is None
+            yield row
+
+    with placed(fs, path) as stream:
+        if kind == PARQUET:
+            write_parquet(stream, counted(), schema_of(file, source.task, task.columns))
+        else:
+            _WRITERS[kind](stream, counted(), task.columns)
+    return {"name": name, **counts}
+
+
+@contextmanager
+def placed(fs: pafs.FileSystem, path: str) -> Iterator[IO[bytes]]:
+    """A file that is written piece by piece, and seen once it is whole."""
+    if isinstance(fs, pafs.LocalFileSystem):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(f"{path}.tmp-{uuid.uuid4().hex}")
+        try:
+            with temporary.open("wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return
+    with TemporaryDirectory() as folder:
+        local = Path(folder, "part")
+        with local.open("wb") as stream:
+            yield stream
+        with local.open("rb") as whole, fs.open_output_stream(path) as remote:
+            shutil.copyfileobj(whole, remote, 1 << 20)
+
+
+def _conll(stream: IO[bytes], rows: Iterator[Row], columns: Sequence[str]) -> None:
+    """A word per line: word, label and numbers, TAB between; an empty line after each sentence."""
+    for raw, text, said in rows:
+        if text is None or said is None:
+            lines = raw.lines if isinstance(raw, Sentence) else [_bytes_of(raw)]
+            found = [_word(line) + f"\t{UNKNOWN}".encode() for line in lines]
+            stream.write(b"\n".join(found) + b"\n\n")
+            continue
+        values = [said["labels"], *([f"{x:.4f}" for x in said[name]] for name in columns)]
+        words = zip(text.tokens or (), *values, strict=True)
+        stream.write("".join(["\t".join(word) + "\n" for word in words]).encode() + b"\n")
+
+
+def _word(line: bytes) -> bytes:
+    """The word of a line that could not be read: in ten columns, as of CoNLL-U, the second."""
+    columns = line.split(b"\t")
+    return columns[1 if len(columns) == 10 else 0]
+
+
+def _bytes_of(raw: Any) -> bytes:
+    value = raw.get("text", "") if isinstance(raw, Mapping) else str(raw)
+    return str(value).encode("utf-8", "surrogateescape").replace(b"\t", b" ").strip()
+
+
+def told(
+    text: Text | None, said: Mapping[str, Any] | None, columns: Sequence[str]
+) -> dict[str, Any]:
+    """The fields that a row gets: of words lists, and the words where it had none."""
+    names = ("prediction", *columns)
+    if text is None or said is None:
+        return dict.fromkeys(names)
+    values = [said["labels"], *([round(x, 4) for x in said[name]] for name in columns)]
+    if text.tokens is None:
+        values = [value[0] for value in values]
+    found = dict(zip(names, values, strict=True))
+    return found if text.tokens is None else {"tokens": list(text.tokens), **found}
+
+
+def _merged(rows: Iterator[Row], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for raw, text, said in rows:
+        if isinstance(raw, Sentence):
+            words = [_word(line).decode("utf-8", "replace") for line in raw.lines]
+            yield {"tokens": words, **told(text, said, columns)}
+        else:
+            own = raw if isinstance(raw, Mapping) else {"error": str(raw)}
+            yield {**own, **told(text, said, columns)}
+
+
+def _jsonl(stream: IO[bytes], rows: Iterator[Row], columns: Sequence[str]) -> None:
+    """The objects, with ``prediction`` and the numbers."""
+    for record in _merged(rows, columns):
+        line = json.dumps(record, ensure_ascii=False, default=str)
+        stream.write(line.encode("utf-8", "surrogateescape") + b"\n")
+
+
+def _csv(stream: IO[bytes], rows: Iterator[Row], columns: Sequence[str]) -> None:
+    """The columns, and after them ``prediction`` and the numbers."""
+    lines = io.StringIO()
+    writer: csv.DictWriter[str] | None = None
+    waiting: list[dict[str, Any]] = []  # rows that could not be read, before the first that could
+    for record in _merged(rows, columns):
+        waiting.append(record)
+        if writer is None:
+            if "error" in record:
+                continue
+            writer = csv.DictWriter(lines, list(record), extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+        writer.writerows(waiting)
+        waiting.clear()
+        stream.write(lines.getvalue().encode("utf-8", "surrogateescape"))
+        lines.seek(0)
+        lines.truncate()
+
+
+def schema_of(file: DataFile, task: Task, columns: Sequence[str]) -> pa.Schema:
+    """Columns of predictions as Parquet: those of the input, or its text, and what is told."""
+    if ending_of(file.name) == PARQUET:
+        with file.fs.open_input_file(file.path) as stream:
+            own = list(pq.read_schema(stream))
+    else:
+        own = [field for field in TEXT_SCHEMA[task] if field.name not in ("id", "language")]
+    labels, numbers = pa.string(), pa.float32()
+    if task == "token":
+        labels, numbers = pa.list_(labels), pa.list_(numbers)
+        if all(field.name != "tokens" for field in own):
+            own.append(pa.field("tokens", pa.list_(pa.string())))
+    more = [pa.field("prediction", labels), *(pa.field(name, numbers) for name in columns)]
+    taken = {field.name for field in more}
+    return pa.schema([*(field for field in own if field.name not in taken), *more])
+
+
+def write_parquet(stream: IO[bytes], rows: Iterator[Row], schema: pa.Schema) -> None:
+    """The columns of a schema, so many rows at a time."""
+    columns = schema.names[schema.names.index("prediction") + 1 :]
+    pending: list[dict[str, Any]] = []
+    with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+        for raw, text, said in rows:
+            texts = {} if text is None else {"text": text.text, "text_pair": text.text_pair}
+            (record,) = _merged(iter([(raw, text, said)]), columns)
+            pending.append({**texts, **record})
+            if len(pending) == _BATCH:
+                writer.write_table(pa.Table.from_pylist(pending, schema=schema))
+                pending = []
+        writer.write_table(pa.Table.from_pylist(pending, schema=schema))
+
+
+_WRITERS: Mapping[str, Callable[[IO[bytes], Iterator[Row], Sequence[str]], None]] = {
+    "conll": _conll,
+    "csv": _csv,
+    "jsonl": _jsonl,
+}
+
+
+def run_write(task: WriteTask) -> list[dict[str, Any]]:
+    """Write every file, several at once; returns names and counts.
+
+    Raises:
+        ValueError: a file cannot be read any more, or has changed.
+    """
+    count = len(task.sources)
+    numbers = [{"number": number} for number in range(count)]
+
+    def one(row: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return {"number": row["number"], "found": write_file(task, row["number"]), "error": ""}
+        except ValueError as error:
+            return {"number": row["number"], "found": None, "error": str(error)}
+
+    done = bounded(ray.data.from_items(numbers, override_num_blocks=count)).map(one).take_all()
+    if errors := sorted(row["error"] for row in done if row["error"]):
+        raise ValueError("\n".join(errors))
+    return [row["found"] for row in sorted(done, key=lambda row: row["number"])]

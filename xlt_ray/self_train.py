@@ -1,0 +1,88 @@
+"""A run on files of the user's own: the method may be left out, and is recommended then.
+
+Before anything is trained it is shown what was found in the files: the task, the labels, the
+splits of each language; a dry run adds the plan and about what it costs.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xlt_ray import cli
+from xlt_ray.config import OwnConfig, RunConfig
+from xlt_ray.cost import told
+from xlt_ray.data import own as owned
+from xlt_ray.data.registry import benchmark_of
+from xlt_ray.labels import LabelSet
+from xlt_ray.layered import merge, validate
+from xlt_ray.plan import PlanDriver
+from xlt_ray.recommend import Recommendation, recommend
+
+
+def configure(
+    defaults: Mapping[str, Any], files: Sequence[str] = (), flags: Sequence[str] = ()
+) -> RunConfig[Any]:
+    """The configuration of a run, with a recommended method if none is named.
+
+    Raises:
+        ConfigError: what is wrong, where it came from, what is allowed.
+    """
+    given, origins = merge(defaults, files=files, flags=flags)
+    if "name" not in (given.get("method") or {}):
+        own = validate(OwnConfig, given.get("own", {}), origins)
+        method = {**(given.get("method") or {}), "name": advice(own, given).method}
+        defaults = {**defaults, "method": method}
+    return cli.configure(defaults, files, flags)
+
+
+def advice(own: OwnConfig, given: Mapping[str, Any]) -> Recommendation:
+    """The method that suits some files."""
+    names = owned.sources_named(own, (given.get("benchmark") or {}).get("source"))
+    found = owned.found_in(own, names)
+    entities = found.task == "token" and LabelSet(found.labels).is_bio
+    return recommend(found.task, has_entities=entities, sources=len(names))
+
+
+def shown(config: RunConfig[Any]) -> list[str]:
+    """What was found in the files, and which method it suits."""
+    own, benchmark = config.own, benchmark_of(config)
+    assert own.task is not None
+    entities = own.task == "token" and benchmark.label_set.is_bio
+    sources = config.benchmark.source or benchmark.sources
+    best = recommend(own.task, has_entities=entities, sources=len(sources))
+    kinds = benchmark.label_set.entity_types if entities else benchmark.labels
+    lines = [f"task:    {own.task}" + (f", entities in {own.scheme}" if entities else "")]
+    lines += [f"{'types:' if entities else 'labels:':8} {', '.join(kinds)}"]
+    for language, splits in own.files.items():
+        role = "source" if language in sources else "target"
+        held = "" if language not in sources or "dev" in splits else (
+            f" ({own.dev_share:.0%} of train as dev)"
+        )  # fmt: skip
+        lines.append(f"{language + ':':8} {role}: {', '.join(splits)}{held}")
+    unscored = [name for name in own.files if not benchmark.has(name, "test")]
+    if unscored:
+        lines.append(f"scored:  all but {', '.join(unscored)}, which have no test files")
+    lines.append(f"method:  {config.method.name}")
+    if config.method.name != best.method:
+        lines.append(f"         recommended: {best.method} ({best.reason})")
+    else:
+        lines.append(f"         recommended: {best.reason}")
+    return lines
+
+
+def run(config: RunConfig[Any]) -> dict[str, Any]:
+    """Show what was found, and run."""
+    print("\n".join(shown(config)), end="\n\n", flush=True)
+    return cli.run(config)
+
+
+def dry_run(config: RunConfig[Any]) -> int:
+    """Show what was found, check everything, print the plan and its cost; gives the exit code."""
+    print("\n".join(shown(config)), end="\n\n")
+    made: list[PlanDriver] = []
+    code = cli.rehearse(config, first=lambda driver: made.append(driver))  # type: ignore[arg-type]
+    print("\n".join(["", *told(made[0])]))
+    return code
+
+
+JOB = cli.Job(configure, run, dry_run, cli.keys)
+"""What ``jobs/self_train.py`` does with its flags."""
