@@ -59,7 +59,8 @@ def _listed(fs: pafs.FileSystem, path: str) -> list[pafs.FileInfo]:
     if not is_wild:
         info = fs.get_file_info(path)
         return [] if info.type == pafs.FileType.NotFound else [info]
-    deep = "/" in path[len(base) :].lstrip("/")
+    tail = path[len(base) :].lstrip("/")
+    deep = "/" in tail or "**" in tail
     selector = pafs.FileSelector(base, recursive=deep, allow_not_found=True)
     expression = re.compile(_expression(path))
     return [

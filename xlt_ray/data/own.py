@@ -5,7 +5,7 @@ the first row, the classes off all rows, the scheme of entity tags off the prefi
 bioes; B- in less than a twentieth of the entities' tags iob1; anything else bio.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -327,7 +327,7 @@ def _task_of(own: OwnConfig, language: str) -> Task:
         raise ConfigError(f"own.task: has to be given for {patterns[0]}")
     file = matching(patterns[0], key)[0]
     ending = ending_of(file.name)
-    if ending in ("txt", "conllu", *COLUMNS) and not (ending == "tsv" and _is_table(file)):
+    if ending in ("txt", "conllu", *COLUMNS) and not (ending == "tsv" and _is_table(own, file)):
         return "token"
     source = OwnSource(patterns, language, "train", "sentence", columns=own.columns)
     layout, rows = source.layout(file), parquet_rows(file)
@@ -336,8 +336,7 @@ def _task_of(own: OwnConfig, language: str) -> Task:
     else:
         with file.lines() as lines:
             first = next(layout.rows(lines), None)
-    others = {column: name for name, column in own.columns.items()}
-    fields = {others.get(name, name) for name in fields_of(first and first[1])}
+    fields = _called(own, fields_of(first and first[1]))
     for task, needed in _FIELDS:
         if needed <= fields:
             return task
@@ -356,11 +355,17 @@ _FIELDS: tuple[tuple[Task, set[str]], ...] = (
 )
 
 
-def _is_table(file: DataFile) -> bool:
+def _called(own: OwnConfig, columns: Iterable[str]) -> set[str]:
+    """Names of the fields that some columns are."""
+    others = {column: name for name, column in own.columns.items()}
+    return {others.get(name, name) for name in columns}
+
+
+def _is_table(own: OwnConfig, file: DataFile) -> bool:
     """Whether a .tsv file begins with a line of field names."""
     with file.lines() as lines:
-        first = set(next(lines, b"").decode("utf-8", "replace").split("\t"))
-    return any(needed <= first for _, needed in _FIELDS)
+        fields = _called(own, next(lines, b"").decode("utf-8", "replace").split("\t"))
+    return any(needed <= fields for _, needed in _FIELDS)
 
 
 def _tags(own: OwnConfig, names: tuple[str, ...]) -> dict[str, int]:

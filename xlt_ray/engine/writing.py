@@ -83,10 +83,17 @@ class WriteTask:
                     text = layout.text(raw)
                 except RowError:
                     yield raw, None, None
-                else:
-                    yield raw, text, next(said)
+                    continue
+                there = next(said, None)
+                if there is None or len(there["labels"]) != len(text.tokens or ("",)):
+                    raise _changed(file)
+                yield raw, text, there
         if next(said, None) is not None:
-            raise ValueError(f"{file.location}: has changed since it was read; predict it again")
+            raise _changed(file)
+
+
+def _changed(file: DataFile) -> ValueError:
+    return ValueError(f"{file.location}: has changed since it was read; predict it again")
 
 
 @contextmanager

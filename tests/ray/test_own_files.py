@@ -1,0 +1,185 @@
+"""Files of the user's own: a run on them, predictions of others, and taking both up again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.world import SOURCE, TARGETS, World
+from xlt_ray import export, predict, self_train
+from xlt_ray.config import ConfigError
+from xlt_ray.data.own import OwnSource
+from xlt_ray.data.schema import Example
+from xlt_ray.predict import PredictConfig
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+FIRST, SECOND = TARGETS
+
+
+def words_in(path: Path) -> list[list[str]]:
+    """Sentences of a two-column file."""
+    source = OwnSource((str(path),), "x", "train", "token")
+    return [list(row.tokens or ()) for row in source.examples(None) if isinstance(row, Example)]
+
+
+def own_values(world: World, folder: Path, store: Path) -> dict[str, Any]:
+    """Labelled text of a source, raw text of two targets, test text of one of them."""
+    for name in TARGETS:
+        lines = [" ".join(words) for words in words_in(world.corpus / name / "dev.txt")]
+        (folder / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    files = {
+        SOURCE: {"train": str(world.corpus / SOURCE / "train.txt")},
+        FIRST: {"unlabelled": str(folder / f"{FIRST}.txt")},
+        SECOND: {
+            "unlabelled": str(folder / f"{SECOND}.txt"),
+            "test": str(world.corpus / SECOND / "test.txt"),
+        },
+    }
+    values = world.values(store)
+    values["benchmark"] = {"name": "own"}
+    values["own"] = {"files": files, "words": "blanks", "dev_share": 0.2}
+    values["run"] = {"name": "mine"}
+    return values
+
+
+@pytest.fixture(scope="module")
+def store(ray_cluster: str, world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a finished run on such files."""
+    folder, root = tmp_path_factory.mktemp("own"), tmp_path_factory.mktemp("store")
+    config = self_train.configure(own_values(world, folder, root))
+    assert self_train.dry_run(config) == 0
+    self_train.run(config)
+    return root
+
+
+def test_languages_without_test_text_are_told_and_not_scored(store: Path) -> None:
+    report = json.loads((store / "runs/mine/report.json").read_text())
+    assert set(report["final"]) == {SECOND}
+    assert report["average"] == report["final"][SECOND]["f1"]
+    page = (store / "runs/mine/report.md").read_text()
+    assert f"| {FIRST} | - | - | - | - |" in page
+    steps = [json.loads(line) for line in (store / "runs/mine/ledger.jsonl").read_text().split("\n")
+             if line]  # fmt: skip
+    by_title = {step["title"]: step for step in steps}
+    rows = {title: by_title[f"source {title} text"]["info"]["rows"] for title in ("train", "dev")}
+    assert sum(rows.values()) == 300
+    assert 30 <= rows["dev"] <= 90
+
+
+def test_a_method_is_recommended_and_the_cost_is_told(
+    ray_cluster: str, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = own_values(world, tmp_path, tmp_path / "store")
+    del values["method"]
+    config = self_train.configure(values)
+    assert config.method.name == "maral"
+    assert self_train.dry_run(config) == 0
+    shown = capsys.readouterr().out
+    assert "task:    token, entities in bio" in shown
+    assert f"{SOURCE + ':':8} source: train (20% of train as dev)" in shown
+    assert f"scored:  all but {SOURCE}, {FIRST}, which have no test files" in shown
+    assert "recommended: entities and one source language" in shown
+    assert "operations, very roughly" in shown.splitlines()[-1]
+
+
+@pytest.fixture
+def given(world: World, store: Path, tmp_path: Path) -> dict[str, Any]:
+    """Files to label: a text of columns and a text of lines."""
+    place = tmp_path / "in/deep"
+    place.mkdir(parents=True)
+    (place / "b.txt").write_text("ka lo ti\n\nlo\n")
+    source = world.corpus / FIRST / "test.txt"
+    (tmp_path / "in/a.conll").write_bytes(source.read_bytes())
+    return {
+        "predict": {"model": "mine", "files": f"{tmp_path}/in/**", "to": f"{tmp_path}/out"},
+        "store": {"root": str(store)},
+        "resources": {"annotators": 0, "num_cpus": 2},
+    }
+
+
+def sentences_of(path: Path) -> list[list[list[str]]]:
+    """Columns of the words of each sentence."""
+    parts = path.read_text().strip("\n").split("\n\n")
+    return [[line.split("\t") for line in part.split("\n")] for part in parts]
+
+
+def configured(values: dict[str, Any], **keys: Any) -> PredictConfig:
+    return predict.configure({**values, "predict": {**values["predict"], **keys}})
+
+
+def test_predictions_keep_rows_and_order(
+    world: World, given: dict[str, Any], tmp_path: Path
+) -> None:
+    counts = predict.predict(configured(given))
+    assert counts == {"files": 2, "written": 2, "rows": 66, "unreadable": 0}
+    out = sentences_of(tmp_path / "out/a.conll")
+    words = words_in(tmp_path / "in/a.conll")
+    assert [[word[0] for word in sentence] for sentence in out] == words
+    assert sentences_of(tmp_path / "out/deep/b.conll")[1][0][0] == "lo"
+    for word in (word for sentence in out for word in sentence):
+        _, label, confidence, vacuity, dissonance = word
+        assert label in ("O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER")
+        assert all(0 <= float(x) <= 1 for x in (confidence, vacuity, dissonance))
+    gold = OwnSource((f"{tmp_path}/in/a.conll",), FIRST, "test", "token")
+    names = ("O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER")
+    right = [
+        names[label] == word[1]
+        for row, sentence in zip(gold.examples(_labels(names)), out, strict=True)
+        for label, word in zip(row.labels, sentence, strict=True)  # type: ignore[union-attr]
+    ]
+    assert sum(right) / len(right) > 0.5
+
+
+def _labels(names: tuple[str, ...]) -> Any:
+    from xlt_ray.labels import LabelSet
+
+    return LabelSet(names)
+
+
+def test_predicting_goes_on_and_does_not_mix(
+    given: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predict.predict(configured(given))
+    first = (tmp_path / "out/a.conll").read_bytes()
+    (tmp_path / "out/a.conll").unlink()
+    counts = predict.predict(configured(given))
+    assert (counts["written"], counts["rows"]) == (1, 66)
+    assert (tmp_path / "out/a.conll").read_bytes() == first
+    assert "in 2 files, 1 of them were there already" in capsys.readouterr().out
+    (tmp_path / "in/deep/b.txt").write_text("lo lo\n")
+    with pytest.raises(ConfigError, match="holds predictions of model 'mine' or of other text"):
+        predict.predict(configured(given))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/x").write_text("mine")
+    with pytest.raises(ConfigError, match=r"predict.to: .*other has other files in it"):
+        predict.predict(configured(given, to=f"{tmp_path}/other"))
+
+
+def test_an_exported_model_predicts_the_same(
+    store: Path, given: dict[str, Any], tmp_path: Path
+) -> None:
+    flags = ["export.run=mine", f"export.to={tmp_path}/model", f"store.root={store}"]
+    record = export.export(export.configure({}, (), flags))
+    assert (record["task"], record["evidential"]) == ("token", True)
+    predict.predict(configured(given))
+    predict.predict(configured(given, model=f"{tmp_path}/model", to=f"{tmp_path}/again"))
+    for name in ("a.conll", "deep/b.conll"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ({"model": "nothing"}, "predict.model: 'nothing' is no finished run of the store, no fold"),
+        ({"language": "xx"}, "predict.language: run 'mine' has one model for all languages"),
+        ({"task": "pair"}, "predict.task: run 'mine' is a token task"),
+        ({"format": "csv"}, "predict.format: csv is none of a token task"),
+        ({"files": "/nowhere/*.txt"}, "predict.files: /nowhere/*.txt is no file"),
+    ],
+)
+def test_what_is_wrong_is_told(given: dict[str, Any], keys: dict[str, str], reason: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        configured(given, **keys)
+    assert str(error.value).startswith(reason)

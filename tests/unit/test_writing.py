@@ -1,0 +1,168 @@
+"""Predictions as files: rows, order and format of the input stay, rows that are bad are told."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+import pytest
+
+from tests.encoders import commit
+from xlt_ray.data.own import OwnSource
+from xlt_ray.data.schema import Example
+from xlt_ray.engine.writing import WriteTask, format_of, placed, write_file
+from xlt_ray.store import Store
+
+LABELS = ("O", "B-X", "I-X")
+
+
+def said_of(store: Path, source: OwnSource, shard_rows: int = 2) -> tuple[Any, list[str]]:
+    """An annotation of a file's good rows, in shards: row n has class n % 3, sure to n / 10."""
+    good = [row for row in source.examples(None) if isinstance(row, Example)]
+    rows = []
+    for number, row in enumerate(good):
+        count = len(row.tokens or ("",))
+        said = {"labels": [number % 3] * count, "confidence": [number / 10] * count}
+        rows.append({"id": row.id, "language": row.language, **said})
+    tables = {
+        f"part-{at:06d}": pa.Table.from_pylist(rows[at : at + shard_rows])
+        for at in range(0, len(rows), shard_rows)
+    }
+    artifact = commit(Store(str(store)), "annotation", f"said-{len(rows)}", tables)
+    return artifact, sorted(artifact.names)
+
+
+def written(folder: Path, path: Path, task: str = "token", form: Any = None) -> tuple[Path, Any]:
+    """What is written for a file, and the counts."""
+    source = OwnSource((str(path),), "f0", "unlabelled", task)  # type: ignore[arg-type]
+    annotation, shards = said_of(folder / "store", source)
+    name = f"out.{form or format_of(path.name, task)}"
+    job = WriteTask(
+        [source], [shards], [name], annotation, LABELS, ("confidence",), str(folder / "to"), form
+    )
+    return folder / "to" / name, write_file(job, 0)
+
+
+def test_columns_keep_their_sentences_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_bytes(b"a\tO\nb\tB-Y\n\nCaf\xe9\tO\nx\tO\n\n-DOCSTART-\n\nc\tO\n\nd\tO\n")
+    out, counts = written(tmp_path, path)
+    assert out.read_bytes() == (
+        b"a\tO\t0.0000\nb\tO\t0.0000\n\nCaf\xe9\t?\nx\t?\n\nc\tB-X\t0.1000\n\nd\tI-X\t0.2000\n\n"
+    )
+    assert counts == {"name": "out.conll", "rows": 4, "bad": 1}
+    assert [item.name for item in out.parent.iterdir()] == ["out.conll"]
+
+
+def test_plain_text_becomes_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"Ja, gut.\n\nCaf\xe9 zu\n")
+    out, counts = written(tmp_path, path)
+    assert out.read_bytes() == (
+        b"Ja\tO\t0.0000\n,\tO\t0.0000\ngut\tO\t0.0000\n.\tO\t0.0000\n\nCaf\xe9 zu\t?\n\n"
+    )
+    assert counts["rows"] == 2
+
+
+def test_treebanks_become_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.conllu"
+    good, bad = "1\tJa\t_\tX" + "\t_" * 6, "x\tNein\t_\tX" + "\t_" * 6
+    path.write_text(f"# text\n{good}\n\n{bad}\n\n")
+    out, _ = written(tmp_path, path)
+    assert out.read_text() == "Ja\tO\t0.0000\n\nNein\t?\n\n"
+
+
+def test_objects_keep_their_fields(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"tokens": ["a", "b"], "meta": 7}\n{"tokens": []}\nnot\n{"text": "é x"}\n')
+    out, counts = written(tmp_path, path)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert rows == [
+        {"tokens": ["a", "b"], "meta": 7, "prediction": ["O", "O"], "confidence": [0.0, 0.0]},
+        {"tokens": [], "prediction": None, "confidence": None},
+        {"error": "no valid JSON: Expecting value at character 1", "prediction": None,
+         "confidence": None},
+        {"text": "é x", "tokens": ["é", "x"], "prediction": ["B-X", "B-X"],
+         "confidence": [0.1, 0.1]},
+    ]  # fmt: skip
+    assert counts == {"name": "out.jsonl", "rows": 4, "bad": 2}
+
+
+def test_tables_keep_their_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('n,text\n1,\n2,"so, so"\n3,"two\nlines"\n4,a,b\n')
+    out, counts = written(tmp_path, path, "sentence")
+    with out.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["text"] for row in rows] == ["", "so, so", "two\nlines", ""]
+    assert [row["prediction"] for row in rows] == ["", "O", "B-X", ""]
+    assert [row["confidence"] for row in rows] == ["", "0.0", "0.1", ""]
+    assert counts == {"name": "out.csv", "rows": 4, "bad": 2}
+
+
+def test_parquet_keeps_its_schema(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    rows = [{"k": number, "tokens": ["x"] * (number + 1), "note": None} for number in range(5)]
+    schema = pa.schema([("k", pa.int8()), ("tokens", pa.list_(pa.string())), ("note", pa.string())])
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    out, _ = written(tmp_path, path)
+    found = pq.read_table(out)
+    assert found.schema.names == ["k", "tokens", "note", "prediction", "confidence"]
+    assert found.schema.field("k").type == pa.int8()
+    assert found["prediction"].to_pylist() == [[LABELS[n % 3]] * (n + 1) for n in range(5)]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_another_format_may_be_asked_for(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "a.conll"
+    path.write_text("a\tO\nb\tO\n\nc\tO\n\n")
+    out, _ = written(tmp_path, path, form=form)
+    rows = (
+        pq.read_table(out).to_pylist()
+        if form == "parquet"
+        else [json.loads(line) for line in out.read_text().splitlines()]
+    )
+    assert [row["tokens"] for row in rows] == [["a", "b"], ["c"]]
+    assert [row["prediction"] for row in rows] == [["O", "O"], ["B-X"]]
+
+
+def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_text("a\tO\n\n")
+    out, _ = written(tmp_path, path)
+    out.write_text("kept")
+    _, counts = written(tmp_path, path)
+    assert counts == {"name": "out.conll", "rows": None, "bad": None}
+    assert out.read_text() == "kept"
+
+
+def test_a_file_that_has_changed_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_text("a\tO\n\nb\tO\n\n")
+    source = OwnSource((str(path),), "f0", "unlabelled", "token")
+    annotation, shards = said_of(tmp_path / "store", source)
+    job = WriteTask(
+        [source], [shards], ["out.conll"], annotation, LABELS, ("confidence",), str(tmp_path), None
+    )
+    for content in ("a\tO\n\n", "a\tO\n\nb\tO\n\nc\tO\n\n"):
+        path.write_text(content)
+        with pytest.raises(
+            ValueError, match=r"a\.conll: has changed since it was read; predict it"
+        ):
+            write_file(job, 0)
+        assert not (tmp_path / "out.conll").exists()
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["a.conll", "store"]
+
+
+def test_nothing_half_written_is_seen(tmp_path: Path) -> None:
+    def fail() -> None:
+        with placed(pafs.LocalFileSystem(), str(tmp_path / "x/out")) as stream:
+            stream.write(b"half")
+            raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert not any((tmp_path / "x").iterdir())
