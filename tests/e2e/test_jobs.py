@@ -45,7 +45,12 @@ def test_help_lists_every_key(job: str, capsys: pytest.CaptureFixture[str]):
         own = (f"method.{keys[names['DEFAULTS']['method']['name']]}", "seed")
     if job == "export.py":
         own = ("export.run", "export.distil")
-    for key in ("benchmark.root", "train.batch_size", "store.root", *own):
+    if job == "self_train.py":
+        own = ("own.files", "method.name")
+    common = ("benchmark.root", "train.batch_size", "store.root")
+    if job == "predict.py":
+        common, own = ("store.root",), ("predict.model", "predict.words", "resources.annotators")
+    for key in (*common, *own):
         assert f"  {key} " in shown
 
 
