@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from xlt_ray.driver import RayDriver
     from xlt_ray.engine.cluster import Plan
     from xlt_ray.ledger import RunFolder
-    from xlt_ray.methods.base import Method, Outcome
+    from xlt_ray.methods.base import Method, Outcome, Round
     from xlt_ray.report import Report
     from xlt_ray.steps import StepRunner
 
@@ -365,14 +365,18 @@ def _report(
 
     zero_shot = evaluate_zero_shot(driver, outcome)
     final = evaluate_final(driver, outcome)
-    rounds = []
+    rounds: list[RoundReport] = []
+    before: Round | None = None
     for item in outcome.rounds:
         scores = None
         if config.run.score_rounds:
             label = outcome.plain_labeller
             scores = driver.evaluate(f"round {item.number}", item.model, "test", labeller=label)
         dev = item.model.source_dev
-        rounds.append(RoundReport(item.number, item.selected, item.set_sizes, dev, scores))
+        drift = _drift(driver, before, item)
+        sizes = item.set_sizes
+        rounds.append(RoundReport(item.number, item.selected, sizes, dev, scores, drift))
+        before = item
     return Report(
         run=config.run_name,
         method=config.method.name,
@@ -390,12 +394,23 @@ def _report(
     )
 
 
+def _drift(driver: "RayDriver", before: "Round | None", item: "Round") -> float | None:
+    """Share of the labels of a round that differ from those of the one before."""
+    from xlt_ray.methods.drift import label_drift
+
+    if before is None or "labels" not in item.scored.columns():
+        return None
+    found = driver.derive(f"round {item.number} drift", label_drift, before.scored, item.scored)
+    return found.info["changed"] / found.info["items"] if found.info["items"] else None
+
+
 def _publish(folder: "RunFolder", report: "Report", outcome: "Outcome") -> None:
     from rich.console import Console
 
     from xlt_ray.data.corpus import Start
+    from xlt_ray.engine.memory import peak_mb
     from xlt_ray.oracle.iwda import UPPER_BOUNDS
-    from xlt_ray.report import terminal_table, write_report
+    from xlt_ray.report import run_page, terminal_table, write_report
     from xlt_ray.starting import MODELS_FILE, files_of, models_of
 
     before = Start(outcome.zero_shot, outcome.zero_shot_by_language)
@@ -404,10 +419,13 @@ def _publish(folder: "RunFolder", report: "Report", outcome: "Outcome") -> None:
     folder.write_json(MODELS_FILE, models_of(start, knows_targets=knows_targets))
     folder.publish("model", files_of(outcome.final.artifact))
     reached("model.published")
+    folder.event("scored", driver_mb=round(peak_mb()))
+    ledger, events = folder.read_lines("ledger.jsonl"), folder.read_lines("events.jsonl")
+    folder.write("report.html", run_page(report, ledger, events).encode())
     write_report(report, folder.write)
     reached("report.written")
     Console().print(terminal_table(report))
-    print(f"report: {folder.path}/report.md\nmodel:  {folder.path}/model", flush=True)
+    print(f"report: {folder.path}/report.html\nmodel:  {folder.path}/model", flush=True)
 
 
 def dry_run(config: RunConfig[Any]) -> int:

@@ -209,6 +209,14 @@ class RunFolder:
         data = self.store.read(f"{self.path}/{name}")
         return json.loads(data) if data else None
 
+    def read_lines(self, name: str) -> list[dict[str, Any]]:
+        """The objects in a JSONL file; a torn last line, and a file that is not there, are none."""
+        found = []
+        for line in (self.store.read(f"{self.path}/{name}") or b"").splitlines():
+            with suppress(ValueError):
+                found.append(json.loads(line))
+        return found
+
     def write(self, name: str, data: bytes) -> None:
         """Write one file whole."""
         self.store.write(f"{self.path}/{name}", data)

@@ -7,6 +7,27 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Self
 
+_SELF_LEARNING = ("bl_direct", "bl_single", "bl_joint", "sl_evi", "sl_leu", "cltp")
+_SEVERAL = ("dt", "hard", "hard_cat", "hard_vote", "kd_re", "lvm", "mrt")
+_ALIGNED = ("iwda", "kd", "st")
+OF_METHODS = (
+    (_SELF_LEARNING, "wikiann", "CLTP", "1", "WikiANN"),
+    (_SELF_LEARNING, "xnli", "CLTP", "2", "XNLI"),
+    (_SEVERAL, "conll", "LVM", "2", "CoNLL"),
+    (_SEVERAL, "absa", "LVM", "2", "SemEval"),
+    (_SEVERAL, "ontonotes", "LVM", "3", "OntoNotes"),
+    (_SEVERAL, "udpos", "LVM", "4", "UD"),
+    (("conlst", "sl_lou"), "xnli", "CoNLST", "2", "XNLI"),
+    (_ALIGNED, "marc", "IWDA", "1", "MARC"),
+    (_ALIGNED, "conll", "IWDA", "2", "CoNLL"),
+    (_ALIGNED, "wikiann", "IWDA", "3", "WikiANN"),
+    (_ALIGNED, "xnli", "IWDA", "6", "XNLI"),
+    (("maral",), "conll", "MARAL", "1", "CoNLL"),
+    (("maral",), "wikiann", "MARAL", "1", "WikiANN"),
+    (("maral",), "multiconer", "MARAL", "2", "MultiCoNER"),
+)
+"""Methods, benchmark, and the printed table that has both: paper, number, start of the data set."""
+
 
 @dataclass(frozen=True)
 class PublishedRow:
@@ -90,6 +111,17 @@ def published(paper: str, table: str) -> list[PublishedTable]:
     if table not in there[paper]:
         raise ValueError(f"no table {table!r} of {paper}, there are: {', '.join(there[paper])}")
     return there[paper][table]
+
+
+def tables_of(method: str, benchmark: str) -> list[PublishedTable]:
+    """The printed tables that have a method on a benchmark, both by their names here."""
+    return [
+        part
+        for methods, data, paper, table, dataset in OF_METHODS
+        if method in methods and data == benchmark
+        for part in published(paper, table)
+        if part.dataset.startswith(dataset)
+    ]
 
 
 @cache

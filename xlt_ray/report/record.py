@@ -18,6 +18,8 @@ class RoundReport:
         set_sizes: Selected items by the size of their candidate set, as text.
         source_dev: Source-dev score of the round's model; None where the round trained none.
         scores: Scores of the round's model on the test splits, where the run was asked for them.
+        drift: Share of the items that this round and the one before labelled whose label is
+            another one, in [0, 1]; None where there is nothing to compare.
     """
 
     round: int
@@ -25,11 +27,18 @@ class RoundReport:
     set_sizes: Mapping[str, int]
     source_dev: float | None
     scores: Scores | None = None
+    drift: float | None = None
+
+    @property
+    def total(self) -> int:
+        """Selected rows of all languages."""
+        return sum(self.selected.values())
 
     def to_json(self) -> dict[str, Any]:
-        """The round as plain values; `scores` only where there are some."""
+        """The round as plain values; `scores` and `drift` only where there are some."""
         record = asdict(self)
-        return record if self.scores is not None else _without(record, "scores")
+        missing = [name for name in ("scores", "drift") if record[name] is None]
+        return _without(record, *missing)
 
 
 @dataclass(frozen=True)
