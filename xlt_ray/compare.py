@@ -25,6 +25,7 @@ from xlt_ray.config import (
 from xlt_ray.layered import describe, merge, origin_of, schema_for, settings, to_dict, validate
 from xlt_ray.ledger import Lease, RunFolder
 from xlt_ray.report.compare import Comparison, Row, Trial, terminal_tables, write_comparison
+from xlt_ray.report.page import comparison_page
 from xlt_ray.report.published import PublishedTable, published
 from xlt_ray.store import Store
 
@@ -354,9 +355,10 @@ def models_of(outcome: "Outcome") -> dict[str, str]:
 def _publish(comparison: Comparison, folder: RunFolder) -> None:
     from rich.console import Console
 
+    folder.write("compare.html", comparison_page(comparison).encode())
     write_comparison(comparison, folder.write)
     Console().print(terminal_tables(comparison))
-    print(f"comparison: {folder.path}/compare.md", flush=True)
+    print(f"comparison: {folder.path}/compare.html", flush=True)
 
 
 def dry_run(config: CompareConfig, *, first: "Callable[[RayDriver], object] | None" = None) -> int:

@@ -430,21 +430,18 @@ def duration(seconds: float) -> str:
 
 
 def write_comparison(comparison: Comparison, write_bytes: WriteBytes) -> None:
-    """Writes compare.html, compare.md, compare.tex and compare.json.
+    """Writes compare.md, compare.tex and compare.json.
 
     Args:
         comparison: The comparison.
         write_bytes: Writes a file of the comparison's folder, local or in object storage.
     """
-    from xlt_ray.report.page import comparison_page
-
-    write_bytes("compare.html", comparison_page(comparison).encode())
     write_bytes("compare.md", markdown(comparison).encode())
     write_bytes("compare.tex", latex(comparison).encode())
     text = json.dumps(
         comparison.to_json(), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False
     )
-    write_bytes("compare.json", text.encode() + b"\n")  # last: who finds it finds all four
+    write_bytes("compare.json", text.encode() + b"\n")  # last: who finds it finds all three
 
 
 def _latex_table(grid: Grid, words: str) -> str:
