@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from xlt_ray.config import ConfigError, RunConfig
+from xlt_ray.config import ConfigError, MethodConfig, RunConfig
 from xlt_ray.data.own import resolved
 from xlt_ray.data.registry import benchmark_of
 from xlt_ray.engine.environment import prepare
@@ -146,7 +146,10 @@ def recipes() -> "dict[str, type[Method]]":
 
 
 def keys(defaults: Mapping[str, Any]) -> list[str]:
-    """The lines of ``--help`` about the keys of a run."""
+    """The lines of ``--help`` about the keys of a run; those of a method, if the job names one."""
+    if "name" not in (defaults.get("method") or {}):
+        lines = describe(RunConfig[MethodConfig], defaults)
+        return ["keys, with the defaults of this job; a method has more:", *lines]
     schema = schema_for(defaults, {name: item.Config for name, item in recipes().items()})
     return ["keys, with the defaults of this job:", *describe(schema, defaults)]
 

@@ -1,0 +1,168 @@
+"""The command xlt-ray: what it lists, what it removes, what it completes."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tests.encoders import commit
+from tests.reports import example
+from tests.unit.test_report_compare import comparison
+from xlt_ray import console, shelf
+from xlt_ray.store import Store
+
+ROWS = {"rows": pa.table({"id": ["1"]})}
+
+
+def old(path: Path) -> None:
+    """Make a folder and what is in it two days old."""
+    then = time.time() - 2 * console.DAY
+    for item in (path, *path.rglob("*")):
+        os.utime(item, (then, then))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A finished run, one that stopped, a comparison, and what nobody refers to."""
+    found = Store(str(tmp_path / "store"))
+    used = commit(found, "model", "used", ROWS)
+    left = commit(found, "model", "left", ROWS)
+    for name in ("unused", "young"):
+        commit(found, "annotation", name, ROWS)
+    found.attempt("annotation", "begun").write("part", b"12345")
+    for name in ("done", "stopped"):
+        folder = tmp_path / "store/runs" / name
+        folder.mkdir(parents=True)
+        info = {"rows": 1, "source_dev": 0.5}
+        entry = {"step": 1, "title": "source", "kind": "model", "fingerprint": used.fingerprint,
+                 "seconds": 2.5, "cached": False, "info": info}  # fmt: skip
+        (folder / "ledger.jsonl").write_text(json.dumps(entry) + "\n{torn")
+        config = {"method": {"name": "cltp"}, "benchmark": {"name": "toy"}}
+        (folder / "config.json").write_text(json.dumps(config))
+        events = [{"event": "session", "time": 10.0}]
+        if name == "done":
+            events.append({"event": "done", "time": 20.0})
+            (folder / "report.json").write_text(json.dumps(example().to_json()))
+            entry = {"kind": "model", "fingerprint": left.fingerprint, "folder": "x"}
+            models = {"final": entry, "by_language": {}, "zero_shot": {"final": entry}}
+            (folder / "models.json").write_text(json.dumps(models))
+        lines = "".join(json.dumps(event) + "\n" for event in events)
+        (folder / "events.jsonl").write_text(lines)
+    folder = tmp_path / "store/runs/both"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"compare": {}, "benchmark": {"name": "toy"}}))
+    (folder / "compare.json").write_text(json.dumps(comparison().to_json()))
+    for path in (tmp_path / "store/artifacts").glob("*/*"):
+        if path.name != "young":
+            old(path)
+    return found
+
+
+def test_runs_are_listed_with_their_state(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    found = {run.name: run for run in shelf.runs(store)}
+    assert {name: run.state for name, run in found.items()} == {
+        "done": "done", "stopped": "stopped", "both": "done",
+    }  # fmt: skip
+    assert (found["done"].method, found["done"].steps) == ("cltp", 1)
+    assert found["done"].average == pytest.approx(example().average)
+    assert found["both"].kind == "comparison"
+    assert shelf.runs(store)[0].name == "done"
+    assert console.main(["runs", "--store", store.root]) == 0
+    shown = capsys.readouterr().out
+    assert "stopped" in shown
+    assert "comparison" in shown
+    assert console.main(["runs", "done", "--store", store.root]) == 0
+    assert "source dev 50.00" in capsys.readouterr().out
+
+
+def test_a_run_at_work_is_told_by_its_lease(store: Store) -> None:
+    lease = Path(store.root) / "runs/stopped/lease.json"
+    lease.write_text(json.dumps({"renewed": time.time()}))
+    assert {run.name: run.state for run in shelf.runs(store)}["stopped"] == "at work"
+    lease.write_text(json.dumps({"renewed": time.time() - 100}))
+    assert {run.name: run.state for run in shelf.runs(store)}["stopped"] == "stopped"
+
+
+def test_what_no_run_refers_to_is_listed_and_then_removed(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {
+        Path(item.path).name.partition(".")[0] for item in shelf.unused(store, older=console.DAY)
+    }
+    assert names == {"unused", "begun"}
+    artifacts = Path(store.root) / "artifacts"
+    before = sorted(artifacts.rglob("*"))
+    assert console.main(["gc", "--store", store.root]) == 0
+    assert "2 folders" in (shown := capsys.readouterr().out)
+    assert "--delete removes them" in shown
+    assert sorted(artifacts.rglob("*")) == before
+    assert console.main(["gc", "--delete", "--store", store.root]) == 0
+    assert {path.name for path in artifacts.glob("*/*")} == {"used", "left", "young"}
+    assert console.main(["gc", "--days", "0", "--delete", "--store", store.root]) == 0
+    assert {path.name for path in artifacts.glob("*/*")} == {"used", "left"}
+    assert store.find("model", "used") is not None
+
+
+def test_pages_are_made_anew(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, page in (("done", "report.html"), ("both", "compare.html")):
+        assert console.main(["report", name, "--store", store.root]) == 0
+        path = Path(capsys.readouterr().out.strip())
+        assert path.name == page
+        assert path.read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["runs", "none"], "error: no run 'none' in "),
+        (["report", "none"], "error: no run 'none' in "),
+        (
+            ["report", "stopped"],
+            "error: run 'stopped' is not finished; its steps: xlt-ray",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told(
+    store: Store, words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert console.main([*words, "--store", store.root]) == 2
+    assert capsys.readouterr().err.startswith(reason)
+
+
+@pytest.mark.parametrize("name", list(console.JOBS))
+def test_jobs_take_their_flags(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        console.main([name, "--help"])
+    shown = capsys.readouterr().out
+    assert "--dry-run" in shown
+    assert "store.root" in shown
+
+
+def test_a_bad_key_of_a_job_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.main(["predict", "--set", "predict.modle=x"]) == 2
+    assert "predict.modle: unknown key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_shells_complete_commands(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        console.main(["--print-completion", shell])
+    script = capsys.readouterr().out
+    assert "predict" in script
+    if (program := shutil.which(shell)) and shell != "tcsh":
+        subprocess.run([program, "-n"], input=script, text=True, check=True)
+
+
+def test_keys_are_listed_for_shells(capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.main(["keys"]) == 0
+    lines = capsys.readouterr().out.split()
+    known: set[Any] = {"benchmark.root=", "own.files=", "method.lambda=", "predict.model=",
+                       "export.to=", "sweep.trials=", "compare.seeds="}  # fmt: skip
+    assert known <= set(lines)
+    assert all(line.endswith("=") for line in lines)

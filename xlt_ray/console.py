@@ -1,0 +1,250 @@
+"""The command ``xlt-ray``: everything that can be done with runs, and with the store they leave.
+
+The jobs ``run``, ``sweep``, ``compare``, ``predict`` and ``export`` take ``--config``, ``--set`` and
+``--dry-run``. The other commands look at a store, or tidy it up.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from xlt_ray import cli
+from xlt_ray.config import ConfigError, StoreConfig
+
+SPACES = Path(__file__).resolve().parent.parent / "tune_spaces"
+DAY = 86400.0
+_ROOT = StoreConfig().root
+
+
+def _run(argv: Sequence[str]) -> int:
+    """Run a method: on your own files, or on a benchmark (--set benchmark.name=wikiann)."""
+    from xlt_ray.self_train import JOB
+
+    return cli.main({"benchmark": {"name": "own"}}, _run.__doc__, argv, job=JOB)
+
+
+def _sweep(argv: Sequence[str]) -> int:
+    """Search the settings of a method, by its score on source dev alone."""
+    from xlt_ray.sweep import job
+
+    return cli.main({}, _sweep.__doc__, argv, job=job(SPACES))
+
+
+def _compare(argv: Sequence[str]) -> int:
+    """Run several methods with several seeds, and make one table of them."""
+    from xlt_ray.compare import JOB
+
+    return cli.main({}, _compare.__doc__, argv, job=JOB)
+
+
+def _predict(argv: Sequence[str]) -> int:
+    """Label files with a finished run or an exported model."""
+    from xlt_ray.predict import JOB
+
+    return cli.main({}, _predict.__doc__, argv, job=JOB)
+
+
+def _export(argv: Sequence[str]) -> int:
+    """Put the model of a finished run into a folder for other programs."""
+    from xlt_ray.export import JOB
+
+    return cli.main({}, _export.__doc__, argv, job=JOB)
+
+
+JOBS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "run": _run,
+    "sweep": _sweep,
+    "compare": _compare,
+    "predict": _predict,
+    "export": _export,
+}
+
+
+def _runs(flags: argparse.Namespace) -> int:
+    """List the runs of a store, or the steps of one."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from xlt_ray.shelf import runs
+    from xlt_ray.store import Store
+
+    store = Store(flags.store)
+    found = runs(store)
+    if flags.name is not None:
+        return _show(store, flags.name, [run.name for run in found])
+    table = Table(title=f"runs in {store.root}", title_justify="left")
+    for name in ("run", "method", "benchmark", "state", "steps", "average", "last change"):
+        table.add_column(name, justify="right" if name in ("steps", "average") else "left")
+    for run in found:
+        average = "" if run.average is None else f"{100 * run.average:.2f}"
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.changed)) if run.changed else ""
+        what = run.method or run.kind
+        table.add_row(run.name, what, run.benchmark, run.state, str(run.steps), average, when)
+    Console().print(table)
+    return cli.DONE
+
+
+def _show(store: Any, name: str, names: Sequence[str]) -> int:
+    """Print the steps of a run."""
+    from xlt_ray.ledger import RunFolder
+
+    _check_name(store, name, names)
+    folder = RunFolder(store, name)
+    for entry in folder.read_lines("ledger.jsonl"):
+        state = "cached" if entry["cached"] else "computed"
+        rows = entry["info"].get("rows")
+        note = "" if rows is None else f"{rows} rows"
+        if "source_dev" in entry["info"]:
+            note = f"source dev {100 * entry['info']['source_dev']:.2f}"
+        line = f"{entry['step']:4} {entry['title']:36} {entry['kind']:11} {entry['seconds']:9.1f} s"
+        print(f"{line}  {state:8}  {note}".rstrip())
+    print(f"folder: {folder.path}")
+    return cli.DONE
+
+
+def _check_name(store: Any, name: str, names: Sequence[str]) -> None:
+    if name not in names:
+        there = ", ".join(names) or "none"
+        raise ConfigError(f"no run {name!r} in {store.root}, there are: {there}")
+
+
+def _report(flags: argparse.Namespace) -> int:
+    """Make the page of a finished run or comparison anew, and say where it is."""
+    from xlt_ray.ledger import RunFolder
+    from xlt_ray.report import Report, run_page
+    from xlt_ray.report.compare import Comparison
+    from xlt_ray.report.page import comparison_page
+    from xlt_ray.shelf import runs
+    from xlt_ray.store import Store
+
+    store = Store(flags.store)
+    _check_name(store, flags.name, [run.name for run in runs(store)])
+    folder = RunFolder(store, flags.name)
+    report, comparison = folder.read_json("report.json"), folder.read_json("compare.json")
+    if report is not None:
+        ledger, events = folder.read_lines("ledger.jsonl"), folder.read_lines("events.jsonl")
+        page, name = run_page(Report.from_json(report), ledger, events), "report.html"
+    elif comparison is not None:
+        page, name = comparison_page(Comparison.from_json(comparison)), "compare.html"
+    else:
+        steps = f"xlt-ray runs {flags.name}"
+        raise ConfigError(f"run {flags.name!r} is not finished; its steps: {steps}")
+    folder.write(name, page.encode())
+    print(f"{folder.path}/{name}")
+    return cli.DONE
+
+
+def _gc(flags: argparse.Namespace) -> int:
+    """List artifacts that no run refers to; with --delete, remove them."""
+    from xlt_ray.shelf import delete, unused
+    from xlt_ray.store import Store
+
+    store = Store(flags.store)
+    found = unused(store, older=flags.days * DAY)
+    for item in found:
+        when = time.strftime("%Y-%m-%d", time.localtime(item.changed))
+        print(f"{item.size / 1e6:10,.1f} MB  {when}  {item.path[len(store.base) + 1 :]}")
+        if flags.delete:
+            delete(store, item)
+    total = sum(item.size for item in found) / 1e6
+    done = "removed" if flags.delete else "not referred to by any run; --delete removes them"
+    print(f"{len(found)} folders, {total:,.1f} MB: {done}")
+    return cli.DONE
+
+
+def _keys(flags: argparse.Namespace) -> int:
+    """List every key of --set, for shells that complete it."""
+    from xlt_ray.compare import CompareSection
+    from xlt_ray.export import ExportSection
+    from xlt_ray.layered import describe
+    from xlt_ray.predict import PredictSection
+    from xlt_ray.sweep_config import SweepSection
+
+    lines = cli.keys({"method": {"name": flags.method}})
+    sections = {"compare": CompareSection, "export": ExportSection, "predict": PredictSection,
+                "sweep": SweepSection}  # fmt: skip
+    for name, section in sections.items():
+        lines += describe(section, {}, f"{name}.")
+    print("\n".join(f"{line.split()[0]}=" for line in lines if line.startswith("  ")))
+    return cli.DONE
+
+
+LOOKS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "runs": _runs,
+    "report": _report,
+    "gc": _gc,
+    "keys": _keys,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command; those of the jobs are made by the jobs."""
+    import shtab
+
+    found = argparse.ArgumentParser(prog="xlt-ray", description=(__doc__ or "").partition("\n")[0])
+    shtab.add_argument_to(found, "--print-completion", preamble=PREAMBLE)
+    commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, function in {**JOBS, **LOOKS}.items():
+        words = (function.__doc__ or "").partition("\n")[0]
+        inner = commands.add_parser(name, help=words, description=words)
+        if name in JOBS:
+            config = inner.add_argument("--config", action="append", metavar="FILE",
+                                        help="YAML file of keys")  # fmt: skip
+            config.complete = shtab.FILE  # type: ignore[attr-defined]
+            key = inner.add_argument("--set", action="append", metavar="KEY=VALUE",
+                                     help="one key, wins over files")  # fmt: skip
+            key.complete = {"bash": "_xlt_ray_keys", "zsh": "_xlt_ray_keys"}  # type: ignore[attr-defined]
+            inner.add_argument("--dry-run", action="store_true", help="check, and run nothing")
+        elif name == "keys":
+            inner.add_argument("--method", default="cltp", help="whose keys are among them")
+        else:
+            inner.add_argument("--store", default=_ROOT, help=f"root of the store ({_ROOT})")
+    choices = commands.choices
+    choices["runs"].add_argument("name", nargs="?", help="run whose steps are listed")
+    choices["report"].add_argument("name", help="finished run or comparison")
+    choices["gc"].add_argument("--days", type=float, default=1.0,
+                               help="untouched for so long at least (1)")  # fmt: skip
+    choices["gc"].add_argument("--delete", action="store_true", help="remove them")
+    return found
+
+
+PREAMBLE = {
+    "bash": """
+_xlt_ray_keys() {
+  compopt -o nospace 2>/dev/null
+  compgen -W "$(xlt-ray keys 2>/dev/null)" -- "$1"
+}
+""",
+    "zsh": """
+_xlt_ray_keys() {
+  local -a keys
+  keys=(${(f)"$(xlt-ray keys 2>/dev/null)"})
+  compadd -S '' -a keys
+}
+""",
+}
+"""Functions of the shells that list the keys."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out one command; returns the exit code, as of the jobs.
+
+    Args:
+        argv: Words of the command; default: the command line's.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words and words[0] in JOBS:
+        return JOBS[words[0]](words[1:])
+    flags = parser().parse_args(words)
+    try:
+        return LOOKS[flags.command](flags)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return cli.BAD_CONFIG
+
+
+if __name__ == "__main__":
+    sys.exit(main())

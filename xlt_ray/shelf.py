@@ -1,0 +1,158 @@
+"""What a store holds: its runs and how far they are, and artifacts that no run refers to.
+
+An artifact is referred to by the ledgers of runs and by the models that they left; what these were
+made from is in the same ledgers. Everything else can be computed again, if it is asked for.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from xlt_ray.files import read_json
+from xlt_ray.ledger import LEASE_SECONDS
+from xlt_ray.starting import MODELS_FILE
+from xlt_ray.store import Store
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A run of a store.
+
+    Attributes:
+        name: Its name.
+        kind: "run", "comparison" or "sweep".
+        method: Its method; of others empty.
+        benchmark: Its benchmark.
+        state: "done", "at work" or "stopped".
+        steps: Steps in its ledger.
+        average: Average score, where it is done and has one.
+        changed: When its history last grew, in seconds since 1970; 0: never.
+    """
+
+    name: str
+    kind: str
+    method: str
+    benchmark: str
+    state: str
+    steps: int
+    average: float | None
+    changed: float
+
+
+@dataclass(frozen=True)
+class Unused:
+    """An artifact, or an attempt that never became one, that nothing refers to.
+
+    Attributes:
+        path: Its folder, inside the file system.
+        kind: Kind of the step that made it.
+        size: Bytes of its files.
+        changed: When a file of it was last written, in seconds since 1970.
+    """
+
+    path: str
+    kind: str
+    size: int
+    changed: float
+
+
+def runs(store: Store) -> list[RunState]:
+    """All runs of a store, the one that changed last first."""
+    found = [_state(store, info) for info in _folders(store, "runs")]
+    return sorted(found, key=lambda run: -run.changed)
+
+
+def _folders(store: Store, inside: str) -> list[pafs.FileInfo]:
+    selector = pafs.FileSelector(f"{store.base}/{inside}", allow_not_found=True)
+    infos = [x for x in store.fs.get_file_info(selector) if x.type == pafs.FileType.Directory]
+    return sorted(infos, key=lambda info: info.base_name)
+
+
+def _state(store: Store, info: pafs.FileInfo) -> RunState:
+    def content(name: str) -> Mapping[str, Any]:
+        return read_json(store.fs, f"{info.path}/{name}") or {}
+
+    config, report = content("config.json"), content("report.json")
+    kind = "comparison" if "compare" in config else "sweep" if "sweep" in config else "run"
+    lines = [json.loads(line) for line in _lines(store, f"{info.path}/ledger.jsonl")]
+    events = list(_lines(store, f"{info.path}/events.jsonl"))
+    last = json.loads(events[-1]) if events else {}
+    finished = ("report.json", "compare.json", "sweep.json", MODELS_FILE)
+    done = any(content(name) for name in finished) and last.get("event") in ("done", None)
+    held = content("lease.json")
+    at_work = bool(held) and time.time() - held.get("renewed", 0) < LEASE_SECONDS
+    return RunState(
+        info.base_name,
+        kind,
+        config.get("method", {}).get("name", "") if kind == "run" else "",
+        config.get("benchmark", {}).get("name", ""),
+        "at work" if at_work else "done" if done else "stopped",
+        len(lines),
+        report.get("average"),
+        last.get("time", 0.0),
+    )
+
+
+def _lines(store: Store, path: str) -> Iterator[bytes]:
+    """Whole lines of a file; none where there is none."""
+    for line in (store.read(path) or b"").splitlines():
+        try:
+            json.loads(line)
+        except ValueError:  # a torn line
+            continue
+        yield line
+
+
+def referred(store: Store) -> set[tuple[str, str]]:
+    """Kind and fingerprint of every artifact that a run refers to."""
+    found: set[tuple[str, str]] = set()
+    for info in _folders(store, "runs"):
+        for line in _lines(store, f"{info.path}/ledger.jsonl"):
+            entry = json.loads(line)
+            found.add((entry["kind"], entry["fingerprint"]))
+        found |= set(_entries(read_json(store.fs, f"{info.path}/{MODELS_FILE}") or {}))
+    return found
+
+
+def _entries(value: Any) -> Iterator[tuple[str, str]]:
+    """Every artifact that is named somewhere in a file of models."""
+    if isinstance(value, Mapping):
+        if {"kind", "fingerprint"} <= value.keys():
+            yield value["kind"], value["fingerprint"]
+        for inner in value.values():
+            yield from _entries(inner)
+
+
+def unused(store: Store, *, older: float) -> list[Unused]:
+    """Artifacts and attempts that no run refers to, the largest first.
+
+    Nothing that was written to lately counts: a run may be at it that has not noted it yet.
+
+    Args:
+        store: The store.
+        older: Seconds since it was last written to, at least.
+    """
+    kept, now, found = referred(store), time.time(), list[Unused]()
+    for kind in _folders(store, "artifacts"):
+        for info in _folders(store, f"artifacts/{kind.base_name}"):
+            if (kind.base_name, info.base_name) in kept:
+                continue
+            files = store.fs.get_file_info(pafs.FileSelector(info.path, recursive=True))
+            times = [item.mtime_ns / 1e9 for item in (info, *files) if item.mtime_ns]
+            changed = max(times, default=0.0)
+            if now - changed >= older:
+                size = sum(item.size or 0 for item in files)
+                found.append(Unused(info.path, kind.base_name, size, changed))
+    return sorted(found, key=lambda item: (-item.size, item.path))
+
+
+def delete(store: Store, item: Unused) -> None:
+    """Remove what is unused, the file that makes it an artifact first: no reader finds a half."""
+    manifest = f"{item.path}/manifest.json"
+    if store.fs.get_file_info(manifest).type == pafs.FileType.File:
+        store.fs.delete_file(manifest)
+    store.fs.delete_dir(item.path)
