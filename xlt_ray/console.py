@@ -1,7 +1,7 @@
 """The command ``xlt-ray``: everything that can be done with runs, and with the store they leave.
 
-The jobs ``run``, ``sweep``, ``compare``, ``predict`` and ``export`` take ``--config``, ``--set`` and
-``--dry-run``. The other commands look at a store, or tidy it up.
+The jobs, ``run`` to ``export``, take ``--config``, ``--set`` and ``--dry-run`` as their files do.
+The other commands look at a store, or tidy it up.
 """
 
 import argparse

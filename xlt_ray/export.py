@@ -8,20 +8,24 @@ it says of the run's unlabelled text.
 import json
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from xlt_ray import cli
+from xlt_ray.card import card
 from xlt_ray.config import ConfigError, ResourcesConfig, RunConfig, Section, StoreConfig, Text
 from xlt_ray.data.corpus import SPAN_SETTINGS, Model, Start
 from xlt_ray.data.registry import benchmark_of
 from xlt_ray.layered import describe, merge, origin_of, settings, to_dict, validate
 from xlt_ray.ledger import RunFolder
+from xlt_ray.onnx import write_onnx
+from xlt_ray.report.record import Report
 from xlt_ray.starting import RECORD, files_of, run_named
 from xlt_ray.store import Store
 
@@ -47,6 +51,12 @@ class ExportSection(Section, frozen=True):
     """Peak learning rate of the distilled."""
     epochs: int = Field(default=10, ge=1)
     """Its epochs; the best on source dev is kept."""
+    licence: Text | None = None
+    """Licence of the model, for its card: apache-2.0, cc-by-4.0, ..."""
+    onnx: bool = False
+    """Also write model.onnx, after a check that it gives the same logits; not of spans."""
+    push: Annotated[Text, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
+    """Also upload the folder to this repository of the hub, OWNER/NAME, which is made private."""
 
 
 class _Document(Section, frozen=True):
@@ -137,15 +147,19 @@ def _check(config: ExportConfig) -> None:
         raise ConfigError(f"export.language: {section.language!r} has no model, there are: {names}")
     elif not models.by_language and not section.distil:
         raise ConfigError(f"export.language: run {section.run!r} has one model for all languages")
-    if section.distil and SPAN_SETTINGS not in config.model.artifact.names:
+    is_spans = SPAN_SETTINGS in config.model.artifact.names
+    if section.onnx and is_spans and not section.distil:
+        raise ConfigError(f"export.onnx: run {section.run!r} has a model of spans; distil it")
+    if section.distil and not is_spans:
         raise ConfigError(f"export.distil: run {section.run!r} has a stock model already")
     to = Path(section.to).expanduser()
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise ConfigError(f"export.to: {to} is there already")
 
 
-def write(files: Mapping[str, Path], record: Mapping[str, Any], to: Path) -> None:
-    """Put a folder of files in place whole, with a record of where it comes from.
+@contextmanager
+def ready(files: Mapping[str, Path], to: Path) -> Iterator[Path]:
+    """A folder with copies of some files, to be added to; it is put in place whole at the end.
 
     Raises:
         FileExistsError, OSError: a folder with files is there by now.
@@ -156,7 +170,7 @@ def write(files: Mapping[str, Path], record: Mapping[str, Any], to: Path) -> Non
     try:
         for name, path in files.items():
             shutil.copyfile(path, fresh / name)
-        (fresh / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        yield fresh
         fresh.rename(to)  # refused where files are
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -198,10 +212,58 @@ def export(config: ExportConfig) -> dict[str, Any]:
             "teacher": {name: kept[metric] for name, kept in teacher["final"].items()},
         }
     to = Path(section.to).expanduser()
-    write(files_of(artifact), record, to)
+    files = files_of(artifact)
+    record["spans"] = SPAN_SETTINGS in files
+    with ready(files, to) as folder:
+        if section.onnx:
+            record["onnx"] = {"largest_difference": write_onnx(folder, task=record["task"])}
+        (folder / "README.md").write_text(_card(config, record), encoding="utf-8")
+        (folder / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     print("\n".join(_lines(record)), flush=True)
     print(f"model: {to}", flush=True)
+    if section.push is not None:
+        print(f"pushed: {push(to, section.push)}", flush=True)
     return record
+
+
+def push(folder: Path, name: str) -> str:
+    """Upload a folder to the hub, with the login of the machine; returns its address.
+
+    Raises:
+        ConfigError: the hub cannot be reached, or there is no right to write.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    try:
+        api.create_repo(name, private=True, exist_ok=True)
+        done = api.upload_folder(repo_id=name, folder_path=folder)
+    except Exception as error:  # time-outs, proxies, rights: they have no base class of their own
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ConfigError(
+            f"export.push: {name}: {reason}. The folder is whole: {folder}; log in with `hf auth "
+            f"login` and upload it with `hf upload {name} {folder}`"
+        ) from None
+    return str(done)
+
+
+def _card(config: ExportConfig, record: Mapping[str, Any]) -> str:
+    """The model card, from the run's report and the manifests of what it read."""
+    store = Store(config.run.store.root)
+    folder = RunFolder(store, config.section.run)
+    texts: dict[str, Any] = {}
+    encoder: Mapping[str, Any] = {}
+    for entry in folder.read_lines("ledger.jsonl"):
+        found = store.find(entry["kind"], entry["fingerprint"])
+        if found is not None and entry["kind"] == "text":
+            texts[entry["title"].removesuffix(" text")] = found.manifest["params"]["sources"]
+        elif found is not None and entry["kind"] == "backbone" and not encoder:
+            encoder = found.info
+    report = Report.from_json(folder.read_json("report.json"))
+    return card(
+        config.run, benchmark_of(config.run), report, record, texts,
+        encoder=encoder, licence=config.section.licence,
+    )  # fmt: skip
 
 
 def _lines(record: Mapping[str, Any]) -> list[str]:

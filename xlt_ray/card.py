@@ -1,0 +1,203 @@
+"""The model card of an exported model: what it is, what it learnt from, how it was chosen, how good."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from xlt_ray.config import RunConfig
+from xlt_ray.data.benchmark import Benchmark
+from xlt_ray.report.record import Report
+from xlt_ray.report.tables import metric_name, percent
+
+PIPELINES = {
+    "token": "token-classification",
+    "sentence": "text-classification",
+    "pair": "text-classification",
+}
+_TEMPLATE = """---
+{{ card_data }}
+---
+
+# {{ name }}
+
+{{ summary }}
+
+| | |
+|:--|:--|
+| task | {{ task }} |
+| labels | {{ labels }} |
+| method | {{ method }} |
+| encoder | {{ encoder }} |
+| source languages | {{ source }} |
+| target languages | {{ targets }} |
+| longest input | {{ max_length }} sub-words |
+
+## How it was made
+
+{{ training }}
+
+It was chosen by {{ metric }} on labelled text of {{ dev }}. {{ labels_of_targets }}
+
+| Text | From | Commit or SHA-256 |
+|:--|:--|:--|
+{{ data }}
+
+## Scores
+
+{{ metric }}, times 100, on the test splits{{ scored }}.
+
+| language | support | zero-shot | this model |
+|:--|--:|--:|--:|
+{{ scores }}
+
+## Using it
+
+{{ use }}
+
+Made with xlt_ray {{ version }}, torch {{ torch }} and transformers {{ transformers }}. Licence of the data: {{ data_licence }}.
+"""
+_STOCK = """```python
+from transformers import pipeline
+
+tag = pipeline("{task}", model="FOLDER"{more})
+```
+"""
+_SPANS = """```python
+from xlt_ray.models.span_tagger import SpanTagger
+
+tagger = SpanTagger.from_pretrained("FOLDER")
+```
+"""
+
+
+def sources_in(texts: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Rows of the table of data: what each text was read from.
+
+    Args:
+        texts: Identities of the sources by title of the text, as `Source.identity` gives them.
+    """
+    rows = []
+    for title, sources in texts.items():
+        for source in sources:
+            while "source" in source:  # rows that were drawn from another source
+                source = source["source"]
+            if "hub_id" in source:
+                place = f"{source['hub_id']}, {source['config']}"
+                rows.append(f"| {title} | {place} | `{source['revision']}` |")
+            elif "files" in source or "sha256" in source:
+                for file in source.get("files") or [source]:
+                    rows.append(f"| {title} | {file['name']} | `{file['sha256'][:16]}` |")
+            else:
+                rows.append(f"| {title} | {source.get('kind', 'generated')} | |")
+    return rows
+
+
+def card(
+    config: RunConfig[Any],
+    benchmark: Benchmark,
+    report: Report,
+    record: Mapping[str, Any],
+    texts: Mapping[str, Sequence[Mapping[str, Any]]],
+    *,
+    encoder: Mapping[str, Any],
+    licence: str | None,
+) -> str:
+    """The card as Markdown with its metadata.
+
+    Args:
+        config: Configuration of the run.
+        benchmark: Its benchmark.
+        report: Its report.
+        record: What the folder says of where the model comes from.
+        texts: What the run's texts were read from, by title.
+        encoder: What the store knows of the encoder: its origin and perhaps its revision.
+        licence: Licence of the model; None: not stated.
+    """
+    task = benchmark.task
+    distilled = record.get("distilled")
+    final = (
+        distilled["scores"] if distilled else {n: x[report.metric] for n, x in report.final.items()}
+    )
+    if record.get("language"):
+        final = {name: value for name, value in final.items() if name == record["language"]}
+    languages = list(dict.fromkeys([*report.source, *(report.targets if not record.get("language")
+                                                       else [record["language"]])]))  # fmt: skip
+    is_spans = record.get("spans", False)
+    name = f"{record['run']}{'-' + record['language'] if record.get('language') else ''}"
+    results = [
+        EvalResult(
+            task_type=PIPELINES[task],
+            dataset_type=benchmark.hub_id or benchmark.name,
+            dataset_name=benchmark.name,
+            dataset_config=language,
+            dataset_split="test",
+            metric_type=report.metric,
+            metric_value=round(value, 4),
+        )
+        for language, value in final.items()
+    ]
+    data = ModelCardData(
+        model_name=name,
+        language=[code for code in languages if 2 <= len(code) <= 3],
+        license=licence,
+        base_model=None if config.backbone.startswith((".", "/", "~")) else config.backbone,
+        library_name="xlt_ray" if is_spans else "transformers",
+        pipeline_tag=PIPELINES[task],
+        datasets=[benchmark.hub_id] if benchmark.hub_id and config.benchmark.root is None else None,
+        metrics=[report.metric],
+        tags=["cross-lingual", "self-training", report.method],
+        eval_results=results or None,
+    )
+    before = {n: x[report.metric] for n, x in report.zero_shot.items()}
+    support = {n: x.get("support", "") for n, x in report.final.items()}
+    rows = [
+        f"| {language} | {support.get(language, '')} | {percent(before.get(language))} | "
+        f"{percent(value)} |"
+        for language, value in final.items()
+    ]
+    revision = encoder.get("revision")
+    more = ', aggregation_strategy="first"' if task == "token" else ""
+    found = ModelCard.from_template(
+        data,
+        template_str=_TEMPLATE,
+        name=name,
+        summary=(
+            f"{report.method} from {', '.join(report.source)} to {', '.join(report.targets)} on "
+            f"{benchmark.name}."
+        ),
+        task=task,
+        labels=", ".join(benchmark.label_set.entity_types or benchmark.labels),
+        method=report.method,
+        encoder=f"{encoder.get('origin', config.backbone)}"
+        + (f" at `{revision}`" if revision else ""),
+        source=", ".join(report.source),
+        targets=", ".join(report.targets),
+        max_length=config.train.max_length,
+        training=_training(report, distilled),
+        metric=metric_name(report.metric),
+        dev=", ".join(config.benchmark.dev or report.source),
+        labels_of_targets="Labels of target languages were not used.",
+        data="\n".join(sources_in(texts)),
+        scored="" if rows else "; there were none",
+        scores="\n".join(rows) or "| - | - | - | - |",
+        use=_SPANS if is_spans else _STOCK.format(task=PIPELINES[task], more=more),
+        version=report.versions.get("xlt_ray", ""),
+        torch=report.versions.get("torch", ""),
+        transformers=report.versions.get("transformers", ""),
+        data_licence=benchmark.licence,
+    )
+    return str(found)
+
+
+def _training(report: Report, distilled: Mapping[str, Any] | None) -> str:
+    words = f"Seed {report.config['seed']}."
+    if report.rounds:
+        chosen = sum(item.total for item in report.rounds)
+        words += f" {len(report.rounds)} rounds of self-training with {chosen:,} selected rows."
+    if distilled:
+        words += (
+            f" Distilled: a tagger of words learnt from what the model of spans says of the "
+            f"unlabelled text, {distilled['epochs']} epochs at {distilled['lr']:g}."
+        )
+    return words

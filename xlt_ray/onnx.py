@@ -1,0 +1,68 @@
+"""A stock model as ONNX, checked against the model it is made from."""
+
+from pathlib import Path
+
+import torch
+
+NAME = "model.onnx"
+TOLERANCE = 1e-3
+"""Most that a logit may differ."""
+SHAPES = ((1, 5), (3, 17), (8, 40))
+"""Rows and sub-words of the batches that both are asked about."""
+
+
+class OnnxError(RuntimeError):
+    """ONNX Runtime says something else than the model."""
+
+
+def write_onnx(folder: Path, *, task: str) -> float:
+    """Write a saved model's graph beside it; returns the largest difference of a logit.
+
+    Args:
+        folder: Of the model, in the Hugging Face layout.
+        task: "token", "sentence" or "pair".
+
+    Raises:
+        OnnxError: logits differ by more than `TOLERANCE`, or a label does.
+        ValueError: onnx, onnxscript or onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401 - the exporter needs it
+    except ImportError as error:
+        raise ValueError(
+            f"export.onnx: {error.name} is missing; pip install 'xlt-ray[onnx]'"
+        ) from None
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    kinds = {"token": AutoModelForTokenClassification}
+    model = kinds.get(task, AutoModelForSequenceClassification).from_pretrained(folder).eval()
+    generator = torch.Generator().manual_seed(0)
+
+    def batch(rows: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+        ids = torch.randint(5, model.config.vocab_size, (rows, width), generator=generator)
+        mask = torch.ones_like(ids)
+        for row in range(1, rows):
+            mask[row, width - row % width :] = 0
+        return ids, mask
+
+    shape = {0: torch.export.Dim("rows", min=1), 1: torch.export.Dim("width", min=2)}
+    path = folder / NAME
+    torch.onnx.export(
+        model, batch(*SHAPES[1]), str(path), input_names=["input_ids", "attention_mask"],
+        output_names=["logits"], dynamic_shapes=(shape, shape), dynamo=True, external_data=False,
+    )  # fmt: skip
+    session = onnxruntime.InferenceSession(str(path))
+    most = 0.0
+    for rows, width in SHAPES:
+        ids, mask = batch(rows, width)
+        with torch.inference_mode():
+            ours = model(input_ids=ids, attention_mask=mask).logits
+        feed = {"input_ids": ids.numpy(), "attention_mask": mask.numpy()}
+        theirs = torch.from_numpy(session.run(None, feed)[0])
+        if task == "token":
+            ours, theirs = ours[mask.bool()], theirs[mask.bool()]
+        most = max(most, float((ours - theirs).abs().max()))
+    if most > TOLERANCE:
+        raise OnnxError(f"{path}: a logit differs by {most:.2g}, allowed: {TOLERANCE:g}")
+    return most
