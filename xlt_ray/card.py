@@ -1,4 +1,4 @@
-"""The model card of an exported model: what it is, what it learnt from, how it was chosen, how good."""
+"""The card of an exported model: what it is, what it learnt from, how it was chosen, how good."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -55,7 +55,8 @@ It was chosen by {{ metric }} on labelled text of {{ dev }}. {{ labels_of_target
 
 {{ use }}
 
-Made with xlt_ray {{ version }}, torch {{ torch }} and transformers {{ transformers }}. Licence of the data: {{ data_licence }}.
+Licence of the data: {{ data_licence }}. Made with xlt_ray {{ version }}, torch {{ torch }} and
+transformers {{ transformers }}.
 """
 _STOCK = """```python
 from transformers import pipeline
@@ -116,13 +117,12 @@ def card(
     """
     task = benchmark.task
     distilled = record.get("distilled")
-    final = (
-        distilled["scores"] if distilled else {n: x[report.metric] for n, x in report.final.items()}
-    )
+    own = {name: found[report.metric] for name, found in report.final.items()}
+    final = distilled["scores"] if distilled else own
     if record.get("language"):
         final = {name: value for name, value in final.items() if name == record["language"]}
-    languages = list(dict.fromkeys([*report.source, *(report.targets if not record.get("language")
-                                                       else [record["language"]])]))  # fmt: skip
+    targets = [record["language"]] if record.get("language") else report.targets
+    languages = list(dict.fromkeys([*report.source, *targets]))
     is_spans = record.get("spans", False)
     name = f"{record['run']}{'-' + record['language'] if record.get('language') else ''}"
     results = [
@@ -169,8 +169,7 @@ def card(
         task=task,
         labels=", ".join(benchmark.label_set.entity_types or benchmark.labels),
         method=report.method,
-        encoder=f"{encoder.get('origin', config.backbone)}"
-        + (f" at `{revision}`" if revision else ""),
+        encoder=encoder.get("origin", config.backbone) + (f" at `{revision}`" if revision else ""),
         source=", ".join(report.source),
         targets=", ".join(report.targets),
         max_length=config.train.max_length,

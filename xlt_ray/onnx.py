@@ -30,9 +30,8 @@ def write_onnx(folder: Path, *, task: str) -> float:
         import onnxruntime
         import onnxscript  # noqa: F401 - the exporter needs it
     except ImportError as error:
-        raise ValueError(
-            f"export.onnx: {error.name} is missing; pip install 'xlt-ray[onnx]'"
-        ) from None
+        advice = f"{error.name} is missing; pip install 'xlt-ray[onnx]'"
+        raise ValueError(f"export.onnx: {advice}") from None
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
     kinds = {"token": AutoModelForTokenClassification}

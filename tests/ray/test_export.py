@@ -1,11 +1,13 @@
 """Models of finished runs as folders that others load; a tagger of spans as a stock one, too."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
 from tests.world import SOURCE, TARGETS, World
@@ -51,11 +53,46 @@ def test_a_tagger_of_words_is_copied_as_it_is(store: Path, tmp_path: Path) -> No
     folder = tmp_path / "out"
     assert json.loads((folder / "xlt_ray.json").read_text()) == record
     found = {path.name for path in folder.iterdir()}
-    assert found == {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
-                     "xlt_ray.json"}  # fmt: skip
+    assert found == {"README.md", "config.json", "model.safetensors", "tokenizer.json",
+                     "tokenizer_config.json", "xlt_ray.json"}  # fmt: skip
     published = store / "runs/words/model/model.safetensors"
     assert (folder / "model.safetensors").read_bytes() == published.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_card_says_where_the_model_is_from(store: Path, world: World, tmp_path: Path) -> None:
+    flags = settings(store, run="words", to=f"{tmp_path}/out", licence="cc-by-4.0")
+    export(configure_export({}, (), flags))
+    card = ModelCard.load(tmp_path / "out/README.md")
+    known = card.data.to_dict()
+    assert known["license"] == "cc-by-4.0"
+    assert known["pipeline_tag"] == "token-classification"
+    assert {"self-training", "bl_direct"} <= set(known["tags"])
+    report = json.loads((store / "runs/words/report.json").read_text())
+    results = {item.dataset_config: item.metric_value for item in card.data.eval_results or ()}
+    assert results == {name: round(x["f1"], 4) for name, x in report["final"].items()}
+    digest = hashlib.sha256((world.corpus / SOURCE / "train.txt").read_bytes()).hexdigest()
+    assert f"| source train | {SOURCE}/train.txt | `{digest[:16]}` |" in card.text
+    for name in TARGETS:
+        assert f"| unlabelled | {name}/dev.txt |" in card.text
+    assert "Labels of target languages were not used." in card.text
+
+
+def test_onnx_runtime_gives_the_same_logits(store: Path, tmp_path: Path) -> None:
+    flags = settings(store, run="words", to=f"{tmp_path}/out", onnx=True)
+    record = export(configure_export({}, (), flags))
+    assert 0 <= record["onnx"]["largest_difference"] < 1e-3
+    assert (tmp_path / "out/model.onnx").stat().st_size > 100_000
+    flags = settings(store, run="spans", to=f"{tmp_path}/x", language=TARGETS[0], onnx=True)
+    with pytest.raises(ConfigError, match=r"export\.onnx: run 'spans' has a model of spans"):
+        configure_export({}, (), flags)
+
+
+def test_a_push_that_fails_leaves_the_folder(store: Path, tmp_path: Path) -> None:
+    flags = settings(store, run="words", to=f"{tmp_path}/out", push="owner/name")
+    with pytest.raises(ConfigError, match=r"export\.push: owner/name: .* hf upload owner/name"):
+        export(configure_export({}, (), flags))
+    assert (tmp_path / "out/README.md").exists()
 
 
 def test_a_tagger_of_spans_is_loaded_by_its_own_class(store: Path, tmp_path: Path) -> None:
