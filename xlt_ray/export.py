@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from xlt_ray import cli
-from xlt_ray.card import card
 from xlt_ray.config import ConfigError, ResourcesConfig, RunConfig, Section, StoreConfig, Text
 from xlt_ray.data.corpus import SPAN_SETTINGS, Model, Start
 from xlt_ray.data.registry import benchmark_of
 from xlt_ray.layered import describe, merge, origin_of, settings, to_dict, validate
 from xlt_ray.ledger import RunFolder
-from xlt_ray.onnx import write_onnx
+from xlt_ray.models.onnx import write_onnx
+from xlt_ray.report.card import card
 from xlt_ray.report.record import Report
 from xlt_ray.starting import RECORD, files_of, run_named
 from xlt_ray.store import Store

@@ -9,13 +9,13 @@ from typing import Any
 
 from xlt_ray import cli
 from xlt_ray.config import OwnConfig, RunConfig
-from xlt_ray.cost import told
 from xlt_ray.data import own as owned
 from xlt_ray.data.registry import benchmark_of
+from xlt_ray.engine.cost import told
 from xlt_ray.labels import LabelSet
 from xlt_ray.layered import merge, validate
+from xlt_ray.methods.recommend import Recommendation, recommend
 from xlt_ray.plan import PlanDriver
-from xlt_ray.recommend import Recommendation, recommend
 
 
 def configure(

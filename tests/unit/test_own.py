@@ -18,7 +18,7 @@ from xlt_ray.data.records import words_of
 from xlt_ray.data.registry import benchmark_of, resolve_targets, sources
 from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.labels import LabelSet
-from xlt_ray.recommend import recommend
+from xlt_ray.methods.recommend import recommend
 
 CONLL = "Anna\tB-PER\nlebt\tO\n\nin\tO\nUlm\tB-LOC\n\n"
 PAIRS = [("Es regnet.", "Es ist nass.", "yes"), ("Er geht.", "Er steht.", "no")]
