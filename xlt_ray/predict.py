@@ -34,8 +34,9 @@ from xlt_ray.data.readers import PACKED
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.backbone import Backbone
 from xlt_ray.files import open_root, read_json, write_bytes
+from xlt_ray.finished import Finished, finished_in, finished_run
 from xlt_ray.layered import describe, merge, settings, to_dict, validate
-from xlt_ray.starting import RECORD, Finished, finished_in, finished_run
+from xlt_ray.starting import RECORD
 from xlt_ray.store import Store
 
 if TYPE_CHECKING:

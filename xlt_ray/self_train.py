@@ -27,7 +27,8 @@ def configure(
         ConfigError: what is wrong, where it came from, what is allowed.
     """
     given, origins = merge(defaults, files=files, flags=flags)
-    if "name" not in (given.get("method") or {}):
+    is_own = (given.get("benchmark") or {}).get("name") == owned.NAME
+    if is_own and "name" not in (given.get("method") or {}):
         own = validate(OwnConfig, given.get("own", {}), origins)
         method = {**(given.get("method") or {}), "name": advice(own, given).method}
         defaults = {**defaults, "method": method}
@@ -43,7 +44,9 @@ def advice(own: OwnConfig, given: Mapping[str, Any]) -> Recommendation:
 
 
 def shown(config: RunConfig[Any]) -> list[str]:
-    """What was found in the files, and which method it suits."""
+    """What was found in the files, and which method it suits; nothing of other benchmarks."""
+    if config.benchmark.name != owned.NAME:
+        return []
     own, benchmark = config.own, benchmark_of(config)
     assert own.task is not None
     entities = own.task == "token" and benchmark.label_set.is_bio
@@ -80,7 +83,9 @@ def dry_run(config: RunConfig[Any]) -> int:
     print("\n".join(shown(config)), end="\n\n")
     made: list[PlanDriver] = []
     code = cli.rehearse(config, first=lambda driver: made.append(driver))  # type: ignore[arg-type]
-    print("\n".join(["", *told(made[0])]))
+    (driver,) = made
+    trained, read = driver.row_passes
+    print("\n".join(["", *told(config, driver.plan, trained=trained, read=read)]))
     return code
 
 

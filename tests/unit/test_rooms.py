@@ -22,11 +22,12 @@ LAYERS: list[set[str]] = [
     {"engine"},
     {"translations"},
     {"library"},
-    {"driver", "predict"},
+    {"driver"},
     {"plan", "oracle.driver", "oracle.iwda", "oracle.measures"},
     {"cli"},
-    {"compare", "export", "oracle", "trial"},
+    {"compare", "export", "finished", "oracle", "predict", "self_train", "shelf", "trial"},
     {"ablation", "sweep", "sweep_config"},
+    {"console"},
     {"jobs", "cluster"},
 ]
 """Rooms from the lowest up. A module imports from its own layer and from those below."""

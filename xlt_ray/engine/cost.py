@@ -7,16 +7,14 @@ rates; training counts as three forward passes. What a round selects is not know
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from huggingface_hub import hf_hub_download
 
 from xlt_ray.config import RunConfig
 from xlt_ray.engine.backbone import TOY
+from xlt_ray.engine.cluster import Plan
 from xlt_ray.models.pretrain import PretrainSettings
-
-if TYPE_CHECKING:
-    from xlt_ray.plan import PlanDriver
 
 TOKENS = 24
 """Sub-words of a row."""
@@ -57,14 +55,19 @@ def shape_of(config: RunConfig[Any]) -> Mapping[str, Any]:
     return json.loads(Path(found).read_bytes())
 
 
-def told(driver: "PlanDriver") -> list[str]:
-    """The cost of a plan in words."""
-    trained, read = driver.row_passes
-    total = operations_of(shape_of(driver.config), 3 * trained + read)
+def told(config: RunConfig[Any], plan: Plan, *, trained: int, read: int) -> list[str]:
+    """The cost of a plan in words.
+
+    Args:
+        config: The configuration.
+        plan: What the run asks the cluster for.
+        trained: Rows that are trained on, once an epoch.
+        read: Rows that are annotated.
+    """
+    total = operations_of(shape_of(config), 3 * trained + read)
     rows = f"{trained:,} rows trained on and {read:,} annotated, every epoch and round counted"
     if total is None:
         return [f"cost: {rows}; the encoder is not at hand, so that no more is known"]
-    plan = driver.plan
     gpus = plan.most[1]
     devices = gpus or plan.most[0]
     hours = total / ((GPU if gpus else CORE) * devices) / 3600
