@@ -181,3 +181,48 @@ def test_nothing_is_written_over(store: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"export\.to: .* is there already"):
         configure_export({}, (), settings(store, run="words", to=str(tmp_path)))
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+
+
+@pytest.mark.parametrize("benchmark", ["toy", "toy_rating", "toy_pair"])
+def test_pipelines_of_transformers_predict_the_same(
+    benchmark: str, ray_cluster: str, world: World, tmp_path: Path
+) -> None:
+    """500 sentences, or pairs: the labels that the run was scored with."""
+    run(configure({
+        "benchmark": {"name": benchmark, "targets": [TARGETS[0]],
+                      "toy": {"train": 200, "dev": 60, "test": 250, "target_train": 20}},
+        "backbone": str(world.backbone), "method": {"name": "bl_direct", "source_lr": 4e-3,
+                                                    "source_epochs": 2},
+        "train": {"batch_size": 8}, "resources": RESOURCES, "store": {"root": str(tmp_path)},
+        "run": {"name": "model"},
+    }))  # fmt: skip
+    export(configure_export({}, (), settings(tmp_path, run="model", to=f"{tmp_path}/out")))
+    store, entries = Store(str(tmp_path)), dict[str, Any]()
+    for line in (tmp_path / "runs/model/ledger.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        entries[entry["title"]] = store.find(entry["kind"], entry["fingerprint"])
+    names = AutoTokenizer.from_pretrained(tmp_path / "out")
+    said = {
+        row["id"]: row["labels"] for row in entries["final test annotation"].table().to_pylist()
+    }
+    rows = entries["test text"].table().to_pylist()
+    assert len(rows) == 500
+    if benchmark == "toy":
+        tag = pipeline("token-classification", model=str(tmp_path / "out"), tokenizer=names,
+                       ignore_labels=[])  # fmt: skip
+        found = tag([" ".join(row["tokens"]) for row in rows])
+        classes = tag.model.config.label2id
+        for row, items in zip(rows, found, strict=True):
+            starts, at = [], 0
+            for word in row["tokens"]:
+                starts.append(at)
+                at += len(word) + 1
+            by_start = {item["start"]: classes[item["entity"]] for item in reversed(items)}
+            assert [by_start[start] for start in starts] == said[row["id"]]
+        return
+    judge = pipeline("text-classification", model=str(tmp_path / "out"), tokenizer=names)
+    classes = judge.model.config.label2id
+    texts = [{key: row[key] for key in ("text", "text_pair") if key in row} for row in rows]
+    found = judge(texts, truncation=True, max_length=128)
+    for row, item in zip(rows, found, strict=True):
+        assert [classes[item["label"]]] == said[row["id"]]
