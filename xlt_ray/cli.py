@@ -259,6 +259,7 @@ def session(config: RunConfig[Any]) -> Iterator[Session]:
     """A run's folder on the cluster at hand; its lease is held until the block ends."""
     from xlt_ray.engine.cluster import settle
     from xlt_ray.engine.gate import right_to
+    from xlt_ray.engine.trackers import open_trackers
     from xlt_ray.ledger import Lease, RunFolder
     from xlt_ray.report.progress import open_progress
     from xlt_ray.steps import StepRunner, versions
@@ -274,9 +275,13 @@ def session(config: RunConfig[Any]) -> Iterator[Session]:
         folder.write_json("config.json", to_dict(config))
         folder.write_json("versions.json", versions())
         folder.event("session", pid=os.getpid(), resources=plan.to_json())
-        with open_progress() as progress:
+        with (
+            open_progress() as progress,
+            open_trackers(config, folder, progress.note) as trackers,
+        ):
             right = partial(right_to, owner=f"{store.root} {folder.path}")
-            yield Session(folder, StepRunner(store, folder, lease, progress, right), plan)
+            runner = StepRunner(store, folder, lease, progress, right, trackers.step)
+            yield Session(folder, runner, plan)
     finally:
         lease.release()
 

@@ -298,6 +298,8 @@ class RunSection(Section, frozen=True):
 
     name: Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
     """Name of the run's folder; absent: <method>-<benchmark>-s<seed>."""
+    trackers: Annotated[tuple[Literal["mlflow", "wandb"], ...], BeforeValidator(split_commas)] = ()
+    """Told of every step, comma separated: mlflow, wandb; TensorBoard's files are made anyway."""
     score_rounds: bool = False
     """Also score every round's model on the test splits, after training, for the report only."""
 

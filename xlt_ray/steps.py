@@ -94,6 +94,7 @@ class StepRunner:
     lease: Lease
     progress: Progress
     right_to: Callable[[str], AbstractContextManager[None]]
+    track: Callable[[str, str, Mapping[str, Any]], None] = lambda title, kind, info: None
     ledger: list[dict[str, Any]] = field(default_factory=list)
     noting: threading.Lock = field(default_factory=threading.Lock)
 
@@ -165,6 +166,7 @@ class StepRunner:
         self.folder.step(entry)
         reached("step.noted")
         self.folder.event("finished", **entry)
+        self.track(step.title, step.kind, artifact.info)
         detail = _detail(artifact.info)
         self.progress.finished(step.title, step.kind, artifact.seconds, cached, detail)
 
