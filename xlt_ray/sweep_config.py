@@ -20,6 +20,7 @@ from xlt_ray.config import (
     Text,
     split_commas,
 )
+from xlt_ray.data.globs import absolute
 from xlt_ray.data.own import HUB
 from xlt_ray.data.registry import benchmark_of, resolve_targets
 from xlt_ray.engine.environment import prepare
@@ -194,7 +195,7 @@ def _at_home(config: RunConfig[Any]) -> RunConfig[Any]:
         found["backbone"] = _absolute(config.backbone)
     for splits in found["own"]["files"].values():
         for split, patterns in splits.items():
-            splits[split] = [x if x.startswith(HUB) else _absolute(x) for x in patterns]
+            splits[split] = [x if x.startswith(HUB) else absolute(x) for x in patterns]
     start = found["method"].get("start_from")
     if start is not None and Path(start).expanduser().is_dir():  # else a run, or an id of the hub
         found["method"]["start_from"] = _absolute(start)

@@ -71,6 +71,17 @@ def test_what_a_pattern_does_not_name_is_told(tmp_path: Path) -> None:
         matching(str(tmp_path), key)
 
 
+def test_patterns_are_those_of_the_driver_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.conll").write_text(CONLL)
+    own = own_of(files={"de": {"train": "*.conll", "dev": "a.conll"}}, task="token")
+    monkeypatch.chdir(tmp_path)
+    item = source_of(own, "de", "train")
+    monkeypatch.chdir("/")
+    assert len(list(item.examples(None))) == 2
+
+
 # What is in them
 
 

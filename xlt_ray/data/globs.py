@@ -36,14 +36,20 @@ def matching(pattern: str, key: str) -> list[DataFile]:
     if not found:
         advice = f"is a folder, name its files: {shown.rstrip('/')}/*.txt"
         raise ValueError(f"{key}: {shown} {advice if infos else 'is no file'}")
+    # A URI keeps what stands before the path, such as its scheme; a path is told in full.
     tail = path[len(base) :]
-    place = shown.removesuffix(tail) if shown.endswith(tail) else base
+    place = shown.removesuffix(tail) if "://" in shown and shown.endswith(tail) else base
     files = []
     for info in sorted(found, key=lambda info: info.path):
         below = info.path[len(base) :]
         name = below.lstrip("/")
         files.append(DataFile(fs, info.path, name, f"{place}{below}", info.size or 0))
     return files
+
+
+def absolute(pattern: str) -> str:
+    """A pattern that means the same in every process of this machine."""
+    return pattern if "://" in pattern else open_root(pattern)[1]
 
 
 def _fixed(path: str) -> tuple[str, bool]:

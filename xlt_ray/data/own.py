@@ -14,7 +14,7 @@ from typing import Any
 from xlt_ray.config import ConfigError, OwnConfig, RunConfig, split_commas
 from xlt_ray.data.conll import ConllU
 from xlt_ray.data.drawn import HeldOut
-from xlt_ray.data.globs import matching
+from xlt_ray.data.globs import absolute, matching
 from xlt_ray.data.hub import HubSource
 from xlt_ray.data.layouts import Notation, columns_of
 from xlt_ray.data.readers import PARQUET, DataFile, ending_of
@@ -213,7 +213,8 @@ def _source(own: OwnConfig, language: str, split: str) -> Source:
     if not patterns[0].startswith(HUB):
         scheme = own.scheme or "bio"
         cut = own.words if isinstance(own.words, str) else own.words.get(language, "marks")
-        return OwnSource(patterns, language, split, own.task, scheme, own.columns, cut, own.types)
+        places = tuple(absolute(pattern) for pattern in patterns)
+        return OwnSource(places, language, split, own.task, scheme, own.columns, cut, own.types)
     if len(patterns) > 1:
         raise ValueError(f"own.files.{language}.{split}: one {HUB} id, and nothing beside it")
     place, _, rest = patterns[0].removeprefix(HUB).partition(":")
