@@ -230,7 +230,7 @@ class ResourcesConfig(Section, frozen=True):
     """Bytes of a local Ray's object store; absent: 10% of the memory, at most 2 GB."""
     annotators: Annotated[Pool | None, BeforeValidator(split_commas)] = None
     """Annotator actors: a number, or "min,max" if autoscaling; 0: in the driver's process; absent:
-    one per GPU or CPU, and none on CPUs for what is done before actors have started."""
+    one per GPU or CPU, and none on CPUs for what the driver's process does no later."""
     annotator_cpus: int = Field(default=1, ge=1)
     """CPUs (threads) of one annotator."""
     annotator_gpus: float | None = Field(default=None, ge=0)

@@ -40,7 +40,7 @@ class Stub(ShardAnnotator):
     """Says of every shard what it is called."""
 
     def __init__(self, attempt: Attempt, failing: str = ""):
-        self.task: Any = SimpleNamespace(attempt=attempt)
+        self.task: Any = SimpleNamespace(attempt=attempt, threads=1)
         self.failing, self.annotated_names = failing, list[str]()
 
     def read(self, name: str) -> tuple[Any, Any]:

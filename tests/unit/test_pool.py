@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from threading import Barrier
 from typing import Any, cast
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.encoders import commit, tokenised
 from xlt_ray.data.corpus import Corpus
 from xlt_ray.engine.annotate import AnnotateTask, seconds_of
-from xlt_ray.engine.pool import START_SECONDS, Pool
+from xlt_ray.engine.pool import LITTLE_SECONDS, START_SECONDS, Pool, over_shards
 from xlt_ray.store import Artifact, Store
 
 SMALL = 0.9 * START_SECONDS
@@ -23,7 +24,11 @@ SMALL = 0.9 * START_SECONDS
         (Pool(2, 2, 1, 0.0, spared=True), 2.5 * START_SECONDS, 2),  # two of them save half
         (Pool(2, 2, 1, 0.0, spared=True), 1.9 * START_SECONDS, 0),
         (Pool(1, 8, 1, 0.0, spared=True), math.inf, 8),
-        (Pool(1, 1, 1, 0.0, spared=True), 1e6, 0),  # one actor saves nothing
+        (Pool(1, 1, 1, 0.0, spared=True), 0.9 * LITTLE_SECONDS, 0),  # one actor saves nothing
+        (Pool(1, 1, 1, 0.0, spared=True), 1e6, 1),  # but what is long is not done by the driver
+        (Pool(2, 2, 1, 0.0, spared=True, threads=2), 1.9 * LITTLE_SECONDS, 0),
+        (Pool(2, 2, 1, 0.0, spared=True, threads=2), 2.1 * LITTLE_SECONDS, 2),
+        (Pool(8, 8, 1, 0.0, spared=True, threads=2), 3 * START_SECONDS, 8),
         (Pool(2, 2, 1, 0.0), SMALL, 2),  # the configuration asks for them
         (Pool(2, 2, 0, 1.0, spared=True), SMALL, 2),  # the driver may be where no GPU is
         (Pool(0, 0, 1, 0.0), 1e6, 0),
@@ -31,6 +36,31 @@ SMALL = 0.9 * START_SECONDS
 )
 def test_actors_have_to_pay(pool: Pool, seconds: float, actors: int) -> None:
     assert pool.for_work(seconds).largest == actors
+
+
+class Counting:
+    """An actor that notes who calls it, and fails if it is told to."""
+
+    def __init__(self, task: dict[str, Any]):
+        self.task = task
+
+    def __call__(self, shards: dict[str, Any]) -> dict[str, Any]:
+        self.task.setdefault("calls", []).append(list(shards["shard"]))
+        self.task["together"].wait(10)
+        if "bad" in shards["shard"]:
+            raise OSError("no space left")
+        return shards
+
+
+def test_threads_of_the_driver_take_a_shard_each() -> None:
+    task = {"together": Barrier(2)}
+    over_shards(Counting, task, Pool(0, 0, 1, 0.0), ["a", "b", "c", "d"], threads=2)
+    assert sorted(task["calls"]) == [["a"], ["b"], ["c"], ["d"]]  # type: ignore[index]
+    task = {"together": Barrier(1)}
+    over_shards(Counting, task, Pool(0, 0, 1, 0.0), ["a", "b"])
+    assert task["calls"] == [["a", "b"]]  # type: ignore[comparison-overlap]
+    with pytest.raises(OSError, match="no space left"):
+        over_shards(Counting, {"together": Barrier(1)}, Pool(0, 0, 1, 0.0), ["a", "bad"], threads=2)
 
 
 def model(tmp_path: Path, **config: Any) -> Artifact:

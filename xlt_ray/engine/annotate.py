@@ -4,8 +4,8 @@ A shard is read, batched under the token budget, put through the model and writt
 file of the attempt, by one actor. Batches, rows and file names depend on the shard alone, so the
 result is the same for any number of actors and any order, and a step that was killed takes over the
 files that its earlier attempts had finished. Only counts travel through the object store. A pool of
-none is the driver's own process, without the seconds that an actor needs to start; small corpora
-are done so unless the configuration asks for actors.
+none is the driver's own process, a shard in each of its threads, without the seconds that an actor
+needs to start; small corpora are done so unless the configuration asks for actors.
 """
 
 import math
@@ -78,6 +78,7 @@ class ShardAnnotator:
         are written when this returns. Those that are there already are left as they are.
         """
         task, names = self.task, [str(name) for name in shards["shard"]]
+        torch.set_num_threads(task.threads)  # it is one's own of each thread that calls
         missing = [name for name in names if not task.attempt.has(name)]
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             behind: Future[None] | None = None
@@ -179,6 +180,8 @@ def run_annotate(task: AnnotateTask, pool: Pool) -> dict[str, Any]:
     names = task.corpus.shards
     todo = [name for name in names if not task.attempt.has(name)]
     share = len(todo) / max(len(names), 1)
-    over_shards(ShardAnnotator, task, pool.for_work(share * seconds_of(task)), todo)
+    pool = pool.for_work(share * seconds_of(task))
+    threads = 1 if task.compiled else pool.threads
+    over_shards(ShardAnnotator, task, pool, todo, threads=threads)
     rows = sum(task.attempt.rows(name) for name in names)
     return {"rows": rows, "shards": len(names)}

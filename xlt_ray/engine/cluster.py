@@ -161,8 +161,10 @@ def settle(config: ResourcesConfig, nodes: Sequence[Node] | None = None) -> Plan
     train_cpus = config.train_cpus or _train_cpus(nodes if workers else up, workers, train_gpus)
     # One training at a time in the driver's process, where it takes the CPUs that there are.
     trainings = room_for(nodes, train_cpus, train_gpus) // workers if workers else 1
+    # The driver's process trains and annotates by turns, with the same CPUs.
+    threads = 1 if workers else max(1, train_cpus // cpus)
     plan = Plan(
-        replace(pool, smallest=smallest, largest=largest),
+        replace(pool, smallest=smallest, largest=largest, threads=threads),
         workers,
         train_cpus,
         train_gpus,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,8 @@ AT_ONCE, TURNS = 8, 8
 """Most shards of one call, and fewest calls of an actor that there are more shards for."""
 START_SECONDS = 8.0
 """Until an actor has imported what it needs and loaded a model, measured on two cores."""
+LITTLE_SECONDS = 60.0
+"""Most that the driver's process spends on a step that actors do no faster."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,9 @@ class Pool:
         largest: Actors at most.
         cpus: CPUs (threads) of one.
         gpus: GPUs of one.
-        spared: Whether the driver's process does alone what it finishes before actors would.
+        spared: Whether the driver's process does alone what it finishes before actors would, or
+            what is little.
+        threads: Shards that the driver's process works on at a time.
     """
 
     smallest: int
@@ -30,20 +35,25 @@ class Pool:
     cpus: int
     gpus: float
     spared: bool = False
+    threads: int = 1
 
     def for_work(self, seconds: float) -> "Pool":
         """The pool, or none where starting it costs more than it saves.
 
         Args:
-            seconds: What the work takes one process, about.
+            seconds: What the work takes one thread, about.
         """
         if not self.spared or self.gpus or not self.largest:
             return self
-        saved = seconds * (1 - 1 / self.largest)
-        return self if saved > START_SECONDS else replace(self, smallest=0, largest=0)
+        alone = seconds / self.threads
+        if alone > min(START_SECONDS + seconds / self.largest, LITTLE_SECONDS):
+            return self
+        return replace(self, smallest=0, largest=0)
 
 
-def over_shards(actor: type, task: Any, pool: Pool, names: Sequence[str]) -> None:
+def over_shards(
+    actor: type, task: Any, pool: Pool, names: Sequence[str], *, threads: int = 1
+) -> None:
     """Have shards written, each by one actor, which takes a few at a time.
 
     Args:
@@ -52,6 +62,8 @@ def over_shards(actor: type, task: Any, pool: Pool, names: Sequence[str]) -> Non
         task: What an actor needs; it travels by value.
         pool: The actors.
         names: Shards that are not there yet.
+        threads: Calls at a time of the one that the driver's process makes where the pool is none;
+            more than one if it can be called so.
 
     Raises:
         RuntimeError: an actor failed for good; the message is its cause.
@@ -59,7 +71,13 @@ def over_shards(actor: type, task: Any, pool: Pool, names: Sequence[str]) -> Non
     if not names:
         return
     if pool.largest == 0:
-        actor(task)({"shard": list(names)})
+        own, threads = actor(task), min(threads, len(names))
+        if threads == 1:
+            own({"shard": list(names)})
+            return
+        with ThreadPoolExecutor(threads) as workers:
+            for done in [workers.submit(own, {"shard": [name]}) for name in names]:
+                done.result()
         return
     largest = min(pool.largest, len(names))
     strategy = ray.data.ActorPoolStrategy(min_size=min(pool.smallest, largest), max_size=largest)
