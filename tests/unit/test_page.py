@@ -96,7 +96,7 @@ def test_a_run_is_one_page_that_fetches_nothing() -> None:
         "+25.00",
         "12.34 %",
         "1,234 MB",
-        "2 to 4; 1 CPUs",
+        "2 to 4; CPUs 1",
         "source &lt;b&gt;",
         "3 rows could not be used",
         "Round 2 selected nothing of de",
@@ -141,8 +141,8 @@ def test_what_a_reader_has_to_know() -> None:
 
 def test_usage_is_that_of_the_last_session() -> None:
     assert usage(events()) == [
-        ("Annotators", "2 to 4; 1 CPUs, 0 GPUs each"),
-        ("Training", "in the driver's process, 2 CPUs"),
+        ("Annotators", "2 to 4; CPUs 1, GPUs 0 each"),
+        ("Training", "in the driver's process; CPUs 2"),
         ("Sessions", "2"),
         ("Last session", "1 min 10 s"),
         ("Memory of the driver, peak", "1,234 MB"),
@@ -180,7 +180,8 @@ def test_steps_at_once_overlap_on_the_time_line() -> None:
         svg.bar(3, 0, "none"),
         svg.interval(0.5, None, 0.5, 0.5),
         svg.interval(None, None, 0.0, 1.0),
-        svg.stack({}),
+        svg.stack({}, []),
+        svg.stack({}, ["1"]),
         svg.course([None, None], ["1", "2"]),
         svg.course([0.5, None, 0.5], ["<1>", "2", "3"]),
         svg.span(1.0, 1.0, '"', "bar"),
@@ -199,8 +200,10 @@ def test_pictures_show_what_they_are_told() -> None:
     assert 'class="way down"' in down
     assert 'cx="50.00%"' in up
     assert 'width="25.00%"' in svg.bar(1, 4, "x")
-    assert svg.stack({"1": 3, "2": 1}).count("<rect") == 2
-    assert 'x="75.00%" width="25.00%"' in svg.stack({"1": 3, "2": 1})
+    both = svg.stack({"1": 3, "2": 1}, ["1", "2"])
+    assert 'class="part part0" y="3" height="12" x="0.00%" width="75.00%"' in both
+    assert 'class="part part1" y="3" height="12" x="75.00%" width="25.00%"' in both
+    assert svg.signed(-0.025) == "\N{MINUS SIGN}2.50"
 
 
 def test_a_comparison_is_one_page() -> None:

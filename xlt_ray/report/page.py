@@ -25,7 +25,7 @@ from xlt_ray.report.compare import (
 )
 from xlt_ray.report.published import PublishedRow, PublishedTable, tables_of
 from xlt_ray.report.record import Report
-from xlt_ray.report.tables import counted_note, metric_name, percent
+from xlt_ray.report.tables import by_number, counted_note, metric_name, percent
 from xlt_ray.report.timeline import timeline
 
 AS_PRINTED = {
@@ -79,6 +79,7 @@ def run_page(
         low=min(scores, default=0.0),
         high=max(scores, default=1.0),
         published=printed(report),
+        sizes=sorted({size for item in report.rounds for size in item.set_sizes}, key=by_number),
         bars=bars,
         length=length,
         by_kind=dict(sorted(by_kind.items(), key=lambda item: -item[1])),
@@ -109,12 +110,12 @@ def usage(events: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     if asked:
         few, many = asked["annotators"]
         number = str(few) if few == many else f"{few} to {many}"
-        each = f"{asked['annotator_cpus']} CPUs, {asked['annotator_gpus']:g} GPUs each"
+        each = f"CPUs {asked['annotator_cpus']}, GPUs {asked['annotator_gpus']:g} each"
         lines.append(("Annotators", f"{number}; {each}" if many else "in the driver's process"))
-        each = f"{asked['train_cpus']} CPUs, {asked['train_gpus']:g} GPUs each"
+        each = f"CPUs {asked['train_cpus']}, GPUs {asked['train_gpus']:g} each"
         number = asked["train_workers"]
         lines.append(("Training", f"{number or 'no'} workers; {each}" if number
-                      else f"in the driver's process, {asked['train_cpus']} CPUs"))  # fmt: skip
+                      else f"in the driver's process; CPUs {asked['train_cpus']}"))  # fmt: skip
     lines.append(("Sessions", str(len(sessions))))
     end = [event for event in events if event["event"] == "scored"]
     if end:

@@ -77,11 +77,21 @@ def interval(mean: float | None, std: float | None, low: float, high: float) -> 
     return _svg(ROW, shown, *parts)
 
 
-def stack(counts: Mapping[str, int]) -> Markup:
-    """The shares of some counts, side by side, in the order of the mapping."""
+def signed(value: float) -> str:
+    """A difference of fractions times 100, with its sign."""
+    return f"{100 * value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def stack(counts: Mapping[str, int], names: Sequence[str]) -> Markup:
+    """The shares of some counts, side by side.
+
+    Args:
+        counts: The counts by name.
+        names: All names in order; each has a colour.
+    """
     total, at, parts = sum(counts.values()), 0.0, list[str]()
-    for number, count in enumerate(counts.values()):
-        width = count / total if total else 0.0
+    for number, name in enumerate(names):
+        width = counts.get(name, 0) / total if total else 0.0
         place = f'x="{_share(at)}" width="{_share(width)}"'
         parts.append(f'<rect class="part part{number % 6}" y="3" height="12" {place}/>')
         at += width

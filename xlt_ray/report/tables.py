@@ -145,10 +145,12 @@ def _rounds_table(report: Report) -> str:
     return markdown_table(columns, rows)
 
 
-def _listed(counts: Mapping[str, int]) -> str:
-    def by_number(name: str) -> tuple[int, int, str]:
-        return (0, int(name), "") if name.isdecimal() else (1, 0, name)
+def by_number(name: str) -> tuple[int, int, str]:
+    """Sorts names that are numbers by size, and others after them."""
+    return (0, int(name), "") if name.isdecimal() else (1, 0, name)
 
+
+def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name}: {counts[name]}" for name in sorted(counts, key=by_number)) or "-"
 
 
