@@ -248,6 +248,8 @@ class Script:
         sizes = {name: sum(x.language == name for x in pool) for name in targets}
         rule = {"lr": c["source_lr"], "epochs": c["source_epochs"], "dev": dev, "keep_best": True}
         found = [self.train(gold, self.one_class, **rule)]
+        tests = {name: self.read("test", [name]) for name in (*source, *targets)}
+        before = {name: self.score(rows) for name, rows in tests.items()}
         counts, earlier, best, weights = list[int](), list[Sentence](), -1.0, None
         for number in range(1, c["rounds"] + 1):
             has_sets = number > c["one_hot_rounds"]
@@ -274,8 +276,8 @@ class Script:
             )
             if found[-1] < best:
                 self.model.load_state_dict(weights)
-        test = {name: self.score(self.read("test", [name])) for name in (*source, *targets)}
-        return {"source_dev": found, "selected": counts, "test": test}
+        test = {name: self.score(rows) for name, rows in tests.items()}
+        return {"source_dev": found, "selected": counts, "zero_shot": before, "test": test}
 
 
 def main() -> None:

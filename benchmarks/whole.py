@@ -2,7 +2,7 @@
 
 Each is a process of its own, from its start to its end, on the same data, encoder and settings, and
 with all cores: a run of this project with a store of its own, in which nothing is cached, and
-`benchmarks.plain_cltp`. Both end with the test scores of every language.
+`benchmarks.plain_cltp`. Both score the first and the last model on the test text of every language.
 
 At the size of the quickstart there are 2,000 source sentences and 500 unlabelled ones of each of
 six languages; at ten times that size, with fewer epochs, 20,000 and 5,000, or of WikiANN 10,000 and

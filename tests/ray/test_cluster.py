@@ -3,9 +3,10 @@
 import os
 
 import pytest
+import ray
 
 from xlt_ray.config import ConfigError, NodeGroup, ResourcesConfig
-from xlt_ray.engine.cluster import available, grown, settle
+from xlt_ray.engine.cluster import available, grown, settle, warm
 
 LAPTOP = [{"CPU": 2.0}]
 EIGHT_GPUS = [{"CPU": 64.0, "GPU": 8.0}]
@@ -21,6 +22,17 @@ def test_laptop_trains_in_the_driver():
     assert plan.train_cpus == min(2, os.cpu_count() or 1)
     assert (plan.annotators.smallest, plan.annotators.largest) == (2, 2)
     assert plan.annotators.gpus == 0
+
+
+def test_the_driver_annotates_with_the_cpus_that_it_trains_with():
+    pool = settle(ResourcesConfig(train_cpus=2), [{"CPU": 4.0}]).annotators
+    assert (pool.threads, pool.spared) == (2, True)
+    assert settle(ResourcesConfig(annotator_cpus=2, train_cpus=2), LAPTOP).annotators.threads == 1
+    assert settle(ResourcesConfig(train_workers=1), LAPTOP).annotators.threads == 1
+
+
+def test_workers_have_imported_before_they_are_asked_to_read(ray_cluster: str):
+    assert ray.get(warm(2)) == [True, True]
 
 
 def test_gpus_are_used_one_each():

@@ -1,7 +1,9 @@
 """The cluster: connect to one or start a local one, and settle what a run asks it for."""
 
+import importlib
 import logging
 import os
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,8 +14,8 @@ import ray
 import ray.data
 
 from xlt_ray.config import ConfigError, NodeGroup, ResourcesConfig
-from xlt_ray.engine.annotate import Pool
 from xlt_ray.engine.nodes import HEAD
+from xlt_ray.engine.pool import Pool
 
 Node = Mapping[str, float]
 """CPUs and GPUs of one node, by Ray's names of them."""
@@ -105,7 +107,24 @@ def connect(config: ResourcesConfig) -> bool:
         **quiet,
     )
     _settings()
+    warm(readers(alive()))
     return True
+
+
+def warm(workers: int) -> list[ray.ObjectRef]:
+    """Have so many worker processes import what reading needs, while the driver does the same.
+
+    Returns:
+        Something for each, which need not be waited for.
+    """
+    return [_import.remote("xlt_ray.engine.corpora") for _ in range(workers)]
+
+
+@ray.remote(num_cpus=1, max_retries=0)
+def _import(module: str) -> bool:
+    """Import a module; returns whether it is there now."""
+    importlib.import_module(module)
+    return module in sys.modules
 
 
 def _refuse_to_grow(config: ResourcesConfig) -> None:
