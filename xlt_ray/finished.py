@@ -55,7 +55,7 @@ def finished_run(store: Store, name: str, language: str | None) -> Finished | No
     config = cli.of_values(RunFolder(store, name).read_json("config.json") or {})
     there = ", ".join(start.by_language)
     if start.by_language:
-        if language not in start.by_language:
+        if language is None or language not in start.by_language:
             asked = f"{language!r} has no model" if language else f"run {name!r} has one for each"
             raise ConfigError(f"predict.language: {asked}: {there}")
         model = start.by_language[language]

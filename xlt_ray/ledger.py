@@ -211,7 +211,7 @@ class RunFolder:
 
     def read_lines(self, name: str) -> list[dict[str, Any]]:
         """The objects in a JSONL file; a torn last line, and a file that is not there, are none."""
-        found = []
+        found: list[dict[str, Any]] = []
         for line in (self.store.read(f"{self.path}/{name}") or b"").splitlines():
             with suppress(ValueError):
                 found.append(json.loads(line))

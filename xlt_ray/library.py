@@ -40,7 +40,6 @@ class Library:
         )
         self.labels = LabelSet(self.benchmark.labels)
         self.seed = config.seed
-        self.batch_tokens = config.data.batch_tokens or plan.batch_tokens
         self.source_languages = tuple(config.benchmark.source or named.sources)
         for name in config.benchmark.dev or ():
             if name not in self.source_languages:
@@ -62,12 +61,17 @@ class Library:
                 raise ConfigError(f"benchmark.prior: the run has no {name!r}, it has {there}")
         run, found = self._run_translation, self._import
         task = self.benchmark.task
-        self.translations = Translations(config, task, runner, plan, self.batch_tokens, run, found)
+        self.translations = Translations(config, task, runner, plan, run, found)
         self._back: Corpus | None = None
         self._backbone: Model | None = None
         self._sources: dict[tuple[str, ...], Corpus] = {}
         self._corpora: dict[tuple[tuple[str, ...], AnySplit], Corpus] = {}
         self._reads: dict[tuple[tuple[str, ...], AnySplit, Content], Artifact] = {}
+
+    @property
+    def batch_tokens(self) -> int:
+        """Token budget of an inference batch."""
+        return self.config.data.batch_tokens or self.plan.batch_tokens
 
     @property
     def pools(self) -> tuple[str, ...]:

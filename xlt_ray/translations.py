@@ -30,7 +30,6 @@ class Translations:
         task: Kind of task.
         runner: Runs steps.
         plan: Its annotators translate, too.
-        batch_tokens: Token budget of a batch.
         run: Runs a translate step.
         found: Puts what was found of a checkpoint, or of ready translations, into the store.
         models: Checkpoints that were found, by folder or hub id.
@@ -40,10 +39,14 @@ class Translations:
     task: Task
     runner: Runner
     plan: Plan
-    batch_tokens: int
     run: RunTranslation
     found: Callable[[str, Backbone], Artifact]
     models: dict[str, Artifact] = field(default_factory=dict)
+
+    @property
+    def batch_tokens(self) -> int:
+        """Token budget of a batch."""
+        return self.config.data.batch_tokens or self.plan.batch_tokens
 
     @property
     def is_there(self) -> bool:

@@ -160,7 +160,10 @@ def test_text_may_look_like_a_number() -> None:
         ('benchmark.unlabelled_split={"de": "x"}', ["unlabelled_split.de: ", "got 'x'"]),
         ("benchmark.limit=0", ["benchmark.limit: ", "got 0"]),
         ("benchmark.limit.train=0", ["benchmark.limit.train: ", "got 0"]),
-        ("benchmark.limit.half=3", ["benchmark.limit.half: ", "'train', 'dev' or 'test'"]),
+        (
+            "benchmark.limit.half=3",
+            ["benchmark.limit.half: ", "'train', 'dev', 'test' or 'unlabelled'"],
+        ),
         ("benchmark.targets=", ["benchmark.targets: ", "at least 1 item"]),
         ("benchmark.source=[3]", ["benchmark.source: ", "valid string", "got 3"]),
         ("resources.annotators=1,2,3", ["resources.annotators: ", "at most 2"]),
@@ -197,7 +200,7 @@ def test_an_unknown_key_lists_its_siblings() -> None:
     siblings = "batch_tokens, max_bad_fraction, shard_rows"
     assert text == f"data.shardrows: unknown key; allowed: {siblings} (from --set data.shardrows=3)"
     assert "lambda" in refusal("method.lam=3").split("allowed: ")[1]
-    top = "backbone, backbone_revision, benchmark, data, method, resources, run, seed, store, train"
+    top = "backbone, backbone_revision, benchmark, data, method, own, resources, run, seed, store, train"
     top = f"{top}, translation"
     assert f"trian: unknown key; allowed: {top} (from" in refusal("trian.clip=1")
 

@@ -17,6 +17,7 @@ from xlt_ray.data.own import OwnSource, found_in, labels_of, scheme_of, source_o
 from xlt_ray.data.records import words_of
 from xlt_ray.data.registry import benchmark_of, resolve_targets, sources
 from xlt_ray.data.schema import BadRow, Example
+from xlt_ray.data.sources import Source
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.recommend import recommend
 
@@ -33,7 +34,7 @@ def source(path: Path, split: str = "train", **keys: Any) -> OwnSource:
     return OwnSource((str(path),), "de", split, **{"task": "token", **keys})
 
 
-def read(item: OwnSource, labels: LabelSet | None = None, limit: int | None = None) -> Any:
+def read(item: Source, labels: LabelSet | None = None, limit: int | None = None) -> Any:
     rows = list(item.examples(labels, limit))
     good = [row for row in rows if isinstance(row, Example)]
     return good, [row for row in rows if isinstance(row, BadRow)]
@@ -271,7 +272,7 @@ def test_dev_rows_are_held_out_by_their_text(tmp_path: Path) -> None:
         dev_share=0.2,
     )  # fmt: skip
     train, dev = source_of(own, "de", "train"), source_of(own, "de", "dev")
-    texts = [{row.tokens for row in item.examples(None)} for item in (train, dev)]
+    texts = [{row.tokens for row in read(item)[0]} for item in (train, dev)]
     assert not texts[0] & texts[1]
     assert len(texts[0] | texts[1]) == 150
     assert 15 <= len(texts[1]) <= 45

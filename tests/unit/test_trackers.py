@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto import event_pb2
 
 from xlt_ray.cli import configure
 from xlt_ray.config import ConfigError
@@ -76,7 +76,7 @@ def events(folder: Path) -> list[tuple[str, float, int]]:
         data = path.read_bytes()
         while data:
             size = int.from_bytes(data[:8], "little")
-            event = Event.FromString(data[12 : 12 + size])
+            event = event_pb2.Event.FromString(data[12 : 12 + size])
             data = data[16 + size :]
             found += [(x.tag, x.simple_value, event.step) for x in event.summary.value]
     return found

@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any
 
-from xlt_ray.config import ConfigError, OwnConfig, RunConfig, split_commas
+from xlt_ray.config import ConfigError, OwnConfig, OwnSplit, RunConfig, split_commas
 from xlt_ray.data.conll import ConllU
 from xlt_ray.data.drawn import HeldOut
 from xlt_ray.data.globs import absolute, matching
@@ -190,7 +190,7 @@ class OwnSource:
         return bool(filled) and len(filled) < len(head) and all(b"\t" in line for line in filled)
 
 
-def source_of(own: OwnConfig, language: str, split: str) -> Source:
+def source_of(own: OwnConfig, language: str, split: OwnSplit) -> Source:
     """What a split of a language is read from; own has its task, labels and scheme.
 
     Raises:
@@ -204,20 +204,21 @@ def source_of(own: OwnConfig, language: str, split: str) -> Source:
     return _source(own, language, split)
 
 
-def _source(own: OwnConfig, language: str, split: str) -> Source:
+def _source(own: OwnConfig, language: str, split: OwnSplit) -> Source:
     patterns = own.files.get(language, {}).get(split)
     if patterns is None:
         there = ", ".join(own.files.get(language, {})) or "nothing"
         raise ValueError(f"own.files.{language}: no {split} files, there are: {there}")
     assert own.task is not None
-    if not patterns[0].startswith(HUB):
+    first, *others = patterns
+    if not first.startswith(HUB):
         scheme = own.scheme or "bio"
         cut = own.words if isinstance(own.words, str) else own.words.get(language, "marks")
         places = tuple(absolute(pattern) for pattern in patterns)
         return OwnSource(places, language, split, own.task, scheme, own.columns, cut, own.types)
-    if len(patterns) > 1:
+    if others:
         raise ValueError(f"own.files.{language}.{split}: one {HUB} id, and nothing beside it")
-    place, _, rest = patterns[0].removeprefix(HUB).partition(":")
+    place, _, rest = first.removeprefix(HUB).partition(":")
     name, _, revision = place.partition("@")
     config, _, part = rest.partition(":")
     usual = {"dev": ("validation", "dev"), "unlabelled": ("train",)}.get(split, (split,))
@@ -324,9 +325,10 @@ def _inferred(own: str, names: tuple[str, ...]) -> Found:
 def _task_of(own: OwnConfig, language: str) -> Task:
     """The kind of task that the first row of a language's training files is of."""
     patterns, key = own.files[language]["train"], f"own.files.{language}.train"
-    if patterns[0].startswith(HUB):
-        raise ConfigError(f"own.task: has to be given for {patterns[0]}")
-    file = matching(patterns[0], key)[0]
+    first, *_ = patterns
+    if first.startswith(HUB):
+        raise ConfigError(f"own.task: has to be given for {first}")
+    file = matching(first, key)[0]
     ending = ending_of(file.name)
     if ending in ("txt", "conllu", *COLUMNS) and not (ending == "tsv" and _is_table(own, file)):
         return "token"

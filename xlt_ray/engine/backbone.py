@@ -181,7 +181,8 @@ def _toy(config: RunConfig[Any]) -> Backbone:
     from xlt_ray.models.pretrain import PretrainSettings
 
     settings = PretrainSettings()
-    task = config.benchmark.name.removeprefix("toy").removeprefix("_") or "ner"
+    name = config.benchmark.name  # on files of one's own the words are those of entities
+    task = name.removeprefix("toy").removeprefix("_") if name.startswith("toy_") else "ner"
     options = {key: value for key, value in config.benchmark.toy.items() if key in TEXT_OPTIONS}
     seed = int(options.get("seed", 0))
     identity = {

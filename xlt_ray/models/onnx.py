@@ -1,5 +1,6 @@
 """A stock model as ONNX, checked against the model it is made from."""
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -47,10 +48,13 @@ def write_onnx(folder: Path, *, task: str) -> float:
 
     shape = {0: torch.export.Dim("rows", min=1), 1: torch.export.Dim("width", min=2)}
     path = folder / NAME
-    torch.onnx.export(
-        model, batch(*SHAPES[1]), str(path), input_names=["input_ids", "attention_mask"],
-        output_names=["logits"], dynamic_shapes=(shape, shape), dynamo=True, external_data=False,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own, about its own parts
+        torch.onnx.export(
+            model, batch(*SHAPES[1]), str(path), input_names=["input_ids", "attention_mask"],
+            output_names=["logits"], dynamic_shapes=(shape, shape), dynamo=True,
+            external_data=False, verbose=False,
+        )  # fmt: skip
     session = onnxruntime.InferenceSession(str(path))
     most = 0.0
     for rows, width in SHAPES:

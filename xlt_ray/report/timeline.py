@@ -42,7 +42,7 @@ def timeline(
     began: dict[str, float] = {}
     known: dict[str, tuple[float, float]] = {}
     for event in events:
-        name = event.get("fingerprint")
+        name = event.get("fingerprint", "")
         if event["event"] == "started":
             began[name] = event["time"]
         elif event["event"] == "finished" and not event.get("cached") and name in began:
