@@ -216,7 +216,7 @@ def test_pipelines_of_transformers_predict_the_same(
         for row, items in zip(rows, found, strict=True):
             at, labels = 0, []
             for word in row["tokens"]:  # that of its first sub-word, which may begin with the space
-                first = next(item for item in items if item["end"] > at)
+                first = next(item for item in items if int(item["end"]) > at)
                 labels.append(classes[first["entity"]])
                 at += len(word) + 1
             assert labels == said[row["id"]]

@@ -200,8 +200,8 @@ def test_an_unknown_key_lists_its_siblings() -> None:
     siblings = "batch_tokens, max_bad_fraction, shard_rows"
     assert text == f"data.shardrows: unknown key; allowed: {siblings} (from --set data.shardrows=3)"
     assert "lambda" in refusal("method.lam=3").split("allowed: ")[1]
-    top = "backbone, backbone_revision, benchmark, data, method, own, resources, run, seed, store, train"
-    top = f"{top}, translation"
+    top = "backbone, backbone_revision, benchmark, data, method, own, resources, run, seed, store"
+    top = f"{top}, train, translation"
     assert f"trian: unknown key; allowed: {top} (from" in refusal("trian.clip=1")
 
 

@@ -13,6 +13,7 @@ from xlt_ray.engine.trackers import TensorBoard, Trackers, begin, flat, open_tra
 from xlt_ray.ledger import RunFolder
 from xlt_ray.store import Store
 
+PROTO: Any = event_pb2
 HISTORY = [
     {"epoch": 1, "step": 10, "loss": 0.5, "source_dev": 0.25},
     {"epoch": 2, "step": 20, "loss": 0.25, "source_dev": 0.5},
@@ -76,7 +77,7 @@ def events(folder: Path) -> list[tuple[str, float, int]]:
         data = path.read_bytes()
         while data:
             size = int.from_bytes(data[:8], "little")
-            event = event_pb2.Event.FromString(data[12 : 12 + size])
+            event = PROTO.Event.FromString(data[12 : 12 + size])
             data = data[16 + size :]
             found += [(x.tag, x.simple_value, event.step) for x in event.summary.value]
     return found
