@@ -74,13 +74,15 @@ def shown(config: RunConfig[Any]) -> list[str]:
 
 def run(config: RunConfig[Any]) -> dict[str, Any]:
     """Show what was found, and run."""
-    print("\n".join(shown(config)), end="\n\n", flush=True)
+    if lines := shown(config):
+        print("\n".join(lines), end="\n\n", flush=True)
     return cli.run(config)
 
 
 def dry_run(config: RunConfig[Any]) -> int:
     """Show what was found, check everything, print the plan and its cost; gives the exit code."""
-    print("\n".join(shown(config)), end="\n\n")
+    if lines := shown(config):
+        print("\n".join(lines), end="\n\n")
     made: list[PlanDriver] = []
     code = cli.rehearse(config, first=lambda driver: made.append(driver))  # type: ignore[arg-type]
     (driver,) = made

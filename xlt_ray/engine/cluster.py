@@ -17,6 +17,8 @@ from xlt_ray.config import ConfigError, NodeGroup, ResourcesConfig
 from xlt_ray.engine.nodes import HEAD
 from xlt_ray.engine.pool import Pool
 
+WARM = 4
+"""Most worker processes that import before they are asked for anything: each takes memory."""
 Node = Mapping[str, float]
 """CPUs and GPUs of one node, by Ray's names of them."""
 
@@ -107,7 +109,7 @@ def connect(config: ResourcesConfig) -> bool:
         **quiet,
     )
     _settings()
-    warm(readers(alive()))
+    warm(min(WARM, readers(alive())))
     return True
 
 
