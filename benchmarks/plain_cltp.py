@@ -249,7 +249,7 @@ class Script:
         rule = {"lr": c["source_lr"], "epochs": c["source_epochs"], "dev": dev, "keep_best": True}
         found = [self.train(gold, self.one_class, **rule)]
         tests = {name: self.read("test", [name]) for name in (*source, *targets)}
-        before = {name: self.score(rows) for name, rows in tests.items()}
+        zero_shot = {name: self.score(rows) for name, rows in tests.items()}
         counts, earlier, best, weights = list[int](), list[Sentence](), -1.0, None
         for number in range(1, c["rounds"] + 1):
             has_sets = number > c["one_hot_rounds"]
@@ -277,7 +277,7 @@ class Script:
             if found[-1] < best:
                 self.model.load_state_dict(weights)
         test = {name: self.score(rows) for name, rows in tests.items()}
-        return {"source_dev": found, "selected": counts, "zero_shot": before, "test": test}
+        return {"source_dev": found, "selected": counts, "zero_shot": zero_shot, "test": test}
 
 
 def main() -> None:
