@@ -46,6 +46,11 @@ def redacted(text: str) -> str:
     return _SECRET_VALUE.sub(r"\1***", text)
 
 
+def first_line(error: Exception) -> str:
+    """What an error of a library says, in a line."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 _SECRET_VALUE = re.compile(
     r"([?&][^=&\s]*(?:secret|token|password|key)[^=&\s]*=)[^&\s'\"]+", re.IGNORECASE
 )

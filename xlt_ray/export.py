@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from xlt_ray import cli
-from xlt_ray.config import ConfigError, ResourcesConfig, RunConfig, Section, StoreConfig, Text
+from xlt_ray.config import (
+    ConfigError,
+    ResourcesConfig,
+    RunConfig,
+    Section,
+    StoreConfig,
+    Text,
+    first_line,
+)
 from xlt_ray.data.corpus import SPAN_SETTINGS, Model, Start
 from xlt_ray.data.registry import benchmark_of
 from xlt_ray.layered import describe, merge, origin_of, settings, to_dict, validate
@@ -239,10 +247,9 @@ def push(folder: Path, name: str) -> str:
         api.create_repo(name, private=True, exist_ok=True)
         done = api.upload_folder(repo_id=name, folder_path=folder)
     except Exception as error:  # time-outs, proxies, rights: they have no base class of their own
-        reason = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(
-            f"export.push: {name}: {reason}. The folder is whole: {folder}; log in with `hf auth "
-            f"login` and upload it with `hf upload {name} {folder}`"
+            f"export.push: {name}: {first_line(error)}. The folder is whole: {folder}; log in with "
+            f"`hf auth login` and upload it with `hf upload {name} {folder}`"
         ) from None
     return str(done)
 

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import pyarrow as pa
@@ -69,6 +71,29 @@ def write_bytes(fs: pafs.FileSystem, path: str, data: bytes) -> None:
         stream.write(data)
         reached("file.written")
     reached("file.kept")
+
+
+@contextmanager
+def placed(fs: pafs.FileSystem, path: str) -> Iterator[IO[bytes]]:
+    """A file that is written piece by piece, and seen once it is whole."""
+    if isinstance(fs, pafs.LocalFileSystem):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(f"{path}.tmp-{uuid.uuid4().hex}")
+        try:
+            with temporary.open("wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return
+    with TemporaryDirectory() as folder:
+        local = Path(folder, "part")
+        with local.open("wb") as stream:
+            yield stream
+        with local.open("rb") as whole, fs.open_output_stream(path) as remote:
+            shutil.copyfileobj(whole, remote, 1 << 20)
 
 
 @contextmanager

@@ -5,10 +5,8 @@ written anew, with predictions, in its order and format. A run that was killed g
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +28,7 @@ from xlt_ray.config import (
 )
 from xlt_ray.data import own as owned
 from xlt_ray.data.globs import matching
-from xlt_ray.data.readers import PACKED
+from xlt_ray.data.readers import PACKED, ending_of
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.backbone import Backbone
 from xlt_ray.files import open_root, read_json, write_bytes
@@ -42,9 +40,6 @@ from xlt_ray.store import Store
 if TYPE_CHECKING:
     from xlt_ray.data.corpus import Model
     from xlt_ray.driver import RayDriver
-    from xlt_ray.engine.writing import Format
-
-_ENDINGS = {"conll": "conll", "csv": "csv", "jsonl": "jsonl", "parquet": "parquet"}
 
 
 class PredictSection(Section, frozen=True):
@@ -100,19 +95,6 @@ class PredictConfig:
     def resources(self) -> ResourcesConfig:
         """What is asked of the cluster."""
         return self.document.resources
-
-    @cached_property
-    def sources(self) -> dict[str, owned.OwnSource]:
-        """What each file is read from."""
-        own = self.run.own
-        assert own.task is not None
-        return {
-            name: owned.OwnSource(
-                splits["unlabelled"], name, "unlabelled", own.task, "bio", own.columns,
-                self.section.words,
-            )
-            for name, splits in own.files.items()
-        }  # fmt: skip
 
 
 def configure(
@@ -177,15 +159,11 @@ def _files(section: PredictSection, task: Task) -> tuple[dict[str, str], dict[st
     return places, names
 
 
-def _renamed(name: str, kind: "Format | str") -> str:
+def _renamed(name: str, kind: str) -> str:
     """The name of an input with the ending of what is written."""
-    for packed in PACKED:
-        name = name.removesuffix(f".{packed}")
-    if kind == "csv" and name.endswith(".tsv"):
-        name = name.removesuffix(".tsv")
-    ending = _ENDINGS[kind]
-    stem = re.sub(r"\.(txt|conllu|jsonl|csv|tsv|parquet|conll|bio|iob2?)$", "", name)
-    return f"{stem}.{ending}"
+    for ending in (*PACKED, ending_of(name)):
+        name = name.removesuffix(f".{ending}")
+    return f"{name}.{kind}"
 
 
 def _driver(config: PredictConfig, begun: "cli.Session") -> "RayDriver":
@@ -225,7 +203,7 @@ def predict(config: PredictConfig) -> dict[str, Any]:
         shards = shards_of(text, corpus.shards)
         keys = list(config.names)
         task = WriteTask(
-            [config.sources[key] for key in keys],
+            [owned.source_in(config.run.own, key, "unlabelled") for key in keys],
             [shards[key] for key in keys],
             [config.names[key] for key in keys],
             said,

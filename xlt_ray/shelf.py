@@ -4,7 +4,6 @@ An artifact is referred to by the ledgers of runs and by the models that they le
 made from is in the same ledgers. Everything else can be computed again, if it is asked for.
 """
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from xlt_ray.files import read_json
-from xlt_ray.ledger import LEASE_SECONDS
+from xlt_ray.ledger import LEASE_SECONDS, RunFolder
 from xlt_ray.starting import MODELS_FILE
 from xlt_ray.store import Store
 
@@ -78,9 +77,9 @@ def _state(store: Store, info: pafs.FileInfo) -> RunState:
 
     config, report = content("config.json"), content("report.json")
     kind = "comparison" if "compare" in config else "sweep" if "sweep" in config else "run"
-    lines = [json.loads(line) for line in _lines(store, f"{info.path}/ledger.jsonl")]
-    events = list(_lines(store, f"{info.path}/events.jsonl"))
-    last = json.loads(events[-1]) if events else {}
+    folder = RunFolder(store, info.base_name)
+    lines, events = folder.read_lines("ledger.jsonl"), folder.read_lines("events.jsonl")
+    last = events[-1] if events else {}
     finished = ("report.json", "compare.json", "sweep.json", MODELS_FILE)
     done = any(content(name) for name in finished) and last.get("event") in ("done", None)
     held = content("lease.json")
@@ -97,22 +96,11 @@ def _state(store: Store, info: pafs.FileInfo) -> RunState:
     )
 
 
-def _lines(store: Store, path: str) -> Iterator[bytes]:
-    """Whole lines of a file; none where there is none."""
-    for line in (store.read(path) or b"").splitlines():
-        try:
-            json.loads(line)
-        except ValueError:  # a torn line
-            continue
-        yield line
-
-
 def referred(store: Store) -> set[tuple[str, str]]:
     """Kind and fingerprint of every artifact that a run refers to."""
     found: set[tuple[str, str]] = set()
     for info in _folders(store, "runs"):
-        for line in _lines(store, f"{info.path}/ledger.jsonl"):
-            entry = json.loads(line)
+        for entry in RunFolder(store, info.base_name).read_lines("ledger.jsonl"):
             found.add((entry["kind"], entry["fingerprint"]))
         found |= set(_entries(read_json(store.fs, f"{info.path}/{MODELS_FILE}") or {}))
     return found

@@ -72,6 +72,17 @@ def test_what_a_pattern_does_not_name_is_told(tmp_path: Path) -> None:
         matching(str(tmp_path), key)
 
 
+def test_a_file_found_by_a_uri_can_be_named_by_what_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/a.conll").write_text(CONLL)
+    for uri in (f"file://{tmp_path}/**/*.conll", f"file://{tmp_path}/x/*?use_mmap=false"):
+        (file,) = matching(uri, "own.files.de.train")
+        assert file.location.startswith(f"file://{tmp_path}/x/a.conll")
+        assert file.location.endswith("?use_mmap=false") == ("?" in uri)
+        (again,) = matching(file.location, "own.files.de.train")
+        assert again.path == file.path
+
+
 def test_patterns_are_those_of_the_driver_everywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,8 @@ import pytest
 from tests.encoders import commit
 from xlt_ray.data.own import OwnSource
 from xlt_ray.data.schema import Example
-from xlt_ray.engine.writing import WriteTask, format_of, placed, write_file
+from xlt_ray.engine.writing import WriteTask, format_of, write_file
+from xlt_ray.files import placed
 from xlt_ray.store import Store
 
 LABELS = ("O", "B-X", "I-X")

@@ -17,15 +17,13 @@ def matching(pattern: str, key: str) -> list[DataFile]:
 
     Args:
         pattern: Path or URI; ``*`` and ``?`` stand for characters within a folder's name or a
-            file's, ``**`` for any number of folders.
+            file's, ``**`` for any number of folders; in a URI ``?`` begins its parameters.
         key: What messages call it.
 
     Raises:
         ValueError: there is no such file, or the place cannot be listed.
     """
     shown = redacted(pattern)
-    if _WILD.search(pattern.split("://")[0] if "://" in pattern else ""):
-        raise ValueError(f"{key}: {shown} has a wildcard in its scheme")
     fs, path = open_root(pattern, key)
     try:
         infos = _listed(fs, path)
@@ -36,14 +34,16 @@ def matching(pattern: str, key: str) -> list[DataFile]:
     if not found:
         advice = f"is a folder, name its files: {shown.rstrip('/')}/*.txt"
         raise ValueError(f"{key}: {shown} {advice if infos else 'is no file'}")
-    # A URI keeps what stands before the path, such as its scheme; a path is told in full.
-    tail = path[len(base) :]
-    place = shown.removesuffix(tail) if "://" in shown and shown.endswith(tail) else base
+    # A URI keeps what stands around the path: scheme and parameters. A path is told in full.
+    bare, mark, parameters = shown.partition("?") if "://" in shown else (path, "", "")
+    place = bare.removesuffix(path[len(base) :])
     files = []
     for info in sorted(found, key=lambda info: info.path):
         below = info.path[len(base) :]
         name = below.lstrip("/")
-        files.append(DataFile(fs, info.path, name, f"{place}{below}", info.size or 0))
+        files.append(
+            DataFile(fs, info.path, name, f"{place}{below}{mark}{parameters}", info.size or 0)
+        )
     return files
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from xlt_ray.config import first_line
 from xlt_ray.data.readers import PARQUET, DataFile, DataFolder
 from xlt_ray.data.rows import Record, RowIds, Text, assemble, labels_of, text_of
 from xlt_ray.data.schema import BadRow, Example, Task
@@ -243,7 +244,7 @@ def _commit_of(hub_id: str, revision: str) -> str:
         raise ValueError(f"{tried}: no such revision; mend benchmark.revision") from None
     # Offline mode, time-outs, proxies: the HTTP client's errors have no base class of their own.
     except Exception as error:
-        reason = f"{tried}: the hub cannot be reached ({_first_line(error)})"
+        reason = f"{tried}: the hub cannot be reached ({first_line(error)})"
         remedy = (
             f"unset HF_HUB_OFFLINE if it is set and check the network, or set benchmark.root to a "
             f"folder; `hf download {hub_id} --repo-type dataset --local-dir FOLDER`, run where "
@@ -260,11 +261,7 @@ def _explained(where: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise ValueError(f"{where}: cannot be read ({_first_line(error)})") from None
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ValueError(f"{where}: cannot be read ({first_line(error)})") from None
 
 
 def _class_names(feature: Any) -> Sequence[str] | None:

@@ -212,10 +212,7 @@ def _source(own: OwnConfig, language: str, split: OwnSplit) -> Source:
     assert own.task is not None
     first, *others = patterns
     if not first.startswith(HUB):
-        scheme = own.scheme or "bio"
-        cut = own.words if isinstance(own.words, str) else own.words.get(language, "marks")
-        places = tuple(absolute(pattern) for pattern in patterns)
-        return OwnSource(places, language, split, own.task, scheme, own.columns, cut, own.types)
+        return source_in(own, language, split)
     if others:
         raise ValueError(f"own.files.{language}.{split}: one {HUB} id, and nothing beside it")
     place, _, rest = first.removeprefix(HUB).partition(":")
@@ -233,6 +230,16 @@ def _source(own: OwnConfig, language: str, split: OwnSplit) -> Source:
         scheme=own.scheme or "bio",
         types=own.types,
         revision=revision or None,
+    )
+
+
+def source_in(own: OwnConfig, language: str, split: OwnSplit) -> OwnSource:
+    """The files of a split of a language; own has its task, and names files for it."""
+    assert own.task is not None
+    cut = own.words if isinstance(own.words, str) else own.words.get(language, "marks")
+    places = tuple(absolute(pattern) for pattern in own.files[language][split])
+    return OwnSource(
+        places, language, split, own.task, own.scheme or "bio", own.columns, cut, own.types
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import pyarrow.parquet as pq
 
+from xlt_ray.config import first_line
 from xlt_ray.data.layouts import Jsonl, Notation, decoded
 from xlt_ray.data.readers import DataFile
 from xlt_ray.data.rows import Record, RowError, Text, labels_of, text_of
@@ -143,11 +144,7 @@ def parquet_rows(file: DataFile) -> Iterator[tuple[int, Record]]:
                     number += 1
                     yield number, row
     except (OSError, ValueError) as error:  # pyarrow's errors are among them
-        raise ValueError(f"{file.location}: cannot be read ({_first(error)})") from None
-
-
-def _first(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ValueError(f"{file.location}: cannot be read ({first_line(error)})") from None
 
 
 def fields_of(raw: Any) -> tuple[str, ...]:

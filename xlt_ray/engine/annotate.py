@@ -22,7 +22,7 @@ from xlt_ray.data.corpus import Corpus, View
 from xlt_ray.data.examples import Examples, SpanItems, examples_of, layout_of
 from xlt_ray.data.tokenise import load_tokenizer
 from xlt_ray.engine.inference import Precision, choose_device, predict
-from xlt_ray.engine.pool import Pool, over_shards
+from xlt_ray.engine.pool import CORE, Pool, operations_of, over_shards
 from xlt_ray.methods.facts import Facts
 from xlt_ray.methods.parts import Annotator, Columns
 from xlt_ray.models.load import load_classifier
@@ -155,20 +155,16 @@ def _values(values: np.ndarray) -> pa.Array:
     return pa.ListArray.from_arrays(ends, inner)
 
 
-ROW_SECONDS, ROW_TOKENS, FLOPS = 3e-4, 24, 3e10
-"""Of a row what it takes besides the encoder, and sub-words; operations a second of one core."""
+ROW_SECONDS = 3e-4
+"""What a row takes besides the encoder."""
 
 
 def seconds_of(task: AnnotateTask) -> float:
     """About what annotating a corpus takes one CPU core; of an encoder that does not say how large
     it is, infinity."""
-    config = task.model.json("config.json")
-    names = ("hidden_size", "intermediate_size", "num_hidden_layers")
-    if not all(isinstance(config.get(name), int) for name in names):
-        return math.inf
-    width, inner, layers = (config[name] for name in names)
-    operations = 2 * layers * (4 * width**2 + 2 * width * inner) * ROW_TOKENS
-    return task.corpus.tokens.info["rows"] * (ROW_SECONDS + operations / FLOPS)
+    rows = task.corpus.tokens.info["rows"]
+    operations = operations_of(task.model.json("config.json"), rows)
+    return math.inf if operations is None else rows * ROW_SECONDS + operations / CORE
 
 
 def run_annotate(task: AnnotateTask, pool: Pool) -> dict[str, Any]:

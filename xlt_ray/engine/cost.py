@@ -14,26 +14,11 @@ from huggingface_hub import hf_hub_download
 from xlt_ray.config import RunConfig
 from xlt_ray.engine.backbone import TOY
 from xlt_ray.engine.cluster import Plan
+from xlt_ray.engine.pool import CORE, operations_of
 from xlt_ray.models.pretrain import PretrainSettings
 
-TOKENS = 24
-"""Sub-words of a row."""
-CORE, GPU = 3e10, 1e14
-"""Operations a second: of a CPU core in float32, and of a data-centre GPU in bfloat16."""
-
-
-def operations_of(shape: Mapping[str, Any], passes: float) -> float | None:
-    """Operations of so many forward passes over a row, or None of an encoder without a known shape.
-
-    Args:
-        shape: ``hidden_size``, ``intermediate_size`` and ``num_hidden_layers`` of the encoder.
-        passes: Number of rows, times the passes over each.
-    """
-    width, inner = shape.get("hidden_size"), shape.get("intermediate_size")
-    layers = shape.get("num_hidden_layers")
-    if not (width and inner and layers):
-        return None
-    return 2.0 * layers * (4 * width**2 + 2 * width * inner) * TOKENS * passes
+GPU = 1e14
+"""Operations a second of a data-centre GPU in bfloat16, assumed."""
 
 
 def shape_of(config: RunConfig[Any]) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """Pools of Ray Data actors that take a few shards of a corpus at a time and write their files."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +14,24 @@ START_SECONDS = 8.0
 """Until an actor has imported what it needs and loaded a model, measured on two cores."""
 LITTLE_SECONDS = 60.0
 """Most that the driver's process spends on a step that actors do no faster."""
+
+
+TOKENS, CORE = 24, 3e10
+"""Sub-words of a row, and operations a second of one core, about."""
+
+
+def operations_of(shape: Mapping[str, Any], passes: float) -> float | None:
+    """Operations of so many forward passes over a row, or None of an encoder without a known shape.
+
+    Args:
+        shape: ``hidden_size``, ``intermediate_size`` and ``num_hidden_layers`` of the encoder.
+        passes: Number of rows, times the passes over each.
+    """
+    names = ("hidden_size", "intermediate_size", "num_hidden_layers")
+    if not all(isinstance(shape.get(name), int) for name in names):
+        return None
+    width, inner, layers = (shape[name] for name in names)
+    return 2.0 * layers * (4 * width**2 + 2 * width * inner) * TOKENS * passes
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import pyarrow.fs as pafs
 
-from xlt_ray.config import ConfigError, RunConfig
+from xlt_ray.config import ConfigError, RunConfig, first_line
 from xlt_ray.layered import to_dict
 from xlt_ray.ledger import RunFolder
 
@@ -166,8 +166,7 @@ class Trackers:
 
     def _give_up(self, name: str, error: Exception) -> None:
         self.trackers.pop(name, None)
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        self.note(f"{name} is not told any more: {reason}")
+        self.note(f"{name} is not told any more: {first_line(error)}")
 
 
 def begin(config: RunConfig[Any], names: Sequence[str]) -> dict[str, Tracker]:
@@ -184,7 +183,7 @@ def begin(config: RunConfig[Any], names: Sequence[str]) -> dict[str, Tracker]:
             for tracker in found.values():
                 with suppress(Exception):
                     tracker.close()
-            reason = str(error).partition("\n")[0] or type(error).__name__
+            reason = first_line(error)
             advice = "pip install 'xlt-ray[track]'"
             raise ConfigError(f"run.trackers: {name}: {reason}; {advice}") from None
     return found

@@ -7,14 +7,9 @@ rows; a row that could not be read keeps its place and has no prediction.
 import csv
 import io
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, Any, Literal
 
 import pyarrow as pa
@@ -29,7 +24,7 @@ from xlt_ray.data.records import parquet_rows
 from xlt_ray.data.rows import RowError, Text
 from xlt_ray.data.schema import TEXT_SCHEMA, Task
 from xlt_ray.engine.corpora import bounded
-from xlt_ray.files import open_root
+from xlt_ray.files import open_root, placed
 from xlt_ray.store import Artifact
 
 Format = Literal["conll", "csv", "jsonl", "parquet"]
@@ -134,33 +129,10 @@ def write_file(task: WriteTask, number: int) -> dict[str, Any]:
 
     with placed(fs, path) as stream:
         if kind == PARQUET:
-            write_parquet(stream, counted(), schema_of(file, source.task, task.columns))
+            _parquet(stream, counted(), _schema(file, source.task, task.columns))
         else:
             _WRITERS[kind](stream, counted(), task.columns)
     return {"name": name, **counts}
-
-
-@contextmanager
-def placed(fs: pafs.FileSystem, path: str) -> Iterator[IO[bytes]]:
-    """A file that is written piece by piece, and seen once it is whole."""
-    if isinstance(fs, pafs.LocalFileSystem):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(f"{path}.tmp-{uuid.uuid4().hex}")
-        try:
-            with temporary.open("wb") as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return
-    with TemporaryDirectory() as folder:
-        local = Path(folder, "part")
-        with local.open("wb") as stream:
-            yield stream
-        with local.open("rb") as whole, fs.open_output_stream(path) as remote:
-            shutil.copyfileobj(whole, remote, 1 << 20)
 
 
 def _conll(stream: IO[bytes], rows: Iterator[Row], columns: Sequence[str]) -> None:
@@ -237,7 +209,7 @@ def _csv(stream: IO[bytes], rows: Iterator[Row], columns: Sequence[str]) -> None
         lines.truncate()
 
 
-def schema_of(file: DataFile, task: Task, columns: Sequence[str]) -> pa.Schema:
+def _schema(file: DataFile, task: Task, columns: Sequence[str]) -> pa.Schema:
     """Columns of predictions as Parquet: those of the input, or its text, and what is told."""
     if ending_of(file.name) == PARQUET:
         with file.fs.open_input_file(file.path) as stream:
@@ -254,7 +226,7 @@ def schema_of(file: DataFile, task: Task, columns: Sequence[str]) -> pa.Schema:
     return pa.schema([*(field for field in own if field.name not in taken), *more])
 
 
-def write_parquet(stream: IO[bytes], rows: Iterator[Row], schema: pa.Schema) -> None:
+def _parquet(stream: IO[bytes], rows: Iterator[Row], schema: pa.Schema) -> None:
     """The columns of a schema, so many rows at a time."""
     columns = schema.names[schema.names.index("prediction") + 1 :]
     pending: list[dict[str, Any]] = []

@@ -4,9 +4,6 @@ from dataclasses import dataclass
 
 from xlt_ray.data.schema import Task
 
-FEW = 200
-"""Unlabelled rows of a language below which selecting among them says little."""
-
 
 @dataclass(frozen=True)
 class Recommendation:
