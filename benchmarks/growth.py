@@ -12,7 +12,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.measure import peak_memory, title
+from benchmarks.measure import Watch, peak_memory, title
 from benchmarks.setting import EMBEDDED, Setting, begun, small_backbone
 from xlt_ray.methods.cltp import CandidateAnnotator, SetRule
 from xlt_ray.methods.picks import select_sentences
@@ -54,33 +53,6 @@ class Growth:
         return self.seconds[step] * 1e6 / self.rows
 
 
-class Watch:
-    """Looks at the memory of all processes below this one, twice a second."""
-
-    def __init__(self) -> None:
-        self.most = 0.0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> "Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._over.wait(0.5):
-            total = 0.0
-            for process in psutil.Process().children(recursive=True):
-                try:
-                    total += process.memory_full_info().uss / 1e6
-                except psutil.Error:
-                    continue  # it has ended
-            self.most = max(self.most, total)
-
-
 def annotate_and_select(setting: Setting) -> dict[str, float]:
     """The steps of a round up to training; seconds of each."""
     driver = setting.driver
@@ -101,10 +73,10 @@ def measure(rows: int, annotators: int, backbone: str) -> Growth:
     each = rows // len(EMBEDDED.targets)
     sizes = {"train": 2000, "target_train": each, "dev": 200, "test": 100}
     pool, data = {"annotators": annotators}, replace(EMBEDDED, backbone=backbone)
-    with begun(data, sizes, pool, lr=1.5e-3, epochs=4) as setting, Watch() as watch:
+    with begun(data, sizes, pool, lr=1.5e-3, epochs=4) as setting, Watch(psutil.Process()) as watch:
         seconds = annotate_and_select(setting)
     count = each * len(EMBEDDED.targets)
-    return Growth(count, annotators, seconds, peak_memory(), watch.most, os.getloadavg()[0])
+    return Growth(count, annotators, seconds, peak_memory(), watch.others_mb, os.getloadavg()[0])
 
 
 def apart(rows: int, annotators: int, backbone: str) -> Growth:

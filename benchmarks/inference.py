@@ -53,12 +53,12 @@ def attempt(setting: Setting) -> Attempt:
 
 
 def annotator(
-    setting: Setting, corpus: Corpus, budget: int, precision: Precision
+    setting: Setting, corpus: Corpus, budget: int, precision: Precision, *, compiled: bool
 ) -> ShardAnnotator:
     """What an actor of `annotate` is, over a corpus."""
     task = AnnotateTask(
         attempt(setting), corpus, setting.model.artifact, PredictLabels(), setting.driver.facts,
-        None, MAX_LENGTH, budget, precision, 1,
+        None, MAX_LENGTH, budget, precision, 1, compiled,
     )  # fmt: skip
     return ShardAnnotator(task)
 
@@ -95,9 +95,16 @@ def limit(setting: Setting, rows: Rows, budget: int) -> Contender:
     return Contender("bare forward pass", run, tokens, "the limit: packed and collated before")
 
 
-def ours(setting: Setting, corpus: Corpus, budget: int, precision: Precision = "fp32") -> Contender:
+def ours(
+    setting: Setting,
+    corpus: Corpus,
+    budget: int,
+    precision: Precision = "fp32",
+    *,
+    compiled: bool = False,
+) -> Contender:
     """`annotate`, shard by shard."""
-    actor = annotator(setting, corpus, budget, precision)
+    actor = annotator(setting, corpus, budget, precision, compiled=compiled)
     tokens = 0
     for name in corpus.shards:
         part = examples_of(actor.view.shard(name), actor.layout)
@@ -109,6 +116,7 @@ def ours(setting: Setting, corpus: Corpus, budget: int, precision: Precision = "
         actor({"shard": corpus.shards})
 
     name = "annotate" if precision == "fp32" else f"annotate, {precision}"
+    name += ", compiled" if compiled else ""
     return Contender(name, run, tokens, f"shards of {setting.config.data.shard_rows} rows")
 
 
@@ -210,6 +218,9 @@ def steady(setting: Setting, *, repeats: int) -> Comparison:
         loop(setting, rows, sort=False, to_max=True),
         ours(setting, corpus, budget, "bf16"),
     ]
+    compiles = any(map(shutil.which, ("c++", "g++", "clang++")))
+    if compiles:
+        contenders.append(ours(setting, corpus, budget, compiled=True))
     int8 = onnx_int8(setting, rows, budget)
     contenders += [int8] if int8 else []
     before = os.getloadavg()[0]

@@ -3,12 +3,14 @@
 import os
 import platform
 import statistics
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 REPEATS = 5
@@ -121,6 +123,45 @@ def peak_memory() -> float:
     """Most memory that this process held, since the kernel was told to forget it, in MB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024 / 1e6
+
+
+class Watch:
+    """Looks at the memory of a process and of all below it, twice a second.
+
+    Attributes:
+        own_mb: Most memory of the process itself.
+        others_mb: Most memory of the others together, without what they share.
+    """
+
+    def __init__(self, process: psutil.Process) -> None:
+        self.own_mb = self.others_mb = 0.0
+        self._process = process
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(0.5):
+            try:
+                self.own_mb = max(self.own_mb, self._process.memory_info().rss / 1e6)
+                below = self._process.children(recursive=True)
+            except psutil.Error:
+                return  # it has ended
+            self.others_mb = max(self.others_mb, sum(map(_unshared_mb, below)))
+
+
+def _unshared_mb(process: psutil.Process) -> float:
+    try:
+        return process.memory_full_info().uss / 1e6
+    except psutil.Error:
+        return 0.0  # it has ended
 
 
 def title(text: str | None) -> str:

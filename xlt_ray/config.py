@@ -200,7 +200,7 @@ class DataConfig(Section, frozen=True):
 
     max_bad_fraction: float = Field(default=0.01, ge=0, le=1)
     """Largest fraction of quarantined rows per file; more stops the run before training."""
-    shard_rows: int = Field(default=512, ge=1)
+    shard_rows: int = Field(default=1024, ge=1)
     """Sentences per shard: what is read, annotated and written at a time."""
     batch_tokens: int | None = Field(default=None, ge=8)
     """Token budget (rows x longest) of one inference batch; absent: 1024 on CPUs, 4096 on GPUs,

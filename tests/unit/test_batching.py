@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlt_ray.data.batching import COST, plan_batches, plan_epoch, plan_pairs, seed_of
+from xlt_ray.data.batching import pass_cost, plan_batches, plan_epoch, plan_pairs, seed_of
 
 lengths = st.lists(st.tuples(st.integers(3, 40), st.integers(1, 4)), max_size=40)
 
@@ -35,7 +35,7 @@ def test_no_other_cut_of_the_lengths_makes_less_work(
 
     def work(batches: list[np.ndarray]) -> float:
         tokens = sum(int(rows[batch].sum() * longest[batch].max()) for batch in batches)
-        return tokens + len(batches) * budget / COST
+        return tokens + len(batches) * pass_cost(budget)
 
     order = np.argsort(longest, kind="stable")
     ways = []

@@ -1,8 +1,9 @@
 """README and docs: what they show runs, what they name exists.
 
 Blocks marked ``python`` are executed, each as a module of its own, in an empty folder and without a
-cluster; ``python no-run`` is only compiled. Commands in ``sh`` blocks are checked, not run: make
-targets, jobs, their flags and keys. ``text`` blocks are pictures.
+cluster; ``python no-run`` is only compiled here. Commands in ``sh`` blocks are checked: make
+targets, jobs, their flags and keys; what needs a cluster runs in ``tests/ray/test_pages.py``.
+``text`` blocks are pictures.
 """
 
 import importlib.util
@@ -11,14 +12,14 @@ import runpy
 import shlex
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from cluster.local import parse, shape_of
+from tests.pages import FENCE, PAGES, ROOT, Block, blocks, commands, of_kind, place
 from xlt_ray.cli import Job, configure
 from xlt_ray.compare import CompareSection
 from xlt_ray.config import RunConfig
@@ -26,10 +27,7 @@ from xlt_ray.data.registry import BENCHMARKS
 from xlt_ray.methods import METHODS
 from xlt_ray.sweep_config import SweepSection
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MOST_LINES = 190
-FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE_LINK = re.compile(r"\[`(\w+)`\]\(([^)#]+\.py)\)")
 KEY = re.compile(
     r"`((?:benchmark|own|method|train|data|translation|resources|store|run|compare)\.[a-z_]+[a-z_.]*)`"
@@ -39,42 +37,6 @@ FILES = {"run.name", "run.md", "data.md", "compare.md", "compare.tex", "compare.
 PYTHON = {"python", ".venv/bin/python"}
 NOT_OURS = {"docker", "hf", "kubectl", "ray"}
 """Programs of others; how they are called is not checked."""
-
-
-class Block(NamedTuple):
-    page: Path
-    line: int
-    kind: str
-    text: str
-
-
-@cache
-def blocks() -> list[Block]:
-    found = []
-    for page in PAGES:
-        content = page.read_text(encoding="utf-8")
-        for match in FENCE.finditer(content):
-            line = content.count("\n", 0, match.start()) + 1
-            found.append(Block(page, line, match[1].strip(), match[2]))
-    return found
-
-
-def of_kind(kind: str) -> list[Block]:
-    return [block for block in blocks() if block.kind == kind]
-
-
-def place(value: Any) -> str:
-    return f"{value.page.name}:{value.line}" if isinstance(value, Block) else str(value)
-
-
-def commands(text: str) -> Iterator[list[str]]:
-    """The words of each command, without comments and settings of the environment."""
-    for line in text.replace("\\\n", " ").splitlines():
-        words = shlex.split(line, comments=True)
-        while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
-            words = words[1:]
-        if words:
-            yield words
 
 
 def problem(words: list[str]) -> str | None:

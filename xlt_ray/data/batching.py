@@ -5,12 +5,17 @@ from hashlib import blake2b
 
 import numpy as np
 
-COST = 32
-"""A forward pass costs as much, besides its tokens, as this part of the largest one's tokens.
 
-Measured on a CPU: some 130 tokens of passes of up to 4,096. Larger budgets are for faster devices,
-on which the time between two passes is worth more tokens.
-"""
+def pass_cost(budget: int) -> float:
+    """What a forward pass costs besides its tokens, in tokens.
+
+    On a CPU some 130 were measured. Budgets beyond 4,096 are for faster devices, on which the time
+    between two passes is worth more tokens: a 32nd of the budget.
+
+    Args:
+        budget: Tokens of the largest pass.
+    """
+    return max(budget, 4096) / 32
 
 
 def plan_batches(
@@ -18,7 +23,7 @@ def plan_batches(
 ) -> list[np.ndarray]:
     """Cut sentences into batches of similar length, as many as make the least work.
 
-    Work is the tokens of a batch, padding included, and a fixed cost per batch, see `COST`. Of all
+    Work is the tokens of a batch, padding included, and a `pass_cost` for each. Of all
     ways to cut the sorted sentences the cheapest is found (dynamic programming).
 
     Args:
@@ -39,7 +44,7 @@ def plan_batches(
         first = min(first, end - 1)  # a sentence that exceeds the budget alone
         costs = work[first:end] + (height[end] - height[first:end]) * most
         begins[end] = first + int(costs.argmin())
-        work[end] = costs.min() + budget / COST
+        work[end] = costs.min() + pass_cost(budget)
     batches, end = list[np.ndarray](), len(chosen)
     while end:
         batches.append(chosen[begins[end] : end])
@@ -69,12 +74,12 @@ def plan_pairs(
     most = max(len(group) for group in groups)
     best, least = list[np.ndarray](), math.inf
     for count in range(1, most + 1):
-        if count * budget / COST >= least:
+        if count * pass_cost(budget) >= least:
             break
         split = zip(*(np.array_split(group, count) for group in groups), strict=True)
         passes = [np.concatenate(pair) for pair in split]
         sizes = [int(rows[part].sum() * longest[part].max(initial=0)) for part in passes]
-        work = sum(sizes) + count * budget / COST
+        work = sum(sizes) + count * pass_cost(budget)
         if (max(sizes) <= budget or count == most) and work < least:
             best, least = passes, work
     return best

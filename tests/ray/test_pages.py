@@ -1,0 +1,191 @@
+"""README and docs: their commands and their Python run, as a reader would run them.
+
+A reader has data, encoders and finished runs where the pages say, all of them tiny. What a hub or
+a bucket would give is in folders of the same layout. Every command of a job runs as it is written;
+outside the pages of `WHOLE`, and there where it would train for long, with ``--dry-run``: it reads
+all its data and finds every step, but trains nothing. What such commands do then is tested by job.
+Commands of a cloud, of Kubernetes, of Docker and of the hub's client are only checked, in
+``tests/unit/test_docs.py``, as is what needs a GPU.
+"""
+
+import json
+import runpy
+import shlex
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from tests.marian import write_marian
+from tests.pages import ROOT, Block, commands, of_kind, place
+from tests.world import SOURCE, TARGETS, World
+from xlt_ray import cli
+from xlt_ray.data.registry import BENCHMARKS
+from xlt_ray.data.toy import LABELS, make_source, unlabelled_text
+from xlt_ray.labels import LabelSet
+from xlt_ray.layered import merge
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+WHOLE = ("README.md", "export.md", "predict.md", "run.md")
+"""Pages whose commands run to their end, on less data."""
+SMALL = {
+    "benchmark.limit": {"train": 60, "dev": 16, "test": 8},
+    "benchmark.targets": "de,es",
+    "method.source_epochs": 2, "method.rounds": 2, "method.one_hot_rounds": 1,
+    "method.round_epochs": 1, "method.final_epochs": 1,
+    "resources.annotators": 0, "resources.train_workers": 0,
+}  # fmt: skip
+ELSEWHERE = ("cluster.md", "jobs.md")
+"""Pages whose Python starts clusters; `test_local_cluster` and `test_cluster` make such calls."""
+
+
+def columns(language: str, split: str, rows: int) -> str:
+    """Toy sentences, a word and its tag per line."""
+    names = LABELS["ner"]
+    size = {"train": rows, "dev": rows, "test": rows}
+    source, lines = make_source("ner", language, split, size), list[str]()
+    for example in source.examples(LabelSet(names)):
+        pairs = zip(example.tokens or (), example.labels or (), strict=True)  # type: ignore[union-attr]
+        lines += [f"{token}\t{names[label]}" for token, label in pairs] + [""]
+    return "\n".join(lines) + "\n"
+
+
+def put(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def write_pairs(folder: Path) -> None:
+    """XNLI in the layout of the hub: a folder per language, Parquet files per split."""
+    names = BENCHMARKS["xnli"].labels
+    for language in BENCHMARKS["xnli"].languages:
+        for split in ("train", "validation", "test"):
+            rows = [(f"a {n} b", f"c {n} d", n % len(names)) for n in range(12)]
+            premise, hypothesis, label = (list(column) for column in zip(*rows, strict=True))
+            table = pa.table({"premise": premise, "hypothesis": hypothesis, "label": label})
+            (folder / language).mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, folder / language / f"{split}-00000-of-00001.parquet")
+
+
+@pytest.fixture(scope="module")
+def reader(
+    ray_cluster: str, world: World, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """A folder with all that the pages name, and a home with finished runs."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name in ("encoder", "mini-xlmr"):
+        (folder / name).symlink_to(world.backbone)
+    for language in BENCHMARKS["wikiann"].languages:
+        toy = SOURCE if language == "en" else TARGETS[0]
+        for split in ("train", "dev", "test"):
+            put(folder / f"wikiann/{language}/{split}.txt", columns(toy, split, 60))
+    write_pairs(folder / "xnli")
+    put(folder / "en.conll", columns(SOURCE, "train", 80))
+    put(folder / "en/one.conll", columns(SOURCE, "train", 80))
+    put(folder / "sw-test.conll", columns(TARGETS[0], "test", 8))
+    text = "".join(" ".join(words) + "\n" for words in unlabelled_text(TARGETS[0], size=60))
+    put(folder / "sw/one.txt", text)
+    put(folder / "sw/two.txt.zst", zstandard.compress(text.encode()))
+    lines = [json.dumps({"text": line}) for line in text.splitlines()]
+    put(folder / "bucket/sw/three.jsonl", "\n".join(lines) + "\n")
+    put(folder / "some.txt", text)
+    for name in ("mbart", "opus-de-en", "opus-en-de"):
+        write_marian(folder / name, text.splitlines() * 5)
+    home = folder / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        patch.chdir(ROOT)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def runs(reader: Path) -> Path:
+    """The finished runs that pages begin from, made by the jobs that they name."""
+    say(reader, "jobs/quickstart.py")
+    maral = ["method.epochs=1", "method.k=20", "method.q=16", "run.name=maral-wikiann-s0"]
+    say(reader, "jobs/maral_wikiann.py", *maral)
+    small = ["--config", "jobs/configs/compare-toy.yaml"]
+    say(reader, "jobs/compare.py", "compare.methods=bl_direct", "compare.seeds=0,1", flags=small)
+    return reader / "home/xlt_ray"
+
+
+def say(reader: Path, job: str, *settings: str, flags: Sequence[str] = ()) -> None:
+    """Run a job to its end, on less data."""
+    words = [job, *flags, *(word for item in settings for word in ("--set", item))]
+    assert run_job(reader, words, whole=True) == cli.DONE, shlex.join(words)
+
+
+def run_job(reader: Path, words: list[str], *, whole: bool) -> int:
+    """Run a command of a job in this process; its exit code."""
+    names = runpy.run_path(str(ROOT / words[0]))
+    flags = here(reader, words[1:], names["DEFAULTS"], small=whole)
+    if not whole and not {"--dry-run", "--help"} & set(flags):
+        flags.append("--dry-run")
+    try:
+        return cli.main(names["DEFAULTS"], names["__doc__"], flags, job=names.get("JOB"))
+    except SystemExit as done:  # as --help ends
+        return int(done.code or 0)
+
+
+def here(reader: Path, flags: Sequence[str], defaults: dict[str, Any], *, small: bool) -> list[str]:
+    """Flags with the reader's folders in place of FOLDER, buckets and the hub."""
+    moved = [
+        flag.replace("FOLDER", str(reader))
+        .replace("s3://BUCKET", f"{reader}/bucket")
+        .replace("s3://bucket", f"{reader}/bucket")
+        .replace("/store/", f"{reader}/")
+        .replace("Helsinki-NLP/opus-mt-", f"{reader}/opus-")
+        .replace("facebook/mbart-large-50-many-to-many-mmt", f"{reader}/mbart")
+        for flag in flags
+    ]
+    files = [value for flag, value in pairwise(moved) if flag == "--config"]
+    sets = [value for flag, value in pairwise(moved) if flag == "--set"]
+    given, _ = merge(defaults, files=files, flags=sets)
+    own: dict[str, Any] = {}
+    if (given.get("benchmark") or {}).get("name") == "toy" and small:
+        own["benchmark.targets"] = ",".join(TARGETS)
+    if "backbone" in given:
+        own["backbone"] = str(reader / "encoder")
+    name = (given.get("benchmark") or {}).get("name")
+    if name in ("wikiann", "xnli") and "root" not in given["benchmark"]:
+        own["benchmark.root"] = str(reader / name)
+    if small and "backbone" in given:
+        own = {**SMALL, **own}
+    return [*moved, *(word for key, x in own.items() for word in ("--set", f"{key}={shown(x)}"))]
+
+
+def shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def jobs_in(block: Block) -> list[list[str]]:
+    """The commands of jobs in a block, those that are handed to a cluster, too."""
+    found = []
+    for words in commands(block.text):
+        for at, word in enumerate(words):
+            if word.startswith("jobs/") and words[at - 1].endswith("python"):
+                found.append(words[at:])
+                break
+    return found
+
+
+@pytest.mark.parametrize("block", [b for b in of_kind("sh") if jobs_in(b)], ids=place)
+def test_commands_run(reader: Path, runs: Path, block: Block) -> None:
+    for words in jobs_in(block):
+        whole = block.page.name in WHOLE
+        assert run_job(reader, words, whole=whole) == cli.DONE, shlex.join(words)
+
+
+@pytest.mark.parametrize(
+    "block", [b for b in of_kind("python no-run") if b.page.name not in ELSEWHERE], ids=place
+)
+def test_python_of_finished_runs(reader: Path, runs: Path, block: Block) -> None:
+    text = block.text.replace("FOLDER", str(runs / "runs/quickstart/model"))
+    exec(compile(text, place(block), "exec"), {"__name__": "page"})
