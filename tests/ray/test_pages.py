@@ -19,7 +19,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import zstandard
 
 from tests.marian import write_marian
 from tests.pages import ROOT, Block, commands, of_kind, place
@@ -36,11 +35,14 @@ WHOLE = ("README.md", "export.md", "predict.md", "run.md")
 """Pages whose commands run to their end, on less data."""
 SMALL = {
     "benchmark.limit": {"train": 60, "dev": 16, "test": 8},
-    "benchmark.targets": "de,es",
-    "method.source_epochs": 2, "method.rounds": 2, "method.one_hot_rounds": 1,
-    "method.round_epochs": 1, "method.final_epochs": 1,
     "resources.annotators": 0, "resources.train_workers": 0,
 }  # fmt: skip
+SHORT = {
+    "cltp": {"source_epochs": 2, "rounds": 2, "one_hot_rounds": 1, "round_epochs": 1},
+    "maral": {"source_epochs": 1, "epochs": 1, "warmup": 1, "k": 20, "q": 16},
+}
+LANGUAGES = {"toy": list(TARGETS), "wikiann": ["de", "es"]}
+"""Targets of whole runs."""
 ELSEWHERE = ("cluster.md", "jobs.md")
 """Pages whose Python starts clusters; `test_local_cluster` and `test_cluster` make such calls."""
 
@@ -92,12 +94,16 @@ def reader(
     put(folder / "sw-test.conll", columns(TARGETS[0], "test", 8))
     text = "".join(" ".join(words) + "\n" for words in unlabelled_text(TARGETS[0], size=60))
     put(folder / "sw/one.txt", text)
-    put(folder / "sw/two.txt.zst", zstandard.compress(text.encode()))
+    with pa.CompressedOutputStream(str(folder / "sw/two.txt.zst"), "zstd") as packed:
+        packed.write(text.encode())
     lines = [json.dumps({"text": line}) for line in text.splitlines()]
     put(folder / "bucket/sw/three.jsonl", "\n".join(lines) + "\n")
     put(folder / "some.txt", text)
-    for name in ("mbart", "opus-de-en", "opus-en-de"):
-        write_marian(folder / name, text.splitlines() * 5)
+    write_marian(folder / "mbart", text.splitlines() * 5)
+    for language in BENCHMARKS["xnli"].languages[1:]:
+        (folder / f"opus-{language}-en").symlink_to(folder / "mbart")
+        (folder / f"opus-en-{language}").symlink_to(folder / "mbart")
+    (folder / "bucket/wikiann").symlink_to(folder / "wikiann")
     home = folder / "home"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(home))
@@ -109,10 +115,10 @@ def reader(
 def runs(reader: Path) -> Path:
     """The finished runs that pages begin from, made by the jobs that they name."""
     say(reader, "jobs/quickstart.py")
-    maral = ["method.epochs=1", "method.k=20", "method.q=16", "run.name=maral-wikiann-s0"]
-    say(reader, "jobs/maral_wikiann.py", *maral)
-    small = ["--config", "jobs/configs/compare-toy.yaml"]
-    say(reader, "jobs/compare.py", "compare.methods=bl_direct", "compare.seeds=0,1", flags=small)
+    say(reader, "jobs/maral_wikiann.py", "run.name=maral-wikiann-s0")
+    short = [f"compare.shared.{key}=1" for key in ("source_epochs", "round_epochs", "final_epochs")]
+    rows = ["compare.methods=bl_direct,sl_leu", "compare.seeds=0", *short]
+    say(reader, "jobs/compare.py", *rows, flags=["--config", "jobs/configs/compare-toy.yaml"])
     return reader / "home/xlt_ray"
 
 
@@ -148,16 +154,16 @@ def here(reader: Path, flags: Sequence[str], defaults: dict[str, Any], *, small:
     files = [value for flag, value in pairwise(moved) if flag == "--config"]
     sets = [value for flag, value in pairwise(moved) if flag == "--set"]
     given, _ = merge(defaults, files=files, flags=sets)
-    own: dict[str, Any] = {}
-    if (given.get("benchmark") or {}).get("name") == "toy" and small:
-        own["benchmark.targets"] = ",".join(TARGETS)
+    own = dict[str, Any]()
+    name, benchmark = (given.get("method") or {}).get("name"), given.get("benchmark") or {}
+    if small and "backbone" in given:
+        own |= {**SMALL, **{f"method.{key}": x for key, x in SHORT.get(name, {}).items()}}
+        if benchmark.get("name") in LANGUAGES:
+            own["benchmark.targets"] = LANGUAGES[benchmark["name"]]
     if "backbone" in given:
         own["backbone"] = str(reader / "encoder")
-    name = (given.get("benchmark") or {}).get("name")
-    if name in ("wikiann", "xnli") and "root" not in given["benchmark"]:
-        own["benchmark.root"] = str(reader / name)
-    if small and "backbone" in given:
-        own = {**SMALL, **own}
+    if benchmark.get("name") in ("wikiann", "xnli") and "root" not in benchmark:
+        own["benchmark.root"] = str(reader / benchmark["name"])
     return [*moved, *(word for key, x in own.items() for word in ("--set", f"{key}={shown(x)}"))]
 
 
@@ -183,9 +189,10 @@ def test_commands_run(reader: Path, runs: Path, block: Block) -> None:
         assert run_job(reader, words, whole=whole) == cli.DONE, shlex.join(words)
 
 
+@pytest.mark.filterwarnings("ignore:Tokenizer does not support real words:UserWarning")
 @pytest.mark.parametrize(
     "block", [b for b in of_kind("python no-run") if b.page.name not in ELSEWHERE], ids=place
 )
 def test_python_of_finished_runs(reader: Path, runs: Path, block: Block) -> None:
-    text = block.text.replace("FOLDER", str(runs / "runs/quickstart/model"))
+    text = block.text.replace("FOLDER/tagger", str(runs / "runs/quickstart/model"))
     exec(compile(text, place(block), "exec"), {"__name__": "page"})
