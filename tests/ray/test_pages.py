@@ -155,7 +155,7 @@ def here(reader: Path, flags: Sequence[str], defaults: dict[str, Any], *, small:
     sets = [value for flag, value in pairwise(moved) if flag == "--set"]
     given, _ = merge(defaults, files=files, flags=sets)
     own = dict[str, Any]()
-    name, benchmark = (given.get("method") or {}).get("name"), given.get("benchmark") or {}
+    name, benchmark = (given.get("method") or {}).get("name", ""), given.get("benchmark") or {}
     if small and "backbone" in given:
         own |= {**SMALL, **{f"method.{key}": x for key, x in SHORT.get(name, {}).items()}}
         if benchmark.get("name") in LANGUAGES:
