@@ -120,11 +120,22 @@ def _explain(
             path = ".".join([*keys, item["loc"][-1]])
             text = f"{path}: is required"
         else:
-            text = f"{path}: {item['msg']}, got {item['input']!r}"
+            path, said, value = _said(path, item["msg"], item["input"])
+            text = f"{path}: {said}" + (f", got {value!r}" if value is not None else "")
         if text not in seen:
             seen.add(text)
             lines.append(redacted(f"{text} (from {origin_of(path, origins)})"))
     return "\n".join(lines)
+
+
+def _said(path: str, message: str, value: Any) -> tuple[str, str, Any]:
+    """Key, message and value of an error; what a section says of itself begins with the key, whose
+    value may be a default."""
+    message = message.removeprefix("Value error, ")
+    key, mark, rest = message.partition(": ")
+    if not isinstance(value, Mapping) or not mark or " " in key:
+        return path, message, value
+    return f"{path}.{key}", rest, cast("Mapping[str, Any]", value).get(key)
 
 
 def _keys_of(places: Sequence[int | str], values: Mapping[str, Any]) -> list[str]:

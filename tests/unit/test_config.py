@@ -172,6 +172,7 @@ def test_text_may_look_like_a_number() -> None:
         ("train=3", ["train: ", "dictionary", "got 3"]),
         ("method.name=magic", ["method.name: ", "'magic'", "allowed: bl_direct, ", " cltp, "]),
         ("method.name=[1]", ["method.name: ", "[1]", "allowed: bl_direct"]),
+        ("translation.replace=true", ["translation.replace: neither model nor ready", "got True"]),
     ],
 )
 def test_messages_name_key_value_and_origin(flag: str, parts: list[str]) -> None:
