@@ -12,7 +12,7 @@ AT_ONCE, TURNS = 8, 8
 """Most shards of one call, and fewest calls of an actor that there are more shards for."""
 START_SECONDS = 8.0
 """Until an actor has imported what it needs and loaded a model, measured on two cores."""
-LITTLE_SECONDS = 60.0
+LITTLE_SECONDS = 600.0
 """Most that the driver's process spends on a step that actors do no faster."""
 
 
