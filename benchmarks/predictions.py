@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,6 +30,8 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer
 from benchmarks.measure import Watch, title
 from benchmarks.setting import small_backbone
 from xlt_ray.data.toy import LABELS, LANGUAGES, unlabelled_text
+from xlt_ray.ledger import RunFolder
+from xlt_ray.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 FORMATS = ("txt", "jsonl", "parquet", "conll")
@@ -115,14 +118,10 @@ def same_rows(source: Path, written: Path) -> int:
         ValueError: a row is missing, added, or in another place.
     """
     count = 0
-    try:
-        for count, (row, other) in enumerate(
-            zip(words_of(source), words_of(written), strict=True), 1
-        ):
-            if row != other:
-                raise ValueError(f"{written}: row {count} is not that of {source}")
-    except ValueError as error:
-        raise ValueError(f"{written}: after row {count}: {error}") from None
+    for row, other in zip_longest(words_of(source), words_of(written)):
+        count += 1
+        if row != other:
+            raise ValueError(f"{written}: row {count} is not that of {source}")
     return count
 
 
@@ -132,8 +131,7 @@ def at_work(store: Path, to: Path) -> str:
         return "writing"
     kind = ""
     for path in store.glob("runs/*/events.jsonl"):
-        for line in path.read_text().splitlines():
-            event = json.loads(line)
+        for event in RunFolder(Store(str(store)), path.parent.name).read_lines(path.name):
             if event["event"] in ("session", "started"):
                 kind = event.get("kind", "")
     return kind
