@@ -70,8 +70,8 @@ class Library:
 
     @property
     def batch_tokens(self) -> int:
-        """Token budget of an inference batch."""
-        return self.config.data.batch_tokens or self.plan.batch_tokens
+        """Token budget of an inference batch, of every kind of model."""
+        return self.translations.batch_tokens
 
     @property
     def pools(self) -> tuple[str, ...]:
