@@ -23,5 +23,7 @@ def prepare(*, local: bool) -> None:
         # Makes every port of a local Ray listen on loopback only (a switch named after the systems
         # where that is the default); its head still asks for a token.
         settings["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        # A local Ray has no dashboard, so nobody reads its metrics; gathering them takes CPU time.
+        settings["RAY_enable_metrics_collection"] = "0"
     for name, value in settings.items():
         os.environ.setdefault(name, value)
