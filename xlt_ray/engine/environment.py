@@ -2,6 +2,9 @@
 
 import os
 
+CUBLAS = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+"""Makes matrix products of cuBLAS deterministic; read when a process first computes on a GPU."""
+
 
 def prepare(*, local: bool) -> None:
     """Set what a run depends on, unless the user has set it.
@@ -17,6 +20,7 @@ def prepare(*, local: bool) -> None:
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
         # Training workers wait for the nodes that an autoscaler adds, which takes a cloud minutes.
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "1800",
+        **CUBLAS,
         "TOKENIZERS_PARALLELISM": "false",  # the actors are the parallelism
     }
     if local:

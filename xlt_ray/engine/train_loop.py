@@ -7,7 +7,6 @@ randomness from the run's seed and its own number, so a step that resumes repeat
 """
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -43,6 +42,7 @@ from xlt_ray.engine.optimiser import (
     unflatten,
     warmup_then_decay,
 )
+from xlt_ray.engine.repeatable import repeatable
 from xlt_ray.engine.train_rows import Companions, Share, joined_passes, own_examples
 from xlt_ray.evaluate import Ragged, score
 from xlt_ray.labels import LabelSet
@@ -128,15 +128,14 @@ def run_worker(
         on_epoch: Is told the facts of every epoch, at its end.
     """
     torch.set_num_threads(task.threads)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products
-    torch.use_deterministic_algorithms(task.train.deterministic, warn_only=True)
-    worker = Worker(task, rank, world, device or choose_device())
-    worker.resume()
-    while worker.position.epoch < worker.epochs and not worker.position.stopped:
-        worker.epoch()
-        if on_epoch is not None:
-            on_epoch(worker.position.history[-1])
-    return worker.finish()
+    with repeatable(task.train.deterministic):
+        worker = Worker(task, rank, world, device or choose_device())
+        worker.resume()
+        while worker.position.epoch < worker.epochs and not worker.position.stopped:
+            worker.epoch()
+            if on_epoch is not None:
+                on_epoch(worker.position.history[-1])
+        return worker.finish()
 
 
 class Trainee(nn.Module):
