@@ -22,11 +22,12 @@ from benchmarks.measure import title
 from xlt_ray.data.batching import plan_batches, plan_epoch
 from xlt_ray.data.examples import Examples, Layout, examples_of
 from xlt_ray.data.tokenise import TOKENISED
-from xlt_ray.engine.inference import predict
+from xlt_ray.engine.inference import autocast, predict
 from xlt_ray.engine.optimiser import make_optimiser
+from xlt_ray.engine.repeatable import repeatable
 from xlt_ray.engine.train_loop import Trainee
 from xlt_ray.methods.facts import Schedule
-from xlt_ray.methods.neighbours import Neighbours
+from xlt_ray.methods.neighbours import Neighbours, require_faiss
 from xlt_ray.methods.softmax import CrossEntropy
 from xlt_ray.models.tagger import Tagger
 
@@ -37,7 +38,9 @@ SHAPES: Mapping[str, tuple[int, int, int, int]] = {
 }
 """Layers, width, heads, vocabulary."""
 LAYOUT = Layout(prefix=0, suffix=2, padding=1, max_length=128)
-CLASSES, BATCH = 7, 32
+CLASSES, BATCH, SHARD = 7, 32, 1024
+LONG, MOST = 128, 1 << 22
+"""Sub-words of the sentences that a pass is filled with, and the largest pass that is tried."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +98,20 @@ def tagger(shape: str, device: torch.device, *, checkpointing: bool = False) -> 
     return Tagger(model).to(device)
 
 
+def _processed(longest: np.ndarray, batches: list[np.ndarray]) -> int:
+    """Tokens of some batches, padding included."""
+    return int(sum(len(part) * longest[part].max() for part in batches))
+
+
 class Bench:
     """Measurements of one shape on one device."""
 
     def __init__(self, shape: str, device: torch.device, rows: int, repeats: int):
         self.shape, self.device, self.repeats = shape, device, repeats
-        self.examples = sentences(rows, SHAPES[shape][3])
+        vocabulary = SHAPES[shape][3]
+        self.examples = sentences(rows, vocabulary)
+        starts = range(0, rows, SHARD)
+        self.shards = [sentences(min(SHARD, rows - at), vocabulary, seed=at) for at in starts]
         self.real = int(self.examples.longest.sum())
         layers, width, _, _ = SHAPES[shape]
         self.flops = 2 * layers * 12 * width**2
@@ -135,19 +146,21 @@ class Bench:
         is_gpu = self.device.type == "cuda"
         return torch.cuda.max_memory_allocated() / 1e9 if is_gpu else 0.0
 
-    def _processed(self, batches: list[np.ndarray]) -> int:
-        longest = self.examples.longest
-        return int(sum(len(part) * longest[part].max() for part in batches))
-
     def inference(self, budget: int, *, compiled: bool = False) -> Rate:
-        """`predict`, as annotators call it."""
-        model, examples = tagger(self.shape, self.device).eval(), self.examples
+        """`predict`, shard by shard, as annotators call it."""
+        model = tagger(self.shape, self.device).eval()
         if compiled:
             model.compile_encoder()
         self._forget_peak()
         settings = {"budget": budget, "device": self.device, "precision": "bf16"}
-        seconds = self._seconds(lambda: predict(model, examples, **settings))
-        processed = self._processed(plan_batches(examples.longest, examples.num_windows, budget))
+
+        def run() -> None:
+            for part in self.shards:
+                predict(model, part, **settings)
+
+        seconds = self._seconds(run)
+        plans = [(x.longest, plan_batches(x.longest, x.num_windows, budget)) for x in self.shards]
+        processed = sum(_processed(longest, plan) for longest, plan in plans)
         name = f"inference, budget {budget}{', compiled' if compiled else ''}"
         return self._rate(name, seconds, processed, self.real, self.flops)
 
@@ -170,28 +183,43 @@ class Bench:
                 optimiser.zero_grad(set_to_none=True)
 
         self._forget_peak()
-        seconds = self._seconds(run)
+        with repeatable(True):  # as a training worker
+            seconds = self._seconds(run)
         real = int(sum(self.examples.longest[part].sum() for part in steps))
         name = f"training, {batch} sentences a step"
         name += ", gradient checkpointing" if checkpointing else ""
         name += ", compiled" if compiled else ""
-        return self._rate(name, seconds, self._processed(steps), real, 3 * self.flops)
+        processed = _processed(self.examples.longest, steps)
+        return self._rate(name, seconds, processed, real, 3 * self.flops)
 
     def _rate(self, what: str, seconds: float, processed: int, real: int, flops: int) -> Rate:
         of_peak = processed * flops / seconds / self.peak
         return Rate(what, real / seconds, real / processed, of_peak, self._peak_gb())
 
-    def largest(self, measure: Callable[[int], Rate], start: int) -> int:
-        """Largest size, doubled from `start`, that fits the device's memory."""
-        size = start
-        while True:
-            try:
-                measure(2 * size)
-            except torch.OutOfMemoryError:
-                return size
-            size *= 2
-            if size > 1 << 22:
-                return size
+    def fits(self, tokens: int, *, training: bool) -> bool:
+        """Whether one pass of so many tokens, in sentences of `LONG` each, fits the memory."""
+        self._forget_peak()
+        model = tagger(self.shape, self.device).train(training)
+        draw = torch.Generator().manual_seed(0)
+        shape = (tokens // LONG, LONG)
+        ids = torch.randint(5, SHAPES[self.shape][3], shape, generator=draw).to(self.device)
+        optimiser = make_optimiser(model, Schedule(1e-5, 1), 1e-4)
+        try:
+            with torch.set_grad_enabled(training), autocast(self.device, "bf16"):
+                logits = model.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+            if training:
+                logits.float().square().mean().backward()
+                optimiser.step()
+        except torch.OutOfMemoryError:
+            return False
+        return True
+
+    def largest(self, start: int, *, training: bool) -> int:
+        """Most tokens of one pass that fit the device's memory, doubled from `start`."""
+        tokens = start
+        while tokens < MOST and self.fits(2 * tokens, training=training):
+            tokens *= 2
+        return tokens
 
 
 def neighbours(device: torch.device, repeats: int) -> dict[str, float]:
@@ -208,6 +236,8 @@ def neighbours(device: torch.device, repeats: int) -> dict[str, float]:
             index.counts(queries.to(place), nobody)
             times.append(time.perf_counter() - start)
         found[place.type] = statistics.median(times)
+    if device.type == "cuda" and not hasattr(require_faiss(), "StandardGpuResources"):
+        found["cpu, for faiss here has no GPUs"] = found.pop(device.type)
     return found
 
 
@@ -224,10 +254,10 @@ def report(bench: Bench, budget: int) -> str:
             f"| {item.peak_gb:.1f} |"
         )
     if bench.device.type == "cuda":
-        most = bench.largest(bench.inference, budget)
-        lines += ["", f"Largest budget of inference: {most:,} tokens; "]
-        most = bench.largest(bench.training, 8 * BATCH)
-        lines[-1] += f"of a training pass: {most:,} sentences."
+        lines += ["", "Largest pass in tokens, doubled until it does not fit: "]
+        for name, training in (("inference", False), ("training", True)):
+            most = bench.largest(LONG, training=training)
+            lines[-1] += f"{name} {most:,}{' or more' if most >= MOST else ''}. "
     peak = f"{bench.peak / 1e12:,.1f}"
     return "\n".join([f"### {bench.shape} (a matrix product: {peak} TFLOPS)", "", *lines, ""])
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.measure import Watch, peak_memory, title
+from benchmarks.measure import Watch, forget_peak, peak_memory, title
 from benchmarks.setting import EMBEDDED, Setting, begun, small_backbone
 from xlt_ray.methods.cltp import CandidateAnnotator, SetRule
 from xlt_ray.methods.picks import select_sentences
@@ -74,6 +74,7 @@ def measure(rows: int, annotators: int, backbone: str) -> Growth:
     sizes = {"train": 2000, "target_train": each, "dev": 200, "test": 100}
     pool, data = {"annotators": annotators}, replace(EMBEDDED, backbone=backbone)
     with begun(data, sizes, pool, lr=1.5e-3, epochs=4) as setting, Watch(psutil.Process()) as watch:
+        forget_peak()  # that of the training before
         seconds = annotate_and_select(setting)
     count = each * len(EMBEDDED.targets)
     return Growth(count, annotators, seconds, peak_memory(), watch.others_mb, os.getloadavg()[0])

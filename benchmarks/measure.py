@@ -27,6 +27,7 @@ class Contender:
         note: What has to be known about it.
         share: Which part of the work it does, where all of it would take too long; seconds are
             scaled by it.
+        in_fp32: Whether it computes in float32, whose peak its rate is a share of.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Contender:
     tokens: int | None = None
     note: str = ""
     share: float = 1.0
+    in_fp32: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Timing:
     seconds: tuple[float, ...]
     tokens: int | None = None
     note: str = ""
+    in_fp32: bool = True
 
     @property
     def median(self) -> float:
@@ -105,7 +108,7 @@ def take_turns(
             item.run()
             if turn >= warm:
                 seconds[item.name].append((time.perf_counter() - start) / item.share)
-    return [Timing(x.name, tuple(seconds[x.name]), x.tokens, x.note) for x in contenders]
+    return [Timing(x.name, tuple(seconds[x.name]), x.tokens, x.note, x.in_fp32) for x in contenders]
 
 
 def peak(dtype: torch.dtype, *, size: int = 1024, repeats: int = 15) -> float:
@@ -123,6 +126,12 @@ def peak_memory() -> float:
     """Most memory that this process held, since the kernel was told to forget it, in MB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024 / 1e6
+
+
+def forget_peak() -> float:
+    """Let the kernel measure the process's peak from here on; MB in memory now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak_memory()
 
 
 class Watch:
@@ -205,7 +214,7 @@ def table(found: Comparison, peak_flops: float | None = None) -> str:
             assert found.flops_per_token is not None
             assert peak_flops is not None
             done = (item.tokens or 0) * found.flops_per_token / item.median / peak_flops
-            cells.append("" if item.tokens is None else f"{done:.0%}")
+            cells.append("" if item.tokens is None or not item.in_fp32 else f"{done:.0%}")
         lines.append(f"| {' | '.join([*cells, item.note])} |")
     turns = len(found.timings[0].seconds)
     told = f"{found.units:,.0f} {found.unit}; median of {turns}; load {found.load[0]:.1f} before, "

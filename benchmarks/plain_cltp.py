@@ -11,7 +11,10 @@ import copy
 import json
 import random
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,8 +58,16 @@ class Script:
         self.model = AutoModelForTokenClassification.from_pretrained(
             config["backbone"], num_labels=len(self.labels.names), dtype=torch.float32
         )
+        self.seconds: Counter[str] = Counter()
         self.random = random.Random(config["seed"])
         torch.manual_seed(config["seed"])
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Take note of the seconds of a part."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] += time.perf_counter() - start
 
     def read(self, split: Split, languages: Sequence[str]) -> list[Sentence]:
         """Sentences of a split, tokenised."""
@@ -118,7 +129,12 @@ class Script:
 
     # -- training --------------------------------------------------------------------------------
 
-    def train(
+    def train(self, *given: Any, **settings: Any) -> float:
+        """Train the model; gives the source-dev score of what is kept."""
+        with self.timed("training"):
+            return self._train(*given, **settings)
+
+    def _train(
         self,
         rows: Sequence[Sentence],
         loss: Callable[[Tensor, Sequence[Sentence]], Tensor],
@@ -129,7 +145,6 @@ class Script:
         keep_best: bool,
         patience: int | None = None,
     ) -> float:
-        """Train the model; gives the source-dev score of what is kept."""
         optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=lr, weight_decay=1e-4, betas=(0.9, 0.999), fused=True
         )
@@ -241,19 +256,22 @@ class Script:
         """All of the algorithm; gives scores and how many sentences each round chose."""
         c, targets = self.method, self.config["benchmark"]["targets"]
         source = self.config["benchmark"].get("source") or [self.benchmark.source]
-        gold, dev = self.read("train", source), self.read("dev", source)
-        pool = self.read(self.config["benchmark"]["unlabelled_split"], targets)
+        with self.timed("reading"):
+            gold, dev = self.read("train", source), self.read("dev", source)
+            pool = self.read(self.config["benchmark"]["unlabelled_split"], targets)
+            tests = {name: self.read("test", [name]) for name in (*source, *targets)}
         for sentence in gold:
             sentence.sets = [1 << label for label in sentence.labels]
         sizes = {name: sum(x.language == name for x in pool) for name in targets}
         rule = {"lr": c["source_lr"], "epochs": c["source_epochs"], "dev": dev, "keep_best": True}
         found = [self.train(gold, self.one_class, **rule)]
-        tests = {name: self.read("test", [name]) for name in (*source, *targets)}
-        zero_shot = {name: self.score(rows) for name, rows in tests.items()}
+        with self.timed("scoring"):
+            zero_shot = {name: self.score(rows) for name, rows in tests.items()}
         counts, earlier, best, weights = list[int](), list[Sentence](), -1.0, None
         for number in range(1, c["rounds"] + 1):
             has_sets = number > c["one_hot_rounds"]
-            picked = self.select(pool, sizes, has_sets)
+            with self.timed("annotation"):
+                picked = self.select(pool, sizes, has_sets)
             if not picked:
                 break
             share = self.random.sample(gold, int(c["src_ratio"] * len(gold)))
@@ -276,8 +294,13 @@ class Script:
             )
             if found[-1] < best:
                 self.model.load_state_dict(weights)
-        test = {name: self.score(rows) for name, rows in tests.items()}
-        return {"source_dev": found, "selected": counts, "zero_shot": zero_shot, "test": test}
+        with self.timed("scoring"):
+            test = {name: self.score(rows) for name, rows in tests.items()}
+        seconds = {name: round(value, 1) for name, value in self.seconds.items()}
+        return {
+            "source_dev": found, "selected": counts, "zero_shot": zero_shot, "test": test,
+            "seconds": seconds,
+        }  # fmt: skip
 
 
 def main() -> None:

@@ -14,13 +14,12 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import torch
 
-from benchmarks.measure import peak_memory, title
+from benchmarks.measure import forget_peak, peak_memory, title
 from xlt_ray.data.batching import plan_batches
 from xlt_ray.data.examples import SpanItems, SpansOfSentences, layout_of
 from xlt_ray.data.schema import TEXT_SCHEMA, Example
@@ -134,12 +133,6 @@ class Steps:
                 torch.nn.functional.cross_entropy(output.logits, target).backward()
             self.optimiser.step()
             self.optimiser.zero_grad()
-
-
-def forget_peak() -> float:
-    """Let the kernel measure the process's peak from here on; MB in memory now."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return peak_memory()
 
 
 def measure(count: int, backbone: str | None, *, repeats: int) -> tuple[dict[str, Any], str]:

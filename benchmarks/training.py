@@ -32,6 +32,7 @@ from xlt_ray.data.examples import Examples, examples_of, layout_of
 from xlt_ray.data.tokenise import load_tokenizer
 from xlt_ray.engine.optimiser import warmup_then_decay
 from xlt_ray.engine.train_loop import TrainTask, Worker
+from xlt_ray.engine.train_rows import joined_passes
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.facts import Schedule
 from xlt_ray.methods.softmax import CrossEntropy
@@ -67,7 +68,19 @@ def ours(setting: Setting, losses: Losses) -> Contender:
             worker.epoch()
         losses.last["train"] = worker.position.history[-1]["loss"]
 
-    return Contender("train", run)
+    return Contender("train", run, EPOCHS * tokens_of_steps(setting))
+
+
+def tokens_of_steps(setting: Setting) -> int:
+    """Tokens of one epoch of a train step, padding included: its steps, cut into passes."""
+    examples, total = source_examples(setting), 0
+    for chosen in plan_epoch(examples.longest, BATCH, seed=0):
+        groups = chosen, np.zeros(0, np.int64)
+        passes = joined_passes(
+            examples, setting.config.train.max_tokens, groups, lambda rows: np.zeros(0, np.int64)
+        )
+        total += sum(part.size(examples) for part in passes)
+    return total
 
 
 def replace_train(setting: Setting) -> Any:

@@ -16,7 +16,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,6 +36,9 @@ METHOD: dict[str, Any] = {
 SHORT = {"source_epochs": 3, "round_epochs": 1, "final_epochs": 1}
 """Fewer epochs, for larger corpora."""
 SIX = ("de", "es", "fr", "it", "nl", "pt")
+PARTS = {"model": "training", "annotation": "annotation", "text": "reading", "tokens": "reading",
+         "gold": "reading"}  # fmt: skip
+"""What the steps of a run are called here, by kind."""
 _OTHERS = "ar bg bn fi hi ja kk ko mr ru tr ur vi zh"
 TWENTY = (*SIX, *_OTHERS.split())
 """Languages of WikiANN."""
@@ -53,7 +57,26 @@ def configuration(data: Data, *, large: bool) -> dict[str, Any]:
     return {**values, "method": {**METHOD, **(SHORT if large else {})}, "seed": 0}
 
 
-def as_run(config: dict[str, Any], scores: dict[str, Any]) -> Contender:
+@dataclass
+class Turn:
+    """What came out of the last turn of one of the two.
+
+    Attributes:
+        scores: F1 by language.
+        seconds: What the parts of it took.
+    """
+
+    scores: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def told(self, who: str) -> str:
+        """Both in a sentence."""
+        scores = ", ".join(f"{name} {100 * x:.1f}" for name, x in sorted(self.scores.items()))
+        parts = ", ".join(f"{name} {x:.0f} s" for name, x in self.seconds.items())
+        return f"The {who}: F1 {scores}; last turn {parts}."
+
+
+def as_run(config: dict[str, Any], turn: Turn) -> Contender:
     """A run of this project."""
 
     def run() -> None:
@@ -64,19 +87,29 @@ def as_run(config: dict[str, Any], scores: dict[str, Any]) -> Contender:
             command = [sys.executable, "-c", code, values]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             report = json.loads(Path(root, "runs/bench/report.json").read_text())
-            scores["run"] = {name: entry["f1"] for name, entry in report["final"].items()}
+            turn.scores = {name: entry["f1"] for name, entry in report["final"].items()}
+            seconds: Counter[str] = Counter()
+            for step in report["steps"]:
+                is_scored = step["kind"] == "annotation" and " test" in step["title"]
+                seconds["scoring" if is_scored else PARTS.get(step["kind"], "other")] += step[
+                    "seconds"
+                ]
+            turn.seconds = dict(seconds)
+        print(turn.told("run"), file=sys.stderr, flush=True)
 
     return Contender("a run of this project", run)
 
 
-def as_script(config: dict[str, Any], scores: dict[str, Any]) -> Contender:
+def as_script(config: dict[str, Any], turn: Turn) -> Contender:
     """The plain script."""
     plain = {**config, "threads": os.cpu_count()}
 
     def run() -> None:
         command = [sys.executable, "-m", "benchmarks.plain_cltp", json.dumps(plain)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        scores["script"] = json.loads(done.stdout.splitlines()[-1])["test"]
+        found = json.loads(done.stdout.splitlines()[-1])
+        turn.scores, turn.seconds = found["test"], found["seconds"]
+        print(turn.told("script"), file=sys.stderr, flush=True)
 
     return Contender("the plain script", run)
 
@@ -89,19 +122,14 @@ def whole(data: Data, *, large: bool, repeats: int) -> Comparison:
         large: Ten times the size of the quickstart, with fewer epochs.
         repeats: Turns.
     """
-    config, scores = configuration(data, large=large), dict[str, Any]()
+    config, script, run = configuration(data, large=large), Turn(), Turn()
     before = os.getloadavg()[0]
-    contenders = [as_script(config, scores), as_run(config, scores)]
+    contenders = [as_script(config, script), as_run(config, run)]
     timings = take_turns(contenders, repeats=repeats, warm=False)
-    told = "; ".join(
-        f"F1 of the {who}: "
-        + ", ".join(f"{name} {100 * value:.1f}" for name, value in sorted(found.items()))
-        for who, found in scores.items()
-    )
     name = f"A whole CLTP run{', about ten times as large, fewer epochs' if large else ''}"
     return Comparison(
         name, "runs", 1, timings, load=(before, os.getloadavg()[0]),
-        notes=[f"{told}."],
+        notes=[script.told("script"), run.told("run")],
     )  # fmt: skip
 
 

@@ -424,7 +424,7 @@ def _publish(folder: "RunFolder", report: "Report", outcome: "Outcome") -> None:
     before = Start(outcome.zero_shot, outcome.zero_shot_by_language)
     start = Start(outcome.final, outcome.by_language, before)
     knows_targets = report.method in UPPER_BOUNDS
-    folder.write_json(MODELS_FILE, models_of(start, knows_targets=knows_targets))
+    folder.write_json(MODELS_FILE, models_of(start, report.config, knows_targets=knows_targets))
     folder.publish("model", files_of(outcome.final.artifact))
     reached("model.published")
     folder.event("scored", driver_mb=round(peak_mb()))

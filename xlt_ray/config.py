@@ -152,6 +152,8 @@ class OwnConfig(Section, frozen=True):
     """Fields of JSONL, CSV and Parquet files that are called otherwise: own.columns.text=review."""
     words: Words | dict[Text, Words] = "marks"
     """Where words of plain text end in token tasks; marks: at blanks and punctuation marks."""
+    ids: bool = True
+    """Whether a field id tells the rows of a file apart; false: it is left alone."""
     dev_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training rows that chooses models, in source languages without dev files."""
 

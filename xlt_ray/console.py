@@ -124,14 +124,17 @@ def _report(flags: argparse.Namespace) -> int:
     _check_name(store, flags.name, [run.name for run in runs(store)])
     folder = RunFolder(store, flags.name)
     report, comparison = folder.read_json("report.json"), folder.read_json("compare.json")
+    steps = f"its steps: xlt-ray runs {flags.name}"
+    if report is not None and report["config"] != folder.read_json("config.json"):
+        reason = "was started again with another configuration and is not finished"
+        raise ConfigError(f"run {flags.name!r} {reason}; {steps}")
     if report is not None:
         ledger, events = folder.read_lines("ledger.jsonl"), folder.read_lines("events.jsonl")
         page, name = run_page(Report.from_json(report), ledger, events), "report.html"
     elif comparison is not None:
         page, name = comparison_page(Comparison.from_json(comparison)), "compare.html"
     else:
-        steps = f"xlt-ray runs {flags.name}"
-        raise ConfigError(f"run {flags.name!r} is not finished; its steps: {steps}")
+        raise ConfigError(f"run {flags.name!r} is not finished; {steps}")
     folder.write(name, page.encode())
     print(f"{folder.path}/{name}")
     return cli.DONE

@@ -34,7 +34,7 @@ from xlt_ray.ledger import RunFolder
 from xlt_ray.models.onnx import write_onnx
 from xlt_ray.report.card import card
 from xlt_ray.report.record import Report
-from xlt_ray.starting import RECORD, files_of, run_named
+from xlt_ray.starting import RECORD, config_of, files_of, run_named
 from xlt_ray.store import Store
 
 if TYPE_CHECKING:
@@ -122,11 +122,11 @@ def configure(
                 f"{key}: that of the run {section.run!r} stays; what can be given: export., "
                 f"{', '.join(_GIVEN)} (from {origin_of(key, origins)})"
             )
-    folder = RunFolder(Store(root), section.run)
-    found = folder.read_json("config.json")
-    models = run_named(folder.store, section.run, "export.run") if found else None
+    store = Store(root)
+    models = run_named(store, section.run, "export.run")
     if models is None:
         raise ConfigError(f"export.run: no finished run {section.run!r} in {root}")
+    found = config_of(store, section.run)
     base = {**found, "run": {**found["run"], "name": f"{section.run}-export"}}
     run = cli.configure({**base, "store": {"root": root}}, flags=flags)
     config = ExportConfig(section, run, models)
@@ -208,6 +208,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
             student = _distilled(config, driver)
             scores = driver.evaluate("distilled", student, "test")
             begun.runner.lease.check()
+            begun.folder.event("done")
         artifact = student.artifact
         metric = driver.benchmark.metric
         teacher = RunFolder(Store(config.run.store.root), section.run).read_json("report.json")

@@ -10,10 +10,9 @@ from xlt_ray.data.corpus import SPAN_SETTINGS, Model
 from xlt_ray.data.registry import benchmark_of
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.backbone import Backbone, checkpoint_of
-from xlt_ray.ledger import RunFolder
 from xlt_ray.methods.predicting import Confident, ConfidentSpans
 from xlt_ray.models.span_tagger import SpanHead
-from xlt_ray.starting import RECORD, run_named
+from xlt_ray.starting import RECORD, config_of, run_named
 from xlt_ray.store import Store
 
 
@@ -52,7 +51,7 @@ def finished_run(store: Store, name: str, language: str | None) -> Finished | No
     start = run_named(store, name, "predict.model")
     if start is None:
         return None
-    config = cli.of_values(RunFolder(store, name).read_json("config.json") or {})
+    config = cli.of_values(config_of(store, name))
     there = ", ".join(start.by_language)
     if start.by_language:
         if language is None or language not in start.by_language:

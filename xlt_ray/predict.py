@@ -119,17 +119,21 @@ def configure(
         raise ConfigError(f"predict.format: {section.format} is none of a {finished.task} task")
     places, names = _files(section, finished.task)
     keys = {key: {"unlabelled": (place,)} for key, place in places.items()}
-    digest = blake2b(json.dumps([section.model, sorted(places.values())]).encode(), digest_size=4)
+    told = json.dumps([to_dict(section), sorted(places.values())], sort_keys=True)
+    digest = blake2b(told.encode(), digest_size=4)
+    data = to_dict(document.data)
+    if "max_bad_fraction" not in document.data.model_fields_set:
+        data["max_bad_fraction"] = 1.0  # what cannot be read keeps its place
     values = {
         "benchmark": {"name": owned.NAME, "targets": list(places)},
         "own": {
             "files": keys, "task": finished.task, "labels": list(finished.labels), "scheme": "bio",
-            "columns": section.columns, "words": section.words,
+            "columns": section.columns, "words": section.words, "ids": False,
         },
         "backbone": section.model,
         "method": {"name": "bl_direct"},
         "train": {"max_length": finished.max_length, "dim_reduce": finished.dim_reduce},
-        "data": to_dict(document.data),
+        "data": data,
         "resources": to_dict(document.resources),
         "store": to_dict(document.store),
         "run": {"name": f"predict-{digest.hexdigest()}"},
@@ -141,6 +145,7 @@ def _files(section: PredictSection, task: Task) -> tuple[dict[str, str], dict[st
     """Place of each file, and the name of what is written for it, by a name for the steps."""
     from xlt_ray.engine.writing import format_of
 
+    to, ours = open_root(section.to, "predict.to")
     places, names, seen = dict[str, str](), dict[str, str](), dict[str, str]()
     for pattern in section.files:
         try:
@@ -150,12 +155,25 @@ def _files(section: PredictSection, task: Task) -> tuple[dict[str, str], dict[st
         for file in found:
             if file.location in places.values():
                 continue
+            if file.fs.equals(to) and file.path.startswith(f"{ours}/"):
+                continue  # what an earlier start has written
+            if ending_of(file.name) not in owned.ENDINGS:
+                allowed = ", ".join(f".{ending}" for ending in owned.ENDINGS)
+                raise ConfigError(
+                    f"predict.files: {file.location} is of no format that can be read; allowed: "
+                    f"{allowed}, also with .gz or .zst"
+                )
+            if not file.size:
+                print(f"left out: {file.location} is empty", flush=True)
+                continue
             key, kind = f"f{len(places):06d}", section.format or format_of(file.name, task)
             name = _renamed(file.name, kind)
             if name in seen:
                 both = f"{seen[name]} and {file.location}"
                 raise ConfigError(f"predict.files: {both} would both be written as {name}")
             places[key], names[key], seen[name] = file.location, name, file.location
+    if not places:
+        raise ConfigError(f"predict.files: {', '.join(section.files)}: nothing in them to label")
     return places, names
 
 
@@ -214,6 +232,7 @@ def predict(config: PredictConfig) -> dict[str, Any]:
         )
         done = run_write(task)
         begun.runner.lease.check()
+        begun.folder.event("done")
     bad, rows = text.info["quarantined"], text.info["rows"]
     written = sum(item["rows"] is not None for item in done)
     counts = {"files": len(done), "written": written, "rows": rows + bad, "unreadable": bad}
@@ -241,7 +260,7 @@ def _check_folder(config: PredictConfig) -> tuple[pafs.FileSystem, str]:
     fs, base = open_root(config.section.to, "predict.to")
     there = fs.get_file_info(pafs.FileSelector(base, recursive=True, allow_not_found=True))
     files = [info.path for info in there if info.type == pafs.FileType.File]
-    if files and read_json(fs, f"{base}/{RECORD}") is None:
+    if files and "annotation" not in (read_json(fs, f"{base}/{RECORD}") or {}):
         raise ConfigError(f"predict.to: {config.section.to} has other files in it: {files[0]}")
     return fs, base
 

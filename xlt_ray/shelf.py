@@ -1,7 +1,9 @@
 """What a store holds: its runs and how far they are, and artifacts that no run refers to.
 
 An artifact is referred to by the ledgers of runs and by the models that they left; what these were
-made from is in the same ledgers. Everything else can be computed again, if it is asked for.
+made from is in the same ledgers. A run that was taken up again writes its ledger anew: until it is
+done, it refers to all that its history names. Everything else can be computed again, if it is asked
+for.
 """
 
 import time
@@ -81,7 +83,7 @@ def _state(store: Store, info: pafs.FileInfo) -> RunState:
     lines, events = folder.read_lines("ledger.jsonl"), folder.read_lines("events.jsonl")
     last = events[-1] if events else {}
     finished = ("report.json", "compare.json", "sweep.json", MODELS_FILE)
-    done = any(content(name) for name in finished) and last.get("event") in ("done", None)
+    done = last["event"] == "done" if events else any(content(name) for name in finished)
     held = content("lease.json")
     at_work = bool(held) and time.time() - held.get("renewed", 0) < LEASE_SECONDS
     return RunState(
@@ -100,8 +102,13 @@ def referred(store: Store) -> set[tuple[str, str]]:
     """Kind and fingerprint of every artifact that a run refers to."""
     found: set[tuple[str, str]] = set()
     for info in _folders(store, "runs"):
-        for entry in RunFolder(store, info.base_name).read_lines("ledger.jsonl"):
-            found.add((entry["kind"], entry["fingerprint"]))
+        folder = RunFolder(store, info.base_name)
+        history = folder.read_lines("events.jsonl")
+        if history and history[-1]["event"] == "done":
+            history = []
+        for entry in (*folder.read_lines("ledger.jsonl"), *history):
+            if {"kind", "fingerprint"} <= entry.keys():
+                found.add((entry["kind"], entry["fingerprint"]))
         found |= set(_entries(read_json(store.fs, f"{info.path}/{MODELS_FILE}") or {}))
     return found
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from xlt_ray.config import ConfigError
 from xlt_ray.data.corpus import OPTIMISER, SPAN_SETTINGS, Model, Start
+from xlt_ray.files import read_json
 from xlt_ray.labels import LabelSet
-from xlt_ray.ledger import RunFolder
 from xlt_ray.store import Artifact, Store
 
 MODELS_FILE = "models.json"
@@ -16,14 +16,16 @@ RECORD = "xlt_ray.json"
 """In the folder of an exported model, where it comes from and how it labels."""
 
 
-def models_of(start: Start, *, knows_targets: bool) -> dict[str, Any]:
+def models_of(start: Start, config: Mapping[str, Any], *, knows_targets: bool) -> dict[str, Any]:
     """Content of the file.
 
     Args:
         start: What the run leaves to others.
+        config: Configuration that they came of; that of the run may be another one by now.
         knows_targets: Whether labels of target text went into it.
     """
     return {
+        "config": dict(config),
         "knows_targets": knows_targets,
         **_entries(start),
         "zero_shot": _entries(start.zero_shot),
@@ -55,13 +57,11 @@ def run_named(store: Store, name: str, key: str = "method.start_from") -> Start 
     Raises:
         ConfigError: the store has the run, but not its models, or they know labels of targets.
     """
-    if "/" in name:
-        return None
-    found = RunFolder(store, name).read_json(MODELS_FILE)
+    found = None if "/" in name else read_json(store.fs, f"{store.base}/runs/{name}/{MODELS_FILE}")
     if found is None:
         return None
     where = f"{key}: run {name!r}"
-    if "zero_shot" not in found:
+    if not {"zero_shot", "config"} <= found.keys():
         raise ConfigError(f"{where} is of an older version; run it again")
     if found["knows_targets"]:
         raise ConfigError(f"{where} is an upper bound, which knows labels of the targets")
@@ -80,6 +80,12 @@ def run_named(store: Store, name: str, key: str = "method.start_from") -> Start 
         return Start(model(entries["final"]), by_language, before)
 
     return start(found, start(found["zero_shot"]))
+
+
+def config_of(store: Store, name: str) -> dict[str, Any]:
+    """The configuration that the models of a finished run came of."""
+    found = read_json(store.fs, f"{store.base}/runs/{name}/{MODELS_FILE}") or {}
+    return dict(found.get("config", {}))
 
 
 def files_of(model: Artifact) -> dict[str, Path]:

@@ -99,6 +99,7 @@ def read_corpora(config: RunConfig[Any]) -> None:
     with cli.session(config) as begun:
         driver = SourceOnly(config, begun.runner, begun.plan, lambda score: None)
         METHODS[config.method.name](config.method).read(driver)
+        begun.folder.event("done")
 
 
 def score_of(outcome: Outcome) -> float:

@@ -153,8 +153,51 @@ def test_predicting_goes_on_and_does_not_mix(
         predict.predict(configured(given))
     (tmp_path / "other").mkdir()
     (tmp_path / "other/x").write_text("mine")
+    (tmp_path / "other/xlt_ray.json").write_text('{"run": "mine"}')  # as of an exported model
     with pytest.raises(ConfigError, match=r"predict.to: .*other has other files in it"):
         predict.predict(configured(given, to=f"{tmp_path}/other"))
+
+
+def test_what_was_written_is_no_input(given: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "in/empty.txt").touch()
+    keys = {"files": f"{tmp_path}/in/**", "to": f"{tmp_path}/in/out"}
+    assert configured(given).run.run_name != configured(given, **keys).run.run_name
+    assert predict.predict(configured(given, **keys))["written"] == 2
+    again = predict.predict(configured(given, **keys))
+    assert (again["files"], again["written"]) == (2, 0)
+
+
+def test_rows_that_cannot_be_read_do_not_stop_the_others(
+    given: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = ['{"id": 1, "text": "ka lo"}', '{"id": 1, "text": "ti"}', '{"text": 7}', "no", "{}"]
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/a.jsonl").write_text("\n".join(rows) + "\n")
+    keys = {"files": f"{tmp_path}/bad/*", "to": f"{tmp_path}/told"}
+    counts = predict.predict(configured(given, **keys))
+    assert counts == {"files": 1, "written": 1, "rows": 5, "unreadable": 3}
+    out = [json.loads(line) for line in (tmp_path / "told/a.jsonl").read_text().splitlines()]
+    assert [row["prediction"] is None for row in out] == [False, False, True, True, True]
+    strict = {**given, "data": {"max_bad_fraction": 0.01}}
+    with pytest.raises(ValueError, match="3 of 5 rows cannot be used"):
+        predict.predict(configured(strict, **{**keys, "to": f"{tmp_path}/none"}))
+
+
+def test_a_run_that_is_started_anew_keeps_its_models_with_their_settings(
+    store: Path, given: dict[str, Any]
+) -> None:
+    path = store / "runs/mine/config.json"
+    before = path.read_text()
+    changed = json.loads(before)
+    changed["method"] = {"name": "bl_direct"}
+    changed["train"]["max_length"] = 64
+    path.write_text(json.dumps(changed))  # as by a driver that was killed at once
+    try:
+        finished = configured(given).finished
+    finally:
+        path.write_text(before)
+    assert finished.max_length == json.loads(before)["train"]["max_length"] != 64
+    assert "vacuity" in finished.annotator.columns
 
 
 def test_an_exported_model_predicts_the_same(
@@ -177,6 +220,7 @@ def test_an_exported_model_predicts_the_same(
         ({"task": "pair"}, "predict.task: run 'mine' is a token task"),
         ({"format": "csv"}, "predict.format: csv is none of a token task"),
         ({"files": "/nowhere/*.txt"}, "predict.files: /nowhere/*.txt is no file"),
+        ({"files": __file__}, f"predict.files: {__file__} is of no format that can be read"),
     ],
 )
 def test_what_is_wrong_is_told(given: dict[str, Any], keys: dict[str, str], reason: str) -> None:

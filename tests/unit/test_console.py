@@ -48,7 +48,8 @@ def store(tmp_path: Path) -> Store:
         events = [{"event": "session", "time": 10.0}]
         if name == "done":
             events.append({"event": "done", "time": 20.0})
-            (folder / "report.json").write_text(json.dumps(example().to_json()))
+            report = {**example().to_json(), "config": config}
+            (folder / "report.json").write_text(json.dumps(report))
             entry = {"kind": "model", "fingerprint": left.fingerprint, "folder": "x"}
             models = {"final": entry, "by_language": {}, "zero_shot": {"final": entry}}
             (folder / "models.json").write_text(json.dumps(models))
@@ -107,6 +108,30 @@ def test_what_no_run_refers_to_is_listed_and_then_removed(
     assert console.main(["gc", "--days", "0", "--delete", "--store", store.root]) == 0
     assert {path.name for path in artifacts.glob("*/*")} == {"used", "left"}
     assert store.find("model", "used") is not None
+
+
+def test_a_run_that_was_taken_up_again_keeps_what_it_had_reached(store: Store) -> None:
+    """Its ledger has the first step again, and what it names later is in its history alone."""
+    events = Path(store.root) / "runs/stopped/events.jsonl"
+    step = {"event": "finished", "kind": "annotation", "fingerprint": "unused", "time": 11.0}
+    session = {"event": "session", "time": 12.0}
+    events.write_text(json.dumps(step) + "\n" + json.dumps(session) + "\n")
+    found = [Path(item.path).name for item in shelf.unused(store, older=console.DAY)]
+    assert not [name for name in found if "unused" in name]
+    done = {"event": "done", "time": 13.0}
+    events.write_text("".join(json.dumps(x) + "\n" for x in (step, session, done)))
+    found = [Path(item.path).name for item in shelf.unused(store, older=console.DAY)]
+    assert [name for name in found if "unused" in name]
+    assert {run.name: run.state for run in shelf.runs(store)}["stopped"] == "done"
+
+
+def test_an_old_page_of_a_run_with_other_settings_is_not_made_anew(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(store.root) / "runs/done/config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "seed": 7}))
+    assert console.main(["report", "done", "--store", store.root]) == 2
+    assert "was started again with another configuration" in capsys.readouterr().err
 
 
 def test_pages_are_made_anew(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

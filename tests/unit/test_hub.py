@@ -119,6 +119,28 @@ def test_pairs_and_sentences(tmp_path: Path) -> None:
     ]
 
 
+def test_usual_names_of_fields_need_not_be_told(tmp_path: Path) -> None:
+    wikiann(tmp_path)
+    assert read(source(tmp_path, columns={})) == read(source(tmp_path))
+    content = {"premise": ["a"], "hypothesis": ["c"], "label": ["neutral"]}
+    write(tmp_path, content)
+    (row,), _ = read(source(tmp_path, task="pair", columns={}), NLI)
+    assert (row.text, row.text_pair, row.labels) == ("a", "c", 1)
+    with pytest.raises(ValueError, match="no column 'text', there are: premise"):
+        read(source(tmp_path, task="sentence", columns={}), NLI)
+
+
+def test_plain_text_of_token_tasks_is_cut_into_words(tmp_path: Path) -> None:
+    write(tmp_path, {"text": ["Ja, gut.", ""], "url": ["x", "y"]})
+    good, bad = read(source(tmp_path, columns={}), None)
+    assert [row.tokens for row in good] == [("Ja", ",", "gut", ".")]
+    assert len(bad) == 1
+    (row, *_), _ = read(source(tmp_path, columns={}, cut="blanks"), None)
+    assert row.tokens == ("Ja,", "gut.")
+    with pytest.raises(ValueError, match="no column 'tokens'"):
+        read(source(tmp_path, columns={}))
+
+
 def xnli(root: Path, *, split: str, labels: Sequence[int]) -> Path:
     """The layout of one language's configuration of facebook/xnli."""
     features = {name: {"dtype": "string", "_type": "Value"} for name in ("premise", "hypothesis")}
@@ -256,8 +278,8 @@ def test_faults_of_whole_files(tmp_path: Path) -> None:
     path = wikiann(tmp_path)
     cases = [
         (
-            source(tmp_path, columns={}),
-            r"validation-.*: no column 'labels', there are: tokens, ner_t",
+            source(tmp_path, columns={"labels": "gold"}),
+            r"validation-.*: no column 'gold', there are: tokens, ner_t",
         ),
         (source(tmp_path, config="fr"), f"no language 'fr' in {tmp_path}, there are: de"),
         (

@@ -83,6 +83,19 @@ def test_a_file_found_by_a_uri_can_be_named_by_what_it_is_called(tmp_path: Path)
         assert again.path == file.path
 
 
+def test_names_with_blanks_and_wildcards_are_found_again(tmp_path: Path) -> None:
+    names = ["a b.conll", "c?.conll", "d*.conll", "é#.conll"]
+    for name in names:
+        (tmp_path / name).write_text(CONLL)
+    (tmp_path / "cd.conll").write_text(CONLL)
+    for pattern in (f"{tmp_path}/*.conll", f"file://{tmp_path}/*.conll"):
+        found = matching(pattern, "own.files.de.train")
+        assert sorted(file.name for file in found) == sorted([*names, "cd.conll"])
+        for file in found:
+            (again,) = matching(file.location, "own.files.de.train")
+            assert again.path == file.path
+
+
 def test_patterns_are_those_of_the_driver_everywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +191,32 @@ def test_files_that_say_nothing_are_errors(tmp_path: Path) -> None:
     own = own_of(files={"de": {"train": f"{tmp_path}/b.jsonl"}})
     with pytest.raises(ConfigError, match=r"no row has labels that can be read; name"):
         found_in(own, ("de",))
+    (tmp_path / "b.jsonl").write_text('{"text": "x", "label": 0}\n{"text": "y", "label": 1}\n')
+    own = own_of(files={"de": {"train": f"{tmp_path}/b.jsonl"}}, task="sentence")
+    with pytest.raises(ConfigError, match=r"de.train: labels are numbers; name the classes"):
+        found_in(own, ("de",))
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        (["B-PER", "I-PER", "O"] * 20 + ["B_PER"], r"but not 'B_PER' \(1 x\); mend them"),
+        (["B-PER", "L-PER", "U-PER", "O"], "tags are BILOU; write them as BIOES"),
+    ],
+)
+def test_tags_that_are_no_tags_are_told(tmp_path: Path, tags: list[str], reason: str) -> None:
+    (tmp_path / "a.conll").write_text("".join(f"w\t{tag}\n" for tag in tags))
+    files = {"de": {"train": f"{tmp_path}/a.conll"}}
+    with pytest.raises(ConfigError, match=reason):
+        found_in(own_of(files=files), ("de",))
+    assert found_in(own_of(files=files, labels="O,B-PER,I-PER", scheme="bio"), ("de",)).labels
+
+
+def test_a_table_with_other_names_of_fields_is_no_sentence(tmp_path: Path) -> None:
+    rows = [{"sentence": f"s {number}", "class": "good"} for number in range(300)]
+    own = own_of(files={"de": {"train": str(table(tmp_path, "tsv", rows))}})
+    with pytest.raises(ConfigError, match="has the fields class, sentence; needed: tokens"):
+        found_in(own, ("de",))
 
 
 # Rows
@@ -223,6 +262,33 @@ def test_bad_rows_of_csv_name_their_line(tmp_path: Path) -> None:
     assert bad[2].reason.startswith("no valid CSV")
 
 
+def test_a_stray_quote_costs_its_own_line_alone(tmp_path: Path) -> None:
+    lines = [f"text {number},good" for number in range(400)]
+    lines[100], lines[200], lines[300] = '"Great" he said,good', '"never closed,bad', '"a\nb",bad'
+    (tmp_path / "a.csv").write_text("\n\n".join(["", "text,label", "\n".join(lines)]) + "\n")
+    good, bad = read(source(tmp_path / "a.csv", task="sentence"), LabelSet(("bad", "good")))
+    assert len(good) == 398
+    assert [row.line for row in bad] == [105, 205]
+    assert (good[-1].line, good[298].text) == (405, "a\nb")
+    (tmp_path / "a.tsv").write_text("text\tlabel\n" + "\n".join(lines).replace(",", "\t") + "\n")
+    good, bad = read(source(tmp_path / "a.tsv", task="sentence"), LabelSet(("bad", "good")))
+    assert not bad
+    assert (good[100].text, good[200].text) == ('"Great" he said', '"never closed')
+
+
+def test_a_first_line_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('"text,label\na,good\n')
+    good, bad = read(source(tmp_path / "a.csv", task="sentence"))
+    assert (good, [row.line for row in bad]) == ([], [1])
+
+
+def test_fields_longer_than_a_quote_may_be_are_one_bad_row(tmp_path: Path) -> None:
+    long = "x" * 200_000
+    (tmp_path / "a.csv").write_text(f"text,label\n{long},good\nshort,bad\n")
+    good, bad = read(source(tmp_path / "a.csv", task="sentence"), LabelSet(("bad", "good")))
+    assert ([row.text for row in good], [row.line for row in bad]) == (["short"], [2])
+
+
 def test_types_get_other_names_or_none(tmp_path: Path) -> None:
     (tmp_path / "a.conll").write_text("a\tB-DATE\nb\tI-DATE\nc\tB-LOCATION\n\n")
     labels = LabelSet(("O", "B-LOC", "I-LOC"))
@@ -245,6 +311,21 @@ def test_rows_of_several_files_have_ids_of_their_own_and_one_limit(tmp_path: Pat
     ]  # fmt: skip
     assert [row.id for row in read(item, limit=3)[0]] == [row.id for row in good[:3]]
     assert [file["name"] for file in item.identity()["files"]] == ["a.conll", "b.conll"]
+
+
+def test_equal_ids_of_two_files_are_two_rows(tmp_path: Path) -> None:
+    labels = LabelSet(("bad", "good"))
+    (tmp_path / "a.csv").write_text("id,text,label\n0,one,good\n1,two,good\n1,three,good\n")
+    (tmp_path / "b.csv").write_text("id,text,label\n0,four,bad\n1,five,bad\n")
+    good, bad = read(source(tmp_path / "*.csv", task="sentence"), labels)
+    assert [(row.text, row.labels) for row in good] == [
+        ("one", 1), ("two", 1), ("four", 0), ("five", 0),
+    ]  # fmt: skip
+    assert len({row.id for row in good}) == 4
+    assert [row.reason for row in bad] == ["duplicate id '1', first used in line 3"]
+    good, bad = read(source(tmp_path / "*.csv", task="sentence", ids=False), labels)
+    assert (len(good), bad) == (5, [])
+    assert len({row.id for row in good}) == 5
 
 
 def test_faults_of_files_name_the_key(tmp_path: Path) -> None:

@@ -63,6 +63,14 @@ def test_threads_of_the_driver_take_a_shard_each() -> None:
         over_shards(Counting, {"together": Barrier(1)}, Pool(0, 0, 1, 0.0), ["a", "bad"], threads=2)
 
 
+def test_after_a_failure_no_other_shard_is_begun() -> None:
+    task: dict[str, Any] = {"together": Barrier(1)}
+    names = ["bad", *(f"part-{number}" for number in range(500))]
+    with pytest.raises(OSError, match="no space left"):
+        over_shards(Counting, task, Pool(0, 0, 1, 0.0), names, threads=2)
+    assert len(task["calls"]) < 500
+
+
 def model(tmp_path: Path, **config: Any) -> Artifact:
     store = Store(str(tmp_path))
     attempt = store.attempt("model", "m")

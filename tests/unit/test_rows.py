@@ -253,11 +253,11 @@ def test_bad_labels_keep_their_place() -> None:
 
 def test_own_ids_are_kept_apart_from_content_ids() -> None:
     ids = RowIds("de", "dev")
-    content = ids.next(Text(text="a"), 1)
-    own = ids.next(Text(text="a", id=content.rsplit("-", 1)[1]), 2)
+    content = ids.next(Text(text="a"), 1, "f")
+    own = ids.next(Text(text="a", id=content.rsplit("-", 1)[1]), 2, "f")
     assert own != content
     assert own.startswith("de-dev-id-")
-    ids.next(Text(text="b", id="7"), 3)
+    ids.next(Text(text="b", id="7"), 3, "f")
     with pytest.raises(RowError, match=r"duplicate id '7', first used in line 3"):
-        ids.next(Text(text="c", id="7"), 4)
+        ids.next(Text(text="c", id="7"), 4, "f")
     assert ids.count == 3

@@ -92,6 +92,37 @@ def test_objects_keep_their_fields(tmp_path: Path) -> None:
     assert counts == {"name": "out.jsonl", "rows": 4, "bad": 2}
 
 
+@pytest.mark.parametrize("form", ["jsonl", "conll", "parquet"])
+def test_half_characters_stop_nothing(tmp_path: Path, form: str) -> None:
+    """As of a text that was cut within a character, which JSON can hold and UTF-8 cannot."""
+    path = tmp_path / "a.jsonl"
+    rows = [
+        '{"text": "a\\ud83d b"}',
+        '{"text": "b", "by": "\\ud83d"}',
+        '{"text": 7}',
+        '{"text": "c"}',
+    ]
+    path.write_text("\n".join(rows) + "\n")
+    out, counts = written(tmp_path, path, form=form)
+    assert counts == {"name": f"out.{form}", "rows": 4, "bad": 2}
+    if form == "jsonl":
+        found = [json.loads(line) for line in out.read_text().splitlines()]
+        assert [row["text"] for row in found] == ["a\ud83d b", "b", 7, "c"]
+        assert found[1]["by"] == "\ud83d"
+    elif form == "parquet":
+        assert pq.read_table(out)["prediction"].to_pylist() == [None, ["O"], None, ["B-X"]]
+    else:
+        words = [part.split("\t")[0] for part in out.read_text().strip("\n").split("\n\n")]
+        assert words == ["a\\ud83d b", "b", "7", "c"]
+
+
+def test_tables_of_half_characters(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a", "by": "\\ud83d"}\n')
+    out, _ = written(tmp_path, path, "sentence", form="csv")
+    assert out.read_text() == "text,by,prediction,confidence\na,\\ud83d,O,0.0\n"
+
+
 def test_tables_keep_their_columns(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('n,text\n1,\n2,"so, so"\n3,"two\nlines"\n4,a,b\n')

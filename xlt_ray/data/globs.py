@@ -2,6 +2,7 @@
 
 import re
 from pathlib import PurePosixPath
+from urllib.parse import quote
 
 import pyarrow.fs as pafs
 
@@ -34,16 +35,15 @@ def matching(pattern: str, key: str) -> list[DataFile]:
     if not found:
         advice = f"is a folder, name its files: {shown.rstrip('/')}/*.txt"
         raise ValueError(f"{key}: {shown} {advice if infos else 'is no file'}")
-    # A URI keeps what stands around the path: scheme and parameters. A path is told in full.
-    bare, mark, parameters = shown.partition("?") if "://" in shown else (path, "", "")
-    place = bare.removesuffix(path[len(base) :])
     files = []
     for info in sorted(found, key=lambda info: info.path):
-        below = info.path[len(base) :]
-        name = below.lstrip("/")
-        files.append(
-            DataFile(fs, info.path, name, f"{place}{below}{mark}{parameters}", info.size or 0)
-        )
+        name = info.path[len(base) :].lstrip("/")
+        location = info.path
+        if "://" in shown:  # what stands around the path stays: scheme and parameters
+            bare, mark, parameters = shown.partition("?")
+            place = bare.rsplit("/", path[len(base) :].lstrip("/").count("/") + 1)[0]
+            location = f"{place}/{quote(name)}{mark}{parameters}"
+        files.append(DataFile(fs, info.path, name, location, info.size or 0))
     return files
 
 
@@ -62,6 +62,8 @@ def _fixed(path: str) -> tuple[str, bool]:
 
 def _listed(fs: pafs.FileSystem, path: str) -> list[pafs.FileInfo]:
     base, is_wild = _fixed(path)
+    if is_wild and (info := fs.get_file_info(path)).type == pafs.FileType.File:
+        return [info]  # a name with such characters in it
     if not is_wild:
         info = fs.get_file_info(path)
         return [] if info.type == pafs.FileType.NotFound else [info]

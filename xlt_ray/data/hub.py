@@ -9,7 +9,7 @@ repeat a run, or to run without a look-up, set the recorded hash as the revision
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from xlt_ray.config import first_line
 from xlt_ray.data.readers import PARQUET, DataFile, DataFolder
+from xlt_ray.data.records import Cut, words_in
 from xlt_ray.data.rows import Record, RowIds, Text, assemble, labels_of, text_of
 from xlt_ray.data.schema import BadRow, Example, Task
 from xlt_ray.labels import LabelSet, Scheme
@@ -33,6 +34,12 @@ _FIELDS = {
     "sentence": ("text", "label"),
     "pair": ("text", "text_pair", "label"),
 }
+_OTHERS: Mapping[Task, Mapping[str, tuple[str, ...]]] = {
+    "token": {"labels": ("tags", "ner_tags")},
+    "sentence": {},
+    "pair": {"text": ("premise",), "text_pair": ("hypothesis",)},
+}
+"""What fields are called in some datasets, where `HubSource.columns` does not say."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,7 @@ class HubSource:
     types: Mapping[str, str] = field(default_factory=dict)
     revision: str | None = None
     folder: str | None = None
+    cut: Cut = "marks"
 
     def identity(self) -> dict[str, Any]:
         """The commit, or the digests of the files of a folder, and what is read from them."""
@@ -75,6 +83,7 @@ class HubSource:
             "columns": {name: self._column(name) for name in _FIELDS[self.task]},
             "scheme": self.scheme,
             "types": dict(self.types),
+            **({"cut": self.cut} if self.task == "token" else {}),
         }
         if self.folder is not None:
             return {**common, "files": [file.digest() for file in self.files()]}
@@ -99,11 +108,11 @@ class HubSource:
         ids = RowIds(self.language, self.split)
         empty = True
         for name, data in self._parts():
-            wanted = self._wanted(labelled=labels is not None)
+            wanted = self._wanted(data.features, labelled=labels is not None)
             features = self._check_columns(name, data, wanted)
             read_labels = None
             if labels is not None:
-                names = _class_names(features[self._column(_FIELDS[self.task][-1])])
+                names = _class_names(features[wanted[_FIELDS[self.task][-1]]])
                 read_labels = partial(self._labels, labels=labels, names=names)
             for row in assemble(
                 _records(name, data, wanted),
@@ -159,9 +168,15 @@ class HubSource:
     def _column(self, name: str) -> str:
         return self.columns.get(name, name)
 
-    def _wanted(self, labelled: bool) -> dict[str, str]:
-        fields = _FIELDS[self.task]
-        return {name: self._column(name) for name in (fields if labelled else fields[:-1])}
+    def _wanted(self, there: Iterable[str], *, labelled: bool) -> dict[str, str]:
+        fields, found = _FIELDS[self.task], dict[str, str]()
+        for name in fields if labelled else fields[:-1]:
+            others = () if name in self.columns else _OTHERS[self.task].get(name, ())
+            usual = (self._column(name), *others)
+            found[name] = next((column for column in usual if column in there), usual[0])
+        if self.task == "token" and found["tokens"] not in there and not labelled:
+            return {"text": self._column("text")} if self._column("text") in there else found
+        return found
 
     def _parts(self) -> Iterator[tuple[str, Any]]:
         import datasets
@@ -203,6 +218,8 @@ class HubSource:
         return features
 
     def _text(self, raw: Record) -> Text:
+        if self.task == "token" and "text" in raw:
+            return words_in(raw, self.cut)
         return text_of(raw, self.task)
 
     def _labels(

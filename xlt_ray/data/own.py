@@ -6,7 +6,7 @@ bioes; B- in less than a twentieth of the entities' tags iob1; anything else bio
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any
@@ -38,6 +38,10 @@ HUB = "hub:"
 COLUMNS = ("conll", "tsv", "bio", "iob", "iob2")
 ENDINGS = ("txt", *COLUMNS, "conllu", "jsonl", "csv", PARQUET)
 _RARE = 0.05
+_NUMBER = "a number"
+"""Counted in place of the number 0, which names no class by itself."""
+_HEAD = 200
+"""Lines that a table is told from sentences by."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Found:
 class Inventory(LabelSet):
     """Takes every tag for one of its own, and keeps count of them."""
 
-    names: tuple[str, ...] = (OUTSIDE,)
+    names: tuple[str, ...] = (_NUMBER,)
     counts: dict[str, int] = field(default_factory=dict, compare=False)
 
     def index(self, name: str) -> int:
@@ -75,6 +79,7 @@ class OwnSource:
         columns: Name in the files of each field that is called otherwise there.
         cut: How plain text becomes words in token tasks.
         types: The label set's name of each entity type that the tags call otherwise; O: no entity.
+        ids: Whether a field ``id`` tells the rows of a file apart.
     """
 
     patterns: tuple[str, ...]
@@ -85,6 +90,7 @@ class OwnSource:
     columns: Mapping[str, str] = field(default_factory=dict)
     cut: Cut = "marks"
     types: Mapping[str, str] = field(default_factory=dict)
+    ids: bool = True
 
     @cached_property
     def key(self) -> str:
@@ -121,6 +127,7 @@ class OwnSource:
             "columns": dict(self.columns),
             "cut": self.cut,
             "types": dict(self.types),
+            "ids": self.ids,
         }
 
     def examples(
@@ -149,7 +156,9 @@ class OwnSource:
             "language": self.language,
             "split": self.split,
             "file": file.name,
-            "read_text": layout.text,
+            "read_text": layout.text
+            if self.ids
+            else lambda raw: replace(layout.text(raw), id=None),
             "read_labels": labels and (lambda raw, text: layout.labels(raw, text, labels)),
             "limit": None if limit is None else limit - ids.count,
             "token_line": layout.token_line,
@@ -230,17 +239,23 @@ def _source(own: OwnConfig, language: str, split: OwnSplit) -> Source:
         scheme=own.scheme or "bio",
         types=own.types,
         revision=revision or None,
+        cut=_cut(own, language),
     )
 
 
 def source_in(own: OwnConfig, language: str, split: OwnSplit) -> OwnSource:
     """The files of a split of a language; own has its task, and names files for it."""
     assert own.task is not None
-    cut = own.words if isinstance(own.words, str) else own.words.get(language, "marks")
+    cut = _cut(own, language)
     places = tuple(absolute(pattern) for pattern in own.files[language][split])
     return OwnSource(
-        places, language, split, own.task, own.scheme or "bio", own.columns, cut, own.types
+        places, language, split, own.task, own.scheme or "bio", own.columns, cut, own.types, own.ids
     )
+
+
+def _cut(own: OwnConfig, language: str) -> Cut:
+    """Where the words of a language's plain text end."""
+    return own.words if isinstance(own.words, str) else own.words.get(language, "marks")
 
 
 def labelled_in(own: OwnConfig) -> tuple[str, ...]:
@@ -324,6 +339,8 @@ def _inferred(own: str, names: tuple[str, ...]) -> Found:
         raise
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    if task == "token" and config.labels is None:
+        _check_tags(counts, names)
     scheme = config.scheme or (scheme_of(counts) if task == "token" else "bio")
     labels = config.labels or labels_of(counts, scheme, task)
     return Found(task, labels, scheme)
@@ -372,22 +389,49 @@ def _called(own: OwnConfig, columns: Iterable[str]) -> set[str]:
 
 
 def _is_table(own: OwnConfig, file: DataFile) -> bool:
-    """Whether a .tsv file begins with a line of field names."""
+    """Whether a .tsv file begins with names of fields, or no sentence ends in its first lines."""
     with file.lines() as lines:
-        fields = _called(own, next(lines, b"").decode("utf-8", "replace").split("\t"))
-    return any(needed <= fields for _, needed in _FIELDS)
+        head = list(islice(lines, _HEAD))
+    fields = _called(own, (head or [b""])[0].decode("utf-8", "replace").split("\t"))
+    ends = any(not line.strip() for line in head)
+    return any(needed <= fields for _, needed in _FIELDS) or (len(head) == _HEAD and not ends)
 
 
 def _tags(own: OwnConfig, names: tuple[str, ...]) -> dict[str, int]:
     """How often each tag or label is in the training files."""
-    inventory = Inventory()
+    inventory, keys = Inventory(), ", ".join(f"own.files.{name}.train" for name in names)
     for name in names:
         for _ in _source(own, name, "train").examples(inventory):
             pass
     if not inventory.counts:
-        keys = ", ".join(f"own.files.{name}.train" for name in names)
         raise ConfigError(f"{keys}: no row has labels that can be read; name them as own.labels")
+    if _NUMBER in inventory.counts:
+        raise ConfigError(
+            f"{keys}: labels are numbers; name the classes as own.labels, in their order"
+        )
     return inventory.counts
+
+
+def _check_tags(counts: Mapping[str, int], names: tuple[str, ...]) -> None:
+    """Whether tags are those of entities, or of something else, and not a few of the other kind.
+
+    Raises:
+        ConfigError: they are not of one kind, or in a scheme that is not read.
+    """
+    keys = ", ".join(f"own.files.{name}.train" for name in names)
+    dashed = {tag.partition("-")[0] for tag in counts if "-" in tag}
+    if dashed <= set("BILU") and dashed & set("LU"):
+        raise ConfigError(f"{keys}: tags are BILOU; write them as BIOES: L- as E-, U- as S-")
+    odd = {tag: n for tag, n in counts.items() if tag != OUTSIDE and tag[:2] not in _PREFIXES}
+    if 0 < sum(odd.values()) < _RARE * sum(counts.values()) and len(odd) < len(counts) - 1:
+        rare = ", ".join(f"{tag!r} ({n} x)" for tag, n in sorted(odd.items())[:5])
+        raise ConfigError(
+            f"{keys}: nearly all tags are of entities, but not {rare}; mend them, or name the "
+            "classes as own.labels"
+        )
+
+
+_PREFIXES = ("B-", "I-", "E-", "S-")
 
 
 def scheme_of(counts: Mapping[str, int]) -> Scheme:

@@ -6,6 +6,7 @@ field ``text``, or a line of plain text, is cut into words; such rows have no la
 
 import csv
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -40,6 +41,12 @@ def words_of(text: str, cut: Cut) -> list[str]:
     return [word for word, _ in BertPreTokenizer().pre_tokenize_str(text)]
 
 
+def words_in(record: Record, cut: Cut) -> Text:
+    """The words of a record that has its text as a whole."""
+    whole = text_of(record, "sentence")
+    return text_of({"tokens": words_of(whole.text or "", cut), "id": whole.id}, "token")
+
+
 @dataclass(frozen=True)
 class Records:
     """Rows with named fields.
@@ -60,9 +67,7 @@ class Records:
         """The fields of the text."""
         record = self._named(raw)
         if self.task == "token" and "tokens" not in record and "text" in record:
-            whole = text_of(record, "sentence")
-            words = words_of(whole.text or "", self.cut)
-            return text_of({"tokens": words, "id": whole.id}, "token")
+            return words_in(record, self.cut)
         return text_of(record, self.task)
 
     def labels(self, raw: Record | RowError, text: Text, labels: LabelSet) -> tuple[int, ...] | int:
@@ -94,21 +99,34 @@ class Csv(Records):
     """Values with commas between them, or semicolons or TAB; the first line names the fields."""
 
     def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Record | RowError]]:
-        """First line and fields of each row; a value in quotes may have several lines."""
+        """First line and fields of each row; a value in quotes may have several lines.
+
+        A line whose quotes are not as in CSV is a row by itself, that of a table with TABs one
+        whose quotes are part of its values.
+        """
         texts = (f"{decoded(line)}\n" for line in lines)
-        head = next((line for line in texts if line.strip()), None)
-        if head is None:
+        number, head = next((x for x in enumerate(texts, 1) if x[1].strip()), (0, ""))
+        if not head:
             return
         counts = {mark: head.count(mark) for mark in ",;\t"}
         mark = max(counts, key=lambda mark: counts[mark])
-        reader = csv.reader(itertools.chain([head], texts), delimiter=mark, strict=True)
-        names, line = next(reader), 2
+        source = _Rewound(itertools.chain([head], texts), number)
+        reader = csv.reader(source, delimiter=mark, strict=True)
+        try:
+            names = next(reader)
+        except csv.Error as error:
+            yield number, RowError(f"no valid CSV: {error}")
+            return  # without names nothing can be read
         while True:
+            line = source.begin()
             try:
                 values = next(reader, None)
-            except csv.Error as error:
-                yield line, RowError(f"no valid CSV: {error}")
-                return  # nobody knows where the next row begins
+            except csv.Error as error:  # a quote that is none: the next line is another row
+                first = source.rewind()
+                values = first.rstrip("\n").split(mark) if mark == "\t" else []
+                if len(values) != len(names):
+                    yield line, RowError(f"no valid CSV: {error}")
+                    continue
             if values is None:
                 return
             if len(values) == len(names):
@@ -116,7 +134,36 @@ class Csv(Records):
             elif values:
                 needed = f"{len(names)} as in the first line"
                 yield line, RowError(f"{len(values)} columns, needed: {needed}")
-            line = reader.line_num + 1
+
+
+class _Rewound:
+    """Lines from one of a number on; those of a row that cannot be read come once more."""
+
+    def __init__(self, lines: Iterator[str], number: int):
+        self._lines, self._ahead = lines, deque[str]()
+        self._taken: list[str] = []
+        self._number = number
+
+    def __iter__(self) -> "_Rewound":
+        return self
+
+    def __next__(self) -> str:
+        line = self._ahead.popleft() if self._ahead else next(self._lines)
+        self._taken.append(line)
+        return line
+
+    def begin(self) -> int:
+        """A row begins; gives its line."""
+        self._number += len(self._taken)
+        self._taken.clear()
+        return self._number
+
+    def rewind(self) -> str:
+        """Go back to the second line of the row; gives the first."""
+        first, *others = self._taken
+        self._ahead.extendleft(reversed(others))
+        self._taken = [first]
+        return first
 
 
 @dataclass(frozen=True)

@@ -313,7 +313,7 @@ def assemble(
     for line, raw in rows:
         try:
             text = read_text(raw)
-            item_id = ids.next(text, line)
+            item_id = ids.next(text, line, file)
         except RowError as error:
             yield _bad_row(error, file, line, raw, token_line)
             continue
@@ -352,9 +352,10 @@ def _bad_row(
 
 
 class RowIds:
-    """The ids of one split: those that the file gives, and content ids for the other rows.
+    """The ids of one split: those that its files give, and content ids for the other rows.
 
-    Keeps a few bytes of each row, not the row.
+    Rows of two files that have the same id in them are two rows. Keeps a few bytes of each row, not
+    the row.
 
     Attributes:
         count: How many ids were given.
@@ -364,16 +365,19 @@ class RowIds:
         self._prefix = f"{language}-{split}"
         self._content = ContentIds(language, split)
         self._lines: dict[bytes, int] = {}
+        self._first = ""
         self.count = 0
 
-    def next(self, text: Text, line: int) -> str:
-        """The id of the next row; raises RowError if the file gave it to an earlier row."""
+    def next(self, text: Text, line: int, file: str) -> str:
+        """The id of the next row; raises RowError if its file gave it to an earlier row."""
         if text.id is None:
             self.count += 1
             return self._content.next(text.parts)
-        key = blake2b(text.id.encode(), digest_size=16).digest()
-        first = self._lines.setdefault(key, line)
-        if first != line:
-            raise RowError(f"duplicate id {shown(text.id)}, first used in line {first}")
+        self._first = self._first or file
+        name = text.id if file == self._first else f"{text.id} of {file}"
+        key = blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+        if key in self._lines:
+            raise RowError(f"duplicate id {shown(text.id)}, first used in line {self._lines[key]}")
+        self._lines[key] = line
         self.count += 1
-        return f"{self._prefix}-id-{text.id}"
+        return f"{self._prefix}-id-{name}"

@@ -78,7 +78,7 @@ def content_id(language: str, split: str, parts: Sequence[str], occurrence: int)
 
 
 class ContentIds:
-    """The ids of one split in reading order; keeps eight bytes of each distinct item."""
+    """The ids of one split in reading order; keeps a number of each distinct item."""
 
     def __init__(self, language: str, split: str):
         self._language = language

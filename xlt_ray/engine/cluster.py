@@ -19,6 +19,8 @@ from xlt_ray.engine.pool import Pool
 
 WARM = 4
 """Most worker processes that import before they are asked for anything: each takes memory."""
+THREADS = 8
+"""Most shards that the driver's process annotates at a time: Python takes turns between them."""
 Node = Mapping[str, float]
 """CPUs and GPUs of one node, by Ray's names of them."""
 
@@ -58,7 +60,7 @@ class Plan:
     @property
     def batch_tokens(self) -> int:
         """Token budget of an inference batch: what keeps a device at work and fits its caches."""
-        return 4096 if self.annotators.gpus else 1024
+        return 16384 if self.annotators.gpus else 1024
 
     @property
     def world(self) -> int:
@@ -183,7 +185,7 @@ def settle(config: ResourcesConfig, nodes: Sequence[Node] | None = None) -> Plan
     # One training at a time in the driver's process, where it takes the CPUs that there are.
     trainings = room_for(nodes, train_cpus, train_gpus) // workers if workers else 1
     # The driver's process trains and annotates by turns, with the same CPUs.
-    threads = 1 if workers else max(1, train_cpus // cpus)
+    threads = 1 if workers else max(1, min(THREADS, train_cpus // cpus))
     plan = Plan(
         replace(pool, smallest=smallest, largest=largest, threads=threads),
         workers,

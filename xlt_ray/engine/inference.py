@@ -35,7 +35,7 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     """Arithmetic of the encoder: bf16 where asked for, or on GPUs that have it."""
     wanted = precision == "bf16"
     if precision == "auto" and device.type == "cuda":
-        wanted = torch.cuda.is_bf16_supported()
+        wanted = torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()
 
 

@@ -93,9 +93,12 @@ def over_shards(
         if threads == 1:
             own({"shard": list(names)})
             return
-        with ThreadPoolExecutor(threads) as workers:
+        workers = ThreadPoolExecutor(threads)
+        try:
             for done in [workers.submit(own, {"shard": [name]}) for name in names]:
                 done.result()
+        finally:  # after a failure or an interrupt no other shard is begun
+            workers.shutdown(cancel_futures=True)
         return
     largest = min(pool.largest, len(names))
     strategy = ray.data.ActorPoolStrategy(min_size=min(pool.smallest, largest), max_size=largest)

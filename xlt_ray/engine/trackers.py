@@ -4,6 +4,7 @@ Every step that passes is told, also one that was found in the store, so that a 
 up again is whole. What fails at a tracker is told once, and the run goes on without it.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -60,7 +61,8 @@ class MLflow:
         from ray.air.integrations.mlflow import setup_mlflow
 
         self._mlflow = setup_mlflow(
-            config=flat(to_dict(config)), experiment_name=PROJECT, run_name=config.run_name,
+            config=flat(to_dict(config)), run_name=config.run_name,
+            experiment_name=os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT),
             create_experiment_if_not_exists=True,
         )  # fmt: skip
 
@@ -80,8 +82,8 @@ class Wandb:
         from ray.air.integrations.wandb import setup_wandb
 
         self._run = setup_wandb(
-            config=flat(to_dict(config)), project=PROJECT, trial_name=config.run_name,
-            trial_id=config.run_name,
+            config=flat(to_dict(config)), project=os.environ.get("WANDB_PROJECT", PROJECT),
+            trial_name=config.run_name, trial_id=config.run_name,
         )  # fmt: skip
 
     def log(self, values: Mapping[str, float], at: int) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
@@ -26,7 +27,10 @@ def run_train(task: TrainTask, plan: Plan, *, retries: int) -> dict[str, Any]:
     """
     workers, notes = plan.train_workers, Checkpoints(task.root, task.fingerprint)
     if not workers:  # a trainer would add nothing, and trials of Ray Tune may have none in them
-        return run_worker(task)
+        done = run_worker(task)
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()  # actors may share the GPU
+        return done
     resources = {"CPU": float(plan.train_cpus), "GPU": plan.train_gpus}
     trainer = _Trainer(
         lambda: run_in_group(task),

@@ -156,7 +156,15 @@ def _word(line: bytes) -> bytes:
 
 def _bytes_of(raw: Any) -> bytes:
     value = raw.get("text", "") if isinstance(raw, Mapping) else str(raw)
-    return str(value).encode("utf-8", "surrogateescape").replace(b"\t", b" ").strip()
+    return encoded(str(value)).replace(b"\t", b" ").replace(b"\n", b" ").strip()
+
+
+def encoded(text: str) -> bytes:
+    """A text as bytes: undecodable ones as they were; what no bytes stand for is escaped."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character, as JSON may have one
+        return text.encode("utf-8", "backslashreplace")
 
 
 def told(
@@ -186,8 +194,11 @@ def _merged(rows: Iterator[Row], columns: Sequence[str]) -> Iterator[dict[str, A
 def _jsonl(stream: IO[bytes], rows: Iterator[Row], columns: Sequence[str]) -> None:
     """The objects, with ``prediction`` and the numbers."""
     for record in _merged(rows, columns):
-        line = json.dumps(record, ensure_ascii=False, default=str)
-        stream.write(line.encode("utf-8", "surrogateescape") + b"\n")
+        try:
+            line = json.dumps(record, ensure_ascii=False, default=str)
+            stream.write(line.encode("utf-8", "surrogateescape") + b"\n")
+        except UnicodeEncodeError:  # half a character, which JSON can tell in ASCII
+            stream.write(json.dumps(record, default=str).encode() + b"\n")
 
 
 def _csv(stream: IO[bytes], rows: Iterator[Row], columns: Sequence[str]) -> None:
@@ -204,7 +215,7 @@ def _csv(stream: IO[bytes], rows: Iterator[Row], columns: Sequence[str]) -> None
             writer.writeheader()
         writer.writerows(waiting)
         waiting.clear()
-        stream.write(lines.getvalue().encode("utf-8", "surrogateescape"))
+        stream.write(encoded(lines.getvalue()))
         lines.seek(0)
         lines.truncate()
 
@@ -234,11 +245,32 @@ def _parquet(stream: IO[bytes], rows: Iterator[Row], schema: pa.Schema) -> None:
         for raw, text, said in rows:
             texts = {} if text is None else {"text": text.text, "text_pair": text.text_pair}
             (record,) = _merged(iter([(raw, text, said)]), columns)
-            pending.append({**texts, **record})
+            pending.append(_fitting({**texts, **record}, schema))
             if len(pending) == _BATCH:
                 writer.write_table(pa.Table.from_pylist(pending, schema=schema))
                 pending = []
         writer.write_table(pa.Table.from_pylist(pending, schema=schema))
+
+
+def _fitting(record: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
+    """A record whose texts are texts: of a row that could not be read they may be anything."""
+    if record["prediction"] is not None:
+        return dict(record)
+
+    def text(value: Any) -> str | None:
+        if value is None:
+            return None
+        return encoded(value if isinstance(value, str) else str(value)).decode("utf-8", "replace")
+
+    found: dict[str, Any] = {}
+    for field in schema:
+        value = record.get(field.name)
+        if field.type == pa.string():
+            value = text(value)
+        elif field.type == pa.list_(pa.string()):
+            value = [text(item) for item in value] if isinstance(value, list) else None
+        found[field.name] = value
+    return found
 
 
 _WRITERS: Mapping[str, Callable[[IO[bytes], Iterator[Row], Sequence[str]], None]] = {

@@ -39,32 +39,39 @@ def write_onnx(folder: Path, *, task: str) -> float:
     model = kinds.get(task, AutoModelForSequenceClassification).from_pretrained(folder).eval()
     generator = torch.Generator().manual_seed(0)
 
-    def batch(rows: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    names = ["input_ids", "attention_mask"]
+    if getattr(model.config, "type_vocab_size", 1) > 1:  # as of BERT, which tells texts apart
+        names.append("token_type_ids")
+
+    def batch(rows: int, width: int) -> tuple[torch.Tensor, ...]:
         ids = torch.randint(5, model.config.vocab_size, (rows, width), generator=generator)
         mask = torch.ones_like(ids)
         for row in range(1, rows):
             mask[row, width - row % width :] = 0
-        return ids, mask
+        segments = (torch.arange(width) > width // 2).long().expand(rows, width)
+        return (ids, mask, segments)[: len(names)]
 
     shape = {0: torch.export.Dim("rows", min=1), 1: torch.export.Dim("width", min=2)}
     path = folder / NAME
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own, about its own parts
         torch.onnx.export(
-            model, batch(*SHAPES[1]), str(path), input_names=["input_ids", "attention_mask"],
-            output_names=["logits"], dynamic_shapes=(shape, shape), dynamo=True,
-            external_data=False, verbose=False,
+            model, (), str(path), kwargs=dict(zip(names, batch(*SHAPES[1]), strict=True)),
+            input_names=names, output_names=["logits"],
+            dynamic_shapes=dict.fromkeys(names, shape), dynamo=True, external_data=False,
+            verbose=False,
         )  # fmt: skip
     session = onnxruntime.InferenceSession(str(path))
     most = 0.0
     for rows, width in SHAPES:
-        ids, mask = batch(rows, width)
+        given = dict(zip(names, batch(rows, width), strict=True))
         with torch.inference_mode():
-            ours = model(input_ids=ids, attention_mask=mask).logits
-        feed = {"input_ids": ids.numpy(), "attention_mask": mask.numpy()}
+            ours = model(**given).logits
+        feed = {name: value.numpy() for name, value in given.items()}
         theirs = torch.from_numpy(session.run(None, feed)[0])
         if task == "token":
-            ours, theirs = ours[mask.bool()], theirs[mask.bool()]
+            mask = given["attention_mask"].bool()
+            ours, theirs = ours[mask], theirs[mask]
         most = max(most, float((ours - theirs).abs().max()))
     if most > TOLERANCE:
         raise OnnxError(f"{path}: a logit differs by {most:.2g}, allowed: {TOLERANCE:g}")

@@ -20,6 +20,7 @@ Penalty = Literal["power", "linear"]
 
 _TIE = 1e-12
 _BLOCK = 2**16  # elements of one [T, N] temporary, about what stays in the cache
+_GPU_BLOCK = 2**23  # the same on a GPU, where launches cost more than memory
 
 
 class CandidateSets(NamedTuple):
@@ -112,7 +113,7 @@ def candidate_sets(
     penalty_T = size_penalty(size_T, lam=lam, tau=tau, penalty=penalty).to(belief_NC)
     chosen: list[Tensor] = []
     gammas: list[Tensor] = []
-    rows = max(1, _BLOCK // len(inside_TC))
+    rows = max(1, (_GPU_BLOCK if belief_NC.is_cuda else _BLOCK) // len(inside_TC))
     for start in range(0, max(1, len(belief_NC)), rows):
         block = slice(start, start + rows)
         merged_TN, gamma_TN = _merge(belief_NC[block].gather(1, order_NC[block]), inside_TC)

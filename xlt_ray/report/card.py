@@ -63,6 +63,8 @@ from transformers import pipeline
 
 tag = pipeline("{task}", model="FOLDER"{more})
 ```
+
+Inputs are {longest} sub-words at most{cut}.
 """
 _SPANS = """```python
 from xlt_ray.models.span_tagger import SpanTagger
@@ -141,7 +143,7 @@ def card(
         model_name=name,
         language=[code for code in languages if 2 <= len(code) <= 3],
         license=licence,
-        base_model=None if config.backbone.startswith((".", "/", "~")) else config.backbone,
+        base_model=config.backbone if encoder.get("revision") else None,  # others are no id
         library_name="xlt_ray" if is_spans else "transformers",
         pipeline_tag=PIPELINES[task],
         datasets=[benchmark.hub_id] if benchmark.hub_id and config.benchmark.root is None else None,
@@ -157,7 +159,11 @@ def card(
         for language, value in final.items()
     ]
     revision = encoder.get("revision")
-    more = ', aggregation_strategy="first"' if task == "token" else ""
+    longest = config.train.max_length
+    more = f", truncation=True, max_length={longest}"
+    cut = ", longer ones are cut"
+    if task == "token":
+        more, cut = ', aggregation_strategy="first"', "; cut longer sentences before"
     found = ModelCard.from_template(
         data,
         template_str=_TEMPLATE,
@@ -178,15 +184,28 @@ def card(
         dev=", ".join(config.benchmark.dev or report.source),
         labels_of_targets="Labels of target languages were not used.",
         data="\n".join(sources_in(texts)),
-        scored="" if rows else "; there were none",
+        scored=_scored(config, report, distilled) if rows else "; there were none",
         scores="\n".join(rows) or "| - | - | - | - |",
-        use=_SPANS if is_spans else _STOCK.format(task=PIPELINES[task], more=more),
+        use=_SPANS
+        if is_spans
+        else _STOCK.format(task=PIPELINES[task], more=more, longest=longest, cut=cut),
         version=report.versions.get("xlt_ray", ""),
         torch=report.versions.get("torch", ""),
         transformers=report.versions.get("transformers", ""),
         data_licence=benchmark.licence,
     )
     return str(found)
+
+
+def _scored(config: RunConfig[Any], report: Report, distilled: Mapping[str, Any] | None) -> str:
+    """What has to be said where the run scored more than the model that is exported."""
+    predict = getattr(config.method, "predict", "theta")
+    if distilled or predict == "theta" or (predict == "auto" and len(report.source) < 2):
+        return ""
+    return (
+        ". The run labelled them with this model and the source models together; this model alone "
+        "may label otherwise"
+    )
 
 
 def _training(report: Report, distilled: Mapping[str, Any] | None) -> str:
