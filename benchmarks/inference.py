@@ -262,7 +262,7 @@ def with_start(setting: Setting, *, repeats: int) -> Comparison:
         return lambda: make().run()
 
     def annotate() -> None:
-        labelling(setting, annotator(setting, corpus, budget, "fp32"), corpus)()
+        labelling(setting, annotator(setting, corpus, budget, "fp32", compiled=False), corpus)()
 
     contenders = [
         Contender("annotate", annotate),

@@ -12,7 +12,7 @@ import json
 import random
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -58,7 +58,7 @@ class Script:
         self.model = AutoModelForTokenClassification.from_pretrained(
             config["backbone"], num_labels=len(self.labels.names), dtype=torch.float32
         )
-        self.seconds: Counter[str] = Counter()
+        self.seconds = defaultdict[str, float](float)
         self.random = random.Random(config["seed"])
         torch.manual_seed(config["seed"])
 

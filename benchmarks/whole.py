@@ -16,7 +16,7 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -88,7 +88,7 @@ def as_run(config: dict[str, Any], turn: Turn) -> Contender:
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             report = json.loads(Path(root, "runs/bench/report.json").read_text())
             turn.scores = {name: entry["f1"] for name, entry in report["final"].items()}
-            seconds: Counter[str] = Counter()
+            seconds = defaultdict[str, float](float)
             for step in report["steps"]:
                 is_scored = step["kind"] == "annotation" and " test" in step["title"]
                 seconds["scoring" if is_scored else PARTS.get(step["kind"], "other")] += step[

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -17,7 +18,7 @@ def repeatable(wanted: bool) -> Iterator[None]:
     """
     for name, value in CUBLAS.items():  # of workers that no driver has prepared
         os.environ.setdefault(name, value)
-    settings = torch.utils.deterministic
+    settings: Any = torch.utils.deterministic  # its stubs know nothing of this
     before = torch.are_deterministic_algorithms_enabled(), settings.fill_uninitialized_memory
     torch.use_deterministic_algorithms(wanted, warn_only=True)
     settings.fill_uninitialized_memory = False
