@@ -6,6 +6,7 @@ from typing import Any
 
 from xlt_ray.config import ConfigError, RunConfig
 from xlt_ray.data.corpus import Corpus, Mix, Model, Start, share_of
+from xlt_ray.data.own import key_of
 from xlt_ray.data.registry import check_bad_fraction
 from xlt_ray.data.schema import BadRow
 from xlt_ray.data.sources import Source
@@ -115,7 +116,8 @@ class PlanDriver(RayDriver):
                 else:
                     rows += 1
             limit_bad = self.config.data.max_bad_fraction
-            check_bad_fraction(wrong, total=rows + len(wrong), max_fraction=limit_bad)
+            total, key = rows + len(wrong), key_of(source)
+            check_bad_fraction(wrong, total=total, max_fraction=limit_bad, key=key)
             counts[source.language] = rows
             bad += len(wrong)
         note = f"{bad} to quarantine" if bad else ""

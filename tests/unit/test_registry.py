@@ -383,6 +383,9 @@ def test_fraction_of_bad_rows() -> None:
         check_bad_fraction(bad, total=49, max_fraction=0.1)
     with pytest.raises(ValueError, match="1 of 1 rows cannot be used"):
         check_bad_fraction(bad[:1], total=1, max_fraction=0)
+    unknown = [BadRow("test.txt", 3, "unknown tag 'B-DATE', allowed: O")]
+    with pytest.raises(ValueError, match=r"^own.files.sw.test: 1 of 1 .*\n.*\nown.labels names"):
+        check_bad_fraction(unknown, total=1, max_fraction=0, key="own.files.sw.test")
 
 
 def test_sample_data_through_the_registry(shared_data: Path) -> None:

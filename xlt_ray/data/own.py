@@ -199,6 +199,11 @@ class OwnSource:
         return bool(filled) and len(filled) < len(head) and all(b"\t" in line for line in filled)
 
 
+def key_of(source: Source) -> str:
+    """The key that names the files of a source; of other benchmarks empty."""
+    return source.key if isinstance(source, OwnSource) else ""
+
+
 def source_of(own: OwnConfig, language: str, split: OwnSplit) -> Source:
     """What a split of a language is read from; own has its task, labels and scheme.
 

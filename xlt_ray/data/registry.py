@@ -359,13 +359,16 @@ def sources(
     return [Shuffled(source) if benchmark.is_sorted else source for source in found]
 
 
-def check_bad_fraction(bad: Sequence[BadRow], *, total: int, max_fraction: float) -> None:
+def check_bad_fraction(
+    bad: Sequence[BadRow], *, total: int, max_fraction: float, key: str = ""
+) -> None:
     """Stop where too many rows are bad.
 
     Args:
         bad: The quarantined rows.
         total: Number of rows, good and bad.
         max_fraction: Largest fraction of bad rows that is let through.
+        key: Key that names the files, of files of the user's own.
 
     Raises:
         ValueError: there are more; says how many in which files, and the first reasons.
@@ -375,10 +378,19 @@ def check_bad_fraction(bad: Sequence[BadRow], *, total: int, max_fraction: float
     files = Counter(row.file for row in bad)
     where = ", ".join(f"{file} ({count})" for file, count in files.items())
     reasons = "".join(f"\n  {row.file}:{row.line}: {row.reason}" for row in bad[:_REASONS])
+    if key and any(row.reason.startswith(("unknown tag", "unknown label")) for row in bad):
+        reasons += f"\n{_OTHER_LABELS}"
     raise ValueError(
-        f"{len(bad)} of {total} rows cannot be used ({len(bad) / total:.1%}, "
-        f"data.max_bad_fraction is {max_fraction:.1%}) in {where}; the first:{reasons}"
+        f"{f'{key}: ' if key else ''}{len(bad)} of {total} rows cannot be used "
+        f"({len(bad) / total:.1%}, data.max_bad_fraction is {max_fraction:.1%}) in {where}; "
+        f"the first:{reasons}"
     )
+
+
+_OTHER_LABELS = (
+    "own.labels names the classes; own.types.NAME=OTHER gives an entity type another name, "
+    "own.types.NAME=O makes it no entity"
+)
 
 
 def _languages(benchmark: Benchmark, root: str | None) -> Sequence[str]:

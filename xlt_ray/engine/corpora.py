@@ -14,6 +14,7 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 import ray.data
 
+from xlt_ray.data.own import key_of
 from xlt_ray.data.registry import check_bad_fraction
 from xlt_ray.data.schema import GOLD_SCHEMA, TEXT_SCHEMA, BadRow, Example, Task
 from xlt_ray.data.sources import Source
@@ -60,7 +61,8 @@ def read_source(source: Source, task: ReadTask) -> dict[str, Any]:
     count = write_parquet(lambda: task.attempt.stream(name), schema, rows(), chunk=task.shard_rows)
     lines = [json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in bad]
     task.attempt.write(f"quarantine-{source.language}.jsonl", "".join(lines).encode())
-    check_bad_fraction(bad, total=count + len(bad), max_fraction=task.max_bad_fraction)
+    key = key_of(source)
+    check_bad_fraction(bad, total=count + len(bad), max_fraction=task.max_bad_fraction, key=key)
     return {"language": source.language, "rows": count, "bad": len(bad)}
 
 
