@@ -147,7 +147,7 @@ class PlanDriver(RayDriver):
         size = "sentences not known" if rows[0] is None else f"{known} sentences{more}"
         batch = schedule.batch_size or self.config.train.batch_size
         passes = known * schedule.epochs if schedule.epochs else (schedule.steps or 0) * batch
-        self._count(trained=passes)
+        self._count(trained=passes * (1 if mix.companion is None else 2))
         long = f"up to {schedule.epochs} epochs"
         if not schedule.epochs:
             long = "steps not known" if schedule.steps is None else f"{schedule.steps} steps"

@@ -28,7 +28,7 @@ class RunState:
         kind: "run", "comparison" or "sweep".
         method: Its method; of others empty.
         benchmark: Its benchmark.
-        state: "done", "at work" or "stopped".
+        state: "done", "at work", "stopped", or "planned" by a dry run.
         steps: Steps in its ledger.
         average: Average score, where it is done and has one.
         changed: When its history last grew, in seconds since 1970; 0: never.
@@ -91,7 +91,7 @@ def _state(store: Store, info: pafs.FileInfo) -> RunState:
         kind,
         config.get("method", {}).get("name", "") if kind == "run" else "",
         config.get("benchmark", {}).get("name", ""),
-        "at work" if at_work else "done" if done else "stopped",
+        "at work" if at_work else "done" if done else "stopped" if events else "planned",
         len(lines),
         report.get("average"),
         last.get("time", 0.0),

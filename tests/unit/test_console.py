@@ -82,6 +82,13 @@ def test_runs_are_listed_with_their_state(store: Store, capsys: pytest.CaptureFi
     assert "source dev 50.00" in capsys.readouterr().out
 
 
+def test_what_a_dry_run_left_is_a_plan(store: Store) -> None:
+    folder = Path(store.root) / "runs/plan"
+    folder.mkdir()
+    (folder / "resolved.json").write_text("{}")
+    assert {run.name: run.state for run in shelf.runs(store)}["plan"] == "planned"
+
+
 def test_a_run_at_work_is_told_by_its_lease(store: Store) -> None:
     lease = Path(store.root) / "runs/stopped/lease.json"
     lease.write_text(json.dumps({"renewed": time.time()}))
