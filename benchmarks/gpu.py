@@ -18,6 +18,7 @@ import pyarrow as pa
 import torch
 from transformers import AutoModelForTokenClassification, XLMRobertaConfig
 
+from benchmarks.inference import padded
 from benchmarks.measure import title
 from xlt_ray.data.batching import plan_batches, plan_epoch
 from xlt_ray.data.examples import Examples, Layout, examples_of
@@ -98,11 +99,6 @@ def tagger(shape: str, device: torch.device, *, checkpointing: bool = False) -> 
     return Tagger(model).to(device)
 
 
-def _processed(longest: np.ndarray, batches: list[np.ndarray]) -> int:
-    """Tokens of some batches, padding included."""
-    return int(sum(len(part) * longest[part].max() for part in batches))
-
-
 class Bench:
     """Measurements of one shape on one device."""
 
@@ -160,7 +156,7 @@ class Bench:
 
         seconds = self._seconds(run)
         plans = [(x.longest, plan_batches(x.longest, x.num_windows, budget)) for x in self.shards]
-        processed = sum(_processed(longest, plan) for longest, plan in plans)
+        processed = sum(padded(longest, plan) for longest, plan in plans)
         name = f"inference, budget {budget}{', compiled' if compiled else ''}"
         return self._rate(name, seconds, processed, self.real, self.flops)
 
@@ -189,7 +185,7 @@ class Bench:
         name = f"training, {batch} sentences a step"
         name += ", gradient checkpointing" if checkpointing else ""
         name += ", compiled" if compiled else ""
-        processed = _processed(self.examples.longest, steps)
+        processed = padded(self.examples.longest, steps)
         return self._rate(name, seconds, processed, real, 3 * self.flops)
 
     def _rate(self, what: str, seconds: float, processed: int, real: int, flops: int) -> Rate:

@@ -129,12 +129,7 @@ class Script:
 
     # -- training --------------------------------------------------------------------------------
 
-    def train(self, *given: Any, **settings: Any) -> float:
-        """Train the model; gives the source-dev score of what is kept."""
-        with self.timed("training"):
-            return self._train(*given, **settings)
-
-    def _train(
+    def train(
         self,
         rows: Sequence[Sentence],
         loss: Callable[[Tensor, Sequence[Sentence]], Tensor],
@@ -145,6 +140,7 @@ class Script:
         keep_best: bool,
         patience: int | None = None,
     ) -> float:
+        """Train the model; gives the source-dev score of what is kept."""
         optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=lr, weight_decay=1e-4, betas=(0.9, 0.999), fused=True
         )
@@ -264,7 +260,8 @@ class Script:
             sentence.sets = [1 << label for label in sentence.labels]
         sizes = {name: sum(x.language == name for x in pool) for name in targets}
         rule = {"lr": c["source_lr"], "epochs": c["source_epochs"], "dev": dev, "keep_best": True}
-        found = [self.train(gold, self.one_class, **rule)]
+        with self.timed("training"):
+            found = [self.train(gold, self.one_class, **rule)]
         with self.timed("scoring"):
             zero_shot = {name: self.score(rows) for name, rows in tests.items()}
         counts, earlier, best, weights = list[int](), list[Sentence](), -1.0, None
@@ -279,7 +276,8 @@ class Script:
             rows = [*share, *picked, *before]
             loss = self.with_sets(rows) if has_sets else self.one_class
             rule = {"lr": c["round_lr"], "epochs": c["round_epochs"], "dev": dev}
-            found.append(self.train(rows, loss, **rule, keep_best=False))
+            with self.timed("training"):
+                found.append(self.train(rows, loss, **rule, keep_best=False))
             if found[-1] > best:
                 best, weights = found[-1], copy.deepcopy(self.model.state_dict())
             taken = {sentence.name for sentence in picked}
@@ -289,9 +287,10 @@ class Script:
             self.model.load_state_dict(weights)
             rows = [*gold, *earlier]
             rule = {"lr": c["round_lr"], "epochs": c["final_epochs"], "dev": dev, "keep_best": True}
-            found.append(
-                self.train(rows, self.with_sets(rows), **rule, patience=c["final_patience"])
-            )
+            with self.timed("training"):
+                found.append(
+                    self.train(rows, self.with_sets(rows), **rule, patience=c["final_patience"])
+                )
             if found[-1] < best:
                 self.model.load_state_dict(weights)
         with self.timed("scoring"):

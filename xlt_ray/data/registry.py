@@ -16,6 +16,10 @@ from xlt_ray.data.schema import BadRow
 from xlt_ray.data.sources import Source
 from xlt_ray.labels import LabelSet
 
+_OTHER_LABELS = (
+    "own.labels names the classes; own.types.NAME=OTHER gives an entity type another name, "
+    "own.types.NAME=O makes it no entity"
+)
 _REASONS = 3
 
 
@@ -385,12 +389,6 @@ def check_bad_fraction(
         f"({len(bad) / total:.1%}, data.max_bad_fraction is {max_fraction:.1%}) in {where}; "
         f"the first:{reasons}"
     )
-
-
-_OTHER_LABELS = (
-    "own.labels names the classes; own.types.NAME=OTHER gives an entity type another name, "
-    "own.types.NAME=O makes it no entity"
-)
 
 
 def _languages(benchmark: Benchmark, root: str | None) -> Sequence[str]:
