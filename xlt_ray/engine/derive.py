@@ -55,8 +55,9 @@ def score_predictions(task: ScoreTask, attempt: Attempt) -> dict[str, Any]:
     return {"scores": scores}
 
 
-SMALL = 50_000
-"""Rows that the driver's process looks at itself: an actor takes seconds to start."""
+SMALL = 100_000
+"""Rows that the driver's process looks at itself: an actor takes seconds to start, and its idle
+threads disturb training afterwards. A hundred thousand take tens of megabytes."""
 
 
 def is_small(*artifacts: Artifact) -> bool:
