@@ -15,6 +15,7 @@ import ray.data
 
 from xlt_ray.config import ConfigError, NodeGroup, ResourcesConfig
 from xlt_ray.engine.nodes import HEAD
+from xlt_ray.engine.own_ray import claim
 from xlt_ray.engine.pool import Pool
 
 WARM = 4
@@ -111,6 +112,7 @@ def connect(config: ResourcesConfig) -> bool:
         **quiet,
     )
     _settings()
+    claim()
     warm(min(WARM, readers(alive())))
     return True
 

@@ -6,7 +6,7 @@ file of the attempt, so the result does not depend on how many run at once.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from xlt_ray.data.schema import GOLD_SCHEMA, TEXT_SCHEMA, BadRow, Example, Task
 from xlt_ray.data.sources import Source
 from xlt_ray.data.tokenise import load_tokenizer, tokenise
 from xlt_ray.engine.cluster import alive, readers
+from xlt_ray.engine.own_ray import data_runs
 from xlt_ray.files import write_parquet
 from xlt_ray.labels import LabelSet
 from xlt_ray.store import Artifact, Attempt
@@ -66,11 +67,18 @@ def read_source(source: Source, task: ReadTask) -> dict[str, Any]:
     return {"language": source.language, "rows": count, "bad": len(bad)}
 
 
-def bounded(dataset: ray.data.Dataset) -> ray.data.Dataset:
-    """The data set, which will not ask an autoscaler for more CPUs than are up."""
+def each(
+    items: Sequence[dict[str, Any]], function: Callable[[dict[str, Any]], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """What a function makes of each row, in tasks of one CPU each, in any order.
+
+    They will not ask an autoscaler for more CPUs than are up.
+    """
+    dataset = ray.data.from_items(list(items), override_num_blocks=len(items))
     limit = ray.data.ExecutionResources.for_limits(cpu=readers(alive()))
     dataset.context.execution_options.resource_limits = limit
-    return dataset
+    with data_runs():
+        return dataset.map(function).take_all()
 
 
 def _text_row(item: Example) -> dict[str, Any]:
@@ -93,9 +101,6 @@ def run_read(sources: Sequence[Source], task: ReadTask) -> dict[str, Any]:
     Raises:
         ValueError: a file cannot be read, is empty, or has too many bad rows.
     """
-    dataset = ray.data.from_items(
-        [{"index": index} for index in range(len(sources))], override_num_blocks=len(sources)
-    )
 
     def read(row: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -103,7 +108,8 @@ def run_read(sources: Sequence[Source], task: ReadTask) -> dict[str, Any]:
         except ValueError as error:
             return {"result": None, "error": str(error)}
 
-    results = sorted(bounded(dataset).map(read).take_all(), key=lambda row: str(row["result"]))
+    indices = [{"index": index} for index in range(len(sources))]
+    results = sorted(each(indices, read), key=lambda row: str(row["result"]))
     errors = sorted(row["error"] for row in results if row["error"])
     if errors:
         raise ValueError("\n".join(errors))
@@ -159,7 +165,7 @@ def run_tokenise(
         return {"name": row["name"]}
 
     if todo := [shard for shard in shards if not attempt.has(shard["name"])]:
-        bounded(ray.data.from_items(todo, override_num_blocks=len(todo))).map(one).take_all()
+        each(todo, one)
     return {
         "rows": sum(attempt.rows(shard["name"]) for shard in shards),
         "shards": len(shards),

@@ -16,6 +16,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
 from xlt_ray.engine.nodes import HEAD
+from xlt_ray.engine.own_ray import is_own
 
 SECONDS = 20.0
 NAME = "xlt_ray.gate"
@@ -57,13 +58,17 @@ def right_to(key: str, *, owner: str | None = None) -> Iterator[None]:
     """Wait until nobody else in the cluster computes ``key``, and hold it meanwhile.
 
     The right saves work and guards nothing. If it is lost, or its actor dies, the step goes on: the
-    worst is that two compute it, and then the first commit wins.
+    worst is that two compute it, and then the first commit wins. In a Ray that this process started
+    for itself there is nobody else, and no actor.
 
     Args:
         key: What is computed.
         owner: Who holds the right; the same owner need not wait for itself, as a run need not that
             was killed and is started again. None: nobody else.
     """
+    if is_own():
+        yield
+        return
     actor, owner, stop = _actor(), owner or uuid.uuid4().hex, threading.Event()
     while not ray.get(actor.acquire.remote(key, owner)):
         time.sleep(0.5)

@@ -8,6 +8,8 @@ from typing import Any
 
 import ray.data
 
+from xlt_ray.engine.own_ray import data_runs
+
 AT_ONCE, TURNS = 8, 8
 """Most shards of one call, and fewest calls of an actor that there are more shards for."""
 START_SECONDS = 8.0
@@ -114,6 +116,7 @@ def over_shards(
         num_cpus=pool.cpus if not pool.gpus else 0,
         num_gpus=pool.gpus or None,
     )
-    finished = sum(1 for _ in done.iter_rows())
+    with data_runs():
+        finished = sum(1 for _ in done.iter_rows())
     if finished != len(names):
         raise RuntimeError(f"{finished} of {len(names)} shards were written")

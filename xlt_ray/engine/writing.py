@@ -15,7 +15,6 @@ from typing import IO, Any, Literal
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-import ray.data
 
 from xlt_ray.data.layouts import Sentence
 from xlt_ray.data.own import OwnSource
@@ -23,7 +22,7 @@ from xlt_ray.data.readers import PARQUET, DataFile, ending_of
 from xlt_ray.data.records import parquet_rows
 from xlt_ray.data.rows import RowError, Text
 from xlt_ray.data.schema import TEXT_SCHEMA, Task
-from xlt_ray.engine.corpora import bounded
+from xlt_ray.engine.corpora import each
 from xlt_ray.files import open_root, placed
 from xlt_ray.store import Artifact
 
@@ -295,7 +294,7 @@ def run_write(task: WriteTask) -> list[dict[str, Any]]:
         except ValueError as error:
             return {"number": row["number"], "found": None, "error": str(error)}
 
-    done = bounded(ray.data.from_items(numbers, override_num_blocks=count)).map(one).take_all()
+    done = each(numbers, one)
     if errors := sorted(row["error"] for row in done if row["error"]):
         raise ValueError("\n".join(errors))
     return [row["found"] for row in sorted(done, key=lambda row: row["number"])]
