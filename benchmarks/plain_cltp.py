@@ -59,6 +59,7 @@ class Script:
             config["backbone"], num_labels=len(self.labels.names), dtype=torch.float32
         )
         self.seconds = defaultdict[str, float](float)
+        self.trained = 0  # sub-words
         self.random = random.Random(config["seed"])
         torch.manual_seed(config["seed"])
 
@@ -149,6 +150,7 @@ class Script:
         for _ in range(epochs):
             self.model.train()
             for batch in self.epoch(rows):
+                self.trained += sum(len(sentence.pieces) for sentence in batch)
                 value = loss(self.logits(batch), batch)
                 (value / sum(len(sentence.firsts) for sentence in batch)).backward()
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -298,7 +300,7 @@ class Script:
         seconds = {name: round(value, 1) for name, value in self.seconds.items()}
         return {
             "source_dev": found, "selected": counts, "zero_shot": zero_shot, "test": test,
-            "seconds": seconds,
+            "seconds": seconds, "trained": self.trained,
         }  # fmt: skip
 
 

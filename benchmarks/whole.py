@@ -64,16 +64,19 @@ class Turn:
     Attributes:
         scores: F1 by language.
         seconds: What the parts of it took.
+        trained: Sub-words of all epochs of all training.
     """
 
     scores: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    trained: int = 0
 
     def told(self, who: str) -> str:
         """Both in a sentence."""
         scores = ", ".join(f"{name} {100 * x:.1f}" for name, x in sorted(self.scores.items()))
         parts = ", ".join(f"{name} {x:.0f} s" for name, x in self.seconds.items())
-        return f"The {who}: F1 {scores}; last turn {parts}."
+        trained = f"{self.trained:,} sub-words trained on"
+        return f"The {who}: F1 {scores}; last turn {parts}; {trained}."
 
 
 def as_run(config: dict[str, Any], turn: Turn) -> Contender:
@@ -95,6 +98,8 @@ def as_run(config: dict[str, Any], turn: Turn) -> Contender:
                     "seconds"
                 ]
             turn.seconds = dict(seconds)
+            models = Path(root, "artifacts/model").glob("*/manifest.json")
+            turn.trained = sum(json.loads(path.read_text())["info"]["tokens"] for path in models)
         print(turn.told("run"), file=sys.stderr, flush=True)
 
     return Contender("a run of this project", run)
@@ -109,6 +114,7 @@ def as_script(config: dict[str, Any], turn: Turn) -> Contender:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
         turn.scores, turn.seconds = found["test"], found["seconds"]
+        turn.trained = found["trained"]
         print(turn.told("script"), file=sys.stderr, flush=True)
 
     return Contender("the plain script", run)
