@@ -214,24 +214,28 @@ def onnx_int8(setting: Setting, rows: Rows, budget: int) -> Contender | None:
     return Contender("ONNX Runtime, int8", run, tokens, note, in_fp32=False)
 
 
-def steady(setting: Setting, *, repeats: int) -> Comparison:
-    """Rows a second of models that are loaded."""
+def steady(setting: Setting, *, repeats: int, closest: bool = False) -> Comparison:
+    """Rows a second of models that are loaded; only of the closest three if that is asked for."""
     corpus, budget = setting.driver.unlabelled(), setting.driver.batch_tokens
     rows = rows_of(setting, corpus)
     contenders = [
         limit(setting, rows, budget),
         ours(setting, corpus, budget),
         loop(setting, rows, sort=True, to_max=False),
-        loop(setting, rows, sort=False, to_max=False),
-        hf_pipeline(setting, rows),
-        loop(setting, rows, sort=False, to_max=True),
-        ours(setting, corpus, budget, "bf16"),
     ]
-    compiles = any(map(shutil.which, ("c++", "g++", "clang++")))
-    if compiles:
-        contenders.append(ours(setting, corpus, budget, compiled=True))
-    int8 = onnx_int8(setting, rows, budget)
-    contenders += [int8] if int8 else []
+    notes = list[str]()
+    if not closest:
+        contenders += [
+            loop(setting, rows, sort=False, to_max=False),
+            hf_pipeline(setting, rows),
+            loop(setting, rows, sort=False, to_max=True),
+            ours(setting, corpus, budget, "bf16"),
+        ]
+        if any(map(shutil.which, ("c++", "g++", "clang++"))):
+            contenders.append(ours(setting, corpus, budget, compiled=True))
+        int8 = onnx_int8(setting, rows, budget)
+        contenders += [int8] if int8 else []
+        notes += [] if int8 else ["ONNX Runtime is not installed."]
     before = os.getloadavg()[0]
     timings = take_turns(contenders, repeats=repeats)
     return Comparison(
@@ -242,7 +246,7 @@ def steady(setting: Setting, *, repeats: int) -> Comparison:
         rows.tokens,
         flops_of(setting),
         (before, os.getloadavg()[0]),
-        [] if int8 else ["ONNX Runtime is not installed."],
+        notes,
     )
 
 

@@ -60,11 +60,22 @@ class Asked:
         with begun(self.data, sizes) as setting:
             return self.shown(measure(setting))
 
+    def closest(self) -> Result:
+        """What inference and training come closest to, in more turns."""
+        torch.set_num_threads(1)
+        sizes, repeats = {"train": self.rows, "dev": 500, "test": 500}, TURNS * self.repeats
+        with begun(self.data, sizes) as setting:
+            return self.shown(
+                steady(setting, repeats=repeats, closest=True),
+                training(setting, repeats=repeats, closest=True),
+            )
+
 
 PARTS: Mapping[str, Callable[[Asked], Result]] = {
     "inference": lambda x: x.of_setting(lambda s: steady(s, repeats=x.repeats)),
     "start": lambda x: x.of_setting(lambda s: with_start(s, repeats=x.repeats)),
     "training": lambda x: x.of_setting(lambda s: training(s, repeats=x.repeats)),
+    "closest": lambda x: x.closest(),
     "whole": lambda x: x.shown(whole(x.data, large=False, repeats=x.repeats)),
     "tenfold": lambda x: x.shown(whole(x.data, large=True, repeats=x.repeats)),
     "pieces": lambda x: x.shown(*pieces(repeats=x.repeats)),
@@ -72,8 +83,10 @@ PARTS: Mapping[str, Callable[[Asked], Result]] = {
     "growth": lambda x: growth(x.sizes, (1, 2)),
     "rounds": lambda x: rounds(x.repeats),
 }
-LONG = ("tenfold",)
-"""Parts that take longest, which have to be asked for."""
+LONG = ("closest", "tenfold")
+"""Parts that have to be asked for: many turns of few contenders, and what takes longest."""
+TURNS = 3
+"""How many times as many turns the closest contenders take."""
 
 
 def main() -> None:
