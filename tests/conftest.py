@@ -19,6 +19,8 @@ os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # never the user's own ~/.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
+# Idle workers stay for the tests that come: they share one Ray, where a run has its own.
+os.environ["RAY_idle_worker_killing_time_threshold_ms"] = "600000"  # noqa: SIM112
 os.environ.pop("RAY_ADDRESS", None)  # tests never run on somebody's cluster
 
 from tests.s3 import CREDENTIALS, S3  # noqa: E402

@@ -16,11 +16,13 @@ from xlt_ray.engine.gate import right_to
 pytestmark = pytest.mark.ray
 
 PROGRAM = """
+import time
 from xlt_ray.engine.environment import prepare
 prepare(local=True)
 from xlt_ray.config import ResourcesConfig
 from xlt_ray.engine.cluster import connect
-from xlt_ray.engine.own_ray import data_runs, dismiss_helpers, is_own
+from xlt_ray.engine import own_ray
+from xlt_ray.engine.own_ray import data_runs, dismiss_helpers, is_own, quiet
 from tests.ray.test_own_ray import helpers, names, squares
 from xlt_ray.engine.gate import NAME, right_to
 assert not is_own()
@@ -32,7 +34,12 @@ assert len(helpers()) == 2, names()
 with data_runs():
     dismiss_helpers()
 assert len(helpers()) == 2
-dismiss_helpers()
+own_ray.PATIENCE = 0.1
+with quiet():
+    pass
+assert len(helpers()) == 2
+with quiet():
+    time.sleep(3)
 assert not helpers()
 assert squares() == [0, 1, 4]
 assert len(helpers()) == 2

@@ -30,10 +30,10 @@ def prepare(*, local: bool) -> None:
         # A local Ray has no dashboard, so nobody reads its metrics; gathering them takes CPU time.
         settings["RAY_enable_metrics_collection"] = "0"
         # What waits idly wakes up a hundred times a second, and training threads in step with each
-        # other lose more than that: worker processes without work end, and log folders are listed
-        # twice a second rather than ten times.
+        # other lose more than that: worker processes without work end after a minute, and log
+        # folders are listed twice a second rather than ten times.
         settings["RAY_num_workers_soft_limit"] = "0"
-        settings["RAY_idle_worker_killing_time_threshold_ms"] = "20000"
+        settings["RAY_idle_worker_killing_time_threshold_ms"] = "60000"
         settings["RAY_LOG_MONITOR_MANY_FILES_THRESHOLD"] = "0"
     for name, value in settings.items():
         os.environ.setdefault(name, value)

@@ -2,7 +2,7 @@
 
 Ray Data leaves two actors behind once it has run anything. An idle one wakes up a hundred times a
 second, and threads that train in step with each other wait for every one of these moments. Both
-come back by themselves when there is something to run.
+come back by themselves when there is something to run, which takes seconds of a core.
 """
 
 import threading
@@ -15,6 +15,8 @@ from ray.util import list_named_actors
 
 HELPERS = ("AutoscalingCoordinator", "datasets_stats_actor")
 """What Ray Data calls them."""
+PATIENCE = 60.0
+"""Seconds of training that helpers are let be."""
 
 
 class _Here:
@@ -47,6 +49,18 @@ def data_runs() -> Iterator[None]:
     finally:
         with _here.lock:
             _here.running -= 1
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Around training in this process: when it has gone on for a while, helpers are dismissed."""
+    timer = threading.Timer(PATIENCE, dismiss_helpers)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def dismiss_helpers() -> None:

@@ -8,7 +8,7 @@ from ray.train.torch import TorchTrainer
 
 from xlt_ray.engine.checkpoints import Checkpoints
 from xlt_ray.engine.cluster import Plan
-from xlt_ray.engine.own_ray import dismiss_helpers
+from xlt_ray.engine.own_ray import quiet
 from xlt_ray.engine.train_loop import TrainTask, run_in_group, run_worker
 
 _START_LIMIT = 60
@@ -28,8 +28,8 @@ def run_train(task: TrainTask, plan: Plan, *, retries: int) -> dict[str, Any]:
     """
     workers, notes = plan.train_workers, Checkpoints(task.root, task.fingerprint)
     if not workers:  # a trainer would add nothing, and trials of Ray Tune may have none in them
-        dismiss_helpers()
-        done = run_worker(task)
+        with quiet():
+            done = run_worker(task)
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()  # actors may share the GPU
         return done
