@@ -53,29 +53,22 @@ class Asked:
         """Comparisons as a result."""
         return [x.to_json() for x in found], "\n".join(table(x, self.peak_flops) for x in found)
 
-    def of_setting(self, measure: Callable[[Setting], Comparison]) -> Result:
-        """A comparison within a run of its own, one thread each."""
+    def of_setting(self, *measures: Callable[[Setting], Comparison]) -> Result:
+        """Comparisons within a run of their own, one thread each."""
         torch.set_num_threads(1)
         sizes = {"train": self.rows, "dev": 500, "test": 500}
         with begun(self.data, sizes) as setting:
-            return self.shown(measure(setting))
-
-    def closest(self) -> Result:
-        """What inference and training come closest to, in more turns."""
-        torch.set_num_threads(1)
-        sizes, repeats = {"train": self.rows, "dev": 500, "test": 500}, TURNS * self.repeats
-        with begun(self.data, sizes) as setting:
-            return self.shown(
-                steady(setting, repeats=repeats, closest=True),
-                training(setting, repeats=repeats, closest=True),
-            )
+            return self.shown(*(measure(setting) for measure in measures))
 
 
 PARTS: Mapping[str, Callable[[Asked], Result]] = {
     "inference": lambda x: x.of_setting(lambda s: steady(s, repeats=x.repeats)),
     "start": lambda x: x.of_setting(lambda s: with_start(s, repeats=x.repeats)),
     "training": lambda x: x.of_setting(lambda s: training(s, repeats=x.repeats)),
-    "closest": lambda x: x.closest(),
+    "closest": lambda x: x.of_setting(
+        lambda s: steady(s, repeats=TURNS * x.repeats, closest=True),
+        lambda s: training(s, repeats=TURNS * x.repeats, closest=True),
+    ),
     "whole": lambda x: x.shown(whole(x.data, large=False, repeats=x.repeats)),
     "tenfold": lambda x: x.shown(whole(x.data, large=True, repeats=x.repeats)),
     "pieces": lambda x: x.shown(*pieces(repeats=x.repeats)),

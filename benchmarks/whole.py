@@ -72,7 +72,7 @@ class Turn:
     trained: int = 0
 
     def told(self, who: str) -> str:
-        """Both in a sentence."""
+        """All of it in a sentence."""
         scores = ", ".join(f"{name} {100 * x:.1f}" for name, x in sorted(self.scores.items()))
         parts = ", ".join(f"{name} {x:.0f} s" for name, x in self.seconds.items())
         trained = f"{self.trained:,} sub-words trained on"

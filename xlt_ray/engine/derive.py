@@ -57,7 +57,7 @@ def score_predictions(task: ScoreTask, attempt: Attempt) -> dict[str, Any]:
 
 SMALL = 100_000
 """Rows that the driver's process looks at itself: an actor takes seconds to start, and its idle
-threads disturb training afterwards. A hundred thousand take tens of megabytes."""
+threads disturb training afterwards."""
 
 
 def is_small(*artifacts: Artifact) -> bool:
