@@ -317,20 +317,20 @@ def _interrupt(number: int, frame: object) -> None:
 
 @contextmanager
 def cluster(config: RunConfig[Any]) -> Iterator[None]:
-    """The cluster that a configuration asks for; a Ray that runs already is taken as it is."""
-    import ray
-
+    """The cluster that a configuration asks for; a Ray that runs already is taken as it is, and one
+    of this process's own starts when it is needed."""
     from xlt_ray.engine.cluster import connect
+    from xlt_ray.engine.own_ray import leave
 
-    started = connect(config.resources)
+    is_own = connect(config.resources)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)  # Ray has set one that ends in a stack dump
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         yield
     finally:
-        if started:
-            ray.shutdown()
+        if is_own:
+            leave()
 
 
 def evaluate_final(driver: "RayDriver", outcome: "Outcome") -> dict[str, dict[str, float]]:
@@ -457,12 +457,12 @@ def rehearse(
         first: What is called before the recipe, as in `carry_out`.
         coming: Runs that will be finished before this one begins.
     """
-    from xlt_ray.engine.cluster import available, settle
+    from xlt_ray.engine.cluster import settle
     from xlt_ray.ledger import RunFolder
     from xlt_ray.plan import PlanDriver, PlanRunner, text_of
     from xlt_ray.store import Store
 
-    plan = settle(config.resources, available(config.resources))
+    plan = settle(config.resources)
     store = Store(config.store.root)
     driver = PlanDriver(config, PlanRunner(store), plan, coming)
     if scored:

@@ -300,10 +300,10 @@ def dry_run(config: ExportConfig) -> int:
     if not config.section.distil:
         print("\n".join(files_of(config.model.artifact)))
         return cli.DONE
-    from xlt_ray.engine.cluster import available, settle
+    from xlt_ray.engine.cluster import settle
     from xlt_ray.plan import PlanDriver, PlanRunner, text_of
 
-    plan = settle(config.resources, available(config.resources))
+    plan = settle(config.resources)
     driver = PlanDriver(config.run, PlanRunner(Store(config.run.store.root)), plan)
     driver.check_test()
     driver.evaluate("distilled", _distilled(config, driver), "test")

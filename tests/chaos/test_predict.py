@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.long]
 
 
 def test_killed_in_every_step(tmp_path: Path) -> None:
-    small = ["data.shard_rows=64", "resources.annotators=0", "resources.num_cpus=2"]
-    rows, sessions = killed_and_resumed(tmp_path, 4000, 0.2, small)
-    assert rows == 4000
+    small = ["data.shard_rows=640", "resources.annotators=0"]
+    rows, sessions = killed_and_resumed(tmp_path, 40_000, 0.2, small)
+    assert rows == 40_000
     assert [item.killed for item in sessions] == [*KILLS, None]

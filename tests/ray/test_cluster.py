@@ -1,12 +1,13 @@
 """What a run asks the cluster for, and the refusal to wait for what will never come."""
 
 import os
+from pathlib import Path
 
 import pytest
-import ray
 
 from xlt_ray.config import ConfigError, NodeGroup, ResourcesConfig
-from xlt_ray.engine.cluster import available, grown, settle, warm
+from xlt_ray.engine import cluster
+from xlt_ray.engine.cluster import available, grown, settle
 
 LAPTOP = [{"CPU": 2.0}]
 EIGHT_GPUS = [{"CPU": 64.0, "GPU": 8.0}]
@@ -29,10 +30,6 @@ def test_the_driver_annotates_with_the_cpus_that_it_trains_with():
     assert (pool.threads, pool.spared) == (2, True)
     assert settle(ResourcesConfig(annotator_cpus=2, train_cpus=2), LAPTOP).annotators.threads == 1
     assert settle(ResourcesConfig(train_workers=1), LAPTOP).annotators.threads == 1
-
-
-def test_workers_have_imported_before_they_are_asked_to_read(ray_cluster: str):
-    assert ray.get(warm(2)) == [True, True]
 
 
 def test_gpus_are_used_one_each():
@@ -132,3 +129,23 @@ def test_a_local_ray_cannot_grow(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     with pytest.raises(ConfigError, match=r"resources.autoscale: a local Ray adds no nodes"):
         available(ResourcesConfig(autoscale=EIGHT))
+
+
+@pytest.mark.parametrize(
+    ("content", "cpus"),
+    [("max 100000", 64), ("250000 100000", 2), ("50000 100000", 1), ("9900000 100000", 64)],
+)
+def test_a_container_may_use_a_part_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, cpus: int
+):
+    quota = tmp_path / "cpu.max"
+    quota.write_text(content + "\n")
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    monkeypatch.setattr(cluster, "QUOTA", quota)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert available(ResourcesConfig())[0]["CPU"] == cpus
+    assert available(ResourcesConfig(num_cpus=3))[0]["CPU"] == 3
+    assert available(ResourcesConfig(address="local"))[0]["CPU"] == cpus
+    quota.unlink()
+    assert available(ResourcesConfig())[0]["CPU"] == 64

@@ -1,4 +1,4 @@
-"""A Ray of a process's own: what is left out and ended there, and nowhere else."""
+"""A Ray of a process's own: when it starts, what is left out and ended there, and nowhere else."""
 
 import subprocess
 import sys
@@ -14,20 +14,34 @@ from xlt_ray.engine.gate import NAME, right_to
 pytestmark = pytest.mark.ray
 
 PROGRAM = """
-import time
+import signal, time
 from xlt_ray.engine.environment import prepare
 prepare(local=True)
+import ray
 from xlt_ray.config import ResourcesConfig
-from xlt_ray.engine.cluster import connect
+from xlt_ray.engine.cluster import alive, available, connect
 from xlt_ray.engine import own_ray
-from xlt_ray.engine.own_ray import data_runs, dismiss_helpers, is_own, quiet
-from tests.ray.test_own_ray import helpers, names, squares
+from xlt_ray.engine.own_ray import data_runs, dismiss_helpers, is_own, leave, needed, quiet
+from tests.ray.test_own_ray import helpers, mine, names, squares
 from xlt_ray.engine.gate import NAME, right_to
-assert not is_own()
-assert connect(ResourcesConfig(num_cpus=1))
-assert is_own()
-dismiss_helpers()  # there are none
+resources = ResourcesConfig(num_cpus=1)
+needed()
+assert not is_own() and not ray.is_initialized()  # nobody said that one may start
+assert connect(resources)
+assert is_own() and available(resources)[0]["CPU"] == 1
+signal.signal(signal.SIGTERM, mine)
+assert squares(seconds=1) == [0, 1, 4]
+dismiss_helpers()  # there is no Ray yet
+with right_to("a step"):
+    assert not ray.is_initialized()
+try:
+    ray.put(1)
+    raise SystemExit("a Ray with defaults of its own was started")
+except ray.exceptions.RaySystemError:
+    pass
 assert squares() == [0, 1, 4]
+assert is_own() and alive()[0]["CPU"] == 1
+assert signal.getsignal(signal.SIGTERM) is mine
 assert len(helpers()) == 2, names()
 with data_runs():
     dismiss_helpers()
@@ -43,6 +57,9 @@ assert squares() == [0, 1, 4]
 assert len(helpers()) == 2
 with right_to("a step"):
     assert NAME not in names()
+assert squares(seconds=1) == [0, 1, 4]
+leave()
+assert not is_own() and not ray.is_initialized()
 print("done")
 """
 
@@ -58,14 +75,19 @@ def helpers() -> set[str]:
     return names() & set(own_ray.HELPERS)
 
 
-def squares() -> list[int]:
-    """Something for Ray Data to do."""
-    rows = each([{"number": number} for number in range(3)], lambda row: {"x": row["number"] ** 2})
+def mine(number: int, frame: object) -> None:
+    """A handler of signals."""
+
+
+def squares(seconds: float | None = None) -> list[int]:
+    """Something for Ray Data to do, unless it takes few seconds."""
+    items = [{"number": number} for number in range(3)]
+    rows = each(items, lambda row: {"x": row["number"] ** 2}, seconds)
     return sorted(row["x"] for row in rows)
 
 
 @pytest.mark.slow
-def test_helpers_go_and_come_back_in_a_ray_of_ones_own():
+def test_a_ray_of_ones_own_starts_when_needed_and_its_helpers_go_and_come_back():
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         capture_output=True, text=True, timeout=120, check=False,
@@ -76,7 +98,7 @@ def test_helpers_go_and_come_back_in_a_ray_of_ones_own():
 @pytest.mark.usefixtures("ray_cluster")
 def test_nothing_is_ended_in_the_ray_of_others():
     assert not own_ray.is_own()
-    assert squares() == [0, 1, 4]
+    assert squares(seconds=1) == [0, 1, 4]
     there = helpers()
     assert len(there) == 2
     own_ray.dismiss_helpers()

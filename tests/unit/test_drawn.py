@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlt_ray.data.drawn import Part, Shuffled, Tilted, quotas
+from xlt_ray.data.drawn import HeldOut, Part, Shuffled, Tilted, quotas
 from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.labels import LabelSet
 
@@ -27,6 +27,9 @@ class Sorted:
 
     def identity(self) -> dict[str, Any]:
         return {"kind": "sorted"}
+
+    def volume(self, limit: int | None = None) -> int | None:
+        return 10 * min(len(self.classes), limit or len(self.classes))
 
     def examples(
         self, labels: LabelSet | None, limit: int | None = None
@@ -68,6 +71,21 @@ def test_text_and_labels_have_the_same_rows() -> None:
 
 def test_without_a_limit_all_rows_are_there() -> None:
     assert lines(Shuffled(Sorted()).examples(None)) == lines(Sorted().examples(None))
+
+
+def test_what_is_gone_through_is_counted_with_what_it_takes_to_choose() -> None:
+    assert Shuffled(Sorted()).volume() == 3000
+    assert Shuffled(Sorted()).volume(5) == 6000
+    assert HeldOut(Sorted(), 0.1, held=True).volume(5) == 6000
+    assert Tilted(Sorted(), LABELS, None).volume() == 6000
+    assert Part(Sorted(), 100, 120).volume() == 1200
+    assert Part(Sorted(), 100, 120).volume(5) == 1050
+
+
+def test_what_nobody_knows_stays_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sorted, "volume", lambda self, limit=None: None)
+    kinds = (Shuffled(Sorted()), HeldOut(Sorted(), 0.1, held=False), Part(Sorted(), 0, 9))
+    assert {kind.volume(5) for kind in (*kinds, Tilted(Sorted(), LABELS, None))} == {None}
 
 
 def test_seeds_draw_other_rows() -> None:

@@ -311,6 +311,8 @@ def test_identity_of_a_folder(tmp_path: Path) -> None:
     assert str(tmp_path) not in json.dumps(identity)
     wikiann(tmp_path / "two", ner_tags=[[0, 0], [0], [0, 0]])
     assert identity != source(tmp_path / "two").identity()
+    assert source(tmp_path / "two").volume(1) == 500
+    assert source(None).volume(1) is None, "nobody knows before it is downloaded"
 
 
 # The hub itself

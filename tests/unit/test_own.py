@@ -311,6 +311,7 @@ def test_rows_of_several_files_have_ids_of_their_own_and_one_limit(tmp_path: Pat
     ]  # fmt: skip
     assert [row.id for row in read(item, limit=3)[0]] == [row.id for row in good[:3]]
     assert [file["name"] for file in item.identity()["files"]] == ["a.conll", "b.conll"]
+    assert item.volume() == 2 * len(CONLL)
 
 
 def test_equal_ids_of_two_files_are_two_rows(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Column files and JSONL: what must survive, what is quarantined, what stops a run."""
 
+import gzip
 import hashlib
 import json
 import tracemalloc
@@ -242,6 +243,16 @@ def test_limit_counts_rows_with_good_text(tmp_path: Path) -> None:
     assert tokens_of(good) == [["a"]]
     assert [row.line for row in bad] == [3, 5]
     assert read(tmp_path, limit=0) == ([], [])
+
+
+def test_volume_is_the_size_of_what_is_read(tmp_path: Path) -> None:
+    text = "a\tO\n\n" * 1000
+    path, item = write(tmp_path, text), source(tmp_path)
+    assert item.volume() == item.volume(1000) == len(text)
+    assert item.volume(2) == 1000
+    path.with_name("train.txt.gz").write_bytes(gzip.compress(text.encode()))
+    path.unlink()
+    assert item.volume() == 4 * path.with_name("train.txt.gz").stat().st_size
 
 
 # Malformed input: one bad sentence

@@ -1,5 +1,6 @@
 """Sub-words by word, and windows over long sentences."""
 
+import logging
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,22 @@ def check_alignment(sentences: list[list[str]], tokenizer: Any) -> None:
         assert row["lengths"] == [len(ids) for ids in expected]
         assert row["pieces"] == [piece for ids in expected for piece in ids]
         assert min(row["lengths"]) > 0
+
+
+def test_nobody_is_told_that_text_is_long(tokenizer: Any, caplog: pytest.LogCaptureFixture) -> None:
+    tokenizer.deprecation_warnings.clear()
+    long, logger = ["word"] * (tokenizer.model_max_length + 1), logging.getLogger("transformers")
+    logger.addHandler(caplog.handler)
+    try:
+        check_alignment([long], tokenizer)
+        row = {"id": "i", "language": "xx", "text": " ".join(long)}
+        table = pa.Table.from_pylist([row], schema=TEXT_SCHEMA["sentence"])
+        tokenise(table, tokenizer, task="sentence")
+        assert not caplog.records
+        tokenizer(" ".join(long))
+        assert len(caplog.records) == 1
+    finally:
+        logger.removeHandler(caplog.handler)
 
 
 def test_words_keep_their_pieces(tokenizer: Any) -> None:

@@ -84,6 +84,7 @@ def test_limit_and_size_give_prefixes(task: str) -> None:
     full = list(source.examples(labels))
     for limit in (0, 1, 17, 60, 99):
         assert list(source.examples(labels, limit)) == full[:limit]
+        assert source.volume(limit) == 150 * min(limit, 60)
     assert list(make_source(task, "pavri", "train", {"train": 9}).examples(labels)) == full[:9]
     shards = [source.shard(labels, start=start, stop=start + 25) for start in (0, 25, 50)]
     assert list(itertools.chain(*shards)) == full

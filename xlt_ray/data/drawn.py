@@ -55,6 +55,11 @@ class Shuffled:
         """Everything that the rows depend on."""
         return {"kind": "shuffled", "seed": self.seed, "source": self.inner.identity()}
 
+    def volume(self, limit: int | None = None) -> int | None:
+        """Bytes of text that are gone through: all, twice if there is a limit."""
+        size = self.inner.volume()
+        return size if size is None or limit is None else 2 * size
+
     def examples(
         self, labels: LabelSet | None, limit: int | None = None
     ) -> Iterator[Example | BadRow]:
@@ -107,6 +112,11 @@ class HeldOut:
         """Everything that the rows depend on."""
         own = {"kind": "held out", "share": self.share, "held": self.held}
         return {**own, "source": self.inner.identity()}
+
+    def volume(self, limit: int | None = None) -> int | None:
+        """Bytes of text that are gone through: all, once to choose and once to read."""
+        size = self.inner.volume()
+        return None if size is None else 2 * size
 
     def examples(
         self, labels: LabelSet | None, limit: int | None = None
@@ -171,6 +181,10 @@ class Part:
         """Everything that the rows depend on."""
         rows = [self.start, self.stop]
         return {"kind": "part", "rows": rows, "source": self.inner.identity()}
+
+    def volume(self, limit: int | None = None) -> int | None:
+        """Bytes of text that are gone through, up to the last row."""
+        return self.inner.volume(self.stop if limit is None else min(self.stop, self.start + limit))
 
     def examples(
         self, labels: LabelSet | None, limit: int | None = None
@@ -237,6 +251,11 @@ class Tilted:
             "seed": self.seed,
             "source": self.inner.identity(),
         }
+
+    def volume(self, limit: int | None = None) -> int | None:
+        """Bytes of text that are gone through: all, once to choose and once to read."""
+        size = self.inner.volume()
+        return None if size is None else 2 * size
 
     def examples(
         self, labels: LabelSet | None, limit: int | None = None

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from xlt_ray.config import first_line
-from xlt_ray.data.readers import PARQUET, DataFile, DataFolder
+from xlt_ray.data.readers import PARQUET, DataFile, DataFolder, bytes_of
 from xlt_ray.data.records import Cut, words_in
 from xlt_ray.data.rows import Record, RowIds, Text, assemble, labels_of, text_of
 from xlt_ray.data.schema import BadRow, Example, Task
@@ -90,6 +90,10 @@ class HubSource:
         commit = resolve_revision(self.hub_id, self.revision)
         names = list(self._split_names)
         return {**common, "hub_id": self.hub_id, "revision": commit, "split": names}
+
+    def volume(self, limit: int | None = None) -> int | None:
+        """Bytes of a folder that are gone through, about; of the hub nobody knows."""
+        return None if self.folder is None else bytes_of(self.files(), limit)
 
     def examples(
         self, labels: LabelSet | None, limit: int | None = None

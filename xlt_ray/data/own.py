@@ -17,7 +17,7 @@ from xlt_ray.data.drawn import HeldOut
 from xlt_ray.data.globs import absolute, matching
 from xlt_ray.data.hub import HubSource
 from xlt_ray.data.layouts import Notation, columns_of
-from xlt_ray.data.readers import PARQUET, DataFile, ending_of
+from xlt_ray.data.readers import PARQUET, DataFile, bytes_of, ending_of
 from xlt_ray.data.records import (
     Csv,
     Cut,
@@ -129,6 +129,10 @@ class OwnSource:
             "types": dict(self.types),
             "ids": self.ids,
         }
+
+    def volume(self, limit: int | None = None) -> int:
+        """Bytes of text that are gone through for so many rows, about."""
+        return bytes_of(self.files(), limit)
 
     def examples(
         self, labels: LabelSet | None, limit: int | None = None

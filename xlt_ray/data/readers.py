@@ -13,7 +13,7 @@ import hashlib
 import io
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, cast
@@ -53,6 +53,8 @@ _CONTENTS: dict[Format, str] = {
 _CHUNK = 1 << 20
 PACKED = ("gz", "zst")
 """Endings of packed files, after the other one."""
+_SHRUNK, _ROW = 4, 500
+"""How many times smaller packed files are, and bytes of a rather long row."""
 _FILE_NAME = re.compile(
     rf"(?P<split>[^.]+)\.(?P<ending>{'|'.join(FORMATS)})(\.({'|'.join(PACKED)}))?"
 )
@@ -243,6 +245,13 @@ def _empty(file: DataFile) -> ValueError:
     return ValueError(f"{file.location}: is empty; needed: {_CONTENTS[FORMATS[_ending(file)]]}")
 
 
+def bytes_of(files: Sequence[DataFile], limit: int | None) -> int:
+    """Bytes of text, about, in the first so many rows of some files, or in all of them."""
+    packed = (*PACKED, PARQUET)
+    size = sum(file.size * (_SHRUNK if file.name.endswith(packed) else 1) for file in files)
+    return size if limit is None else min(size, limit * _ROW)
+
+
 @dataclass(frozen=True)
 class FileSource:
     """One split of one language in a data folder; satisfies the Source protocol.
@@ -281,6 +290,10 @@ class FileSource:
             "strip_prefix": self.strip_prefix,
             "types": dict(self.types),
         }
+
+    def volume(self, limit: int | None = None) -> int:
+        """Bytes of text that are gone through for so many rows, about."""
+        return bytes_of([self.locate()], limit)
 
     def examples(
         self, labels: LabelSet | None, limit: int | None = None

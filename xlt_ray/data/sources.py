@@ -28,6 +28,17 @@ class Source(Protocol):
         """
         ...
 
+    def volume(self, limit: int | None = None) -> int | None:
+        """Bytes of text that are gone through for so many rows, about.
+
+        Args:
+            limit: As of `examples`.
+
+        Returns:
+            Their number; None if nobody knows before reading.
+        """
+        ...
+
     def examples(
         self, labels: LabelSet | None, limit: int | None = None
     ) -> Iterator[Example | BadRow]:

@@ -74,7 +74,8 @@ def tokenise(table: pa.Table, tokenizer: "PreTrainedTokenizerBase", *, task: Tas
         names = ["text"] if task == "sentence" else ["text", "text_pair"]
         texts = [table[name].to_pylist() for name in names]
         parts = [
-            tokenizer(text, add_special_tokens=False)["input_ids"] if text else [] for text in texts
+            tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] if text else []
+            for text in texts
         ]
         rows = list(zip(*parts, strict=True))
         pieces = [[piece for part in row for piece in part] for row in rows]
@@ -99,7 +100,11 @@ def _words(
     if not sentences:
         return pieces, lengths
     encoded = tokenizer(
-        list(sentences), is_split_into_words=True, add_special_tokens=False, truncation=False
+        list(sentences),
+        is_split_into_words=True,
+        add_special_tokens=False,
+        truncation=False,
+        verbose=False,  # that a sentence is long: it is cut into windows later
     )
     for index, words in enumerate(sentences):
         word_of = np.array(encoded.word_ids(index), dtype=np.int64)

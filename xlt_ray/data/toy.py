@@ -78,6 +78,10 @@ class ToySource:
         """Everything the rows depend on, as JSON."""
         return {"kind": "toy", "version": VERSION, **asdict(self)}
 
+    def volume(self, limit: int | None = None) -> int:
+        """Bytes of text that take as long to read as its items to make, about."""
+        return 150 * (self.size if limit is None else min(limit, self.size))
+
     def examples(
         self, labels: LabelSet | None, limit: int | None = None
     ) -> Iterator[Example | BadRow]:

@@ -17,6 +17,7 @@ from typing import Any
 import ray
 
 from xlt_ray.config import ConfigError, RunConfig
+from xlt_ray.engine.own_ray import needed
 from xlt_ray.store import Attempt
 
 TOY = "toy"
@@ -196,6 +197,7 @@ def _toy(config: RunConfig[Any]) -> Backbone:
     }
 
     def write(attempt: Attempt) -> dict[str, Any]:
+        needed()
         return ray.get(_pretrain.remote(attempt, task, options, seed))
 
     return Backbone(identity, ("xlt_ray.models.pretrain", "xlt_ray.data.toy"), write, seed)

@@ -1,13 +1,15 @@
 """The cluster: connect to one or start a local one, and settle what a run asks it for."""
 
-import importlib
 import logging
 import os
-import sys
+import signal
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -15,13 +17,14 @@ import ray.data
 
 from xlt_ray.config import ConfigError, NodeGroup, ResourcesConfig
 from xlt_ray.engine.nodes import HEAD
-from xlt_ray.engine.own_ray import claim
+from xlt_ray.engine.own_ray import expect, needed
 from xlt_ray.engine.pool import Pool
 
-WARM = 4
-"""Most worker processes that import before they are asked for anything: each takes memory."""
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Where a container is told how many microseconds (or max) of so many it may compute."""
 THREADS = 8
 """Most shards that the driver's process annotates at a time: Python takes turns between them."""
+_QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 Node = Mapping[str, float]
 """CPUs and GPUs of one node, by Ray's names of them."""
 
@@ -83,10 +86,9 @@ class Plan:
 
 
 def connect(config: ResourcesConfig) -> bool:
-    """Connect to the configured cluster, or start a local one; returns whether one was started.
+    """Connect to the configured cluster, or expect a local one; returns whether it is expected.
 
-    A local Ray listens on loopback, see :mod:`xlt_ray.engine.environment`, and asks for a token,
-    which Ray turns on by itself for ``ray.init`` and which is not turned off here.
+    A local Ray starts when it is needed, see :mod:`xlt_ray.engine.own_ray`.
 
     Raises:
         ConfigError: there is no cluster at the address.
@@ -94,43 +96,53 @@ def connect(config: ResourcesConfig) -> bool:
     if ray.is_initialized():
         _settings()
         return False
-    address = config.address or os.environ.get("RAY_ADDRESS")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address and address != "local":
+    if address := _address(config):
         try:
-            ray.init(address=address, **quiet)
+            ray.init(address=address, **_QUIET)
         except (ConnectionError, TimeoutError, RuntimeError) as error:
             raise ConfigError(f"resources.address {address!r}: no Ray cluster: {error}") from None
         _settings()
         return False
     _refuse_to_grow(config)
-    ray.init(
-        address="local",  # a stale address file of a cluster that died would be followed otherwise
-        num_cpus=config.num_cpus,
-        include_dashboard=False,
-        object_store_memory=config.object_store_memory or _object_store(),
-        **quiet,
-    )
-    _settings()
-    claim()
-    warm(min(WARM, readers(alive())))
+    expect(partial(_start, config))
+    if config.train_workers or available(config)[0]["GPU"]:
+        needed()  # here, since several steps may be the first to, each in a thread of its own
     return True
 
 
-def warm(workers: int) -> list[ray.ObjectRef]:
-    """Have so many worker processes import what reading needs, while the driver does the same.
-
-    Returns:
-        Something for each, which need not be waited for.
-    """
-    return [_import.remote("xlt_ray.engine.corpora") for _ in range(workers)]
+def _address(config: ResourcesConfig) -> str | None:
+    """Where the cluster is, or None if a local Ray is asked for."""
+    address = config.address or os.environ.get("RAY_ADDRESS") or "local"
+    return None if address == "local" else address
 
 
-@ray.remote(num_cpus=1, max_retries=0)
-def _import(module: str) -> bool:
-    """Import a module; returns whether it is there now."""
-    importlib.import_module(module)
-    return module in sys.modules
+def _start(config: ResourcesConfig) -> None:
+    """Start a local Ray, which listens on loopback, see :mod:`xlt_ray.engine.environment`, and asks
+    for a token, which Ray turns on by itself for ``ray.init`` and which is not turned off here."""
+    terminate = signal.getsignal(signal.SIGTERM)
+    ray.init(
+        address="local",  # a stale address file of a cluster that died would be followed otherwise
+        num_cpus=_own_cpus(config),
+        include_dashboard=False,
+        object_store_memory=config.object_store_memory or _object_store(),
+        **_QUIET,
+    )
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)  # Ray has set one that ends in a stack dump
+    _settings()
+
+
+def _own_cpus(config: ResourcesConfig) -> int:
+    """CPUs of a local Ray: what is configured, or those that this process may use."""
+    if config.num_cpus is not None:
+        return config.num_cpus
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cpus = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    if QUOTA.is_file():
+        quota, period = QUOTA.read_text().split()
+        if quota != "max":
+            cpus = min(cpus, max(1, int(quota) // int(period)))
+    return cpus
 
 
 def _refuse_to_grow(config: ResourcesConfig) -> None:
@@ -164,12 +176,12 @@ def settle(config: ResourcesConfig, nodes: Sequence[Node] | None = None) -> Plan
 
     Args:
         config: What the user asked for.
-        nodes: CPUs and GPUs of each node that is up; default: of the connected cluster's.
+        nodes: CPUs and GPUs of each node that is up; default: those that are `available`.
 
     Raises:
         ConfigError: the cluster has no room for what is asked for.
     """
-    up = alive() if nodes is None else nodes
+    up = available(config) if nodes is None else nodes
     nodes = grown(up, config.autoscale)
     gpus = sum(node.get("GPU", 0.0) for node in nodes)
     one = 1.0 if gpus else 0.0
@@ -270,12 +282,11 @@ def check(plan: Plan, nodes: Sequence[Node]) -> None:
 
 
 def available(config: ResourcesConfig) -> list[Node]:
-    """The nodes that a run would find, without starting a local Ray."""
-    if config.address or os.environ.get("RAY_ADDRESS") or ray.is_initialized():
+    """The nodes that a run finds, without starting a local Ray."""
+    if ray.is_initialized() or _address(config):
         connect(config)
         return alive()
     _refuse_to_grow(config)
     import torch
 
-    cpus = config.num_cpus or os.cpu_count() or 1
-    return [{"CPU": float(cpus), "GPU": float(torch.cuda.device_count())}]
+    return [{"CPU": float(_own_cpus(config)), "GPU": float(torch.cuda.device_count())}]

@@ -1,4 +1,4 @@
-"""Reading, checking and tokenising corpora with Ray Data.
+"""Reading, checking and tokenising corpora: tasks of Ray Data, or where it is little this process.
 
 Text and gold labels are read in separate passes into separate artifacts: the pass over text does
 not look at the labels. One task reads one file; one task tokenises one shard; each writes its own
@@ -20,12 +20,15 @@ from xlt_ray.data.schema import GOLD_SCHEMA, TEXT_SCHEMA, BadRow, Example, Task
 from xlt_ray.data.sources import Source
 from xlt_ray.data.tokenise import load_tokenizer, tokenise
 from xlt_ray.engine.cluster import alive, readers
-from xlt_ray.engine.own_ray import data_runs
+from xlt_ray.engine.own_ray import data_runs, is_own, needed
+from xlt_ray.engine.pool import START_SECONDS
 from xlt_ray.files import write_parquet
 from xlt_ray.labels import LabelSet
 from xlt_ray.store import Artifact, Attempt
 
 Content = Literal["text", "gold"]
+READ, TOKENISE = 6e-7, 1.5e-4
+"""Seconds that a byte of text takes to read, and a row to tokenise, about, measured on one core."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,23 @@ def read_source(source: Source, task: ReadTask) -> dict[str, Any]:
 
 
 def each(
-    items: Sequence[dict[str, Any]], function: Callable[[dict[str, Any]], dict[str, Any]]
+    items: Sequence[dict[str, Any]],
+    function: Callable[[dict[str, Any]], dict[str, Any]],
+    seconds: float | None,
 ) -> list[dict[str, Any]]:
     """What a function makes of each row, in tasks of one CPU each, in any order.
 
-    They will not ask an autoscaler for more CPUs than are up.
+    They will not ask an autoscaler for more CPUs than are up. In a Ray of this process's own it
+    calls the function itself if it is done before tasks would have imported what they need.
+
+    Args:
+        items: The rows.
+        function: The function.
+        seconds: What it takes one process for all of them, about; None: nobody knows.
     """
+    if seconds is not None and seconds <= START_SECONDS and is_own():
+        return [function(item) for item in items]
+    needed()
     dataset = ray.data.from_items(list(items), override_num_blocks=len(items))
     limit = ray.data.ExecutionResources.for_limits(cpu=readers(alive()))
     dataset.context.execution_options.resource_limits = limit
@@ -109,7 +123,10 @@ def run_read(sources: Sequence[Source], task: ReadTask) -> dict[str, Any]:
             return {"result": None, "error": str(error)}
 
     indices = [{"index": index} for index in range(len(sources))]
-    results = sorted(each(indices, read), key=lambda row: str(row["result"]))
+    sizes = [source.volume(task.limits[source.split]) for source in sources]
+    known = [size for size in sizes if size is not None]
+    seconds = READ * sum(known) if len(known) == len(sizes) else None
+    results = sorted(each(indices, read, seconds), key=lambda row: str(row["result"]))
     errors = sorted(row["error"] for row in results if row["error"])
     if errors:
         raise ValueError("\n".join(errors))
@@ -165,7 +182,8 @@ def run_tokenise(
         return {"name": row["name"]}
 
     if todo := [shard for shard in shards if not attempt.has(shard["name"])]:
-        each(todo, one)
+        rows = text.info["rows"] * len(todo) / len(shards)
+        each(todo, one, TOKENISE * rows)
     return {
         "rows": sum(attempt.rows(shard["name"]) for shard in shards),
         "shards": len(shards),

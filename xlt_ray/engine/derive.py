@@ -13,6 +13,7 @@ from ray.actor import ActorProxy
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xlt_ray.data.keyed import of_language, positions
+from xlt_ray.engine.own_ray import needed
 from xlt_ray.evaluate import Ragged, score, seqeval_f1
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.base import Derivation
@@ -110,6 +111,7 @@ def hire() -> ActorProxy[Clerk]:
 
     It stays on the driver's node, since a node with an actor on it is never idle.
     """
+    needed()
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     remote = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(Clerk)
     return remote.options(scheduling_strategy=here).remote()

@@ -14,6 +14,8 @@ def prepare(*, local: bool) -> None:
     """
     settings = {
         "RAY_USAGE_STATS_ENABLED": "0",
+        # What is asked of a Ray that does not run fails, rather than start one with Ray's defaults.
+        "RAY_ENABLE_AUTO_CONNECT": "0",
         # Ray Data's actor pools print a line at error level that calls for no action.
         "RAY_BACKEND_LOG_LEVEL": "fatal",
         # `ray.train.report` returns at the controller's next poll, two seconds apart by default.

@@ -1,12 +1,16 @@
-"""A local Ray that this process started for itself: nobody else uses it, so it can be kept quiet.
+"""A local Ray of this process's own: it starts when something needs it, and is kept quiet.
 
-Ray Data leaves two actors behind once it has run anything. An idle one wakes up a hundred times a
-second, and threads that train in step with each other wait for every one of these moments. Both
-come back by themselves when there is something to run, which takes seconds of a core.
+What is little is read, tokenised, annotated and derived by the process itself, sooner than Ray and
+its workers would have started; training in the process needs none either. And a Ray that idles is
+not for nothing: its processes wake up hundreds of times a second, and threads that train in step
+with each other wait for every one of these moments.
+
+Ray Data leaves two actors behind once it has run anything, each of which wakes up a hundred times a
+second. Both come back by themselves when there is something to run, which takes seconds of a core.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -20,23 +24,46 @@ PATIENCE = 60.0
 
 
 class _Here:
-    """What is known of this process: the node that it started, the data sets that it runs."""
+    """What is known of this process: how its Ray starts, the node that it started, the data sets
+    that it runs."""
 
     def __init__(self) -> None:
+        self.start: Callable[[], object] | None = None
+        self.starting = threading.Lock()
         self.node, self.running, self.lock = "", 0, threading.Lock()
 
 
 _here = _Here()
 
 
-def claim() -> None:
-    """Note that this process has just started the Ray that it is connected to."""
-    _here.node = ray.get_runtime_context().get_node_id()
+def expect(start: Callable[[], object]) -> None:
+    """Have a Ray of this process's own started as soon as something needs it.
+
+    Args:
+        start: Starts it, and connects this process.
+    """
+    _here.start = start
+
+
+def needed() -> None:
+    """Before anything is asked of Ray: start the one that is expected, if it does not run yet."""
+    with _here.starting:
+        if _here.start is not None and not ray.is_initialized():
+            _here.start()
+            _here.node = ray.get_runtime_context().get_node_id()
+
+
+def leave() -> None:
+    """Stop the Ray of this process's own if it was started, and expect none any more."""
+    _here.start = None
+    ray.shutdown()
 
 
 def is_own() -> bool:
-    """Whether this process is connected to a Ray that it started."""
-    return ray.is_initialized() and ray.get_runtime_context().get_node_id() == _here.node
+    """Whether this process is connected to a Ray that it started, or will start its own."""
+    if not ray.is_initialized():
+        return _here.start is not None
+    return ray.get_runtime_context().get_node_id() == _here.node
 
 
 @contextmanager
@@ -65,7 +92,7 @@ def quiet() -> Iterator[None]:
 
 def dismiss_helpers() -> None:
     """End what Ray Data has left behind, in a Ray of this process's own and while none runs."""
-    if not is_own():
+    if not (ray.is_initialized() and is_own()):
         return
     with _here.lock:
         if _here.running:

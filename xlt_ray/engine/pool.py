@@ -8,7 +8,7 @@ from typing import Any
 
 import ray.data
 
-from xlt_ray.engine.own_ray import data_runs
+from xlt_ray.engine.own_ray import data_runs, needed
 
 AT_ONCE, TURNS = 8, 8
 """Most shards of one call, and fewest calls of an actor that there are more shards for."""
@@ -102,6 +102,7 @@ def over_shards(
         finally:  # after a failure or an interrupt no other shard is begun
             workers.shutdown(cancel_futures=True)
         return
+    needed()
     largest = min(pool.largest, len(names))
     strategy = ray.data.ActorPoolStrategy(min_size=min(pool.smallest, largest), max_size=largest)
     items = [{"shard": name} for name in names]

@@ -8,7 +8,7 @@ from ray.train.torch import TorchTrainer
 
 from xlt_ray.engine.checkpoints import Checkpoints
 from xlt_ray.engine.cluster import Plan
-from xlt_ray.engine.own_ray import quiet
+from xlt_ray.engine.own_ray import needed, quiet
 from xlt_ray.engine.train_loop import TrainTask, run_in_group, run_worker
 
 _START_LIMIT = 60
@@ -33,6 +33,7 @@ def run_train(task: TrainTask, plan: Plan, *, retries: int) -> dict[str, Any]:
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()  # actors may share the GPU
         return done
+    needed()
     resources = {"CPU": float(plan.train_cpus), "GPU": plan.train_gpus}
     trainer = _Trainer(
         lambda: run_in_group(task),

@@ -24,6 +24,7 @@ from ray.tune.search.sample import Categorical, Domain
 from xlt_ray.config import ConfigError, ResourcesConfig
 from xlt_ray.engine import nodes as cluster_nodes
 from xlt_ray.engine.cluster import Node, grown, room_for, settle
+from xlt_ray.engine.own_ray import needed
 
 Parameters = Mapping[str, Any]
 """Values by key of the method."""
@@ -235,6 +236,7 @@ def run_search(
     Raises:
         RuntimeError: the search ended before all trials had been started.
     """
+    needed()
     chosen = points(search)
     watcher = _Watcher(on_start, on_end)
     asha = ASHAScheduler(
@@ -343,6 +345,7 @@ def in_parallel(jobs: Mapping[str, Callable[[], Any]], at_once: int) -> dict[str
         jobs: Functions by name.
         at_once: How many run at the same time.
     """
+    needed()
     task: Any = ray.remote(num_cpus=0, resources=HEAD, max_retries=0)(_call)
     waiting, running, found = list(jobs.items()), {}, {}
     while waiting or running:
