@@ -107,14 +107,17 @@ def test_bad_configuration_exits_with_2(tmp_path: Path, flags: dict, message: st
 
 
 @pytest.mark.slow
-def test_files_of_ones_own(world: World, tmp_path: Path):
+def test_files_of_ones_own(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """So little needs no Ray, see `xlt_ray.engine.own_ray`."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "ray"))
+    (tmp_path / "ray").mkdir()
     flags = sets(
         **{
             "benchmark.root": world.corpus,
             "benchmark.source": SOURCE,
             "benchmark.targets": ",".join(TARGETS),
             "backbone": world.backbone,
-            "store.root": tmp_path,
+            "store.root": tmp_path / "store",
             "method.source_epochs": 1,
             "method.rounds": 1,
             "resources.num_cpus": 2,
@@ -124,7 +127,8 @@ def test_files_of_ones_own(world: World, tmp_path: Path):
     done = call("cltp_wikiann.py", *flags)
     assert done.returncode == 0, done.stderr
     assert "average of 2 targets" in done.stdout
-    assert (tmp_path / "runs/cltp-wikiann-s0/report.md").exists()
+    assert (tmp_path / "store/runs/cltp-wikiann-s0/report.md").exists()
+    assert not list((tmp_path / "ray").iterdir())
 
 
 @pytest.mark.slow
