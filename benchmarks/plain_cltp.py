@@ -2,7 +2,8 @@
 
 The algorithm is that of ``method.name=cltp``: source training chosen on source dev, rounds of
 annotate, select and train, a final pass from the best round, scores of every test set. Formulas are
-those of `xlt_ray.ops`, files are read by `xlt_ray.data`; the loops, batches and choices are here.
+those of `xlt_ray.ops`, files are read and long sentences cut by `xlt_ray.data`; the loops, batches
+and choices are here.
 
     python -m benchmarks.plain_cltp <configuration of a run as JSON>
 """
@@ -16,16 +17,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from xlt_ray.config import Split
 from xlt_ray.data.registry import lookup, sources
-from xlt_ray.data.schema import Example
+from xlt_ray.data.schema import TEXT_SCHEMA, Example
+from xlt_ray.data.tokenise import tokenise, windows
 from xlt_ray.engine.optimiser import warmup_then_decay
 from xlt_ray.evaluate import Ragged, seqeval_f1
 from xlt_ray.labels import LabelSet, bio_spans_of_ids, has_orphan_of_ids
@@ -36,15 +40,26 @@ BATCH, MAX_LENGTH = 32, 128
 
 @dataclass
 class Sentence:
-    """A tokenised sentence: sub-words, the first one of every word, labels and sets of these."""
+    """A tokenised sentence: its windows of sub-words, in each of them the first sub-words of those
+    words that are labelled there, labels and sets of all words."""
 
     name: str
     language: str
-    pieces: list[int]
-    firsts: list[int]
+    windows: list[list[int]]
+    firsts: list[list[int]]
     labels: list[int]
     sets: list[int] = field(default_factory=list)
     items: list[int] = field(default_factory=list)
+
+    @property
+    def longest(self) -> int:
+        """Sub-words of its longest window."""
+        return max(map(len, self.windows))
+
+    @property
+    def size(self) -> int:
+        """Number of words."""
+        return sum(map(len, self.firsts))
 
 
 class Script:
@@ -80,30 +95,39 @@ class Script:
         for source in read:
             rows = source.examples(self.labels, chosen.get("limit", {}).get(split))
             found += [row for row in rows if isinstance(row, Example)]
-        words = [list(row.tokens or ()) for row in found]
-        coded = self.tokenizer(
-            words, is_split_into_words=True, truncation=True, max_length=MAX_LENGTH
-        )
+        text = [{"id": x.id, "language": x.language, "tokens": x.tokens} for x in found]
+        table = pa.Table.from_pylist(text, schema=TEXT_SCHEMA["token"])
+        coded = tokenise(table, self.tokenizer, task="token").to_pylist()
         sentences = []
-        for number, row in enumerate(found):
-            owners, firsts = coded.word_ids(number), []
-            for place, word in enumerate(owners):
-                if word is not None and word != owners[place - 1]:
-                    firsts.append(place)
-            labels = list(row.labels if isinstance(row.labels, tuple) else ())[: len(firsts)]
-            pieces = coded["input_ids"][number]
-            sentences.append(Sentence(row.id, row.language, pieces, firsts, labels))
+        for row, code in zip(found, coded, strict=True):
+            labels = list(row.labels if isinstance(row.labels, tuple) else ())
+            parts = self.cut(code["pieces"], code["lengths"])
+            sentences.append(Sentence(row.id, row.language, *parts, labels))
         return sentences
+
+    def cut(self, pieces: list[int], lengths: list[int]) -> tuple[list[list[int]], list[list[int]]]:
+        """Windows of a sentence, and the first sub-words of the words that are labelled in each."""
+        room, ends = MAX_LENGTH - 2, list(accumulate(lengths))
+        words = [pieces[end - size : end][:room] for end, size in zip(ends, lengths, strict=True)]
+        rows, firsts = list[list[int]](), list[list[int]]()
+        for window in windows(lengths, room):
+            inside = words[window.start : window.end]
+            begins = list(accumulate((len(word) for word in inside), initial=1))
+            firsts.append(begins[window.first - window.start : window.last - window.start])
+            own = [piece for word in inside for piece in word]
+            rows.append([self.tokenizer.cls_token_id, *own, self.tokenizer.sep_token_id])
+        return rows, firsts
 
     # -- forward passes --------------------------------------------------------------------------
 
     def logits(self, batch: Sequence[Sentence]) -> Tensor:
         """Outputs at the first sub-word of every word."""
-        width = max(len(sentence.pieces) for sentence in batch)
-        pad = self.tokenizer.pad_token_id
-        ids = torch.tensor([x.pieces + [pad] * (width - len(x.pieces)) for x in batch])
+        rows = [row for sentence in batch for row in sentence.windows]
+        firsts = [own for sentence in batch for own in sentence.firsts]
+        width, pad = max(map(len, rows)), self.tokenizer.pad_token_id
+        ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
         found = self.model(input_ids=ids, attention_mask=(ids != pad).long()).logits
-        places = [row * width + at for row, x in enumerate(batch) for at in x.firsts]
+        places = [number * width + at for number, own in enumerate(firsts) for at in own]
         return found.flatten(0, 1)[torch.tensor(places)]
 
     @torch.inference_mode()
@@ -112,7 +136,7 @@ class Script:
     ) -> Iterator[tuple[Sequence[Sentence], Tensor]]:
         """Evidence of all words, by batches of similar length."""
         self.model.eval()
-        order = sorted(sentences, key=lambda sentence: len(sentence.pieces))
+        order = sorted(sentences, key=lambda sentence: sentence.longest)
         for at in range(0, len(order), BATCH):
             batch = order[at : at + BATCH]
             yield batch, evidential.evidence(self.logits(batch).double())
@@ -123,8 +147,8 @@ class Script:
         for batch, evidence in self.evidence(sentences):
             best = evidence.argmax(dim=1).tolist()
             for sentence in batch:
-                found.append(best[: len(sentence.firsts)])
-                best = best[len(sentence.firsts) :]
+                found.append(best[: sentence.size])
+                best = best[sentence.size :]
                 gold.append(sentence.labels)
         return seqeval_f1(Ragged.of(gold), Ragged.of(found), self.labels)
 
@@ -150,9 +174,9 @@ class Script:
         for _ in range(epochs):
             self.model.train()
             for batch in self.epoch(rows):
-                self.trained += sum(len(sentence.pieces) for sentence in batch)
+                self.trained += sum(len(row) for sentence in batch for row in sentence.windows)
                 value = loss(self.logits(batch), batch)
-                (value / sum(len(sentence.firsts) for sentence in batch)).backward()
+                (value / sum(sentence.size for sentence in batch)).backward()
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
                 for group in optimiser.param_groups:
                     group["lr"] = lr * warmup_then_decay(number, steps, 0.1)
@@ -173,7 +197,7 @@ class Script:
         rows = self.random.sample(list(rows), len(rows))
         steps = []
         for at in range(0, len(rows), BATCH * 50):
-            part = sorted(rows[at : at + BATCH * 50], key=lambda sentence: len(sentence.pieces))
+            part = sorted(rows[at : at + BATCH * 50], key=lambda sentence: sentence.longest)
             steps += [part[k : k + BATCH] for k in range(0, len(part), BATCH)]
         self.random.shuffle(steps)
         return steps
@@ -187,8 +211,8 @@ class Script:
         """The LW loss over some sentences, with weights that follow the model."""
         total, classes = 0, len(self.labels.names)
         for sentence in rows:
-            sentence.items = list(range(total, total + len(sentence.firsts)))
-            total += len(sentence.firsts)
+            sentence.items = list(range(total, total + sentence.size))
+            total += sentence.size
         omega = torch.full((total, classes), 1 / classes)
 
         def loss(logits: Tensor, batch: Sequence[Sentence]) -> Tensor:
@@ -225,7 +249,7 @@ class Script:
             labels, masks, gamma = best.tolist(), masks.tolist(), gamma.tolist()
             at = 0
             for sentence in batch:
-                own = slice(at, at + len(sentence.firsts))
+                own = slice(at, at + sentence.size)
                 at = own.stop
                 sentence.labels, sentence.sets = labels[own], masks[own]
                 scores = np.full(len(types), np.nan)

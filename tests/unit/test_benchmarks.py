@@ -1,16 +1,22 @@
 """The tools of the benchmarks, and that what is compared does the same work."""
 
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from benchmarks.measure import Comparison, Contender, Timing, table, take_turns, title
 from benchmarks.pieces import LAM, TAU, best_set
+from benchmarks.plain_cltp import MAX_LENGTH, Script
 from benchmarks.setting import EMBEDDED, Data
 from benchmarks.whole import configuration
 from xlt_ray.cli import configure
+from xlt_ray.data.examples import Layout, examples_of
+from xlt_ray.data.tokenise import TOKENISED
 from xlt_ray.ops import partial_labels
 
 
@@ -73,3 +79,19 @@ def test_whole_runs_have_a_configuration(data: Data, large: bool) -> None:
     config = configure({**values, "store": {"root": "unused"}})
     assert config.method.source_epochs == (3 if large else 10)
     assert len(config.benchmark.targets) == (20 if large and data.root else 6)
+
+
+@pytest.mark.parametrize("longest", [1, 3, 200])
+def test_the_script_reads_long_sentences_as_a_run_does(longest: int) -> None:
+    generator = np.random.default_rng(longest)
+    lengths = generator.integers(1, longest + 1, size=300).tolist()
+    pieces = generator.integers(10, 99, size=sum(lengths)).tolist()
+    row = {"id": "i", "language": "de", "pieces": pieces, "lengths": lengths, "shapes": [0] * 300}
+    table = pa.Table.from_pylist([row], schema=TOKENISED["token"])
+    expected = list(examples_of(table, Layout(1, 2, 0, MAX_LENGTH)).rows(0))
+    tokenizer = SimpleNamespace(cls_token_id=1, sep_token_id=2)
+    script: Any = SimpleNamespace(tokenizer=tokenizer)
+    windows, firsts = Script.cut(script, pieces, lengths)
+    assert len(windows) > 1
+    assert windows == [item.tokens.tolist() for item in expected]
+    assert firsts == [item.firsts.tolist() for item in expected]
