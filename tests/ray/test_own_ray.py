@@ -1,5 +1,6 @@
 """A Ray of a process's own: when it starts, what is left out and ended there, and nowhere else."""
 
+import math
 import subprocess
 import sys
 from typing import Any
@@ -79,7 +80,7 @@ def mine(number: int, frame: object) -> None:
     """A handler of signals."""
 
 
-def squares(seconds: float | None = None) -> list[int]:
+def squares(seconds: float = math.inf) -> list[int]:
     """Something for Ray Data to do, unless it takes few seconds."""
     items = [{"number": number} for number in range(3)]
     rows = each(items, lambda row: {"x": row["number"] ** 2}, seconds)

@@ -1,5 +1,6 @@
 """Sources of which some rows are taken."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +29,7 @@ class Sorted:
     def identity(self) -> dict[str, Any]:
         return {"kind": "sorted"}
 
-    def volume(self, limit: int | None = None) -> int | None:
+    def volume(self, limit: int | None = None) -> float:
         return 10 * min(len(self.classes), limit or len(self.classes))
 
     def examples(
@@ -83,9 +84,9 @@ def test_what_is_gone_through_is_counted_with_what_it_takes_to_choose() -> None:
 
 
 def test_what_nobody_knows_stays_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Sorted, "volume", lambda self, limit=None: None)
+    monkeypatch.setattr(Sorted, "volume", lambda self, limit=None: math.inf)
     kinds = (Shuffled(Sorted()), HeldOut(Sorted(), 0.1, held=False), Part(Sorted(), 0, 9))
-    assert {kind.volume(5) for kind in (*kinds, Tilted(Sorted(), LABELS, None))} == {None}
+    assert {kind.volume(5) for kind in (*kinds, Tilted(Sorted(), LABELS, None))} == {math.inf}
 
 
 def test_seeds_draw_other_rows() -> None:

@@ -55,10 +55,9 @@ class Shuffled:
         """Everything that the rows depend on."""
         return {"kind": "shuffled", "seed": self.seed, "source": self.inner.identity()}
 
-    def volume(self, limit: int | None = None) -> int | None:
+    def volume(self, limit: int | None = None) -> float:
         """Bytes of text that are gone through: all, twice if there is a limit."""
-        size = self.inner.volume()
-        return size if size is None or limit is None else 2 * size
+        return self.inner.volume() * (1 if limit is None else 2)
 
     def examples(
         self, labels: LabelSet | None, limit: int | None = None
@@ -113,10 +112,9 @@ class HeldOut:
         own = {"kind": "held out", "share": self.share, "held": self.held}
         return {**own, "source": self.inner.identity()}
 
-    def volume(self, limit: int | None = None) -> int | None:
+    def volume(self, limit: int | None = None) -> float:
         """Bytes of text that are gone through: all, once to choose and once to read."""
-        size = self.inner.volume()
-        return None if size is None else 2 * size
+        return 2 * self.inner.volume()
 
     def examples(
         self, labels: LabelSet | None, limit: int | None = None
@@ -182,7 +180,7 @@ class Part:
         rows = [self.start, self.stop]
         return {"kind": "part", "rows": rows, "source": self.inner.identity()}
 
-    def volume(self, limit: int | None = None) -> int | None:
+    def volume(self, limit: int | None = None) -> float:
         """Bytes of text that are gone through, up to the last row."""
         return self.inner.volume(self.stop if limit is None else min(self.stop, self.start + limit))
 
@@ -252,10 +250,9 @@ class Tilted:
             "source": self.inner.identity(),
         }
 
-    def volume(self, limit: int | None = None) -> int | None:
+    def volume(self, limit: int | None = None) -> float:
         """Bytes of text that are gone through: all, once to choose and once to read."""
-        size = self.inner.volume()
-        return None if size is None else 2 * size
+        return 2 * self.inner.volume()
 
     def examples(
         self, labels: LabelSet | None, limit: int | None = None

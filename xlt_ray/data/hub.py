@@ -8,6 +8,7 @@ for at that moment, and that commit is what is read and what `HubSource.identity
 repeat a run, or to run without a look-up, set the recorded hash as the revision.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -91,9 +92,9 @@ class HubSource:
         names = list(self._split_names)
         return {**common, "hub_id": self.hub_id, "revision": commit, "split": names}
 
-    def volume(self, limit: int | None = None) -> int | None:
+    def volume(self, limit: int | None = None) -> float:
         """Bytes of a folder that are gone through, about; of the hub nobody knows."""
-        return None if self.folder is None else bytes_of(self.files(), limit)
+        return math.inf if self.folder is None else bytes_of(self.files(), limit)
 
     def examples(
         self, labels: LabelSet | None, limit: int | None = None

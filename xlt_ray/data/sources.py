@@ -28,14 +28,14 @@ class Source(Protocol):
         """
         ...
 
-    def volume(self, limit: int | None = None) -> int | None:
+    def volume(self, limit: int | None = None) -> float:
         """Bytes of text that are gone through for so many rows, about.
 
         Args:
             limit: As of `examples`.
 
         Returns:
-            Their number; None if nobody knows before reading.
+            Their number; infinity if nobody knows before reading.
         """
         ...
 

@@ -28,7 +28,8 @@ from xlt_ray.store import Artifact, Attempt
 
 Content = Literal["text", "gold"]
 READ, TOKENISE = 6e-7, 1.5e-4
-"""Seconds that a byte of text takes to read, and a row to tokenise, about, measured on one core."""
+"""Seconds that a byte of text takes to read, or to read again and write, and a row to tokenise, as
+measured on one core, rounded up."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def read_source(source: Source, task: ReadTask) -> dict[str, Any]:
 def each(
     items: Sequence[dict[str, Any]],
     function: Callable[[dict[str, Any]], dict[str, Any]],
-    seconds: float | None,
+    seconds: float,
 ) -> list[dict[str, Any]]:
     """What a function makes of each row, in tasks of one CPU each, in any order.
 
@@ -83,9 +84,9 @@ def each(
     Args:
         items: The rows.
         function: The function.
-        seconds: What it takes one process for all of them, about; None: nobody knows.
+        seconds: What it takes one process for all of them, about; infinity: nobody knows.
     """
-    if seconds is not None and seconds <= START_SECONDS and is_own():
+    if seconds <= START_SECONDS and is_own():
         return [function(item) for item in items]
     needed()
     dataset = ray.data.from_items(list(items), override_num_blocks=len(items))
@@ -123,9 +124,7 @@ def run_read(sources: Sequence[Source], task: ReadTask) -> dict[str, Any]:
             return {"result": None, "error": str(error)}
 
     indices = [{"index": index} for index in range(len(sources))]
-    sizes = [source.volume(task.limits[source.split]) for source in sources]
-    known = [size for size in sizes if size is not None]
-    seconds = READ * sum(known) if len(known) == len(sizes) else None
+    seconds = READ * sum(source.volume(task.limits[source.split]) for source in sources)
     results = sorted(each(indices, read, seconds), key=lambda row: str(row["result"]))
     errors = sorted(row["error"] for row in results if row["error"])
     if errors:

@@ -22,7 +22,7 @@ from xlt_ray.data.readers import PARQUET, DataFile, ending_of
 from xlt_ray.data.records import parquet_rows
 from xlt_ray.data.rows import RowError, Text
 from xlt_ray.data.schema import TEXT_SCHEMA, Task
-from xlt_ray.engine.corpora import each
+from xlt_ray.engine.corpora import READ, each
 from xlt_ray.files import open_root, placed
 from xlt_ray.store import Artifact
 
@@ -30,8 +30,6 @@ Format = Literal["conll", "csv", "jsonl", "parquet"]
 UNKNOWN = "?"
 """In place of the label of a row that could not be read."""
 _BATCH = 2048
-WRITE = 2e-6
-"""Seconds that a byte of text takes to be read again and written, about, measured on one core."""
 
 Row = tuple[Any, Text | None, Mapping[str, Any] | None]
 """A row as it was read, its text, and what is said of it; None: it could not be read."""
@@ -296,7 +294,7 @@ def run_write(task: WriteTask) -> list[dict[str, Any]]:
         except ValueError as error:
             return {"number": row["number"], "found": None, "error": str(error)}
 
-    seconds = WRITE * sum(source.volume() for source in task.sources)
+    seconds = READ * sum(source.volume() for source in task.sources)
     done = each(numbers, one, seconds)
     if errors := sorted(row["error"] for row in done if row["error"]):
         raise ValueError("\n".join(errors))
