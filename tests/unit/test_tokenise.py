@@ -56,20 +56,19 @@ def check_alignment(sentences: list[list[str]], tokenizer: Any) -> None:
         assert min(row["lengths"]) > 0
 
 
-def test_nobody_is_told_that_text_is_long(tokenizer: Any, caplog: pytest.LogCaptureFixture) -> None:
-    tokenizer.deprecation_warnings.clear()
-    long, logger = ["word"] * (tokenizer.model_max_length + 1), logging.getLogger("transformers")
-    logger.addHandler(caplog.handler)
-    try:
-        check_alignment([long], tokenizer)
-        row = {"id": "i", "language": "xx", "text": " ".join(long)}
-        table = pa.Table.from_pylist([row], schema=TEXT_SCHEMA["sentence"])
-        tokenise(table, tokenizer, task="sentence")
-        assert not caplog.records
-        tokenizer(" ".join(long))
-        assert len(caplog.records) == 1
-    finally:
-        logger.removeHandler(caplog.handler)
+def test_nobody_is_told_that_text_is_long(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    logger = logging.getLogger("transformers.tokenization_utils_base")
+    monkeypatch.setattr(logger, "warning", told.append)  # who handles what it says depends on CI
+    monkeypatch.setattr(tokenizer, "deprecation_warnings", {})
+    long = ["word"] * (tokenizer.model_max_length + 1)
+    check_alignment([long], tokenizer)
+    row = {"id": "i", "language": "xx", "text": " ".join(long)}
+    table = pa.Table.from_pylist([row], schema=TEXT_SCHEMA["sentence"])
+    tokenise(table, tokenizer, task="sentence")
+    assert not told
+    tokenizer(" ".join(long))
+    assert len(told) == 1
 
 
 def test_words_keep_their_pieces(tokenizer: Any) -> None:
