@@ -229,7 +229,7 @@ class ResourcesConfig(Section, frozen=True):
     address: str | None = None
     """Ray address to connect to; absent: RAY_ADDRESS, or else a local Ray on loopback."""
     num_cpus: int | None = Field(default=None, ge=1)
-    """CPUs of a local Ray; absent: the machine's."""
+    """CPUs of a local Ray; absent: those that the process, or its container, may use."""
     autoscale: tuple[NodeGroup, ...] = ()
     """Nodes that the cluster may add, as [{"nodes": 8, "cpus": 8, "gpus": 1}]; () if it does not
     grow. Pools are sized for, and checked against, the cluster at its largest."""

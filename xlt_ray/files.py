@@ -92,7 +92,11 @@ def placed(fs: pafs.FileSystem, path: str) -> Iterator[IO[bytes]]:
         local = Path(folder, "part")
         with local.open("wb") as stream:
             yield stream
-        with local.open("rb") as whole, fs.open_output_stream(path) as remote:
+        with (
+            _undisturbed(),
+            local.open("rb") as whole,
+            fs.open_output_stream(path) as remote,
+        ):
             shutil.copyfileobj(whole, remote, 1 << 20)
 
 

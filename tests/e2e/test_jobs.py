@@ -110,6 +110,7 @@ def test_bad_configuration_exits_with_2(tmp_path: Path, flags: dict, message: st
 def test_files_of_ones_own(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """So little needs no Ray, see `xlt_ray.engine.own_ray`."""
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "ray"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # with GPUs it starts at once
     (tmp_path / "ray").mkdir()
     flags = sets(
         **{

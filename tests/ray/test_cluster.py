@@ -1,7 +1,10 @@
 """What a run asks the cluster for, and the refusal to wait for what will never come."""
 
 import os
+import signal
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,21 +134,43 @@ def test_a_local_ray_cannot_grow(monkeypatch: pytest.MonkeyPatch):
         available(ResourcesConfig(autoscale=EIGHT))
 
 
+def test_a_signal_while_a_local_ray_starts_is_an_interrupt(monkeypatch: pytest.MonkeyPatch):
+    """Ray exits with the number of the signal, whatever was at work."""
+
+    def init(**_: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("ray.init", init)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        cluster._start(ResourcesConfig())
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 @pytest.mark.parametrize(
-    ("content", "cpus"),
-    [("max 100000", 64), ("250000 100000", 2), ("50000 100000", 1), ("9900000 100000", 64)],
+    ("files", "cpus"),
+    [
+        ({"cpu.max": "max 100000"}, 64),
+        ({"cpu.max": "250000 100000"}, 2),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "9900000 100000"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"}, 2),
+        ({"cpu/cpu.shares": "1024"}, 64),
+        ({}, 64),
+    ],
 )
 def test_a_container_may_use_a_part_of_the_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, cpus: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], cpus: int
 ):
-    quota = tmp_path / "cpu.max"
-    quota.write_text(content + "\n")
+    (tmp_path / "cpu").mkdir()
+    for name, content in files.items():
+        (tmp_path / name).write_text(content + "\n")
     monkeypatch.setattr("ray.is_initialized", lambda: False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
-    monkeypatch.setattr(cluster, "QUOTA", quota)
+    monkeypatch.setattr(cluster, "CPUS", 64)
+    monkeypatch.setattr(cluster, "CGROUPS", tmp_path)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert available(ResourcesConfig())[0]["CPU"] == cpus
     assert available(ResourcesConfig(num_cpus=3))[0]["CPU"] == 3
     assert available(ResourcesConfig(address="local"))[0]["CPU"] == cpus
-    quota.unlink()
-    assert available(ResourcesConfig())[0]["CPU"] == 64

@@ -1,13 +1,15 @@
 """Tokenising again after a kill: what is there stays, what is missing is made, counts are right."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.world import SIZES, SOURCE, World
 from xlt_ray.data.registry import BENCHMARKS, sources
+from xlt_ray.engine import corpora
 from xlt_ray.engine.backbone import backbone_of
-from xlt_ray.engine.corpora import ReadTask, run_read, run_tokenise
+from xlt_ray.engine.corpora import ReadTask, each, run_read, run_tokenise
 from xlt_ray.store import Artifact, Store
 
 pytestmark = pytest.mark.ray
@@ -31,7 +33,17 @@ def inputs(ray_cluster: str, world: World, tmp_path: Path) -> tuple[Store, Artif
 
 
 @pytest.mark.parametrize("kept", [0, 1, 3])
-def test_shards_of_an_earlier_attempt_are_taken_over(inputs, kept: int):
+def test_shards_of_an_earlier_attempt_are_taken_over(
+    inputs, monkeypatch: pytest.MonkeyPatch, kept: int
+):
+    """What is left takes as long as it has text."""
+    told: list[float] = []
+
+    def watched(items: Any, function: Any, seconds: float) -> Any:
+        told.append(seconds)
+        return each(items, function, seconds)
+
+    monkeypatch.setattr(corpora, "each", watched)
     store, text, backbone = inputs
     killed = store.attempt("tokens", "x")
     whole = run_tokenise(text, backbone, killed, "token")
@@ -43,3 +55,5 @@ def test_shards_of_an_earlier_attempt_are_taken_over(inputs, kept: int):
     attempt = store.attempt("tokens", "x")
     assert store.adopt(attempt) == kept
     assert run_tokenise(text, backbone, attempt, "token") == whole
+    assert len(told) == (2 if kept < 3 else 1)
+    assert told[-1] == (told[0] if kept in (0, 3) else pytest.approx(told[0] * 2 / 3, rel=0.2))

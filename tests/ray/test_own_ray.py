@@ -1,6 +1,7 @@
 """A Ray of a process's own: when it starts, what is left out and ended there, and nowhere else."""
 
 import math
+import os
 import subprocess
 import sys
 from typing import Any
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.ray
 
 PROGRAM = """
 import signal, time
+from xlt_ray.predict import JOB  # imports Ray, before it is known where it will run
 from xlt_ray.engine.environment import prepare
 prepare(local=True)
 import ray
@@ -92,6 +94,7 @@ def test_a_ray_of_ones_own_starts_when_needed_and_its_helpers_go_and_come_back()
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},  # with GPUs it starts at once
     )  # fmt: skip
     assert done.stdout.splitlines()[-1:] == ["done"], done.stderr
 

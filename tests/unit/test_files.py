@@ -2,8 +2,11 @@
 
 import errno
 import os
+import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -11,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from xlt_ray import files as module
-from xlt_ray.files import is_parquet, read_bytes, read_json, write_bytes
+from xlt_ray.files import is_parquet, placed, read_bytes, read_json, write_bytes
 from xlt_ray.points import LISTENERS, Point
 
 DISK = pafs.LocalFileSystem()
@@ -62,10 +65,19 @@ def test_a_torn_parquet_file_is_told_from_a_whole_one() -> None:
     assert not any(is_parquet(whole[:size]) for size in range(len(whole)))
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises, also in a background job, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_waits_until_an_object_is_whole(tmp_path: Path) -> None:
     """Closing its stream on the way out would keep what is in it so far: nothing."""
     objects = pafs.SubTreeFileSystem(str(tmp_path), DISK)  # is written to as objects are
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job has none
 
     def interrupt(point: Point) -> None:
         if point == "file.written":
@@ -76,8 +88,26 @@ def test_an_interrupt_waits_until_an_object_is_whole(tmp_path: Path) -> None:
     try:
         with pytest.raises(KeyboardInterrupt):
             write_bytes(objects, "a", b"new")
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         LISTENERS.remove(interrupt)
-        signal.signal(signal.SIGINT, before)
     assert (tmp_path / "a").read_bytes() == b"new"
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_waits_until_an_object_is_placed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But while its pieces are made it does not."""
+    objects, copy = pafs.SubTreeFileSystem(str(tmp_path), DISK), shutil.copyfileobj
+
+    def interrupted(*arguments: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        copy(*arguments)
+
+    monkeypatch.setattr(module.shutil, "copyfileobj", interrupted)
+    with pytest.raises(KeyboardInterrupt), placed(objects, "a") as stream:
+        signal.raise_signal(signal.SIGINT)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(KeyboardInterrupt), placed(objects, "a") as stream:
+        stream.write(b"all of it")
+    assert (tmp_path / "a").read_bytes() == b"all of it"

@@ -12,13 +12,16 @@ from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
 from xlt_ray.config import ConfigError, RunConfig
-from xlt_ray.engine.own_ray import needed
+from xlt_ray.engine.own_ray import is_own
 from xlt_ray.store import Attempt
+
+if TYPE_CHECKING:
+    from xlt_ray.models.pretrain import PretrainSettings
 
 TOY = "toy"
 _KEPT = (".json", ".safetensors", ".model", ".spm", ".txt")
@@ -197,8 +200,10 @@ def _toy(config: RunConfig[Any]) -> Backbone:
     }
 
     def write(attempt: Attempt) -> dict[str, Any]:
-        needed()
-        return ray.get(_pretrain.remote(attempt, task, options, seed))
+        if is_own():  # a task would begin with Ray's start and imports
+            return _pretrain(attempt, settings, SENTENCES, task, options, seed)
+        hired = ray.remote(num_cpus=THREADS, max_retries=3)(_pretrain)
+        return ray.get(hired.remote(attempt, settings, SENTENCES, task, options, seed))
 
     return Backbone(identity, ("xlt_ray.models.pretrain", "xlt_ray.data.toy"), write, seed)
 
@@ -214,19 +219,23 @@ SENTENCES = 4000
 """Sentences per toy language for the tokenizer and the masked-LM pre-training."""
 
 
-@ray.remote(num_cpus=1, max_retries=3)
-def _pretrain(attempt: Attempt, task: str, options: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def _pretrain(
+    attempt: Attempt,
+    settings: "PretrainSettings",
+    size: int,
+    task: str,
+    options: Mapping[str, Any],
+    seed: int,
+) -> dict[str, Any]:
     from xlt_ray.data.toy import LANGUAGES, unlabelled_text
-    from xlt_ray.models.pretrain import PretrainSettings, pretrain
+    from xlt_ray.models.pretrain import pretrain
 
     text = [
         sentence
         for language in LANGUAGES
-        for sentence in unlabelled_text(language, size=SENTENCES, task=task, options=options)
+        for sentence in unlabelled_text(language, size=size, task=task, options=options)
     ]
     with TemporaryDirectory() as folder:
-        facts = pretrain(
-            text, Path(folder), settings=PretrainSettings(), seed=seed, threads=THREADS
-        )
+        facts = pretrain(text, Path(folder), settings=settings, seed=seed, threads=THREADS)
         attempt.write_folder(Path(folder))
     return {"origin": TOY, **facts}

@@ -16,12 +16,13 @@ import ray
 import ray.data
 
 from xlt_ray.config import ConfigError, NodeGroup, ResourcesConfig
+from xlt_ray.engine.environment import CPUS
 from xlt_ray.engine.nodes import HEAD
 from xlt_ray.engine.own_ray import expect, needed
 from xlt_ray.engine.pool import Pool
 
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Where a container is told how many microseconds (or max) of so many it may compute."""
+CGROUPS = Path("/sys/fs/cgroup")
+"""Where a container is told how many microseconds of so many it may compute."""
 THREADS = 8
 """Most shards that the driver's process annotates at a time: Python takes turns between them."""
 _QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -119,16 +120,23 @@ def _address(config: ResourcesConfig) -> str | None:
 def _start(config: ResourcesConfig) -> None:
     """Start a local Ray, which listens on loopback, see :mod:`xlt_ray.engine.environment`, and asks
     for a token, which Ray turns on by itself for ``ray.init`` and which is not turned off here."""
+    import torch
+
     terminate = signal.getsignal(signal.SIGTERM)
-    ray.init(
-        address="local",  # a stale address file of a cluster that died would be followed otherwise
-        num_cpus=_own_cpus(config),
-        include_dashboard=False,
-        object_store_memory=config.object_store_memory or _object_store(),
-        **_QUIET,
-    )
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, terminate)  # Ray has set one that ends in a stack dump
+    try:
+        ray.init(
+            address="local",  # an address file of a cluster that died would be followed otherwise
+            num_cpus=_own_cpus(config),
+            num_gpus=torch.cuda.device_count(),  # Ray may see some that PyTorch cannot use
+            include_dashboard=False,
+            object_store_memory=config.object_store_memory or _object_store(),
+            **_QUIET,
+        )
+    except SystemExit:  # raised by Ray's handler of SIGTERM, in the middle of a run
+        raise KeyboardInterrupt from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)  # Ray has set one that ends in a stack dump
     _settings()
 
 
@@ -136,13 +144,16 @@ def _own_cpus(config: ResourcesConfig) -> int:
     """CPUs of a local Ray: what is configured, or those that this process may use."""
     if config.num_cpus is not None:
         return config.num_cpus
-    has_affinity = hasattr(os, "sched_getaffinity")
-    cpus = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    if QUOTA.is_file():
-        quota, period = QUOTA.read_text().split()
-        if quota != "max":
-            cpus = min(cpus, max(1, int(quota) // int(period)))
-    return cpus
+    second, first = CGROUPS / "cpu.max", CGROUPS / "cpu"  # by version of control groups
+    quota, period = "max", "1"
+    if second.is_file():
+        quota, period = second.read_text().split()
+    elif (first / "cpu.cfs_quota_us").is_file():
+        quota = (first / "cpu.cfs_quota_us").read_text().strip()
+        period = (first / "cpu.cfs_period_us").read_text()
+    if quota in ("max", "-1"):
+        return CPUS
+    return min(CPUS, max(1, int(quota) // int(period)))
 
 
 def _refuse_to_grow(config: ResourcesConfig) -> None:

@@ -1,7 +1,8 @@
 """A local Ray of this process's own: it starts when something needs it, and is kept quiet.
 
 What is little is read, tokenised, annotated and derived by the process itself, sooner than Ray and
-its workers would have started; training in the process needs none either. And a Ray that idles is
+its workers would have started; training in the process needs none either, nor does pre-training the
+encoder of the embedded benchmark. And a Ray that idles is
 not for nothing: its processes wake up hundreds of times a second, and threads that train in step
 with each other wait for every one of these moments.
 
