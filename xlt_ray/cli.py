@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,11 +84,11 @@ def main(
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return RESUMABLE
     except Exception as error:
+        if os.environ.get("XLT_DEBUG"):
+            traceback.print_exc()
         if isinstance(error, LeaseHeldError) or _is_users(error):
             print(f"error: {error}", file=sys.stderr)
             return RESUMABLE if isinstance(error, LeaseHeldError) else BAD_CONFIG
-        if os.environ.get("XLT_DEBUG"):
-            raise
         print(
             f"failed: {_cause(error)}\nThe same command goes on from the last finished step "
             "(XLT_DEBUG=1 shows the whole trace).",

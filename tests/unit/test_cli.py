@@ -168,8 +168,13 @@ def wrapped(error: Exception) -> Exception:
     ],
 )
 def test_a_torn_file_is_not_a_wrong_configuration(
-    capsys: pytest.CaptureFixture[str], error: Exception, code: int
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    code: int,
 ) -> None:
+    """What it was is told in a line, and with its trace if that is asked for."""
+
     def fail(config: Any) -> None:
         raise error
 
@@ -178,6 +183,11 @@ def test_a_torn_file_is_not_a_wrong_configuration(
     err = capsys.readouterr().err
     assert err.startswith("error: " if code == BAD_CONFIG else "failed: ")
     assert "Traceback" not in err
+    monkeypatch.setenv("XLT_DEBUG", "1")
+    assert main(JOB, argv=[], job=job) == code
+    traced = capsys.readouterr().err
+    assert "in fail\n" in traced
+    assert traced.endswith(err)
 
 
 def test_an_unknown_benchmark_lists_the_known_ones() -> None:
