@@ -22,6 +22,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 # Idle workers stay for the tests that come: they share one Ray, where a run has its own.
 os.environ["RAY_idle_worker_killing_time_threshold_ms"] = "600000"  # noqa: SIM112
 os.environ.pop("RAY_ADDRESS", None)  # tests never run on somebody's cluster
+os.environ.pop("XLT_DEBUG", None)  # what users are told has no traces
 
 from tests.s3 import CREDENTIALS, S3  # noqa: E402
 

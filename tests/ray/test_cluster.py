@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,21 @@ def test_a_signal_while_a_local_ray_starts_is_an_interrupt(monkeypatch: pytest.M
     with pytest.raises(KeyboardInterrupt):
         cluster._start(ResourcesConfig())
     assert signal.getsignal(signal.SIGTERM) is before
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with pytest.raises(KeyboardInterrupt):
+        cluster.connect(ResourcesConfig(address="127.0.0.1:1"))
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_cpus_are_those_that_the_process_may_run_on():
+    one = min(os.sched_getaffinity(0))
+    program = (
+        f"import os; os.sched_setaffinity(0, [{one}]); "
+        "from xlt_ray.engine.environment import CPUS; print(CPUS)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.split() == ["1"], done.stderr
 
 
 @pytest.mark.parametrize(
@@ -158,14 +174,17 @@ def test_a_signal_while_a_local_ray_starts_is_an_interrupt(monkeypatch: pytest.M
         ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 64),
         ({"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"}, 2),
         ({"cpu/cpu.shares": "1024"}, 64),
+        ({"cpu.max": ""}, 64),
+        ({"cpu.max": "half of it"}, 64),
+        ({"cpu.max/unreadable": ""}, 64),
         ({}, 64),
     ],
 )
 def test_a_container_may_use_a_part_of_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], cpus: int
 ):
-    (tmp_path / "cpu").mkdir()
     for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content + "\n")
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr(cluster, "CPUS", 64)

@@ -14,7 +14,12 @@ from xlt_ray.engine import gate
 pytestmark = pytest.mark.ray
 
 
-def test_one_at_a_time_and_all_in_the_end(ray_cluster: str):
+@pytest.mark.parametrize("own", [False, True])
+def test_one_at_a_time_and_all_in_the_end(
+    ray_cluster: str, monkeypatch: pytest.MonkeyPatch, own: bool
+):
+    """Of the cluster's drivers, or of the threads of one that has a Ray of its own."""
+    monkeypatch.setattr(gate, "is_own", lambda: own)
     inside: list[int] = []
     most: list[int] = []
 
@@ -33,8 +38,12 @@ def test_one_at_a_time_and_all_in_the_end(ray_cluster: str):
     assert most == [1, 1, 1]
 
 
-def test_a_run_does_not_wait_for_itself(ray_cluster: str):
+@pytest.mark.parametrize("own", [False, True])
+def test_a_run_does_not_wait_for_itself(
+    ray_cluster: str, monkeypatch: pytest.MonkeyPatch, own: bool
+):
     """Its driver was killed with the right in its hands, and is started again."""
+    monkeypatch.setattr(gate, "is_own", lambda: own)
     with gate.right_to("step/run", owner="run"):
         began = time.monotonic()
         with gate.right_to("step/run", owner="run"):

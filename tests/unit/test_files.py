@@ -69,9 +69,11 @@ def test_a_torn_parquet_file_is_told_from_a_whole_one() -> None:
 def interruptible() -> Iterator[None]:
     """SIGINT raises, also in a background job, where it is ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    signal.signal(signal.SIGINT, before)
+    try:
+        yield
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interruptible")

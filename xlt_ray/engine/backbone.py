@@ -6,6 +6,7 @@ names its bytes. Only safetensors weights are taken.
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
@@ -201,12 +202,16 @@ def _toy(config: RunConfig[Any]) -> Backbone:
 
     def write(attempt: Attempt) -> dict[str, Any]:
         if is_own():  # a task would begin with Ray's start and imports
-            return _pretrain(attempt, settings, SENTENCES, task, options, seed)
+            with _DRAWING:
+                return _pretrain(attempt, settings, SENTENCES, task, options, seed)
         hired = ray.remote(num_cpus=THREADS, max_retries=3)(_pretrain)
         return ray.get(hired.remote(attempt, settings, SENTENCES, task, options, seed))
 
     return Backbone(identity, ("xlt_ray.models.pretrain", "xlt_ray.data.toy"), write, seed)
 
+
+_DRAWING = threading.Lock()
+"""Held by the thread that pre-trains: PyTorch's random numbers are the process's."""
 
 THREADS = 1
 """Threads of the pre-training; the bytes depend on it, so it is not the machine's number."""

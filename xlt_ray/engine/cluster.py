@@ -6,7 +6,8 @@ import signal
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -99,7 +100,8 @@ def connect(config: ResourcesConfig) -> bool:
         return False
     if address := _address(config):
         try:
-            ray.init(address=address, **_QUIET)
+            with _own_signals():
+                ray.init(address=address, **_QUIET)
         except (ConnectionError, TimeoutError, RuntimeError) as error:
             raise ConfigError(f"resources.address {address!r}: no Ray cluster: {error}") from None
         _settings()
@@ -122,8 +124,7 @@ def _start(config: ResourcesConfig) -> None:
     for a token, which Ray turns on by itself for ``ray.init`` and which is not turned off here."""
     import torch
 
-    terminate = signal.getsignal(signal.SIGTERM)
-    try:
+    with _own_signals():
         ray.init(
             address="local",  # an address file of a cluster that died would be followed otherwise
             num_cpus=_own_cpus(config),
@@ -132,28 +133,42 @@ def _start(config: ResourcesConfig) -> None:
             object_store_memory=config.object_store_memory or _object_store(),
             **_QUIET,
         )
-    except SystemExit:  # raised by Ray's handler of SIGTERM, in the middle of a run
+    _settings()
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Around the start of Ray, which sets a handler of SIGTERM that exits with its number: the
+    handler stays as it was, and a signal in between is an interrupt."""
+    terminate = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:
         raise KeyboardInterrupt from None
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, terminate)  # Ray has set one that ends in a stack dump
-    _settings()
+            signal.signal(signal.SIGTERM, terminate)
 
 
 def _own_cpus(config: ResourcesConfig) -> int:
     """CPUs of a local Ray: what is configured, or those that this process may use."""
     if config.num_cpus is not None:
         return config.num_cpus
-    second, first = CGROUPS / "cpu.max", CGROUPS / "cpu"  # by version of control groups
-    quota, period = "max", "1"
-    if second.is_file():
-        quota, period = second.read_text().split()
-    elif (first / "cpu.cfs_quota_us").is_file():
-        quota = (first / "cpu.cfs_quota_us").read_text().strip()
-        period = (first / "cpu.cfs_period_us").read_text()
-    if quota in ("max", "-1"):
-        return CPUS
-    return min(CPUS, max(1, int(quota) // int(period)))
+    return min(CPUS, _quota() or CPUS)
+
+
+def _quota() -> int | None:
+    """Whole CPUs, at least one, of the time that a container has; None: no limit, or none that can
+    be read."""
+    first, second = CGROUPS / "cpu", CGROUPS / "cpu.max"  # by version of control groups
+    with suppress(OSError, ValueError):
+        if second.exists():
+            quota, period = second.read_text().split()
+        else:
+            quota, period = ((first / f"cpu.cfs_{x}_us").read_text() for x in ("quota", "period"))
+        if quota.strip() not in ("max", "-1"):
+            return max(1, int(quota) // int(period))
+    return None
 
 
 def _refuse_to_grow(config: ResourcesConfig) -> None:

@@ -28,8 +28,8 @@ from xlt_ray.store import Artifact, Attempt
 
 Content = Literal["text", "gold"]
 READ, TOKENISE = 6e-7, 2e-6
-"""Seconds that a byte of text takes to read, or to read again and write, and one of a column of it
-to tokenise, as measured on one core, rounded up."""
+"""Seconds that a byte of text takes to read, or to read again and write, and one of a column of it,
+encoded, to tokenise, as measured on one core, rounded up."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import ray
@@ -20,6 +20,8 @@ from xlt_ray.engine.own_ray import is_own
 
 SECONDS = 20.0
 NAME = "xlt_ray.gate"
+_here: dict[str, AbstractContextManager[Any]] = {}
+"""What threads of this process compute, or have computed, in a Ray of its own."""
 
 
 class Rights:
@@ -59,7 +61,7 @@ def right_to(key: str, *, owner: str | None = None) -> Iterator[None]:
 
     The right saves work and guards nothing. If it is lost, or its actor dies, the step goes on: the
     worst is that two compute it, and then the first commit wins. In a Ray that this process started
-    for itself there is nobody else, and no actor.
+    for itself there are but its own threads, and no actor.
 
     Args:
         key: What is computed.
@@ -67,7 +69,8 @@ def right_to(key: str, *, owner: str | None = None) -> Iterator[None]:
             was killed and is started again. None: nobody else.
     """
     if is_own():
-        yield
+        with _here.setdefault(key, threading.RLock()):
+            yield
         return
     actor, owner, stop = _actor(), owner or uuid.uuid4().hex, threading.Event()
     while not ray.get(actor.acquire.remote(key, owner)):

@@ -2,9 +2,9 @@
 
 What is little is read, tokenised, annotated and derived by the process itself, sooner than Ray and
 its workers would have started; training in the process needs none either, nor does pre-training the
-encoder of the embedded benchmark. And a Ray that idles is
-not for nothing: its processes wake up hundreds of times a second, and threads that train in step
-with each other wait for every one of these moments.
+encoder of the embedded benchmark. And a Ray that idles is not for nothing: its processes wake up
+hundreds of times a second, and threads that train in step with each other wait for every one of
+these moments.
 
 Ray Data leaves two actors behind once it has run anything, each of which wakes up a hundred times a
 second. Both come back by themselves when there is something to run, which takes seconds of a core.
