@@ -325,7 +325,7 @@ def cluster(config: RunConfig[Any]) -> Iterator[None]:
 
     is_own = connect(config.resources)
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)  # Ray has set one that ends in a stack dump
+        signal.signal(signal.SIGTERM, _interrupt)  # it ends a run as Ctrl-C does
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         yield

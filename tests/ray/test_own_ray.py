@@ -91,10 +91,11 @@ def squares(seconds: float = math.inf) -> list[int]:
 
 @pytest.mark.slow
 def test_a_ray_of_ones_own_starts_when_needed_and_its_helpers_go_and_come_back():
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # with GPUs it starts at once
+    env.pop("RAY_ENABLE_AUTO_CONNECT", None)  # was set in this process
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
-        capture_output=True, text=True, timeout=120, check=False,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},  # with GPUs it starts at once
+        capture_output=True, text=True, timeout=120, check=False, env=env,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1:] == ["done"], done.stderr
 
