@@ -24,6 +24,10 @@ os.environ["RAY_idle_worker_killing_time_threshold_ms"] = "600000"  # noqa: SIM1
 os.environ.pop("RAY_ADDRESS", None)  # tests never run on somebody's cluster
 os.environ.pop("XLT_DEBUG", None)  # what users are told has no traces
 
+from tests.home import move, short_temporary_folder  # noqa: E402
+
+move()
+
 from tests.s3 import CREDENTIALS, S3  # noqa: E402
 
 os.environ.update(CREDENTIALS)  # never the user's own
@@ -95,7 +99,7 @@ def ray_cluster() -> Iterator[str]:
     import ray
 
     # Ray keeps Unix sockets in there, whose paths may have 107 characters.
-    folder = tempfile.mkdtemp(prefix="xlt-", dir=_short_temporary_folder())
+    folder = tempfile.mkdtemp(prefix="xlt-", dir=short_temporary_folder())
     try:
         ray.init(
             address="local",
@@ -129,8 +133,3 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         noisy=write_corpus(root / "noisy", noisy_targets=True),
         backbone=write_backbone(root / "backbone"),
     )
-
-
-def _short_temporary_folder() -> str:
-    folder = tempfile.gettempdir()
-    return folder if len(folder) <= 20 else "/tmp"
