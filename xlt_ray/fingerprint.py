@@ -20,6 +20,8 @@ PACKAGE = "xlt_ray"
 PLUMBING = frozenset(
     {
         "xlt_ray.files",
+        "xlt_ray.machine",
+        "xlt_ray.manifest",
         "xlt_ray.store",
         "xlt_ray.points",
         "xlt_ray.fingerprint",

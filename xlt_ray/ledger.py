@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from xlt_ray.machine import is_gone, machine
 from xlt_ray.points import reached
 from xlt_ray.store import Store
 
@@ -33,11 +34,12 @@ class LeaseHeldError(RuntimeError):
 class Lease:
     """The right to drive one run, renewed in the background, until it is released or lost.
 
-    A lease whose process is gone from this machine is taken over at once. Any other is watched: its
-    holder renews it six times in its ``seconds``, and one that stays as it is for all of them is
-    over. Clocks of machines are never compared. On a local file system one taker alone can win.
-    Object storage has no exclusive create through pyarrow: there a taker writes, waits longer than
-    a write takes, and reads back who was the last; should a slower one still come after it, `check`
+    A lease whose process could be seen from here and is gone is taken over at once. Any other, such
+    as that of another container with the same host name, is watched: its holder renews it six times
+    in its ``seconds``, and one that stays as it is for all of them is over. Clocks of machines are
+    never compared. On a local file system one taker alone can win. Object storage has no exclusive
+    create through pyarrow: there a taker writes, waits longer than a write takes, and reads back
+    who was the last; should a slower one still come after it, `check`
     finds that out at the next renewal.
     """
 
@@ -152,6 +154,7 @@ class Lease:
         held = {
             "owner": self._owner,
             "host": socket.gethostname(),
+            "machine": machine(),
             "pid": os.getpid(),
             "seconds": self._seconds,
             "renewed": time.time(),
@@ -177,16 +180,9 @@ def _parse(data: bytes) -> dict[str, Any]:
 
 
 def _is_gone(held: Mapping[str, Any]) -> bool:
-    """Whether the holder was a process of this machine that is gone."""
-    if held.get("host") != socket.gethostname() or not isinstance(held.get("pid"), int):
-        return False
-    try:
-        os.kill(held["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    """Whether the holder was a process that could be seen from here, and is gone."""
+    pid = held.get("pid")
+    return held.get("machine") == machine() and isinstance(pid, int) and is_gone(pid)
 
 
 class RunFolder:

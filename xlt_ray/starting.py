@@ -8,6 +8,7 @@ from xlt_ray.config import ConfigError
 from xlt_ray.data.corpus import OPTIMISER, SPAN_SETTINGS, Model, Start
 from xlt_ray.files import read_json
 from xlt_ray.labels import LabelSet
+from xlt_ray.manifest import is_inside
 from xlt_ray.store import Artifact, Store
 
 MODELS_FILE = "models.json"
@@ -57,7 +58,8 @@ def run_named(store: Store, name: str, key: str = "method.start_from") -> Start 
     Raises:
         ConfigError: the store has the run, but not its models, or they know labels of targets.
     """
-    found = None if "/" in name else read_json(store.fs, f"{store.base}/runs/{name}/{MODELS_FILE}")
+    is_name = is_inside(name) and "/" not in name
+    found = read_json(store.fs, f"{store.base}/runs/{name}/{MODELS_FILE}") if is_name else None
     if found is None:
         return None
     where = f"{key}: run {name!r}"

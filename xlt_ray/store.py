@@ -7,12 +7,12 @@ attempt's files stay where they are and the single write of the manifest names t
 one fingerprint are harmless: the first commit wins and the other attempt is dropped.
 """
 
+import errno
 import hashlib
 import json
 import os
 import re
 import shutil
-import socket
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -25,16 +25,24 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from xlt_ray.files import is_parquet, open_root, read_bytes, read_json, sync, write_bytes
+from xlt_ray.files import is_parquet, open_root, read_bytes, sync, write_bytes
+from xlt_ray.machine import is_gone, machine
+from xlt_ray.manifest import (
+    CHUNK,
+    MANIFEST,
+    ManifestError,
+    check_rows,
+    entry_of,
+    is_inside,
+    read_manifest,
+)
 from xlt_ray.points import reached
 
-MANIFEST = "manifest.json"
 CONTENT_KINDS = frozenset({"text", "gold"})
 """Kinds of artifacts that are known by their content in later steps."""
 STALE_SECONDS = 3600.0
 """An attempt that nobody wrote to for so long is dropped when another one commits; one whose
 writer is gone from this machine is dropped at once."""
-_CHUNK = 1 << 22
 
 
 def canonical_json(value: Any) -> str:
@@ -42,32 +50,10 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _host() -> str:
-    return hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
-
-
 def _is_orphan(folder: str) -> bool:
-    """Whether an attempt's name says that a process of this machine made it that is gone."""
-    writer = re.search(rf"-{_host()}-(\d+)-[0-9a-f]+$", folder)
-    if writer is None:
-        return False
-    try:
-        os.kill(int(writer[1]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
-
-
-def _entry(fs: pafs.FileSystem, path: str) -> dict[str, Any]:
-    """What a manifest says about a file."""
-    digest, size = hashlib.sha256(), 0
-    with fs.open_input_stream(path, compression=None) as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-    return {"sha256": digest.hexdigest(), "bytes": size}
+    """Whether an attempt's name says that a process that could be seen from here is gone."""
+    writer = re.search(rf"-{machine()}-(\d+)-[0-9a-f]+$", folder)
+    return writer is not None and is_gone(int(writer[1]))
 
 
 def _own_cache() -> Path:
@@ -186,9 +172,13 @@ class Artifact:
         fetched = Path(f"{cache}.tmp-{uuid.uuid4().hex}")
         try:
             for name in self.names:
+                if not is_inside(name):
+                    raise ManifestError(
+                        f"{self.kind}/{self.fingerprint}: {name!r} is no file of it"
+                    )
                 path = fetched / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                pafs.copy_files(f"{folder}/{name}", str(path), fs, disk, chunk_size=_CHUNK)
+                pafs.copy_files(f"{folder}/{name}", str(path), fs, disk, chunk_size=CHUNK)
             if wrong := self._wrong(disk, str(fetched)):
                 place = f"{self.kind}/{self.fingerprint}/{wrong[0]}"
                 raise OSError(f"{place}: content differs from its manifest")
@@ -206,7 +196,7 @@ class Artifact:
         wrong: list[str] = []
         for name, entry in self.manifest["files"].items():
             try:
-                found = _entry(fs, f"{folder}/{name}")
+                found = entry_of(fs, f"{folder}/{name}")
             except (FileNotFoundError, NotADirectoryError):
                 found = None
             if found != entry:
@@ -261,7 +251,7 @@ class Attempt:
         """Copy one local file, a piece at a time."""
         reached("file.begun")
         with source.open("rb") as content, self.stream(name) as sink:
-            while chunk := content.read(_CHUNK):
+            while chunk := content.read(CHUNK):
                 sink.write(chunk)
             reached("file.written")
         reached("file.kept")
@@ -288,13 +278,21 @@ class Store:
         self.fs.create_dir(f"{self.base}/artifacts", recursive=True)
 
     def find(self, kind: str, fingerprint: str) -> Artifact | None:
-        """The committed artifact of a fingerprint, or None."""
-        manifest = read_json(self.fs, f"{self.base}/artifacts/{kind}/{fingerprint}/{MANIFEST}")
+        """The committed artifact of a fingerprint, or None.
+
+        Raises:
+            ManifestError: its manifest was not written by a run, or the name by no step.
+        """
+        if not all(is_inside(name) and "/" not in name for name in (kind, fingerprint)):
+            raise ManifestError(
+                f"{kind!r}, {fingerprint!r}: no kind and fingerprint of an artifact"
+            )
+        manifest = self._manifest(f"artifacts/{kind}/{fingerprint}", fingerprint)
         return Artifact(self.root, kind, fingerprint, manifest) if manifest else None
 
     def attempt(self, kind: str, fingerprint: str) -> Attempt:
         """Start a new attempt at an artifact."""
-        name = f"{_host()}-{os.getpid()}-{uuid.uuid4().hex}"
+        name = f"{machine()}-{os.getpid()}-{uuid.uuid4().hex}"
         folder = f"{fingerprint}.tmp-{name}" if self.is_local else f"{fingerprint}/attempt-{name}"
         attempt = Attempt(self.root, kind, fingerprint, folder)
         self.fs.create_dir(f"{self.base}/artifacts/{kind}/{folder}", recursive=True)
@@ -329,14 +327,21 @@ class Store:
     def commit(self, attempt: Attempt, record: Mapping[str, Any]) -> Artifact:
         """Make an attempt the artifact, unless another one was first.
 
+        A folder of that name without a valid manifest, as a process leaves it that was killed while
+        it deleted one, is no artifact; it is set aside.
+
         Args:
             attempt: The finished attempt.
             record: What the manifest says besides the files: inputs, params, info, seconds, ...
+
+        Raises:
+            OSError: the files do not hold the rows that were written.
         """
         folder = attempt._place[1]
         final = f"{self.base}/artifacts/{attempt.kind}/{attempt.fingerprint}"
-        files = {name: _entry(self.fs, f"{folder}/{name}") for name in self._files(attempt)}
+        files = {name: entry_of(self.fs, f"{folder}/{name}") for name in self._files(attempt)}
         place = attempt.fingerprint if self.is_local else attempt.folder
+        check_rows(self.fs, folder, attempt.kind, files, record.get("info", {}))
         manifest = {**record, "files": files, "folder": place}
         data = (json.dumps(manifest, sort_keys=True, indent=1) + "\n").encode()
         reached("commit.begun")
@@ -346,8 +351,7 @@ class Store:
             for path in (folder, *(str(path) for path in Path(folder).rglob("*"))):
                 sync(path)
             reached("commit.described")
-            with suppress(OSError):
-                os.rename(folder, final)
+            self._move(attempt, folder, final)
             sync(os.path.dirname(final))
         elif self.find(attempt.kind, attempt.fingerprint) is None:
             write_bytes(self.fs, f"{final}/{MANIFEST}", data)
@@ -357,6 +361,29 @@ class Store:
             raise OSError(f"{final}: the commit left no manifest behind")
         self._drop_stale(attempt, artifact)
         return artifact
+
+    def _manifest(self, place: str, fingerprint: str) -> dict[str, Any] | None:
+        return read_manifest(self.fs, f"{self.base}/{place}", fingerprint, place=place)
+
+    def _move(self, attempt: Attempt, folder: str, final: str) -> None:
+        """Move a described attempt into place, unless there is an artifact."""
+        while True:
+            try:
+                os.rename(folder, final)
+            except OSError as error:
+                if self.find(attempt.kind, attempt.fingerprint) is not None:
+                    return  # somebody else was first
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+            else:
+                return
+            aside = f"{attempt.fingerprint}.aside-{uuid.uuid4().hex}"
+            beside = f"{os.path.dirname(final)}/{aside}"
+            with suppress(FileNotFoundError):  # another writer is doing the same
+                os.rename(final, beside)
+                if self._manifest(f"artifacts/{attempt.kind}/{aside}", attempt.fingerprint):
+                    with suppress(OSError):  # committed since it was looked at: it goes back
+                        os.rename(beside, final)
 
     def discard(self, attempt: Attempt) -> None:
         """Remove an attempt that will not be committed."""

@@ -75,7 +75,7 @@ def _drive(values: Mapping[str, Any], log: str, cache: str, trouble: Disturbance
 
 
 def _prepare(trouble: Disturbance, address: str | None) -> None:
-    from xlt_ray import ledger
+    from xlt_ray import ledger, machine
 
     left = trouble.count
 
@@ -96,6 +96,7 @@ def _prepare(trouble: Disturbance, address: str | None) -> None:
         clock = {"monotonic": time.monotonic, "sleep": time.sleep}
         ledger.time = SimpleNamespace(time=lambda: now() + trouble.skew, **clock)  # type: ignore[assignment]
         ledger.socket = SimpleNamespace(gethostname=lambda: host)  # type: ignore[assignment]
+        machine.socket = ledger.socket
     if trouble.faulty:
         import ray
 

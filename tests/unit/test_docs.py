@@ -246,14 +246,6 @@ def test_files_in_the_readme_exist() -> None:
         folders[depth:] = [name]
 
 
-def test_modules_are_in_the_readme() -> None:
-    (tree,) = [b.text for b in of_kind("text") if b.page.name == "README.md"]
-    names = {line.split()[0].rstrip("/") for line in tree.splitlines()}
-    inner = [path for path in (ROOT / "xlt_ray").iterdir() if path.name[0] not in "._"]
-    modules = {path.name for path in inner if path.is_dir() or path.suffix == ".py"}
-    assert modules <= names
-
-
 def test_pages_are_in_the_index() -> None:
     index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
     for page in PAGES[1:]:

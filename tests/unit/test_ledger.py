@@ -16,6 +16,7 @@ import pytest
 from tests.s3 import S3
 from xlt_ray import ledger as module
 from xlt_ray.ledger import Lease, LeaseHeldError, RunFolder
+from xlt_ray.machine import machine
 from xlt_ray.store import Store
 
 WATCHED = 0.6
@@ -49,6 +50,7 @@ def hold(folder: str, **fields: Any) -> None:
     held = {
         "owner": "somebody",
         "host": socket.gethostname(),
+        "machine": machine(),
         "pid": os.getpid(),
         "seconds": WATCHED,
         "renewed": time.time(),
@@ -101,6 +103,37 @@ def test_clocks_do_not_matter(store: Store, folder: str, host: str, skew: float)
     lease.acquire()
     assert holder(folder)["owner"] == lease._owner
     lease.release()
+
+
+def test_a_process_of_another_container_is_not_looked_for(store: Store, folder: str) -> None:
+    """Of the same host name and boot, with process ids of its own: nobody has that id here."""
+    stop = threading.Event()
+    others = subprocess.check_output(CONTAINER, text=True).strip()
+
+    def renew() -> None:
+        while not stop.wait(WATCHED / 6):
+            hold(folder, pid=dead_process(), machine=others, renewed=time.time())
+
+    hold(folder, pid=dead_process(), machine=others)
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        with pytest.raises(LeaseHeldError, match=f"on {socket.gethostname()}"):
+            Lease(store, folder).acquire()
+    finally:
+        stop.set()
+        thread.join()
+
+
+NAMED = """
+import os
+from xlt_ray import machine
+link = os.readlink
+os.readlink = lambda path: link(path).replace("pid:[4", "pid:[5")
+print(machine.machine())
+"""
+CONTAINER = [sys.executable, "-c", NAMED]
+"""Prints the name of another PID namespace of this machine."""
 
 
 @pytest.mark.parametrize("gone", ["silent", "silent elsewhere", "dead", "torn"])

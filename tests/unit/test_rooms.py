@@ -15,7 +15,17 @@ FILES = sorted((ROOT / "xlt_ray").rglob("*.py"))
 JOBS = sorted([*(ROOT / "jobs").rglob("*.py"), *(ROOT / "cluster").rglob("*.py")])
 
 LAYERS: list[set[str]] = [
-    {"labels", "config", "layered", "points", "files", "store", "data.schema"},
+    {
+        "labels",
+        "config",
+        "layered",
+        "points",
+        "machine",
+        "files",
+        "manifest",
+        "store",
+        "data.schema",
+    },
     {"fingerprint", "ledger", "steps", "starting", "data", "ops", "evaluate", "report"},
     {"models"},
     {"methods"},

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import uuid
@@ -254,7 +255,7 @@ def test_attempts_of_dead_writers_are_dropped_at_once(
     with monkeypatch.context() as patch:
         patch.setattr(module.os, "getpid", lambda: child.pid)
         fill(store, files={"dead": b"1"})
-        patch.setattr(module.socket, "gethostname", lambda: "elsewhere")
+        patch.setattr(socket, "gethostname", lambda: "elsewhere")
         fill(store, files={"elsewhere": b"1"})
     fill(store, files={"alive": b"1"})
     nameless = ".tmp-" if store.is_local else "/attempt-"
@@ -274,8 +275,18 @@ def test_a_folder_without_a_manifest_is_no_artifact(store: Store) -> None:
     assert store.find("kind", "f1") is None
 
 
-@pytest.mark.parametrize("store", ["object", "s3"], indirect=True)
-@pytest.mark.parametrize("torn", [b"", b'{"files": {"a"', b"[]"])
+TORN = [
+    b"",
+    b'{"files": {"a"',
+    b"[]",
+    b"{}",
+    b'{"files": {"a": 1}, "info": {}}',
+    b"\xff",
+    b"[" * 9999,
+]
+
+
+@pytest.mark.parametrize("torn", TORN, ids=range(len(TORN)))
 def test_a_torn_manifest_is_none_and_is_replaced(store: Store, torn: bytes) -> None:
     """As a file system leaves it that shows files before they are whole."""
     store.write(f"{store.base}/artifacts/kind/f1/{MANIFEST}", torn)
@@ -283,6 +294,89 @@ def test_a_torn_manifest_is_none_and_is_replaced(store: Store, torn: bytes) -> N
     artifact = store.commit(fill(store), RECORD)
     assert store.find("kind", "f1") == artifact
     assert artifact.verify() == []
+
+
+def test_an_artifact_that_lost_its_manifest_is_set_aside(tmp_path: Path) -> None:
+    """As something that deletes it leaves it, when it is killed after the first of two steps."""
+    store = Store(str(tmp_path))
+    first = store.commit(fill(store, files={"a": b"1"}), RECORD)
+    folder = Path(first._place[1])
+    (folder / MANIFEST).unlink()
+    second = store.commit(fill(store, files={"b": b"2"}), RECORD)
+    assert store.find("kind", "f1") == second
+    assert second.names == ["b"]
+    (aside,) = folder.parent.glob("f1.aside-*")
+    assert (aside / "a").read_bytes() == b"1"
+    assert store.commit(fill(store, files={"c": b"3"}), RECORD).names == ["b"]
+
+
+def test_an_artifact_that_was_committed_meanwhile_is_not_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two writers find a folder without a manifest; the other is faster by a moment."""
+    store, other = Store(str(tmp_path)), Store(str(tmp_path))
+    (tmp_path / "artifacts/kind/f1").mkdir(parents=True)
+    (tmp_path / "artifacts/kind/f1/x").touch()
+    attempt, looked = fill(store, files={"slow": b"1"}), store.find
+
+    def find(kind: str, fingerprint: str) -> Artifact | None:
+        found = looked(kind, fingerprint)
+        if found is None:
+            monkeypatch.undo()
+            other.commit(fill(other, files={"fast": b"2"}), RECORD)
+        return found
+
+    monkeypatch.setattr(store, "find", find)
+    assert store.commit(attempt, RECORD).names == ["fast"]
+
+
+OUTSIDE = ["../x", "a/../../x", "/etc/x", "..", "", ".", "a//b", "a\\..\\b", "./x", "x/", "a\0b"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE, ids=repr)
+def test_a_manifest_names_no_file_elsewhere(store: Store, tmp_path: Path, name: str) -> None:
+    """Somebody who may write to a bucket shall not write to the disks of those who read it."""
+    artifact = store.commit(fill(store), RECORD)
+    manifest = {**artifact.manifest, "files": {name: artifact.manifest["files"]["x.bin"]}}
+    crafted = Artifact(store.root, "kind", "f1", manifest)
+    if not store.is_local:
+        with pytest.raises(ValueError, match=r"kind/f1: .* is no file of it"):
+            crafted.local()
+    store.write(f"{store.base}/artifacts/kind/f1/{MANIFEST}", json.dumps(manifest).encode())
+    with pytest.raises(ValueError, match=r"artifacts/kind/f1/manifest\.json names the file"):
+        store.find("kind", "f1")
+    assert not (tmp_path / "xlt_ray" / "x").exists()
+
+
+@pytest.mark.parametrize("name", ["../x", "..", ".", "", "a/b", "/x", "a\\b"], ids=repr)
+def test_no_artifact_is_looked_for_elsewhere(store: Store, name: str) -> None:
+    """Names of artifacts may come out of a file, such as the one that says a run's models."""
+    for kind, fingerprint in ((name, "f1"), ("kind", name)):
+        with pytest.raises(ValueError, match="no kind and fingerprint of an artifact"):
+            store.find(kind, fingerprint)
+
+
+@pytest.mark.parametrize("folder", ["../f2", "f2", "f1/..", "f1/attempt-../../x", "/f1", ""])
+def test_a_manifest_names_no_folder_elsewhere(store: Store, folder: str) -> None:
+    artifact = store.commit(fill(store), RECORD)
+    manifest = {**artifact.manifest, "folder": folder}
+    store.write(f"{store.base}/artifacts/kind/f1/{MANIFEST}", json.dumps(manifest).encode())
+    with pytest.raises(ValueError, match="names the folder"):
+        store.find("kind", "f1")
+
+
+@pytest.mark.parametrize("kind", ["text", "tokens", "annotation", "derived"])
+@pytest.mark.parametrize("files", [{}, {"a.parquet": TABLE}], ids=["none", "half"])
+def test_a_commit_counts_its_rows(store: Store, kind: str, files: Mapping[str, pa.Table]) -> None:
+    """Two nodes wrote, one of them to a disk of its own."""
+    attempt = store.attempt(kind, "f1")
+    for name, table in files.items():
+        attempt.write_table(name, table)
+    with pytest.raises(OSError, match=rf"6 rows were written and {3 * len(files)} are there"):
+        store.commit(attempt, {**RECORD, "info": {"rows": 6}})
+    assert store.find(kind, "f1") is None
+    attempt.write_table("b.parquet", pa.concat_tables([TABLE] * (2 - len(files))))
+    assert store.commit(attempt, {**RECORD, "info": {"rows": 6}}).info["rows"] == 6
 
 
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
