@@ -7,7 +7,7 @@ for.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,11 +46,11 @@ class RunState:
 
 @dataclass(frozen=True)
 class Unused:
-    """An artifact, or an attempt that never became one, that nothing refers to.
+    """An artifact, an attempt that never became one, or checkpoints, that nothing refers to.
 
     Attributes:
         path: Its folder, inside the file system.
-        kind: Kind of the step that made it.
+        kind: Kind of the step that made it, or "checkpoints".
         size: Bytes of its files.
         changed: When a file of it was last written, in seconds since 1970.
     """
@@ -123,26 +123,56 @@ def _entries(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def unused(store: Store, *, older: float) -> list[Unused]:
-    """Artifacts and attempts that no run refers to, the largest first.
+    """Artifacts, attempts and checkpoints that no run refers to, the largest first.
 
-    Nothing that was written to lately counts: a run may be at it that has not noted it yet.
+    Nothing that was written to lately counts: a run may be at it that has not noted it yet. Nor do
+    the finished shards and checkpoints of a step that a run has begun: it goes on from there.
 
     Args:
         store: The store.
-        older: Seconds since it was last written to, at least.
+        older: Seconds since it was last written to, at least, by the store's clock.
     """
-    kept, now, found = referred(store), time.time(), list[Unused]()
+    kept, now, found = referred(store), store.now(), list[Unused]()
+    for kind, info in _loose(store, kept):
+        files = store.fs.get_file_info(pafs.FileSelector(info.path, recursive=True))
+        times = [item.mtime_ns / 1e9 for item in (info, *files) if item.mtime_ns]
+        changed = max(times, default=0.0)
+        if now - changed >= older:
+            size = sum(item.size or 0 for item in files)
+            found.append(Unused(info.path, kind, size, changed))
+    return sorted(found, key=lambda item: (-item.size, item.path))
+
+
+def _loose(store: Store, kept: Collection[tuple[str, str]]) -> Iterator[tuple[str, pafs.FileInfo]]:
+    """Kind and folder of what nothing refers to."""
     for kind in _folders(store, "artifacts"):
         for info in _folders(store, f"artifacts/{kind.base_name}"):
-            if (kind.base_name, info.base_name) in kept:
-                continue
-            files = store.fs.get_file_info(pafs.FileSelector(info.path, recursive=True))
-            times = [item.mtime_ns / 1e9 for item in (info, *files) if item.mtime_ns]
-            changed = max(times, default=0.0)
-            if now - changed >= older:
-                size = sum(item.size or 0 for item in files)
-                found.append(Unused(info.path, kind.base_name, size, changed))
-    return sorted(found, key=lambda item: (-item.size, item.path))
+            for inner in _loose_of(store, kind.base_name, info, kept):
+                yield kind.base_name, inner
+    for info in _folders(store, "work"):
+        step = ("model", info.base_name)
+        if step not in kept or store.find(*step) is not None:
+            yield "checkpoints", info
+
+
+def _loose_of(
+    store: Store, kind: str, info: pafs.FileInfo, kept: Collection[tuple[str, str]]
+) -> list[pafs.FileInfo]:
+    """The folder of an artifact, of an attempt at it or of what was set aside for it; or, on object
+    storage, the attempts in the artifact's folder: if nothing refers to them."""
+    fingerprint, _, rest = info.base_name.partition(".")
+    if (kind, fingerprint) not in kept:
+        return [info]
+    there = store.find(kind, fingerprint)
+    if rest:
+        goes_on = there is None and rest.startswith("tmp-")
+        return [] if goes_on else [info]
+    if there is None:
+        return []
+    attempts = _folders(store, f"artifacts/{kind}/{fingerprint}")
+    own = there.manifest["folder"]
+    others = [item for item in attempts if f"{fingerprint}/{item.base_name}" != own]
+    return [item for item in others if item.base_name.startswith("attempt-")]
 
 
 def delete(store: Store, item: Unused) -> None:

@@ -420,6 +420,16 @@ class Store:
         names = [item.path[len(folder) + 1 :] for item in found if item.type == pafs.FileType.File]
         return sorted(name for name in names if ".tmp-" not in name and name != MANIFEST)
 
+    def now(self) -> float:
+        """Seconds since 1970 by the clock that times the store's files, which this machine's may
+        not agree with; a file is written for it, and removed."""
+        path = f"{self.base}/clock-{uuid.uuid4().hex}"
+        write_bytes(self.fs, path, b"")
+        try:
+            return (self.fs.get_file_info(path).mtime_ns or 0) / 1e9
+        finally:
+            self.fs.delete_file(path)
+
     def read(self, path: str) -> bytes | None:
         """Content of a file of a run, by its path inside the file system, or None."""
         return read_bytes(self.fs, path)
