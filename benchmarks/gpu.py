@@ -23,7 +23,8 @@ from benchmarks.measure import title
 from xlt_ray.data.batching import plan_batches, plan_epoch
 from xlt_ray.data.examples import Examples, Layout, examples_of
 from xlt_ray.data.tokenise import TOKENISED
-from xlt_ray.engine.inference import autocast, predict
+from xlt_ray.engine.arithmetic import autocast
+from xlt_ray.engine.inference import predict
 from xlt_ray.engine.optimiser import make_optimiser
 from xlt_ray.engine.repeatable import repeatable
 from xlt_ray.engine.train_loop import Trainee

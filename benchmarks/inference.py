@@ -24,7 +24,7 @@ from xlt_ray.data.batching import plan_batches
 from xlt_ray.data.corpus import Corpus
 from xlt_ray.data.examples import examples_of, layout_of
 from xlt_ray.engine.annotate import AnnotateTask, ShardAnnotator
-from xlt_ray.engine.inference import Precision
+from xlt_ray.engine.arithmetic import Arithmetic, Precision
 from xlt_ray.methods.parts import PredictLabels
 from xlt_ray.store import Attempt
 
@@ -58,7 +58,7 @@ def annotator(
     """What an actor of `annotate` is, over a corpus."""
     task = AnnotateTask(
         attempt(setting), corpus, setting.model.artifact, PredictLabels(), setting.driver.facts,
-        None, MAX_LENGTH, budget, precision, 1, compiled,
+        None, MAX_LENGTH, budget, Arithmetic("cpu", precision), compiled,
     )  # fmt: skip
     return ShardAnnotator(task)
 

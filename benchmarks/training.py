@@ -30,6 +30,7 @@ from xlt_ray.data.batching import plan_epoch
 from xlt_ray.data.corpus import Mix
 from xlt_ray.data.examples import Examples, examples_of, layout_of
 from xlt_ray.data.tokenise import load_tokenizer
+from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.optimiser import warmup_then_decay
 from xlt_ray.engine.train_loop import TrainTask, Worker
 from xlt_ray.engine.train_rows import joined_passes
@@ -60,7 +61,7 @@ def ours(setting: Setting, losses: Losses) -> Contender:
             attempt=driver.runner.store.attempt("model", name), mix=mix, dev=dev,
             start=setting.model.artifact, objective=CrossEntropy(),
             schedule=Schedule(LR, EPOCHS), train=train, task="token", labels=driver.labels,
-            languages=driver.facts.languages, metric="f1", seed=0, threads=1, precision="fp32",
+            languages=driver.facts.languages, metric="f1", seed=0, arithmetic=Arithmetic(),
             budget=driver.batch_tokens,
         )  # fmt: skip
         worker = Worker(task, 0, 1, torch.device("cpu"))

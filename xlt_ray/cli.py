@@ -259,11 +259,13 @@ class Session:
 def session(config: RunConfig[Any]) -> Iterator[Session]:
     """A run's folder on the cluster at hand; its lease is held until the block ends."""
     from xlt_ray.engine.cluster import settle
+    from xlt_ray.engine.door import check_nodes, opened
     from xlt_ray.engine.gate import right_to
     from xlt_ray.engine.trackers import open_trackers
     from xlt_ray.ledger import Lease, RunFolder
+    from xlt_ray.libraries import versions
     from xlt_ray.report.progress import open_progress
-    from xlt_ray.steps import StepRunner, versions
+    from xlt_ray.steps import StepRunner
     from xlt_ray.store import Store
 
     store = Store(config.store.root)
@@ -272,17 +274,19 @@ def session(config: RunConfig[Any]) -> Iterator[Session]:
     lease.acquire(note=partial(print, flush=True))
     reached("lease.taken")
     try:
-        plan = settle(config.resources)
-        folder.write_json("config.json", to_dict(config))
-        folder.write_json("versions.json", versions())
-        folder.event("session", pid=os.getpid(), resources=plan.to_json())
-        with (
-            open_progress() as progress,
-            open_trackers(config, folder, progress.note) as trackers,
-        ):
-            right = partial(right_to, owner=f"{store.root} {folder.path}")
-            runner = StepRunner(store, folder, lease, progress, right, trackers.step)
-            yield Session(folder, runner, plan)
+        with opened(store, folder.path):
+            check_nodes()
+            plan = settle(config.resources)
+            folder.write_json("config.json", to_dict(config))
+            folder.write_json("versions.json", versions())
+            folder.event("session", pid=os.getpid(), resources=plan.to_json())
+            with (
+                open_progress() as progress,
+                open_trackers(config, folder, progress.note) as trackers,
+            ):
+                right = partial(right_to, owner=f"{store.root} {folder.path}")
+                runner = StepRunner(store, folder, lease, progress, right, trackers.step)
+                yield Session(folder, runner, plan)
     finally:
         lease.release()
 
@@ -369,8 +373,7 @@ def _report(
     outcome: "Outcome",
     ledger: Sequence[Mapping[str, Any]],
 ) -> "Report":
-    from xlt_ray.report import Report, RoundReport, StepReport
-    from xlt_ray.steps import versions
+    from xlt_ray.report import Report, RoundReport, StepReport, versions_of
 
     zero_shot = evaluate_zero_shot(driver, outcome)
     final = evaluate_final(driver, outcome)
@@ -398,7 +401,7 @@ def _report(
         rounds=rounds,
         steps=[StepReport.of(entry) for entry in ledger],
         config=to_dict(config),
-        versions=versions(),
+        versions=versions_of(ledger),
         notes=list(outcome.notes),
     )
 

@@ -58,7 +58,7 @@ class RayDriver(Library):
             "languages": list(facts.languages),
             "metric": self.benchmark.metric,
             "world": self.plan.world,
-            "precision": config.resources.precision,
+            "arithmetic": self.plan.training.describe(),
             "compile": config.resources.compile,
             "batch_tokens": self.batch_tokens,
         }
@@ -83,8 +83,7 @@ class RayDriver(Library):
                 languages=facts.languages,
                 metric=self.benchmark.metric,
                 seed=self.seed,
-                threads=self.plan.train_cpus,
-                precision=config.resources.precision,
+                arithmetic=self.plan.training,
                 budget=self.batch_tokens,
                 compiled=config.resources.compile,
             )
@@ -110,7 +109,7 @@ class RayDriver(Library):
             "max_length": config.train.max_length,
             "dim_reduce": config.train.dim_reduce,
             "batch_tokens": self.batch_tokens,
-            "precision": config.resources.precision,
+            "arithmetic": self.plan.annotation.describe(),
             "compile": config.resources.compile,
         }
         modules = ("xlt_ray.engine.annotate", type(annotator).__module__)
@@ -128,8 +127,7 @@ class RayDriver(Library):
                 config.train.dim_reduce,
                 config.train.max_length,
                 self.batch_tokens,
-                config.resources.precision,
-                self.plan.annotators.cpus,
+                self.plan.annotation,
                 config.resources.compile,
             )
             return run_annotate(task, self.plan.annotators)

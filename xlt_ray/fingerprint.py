@@ -9,9 +9,10 @@ import hashlib
 import importlib.util
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from xlt_ray.store import canonical_json
@@ -26,6 +27,7 @@ PLUMBING = frozenset(
         "xlt_ray.points",
         "xlt_ray.fingerprint",
         "xlt_ray.ledger",
+        "xlt_ray.libraries",
         "xlt_ray.config",
     }
 )
@@ -36,20 +38,40 @@ _PARSING = threading.Lock()
 a garbage collection in the middle of a parse gives way to the other (seen with 3.11)."""
 
 
-def fingerprint(kind: str, *, params: Any, inputs: Iterable[str], seed: int, code: str) -> str:
-    """Hash of a step: its kind, parameters, inputs' fingerprints, seed and code."""
-    text = canonical_json([kind, params, list(inputs), seed, code])
+def fingerprint(
+    kind: str,
+    *,
+    params: Any,
+    inputs: Iterable[str],
+    seed: int,
+    code: str,
+    libraries: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Hash of a step: its kind, parameters, inputs' fingerprints, seed, code and libraries."""
+    text = canonical_json([kind, params, list(inputs), seed, code, dict(libraries)])
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
 def code_digest(*modules: str) -> str:
     """Hash of the code of modules and of all modules of the package that they import."""
     with _PARSING:
-        sums = {name: _module_digest(name) for name in sorted(_closure(modules))}
+        sums = {name: _module_digest(name) for name in sorted(closure_of(modules))}
     return hashlib.sha256(canonical_json(sums).encode()).hexdigest()
 
 
-def _closure(modules: Iterable[str]) -> set[str]:
+@cache
+def package_digest() -> str:
+    """Hash of all code of the package, as it lies on this machine's disk."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def closure_of(modules: Iterable[str]) -> set[str]:
+    """Some modules, and all modules of the package that they import, without the plumbing."""
     found: set[str] = set()
     pending = list(modules)
     while pending:
@@ -72,7 +94,8 @@ def _path(name: str) -> Path | None:
 
 
 @cache
-def _tree(name: str) -> ast.Module:
+def tree_of(name: str) -> ast.Module:
+    """Syntax tree of a module; empty of one without source."""
     path = _path(name)
     return ast.parse(path.read_text(encoding="utf-8") if path else "")
 
@@ -80,7 +103,7 @@ def _tree(name: str) -> ast.Module:
 @cache
 def _imports(name: str) -> tuple[str, ...]:
     wanted = []
-    for node in ast.walk(_tree(name)):
+    for node in ast.walk(tree_of(name)):
         if isinstance(node, ast.Import):
             wanted += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -101,7 +124,7 @@ def _is_module(name: str) -> bool:
 
 @cache
 def _module_digest(name: str) -> str:
-    tree = ast.parse(ast.unparse(_tree(name)))
+    tree = ast.parse(ast.unparse(tree_of(name)))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [item for item in node.body if not _is_text(item)] or [ast.Pass()]

@@ -1,6 +1,5 @@
 """Durable steps: a result is looked up by its fingerprint and computed only if it is not there."""
 
-import importlib.metadata
 import os
 import platform
 import threading
@@ -10,30 +9,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from xlt_ray import __version__
 from xlt_ray.fingerprint import code_digest, fingerprint
 from xlt_ray.ledger import Lease, RunFolder
+from xlt_ray.libraries import computing, versions
 from xlt_ray.points import reached
 from xlt_ray.report.progress import Progress
 from xlt_ray.store import Artifact, Attempt, Store
 
 PLANNED = "planned"
-_PACKAGES = (
-    "ray",
-    "torch",
-    "transformers",
-    "tokenizers",
-    "datasets",
-    "pyarrow",
-    "numpy",
-    "seqeval",
-)
-
-
-def versions() -> dict[str, str]:
-    """Versions of everything that results may depend on."""
-    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"xlt_ray": __version__, "python": platform.python_version(), **found}
 
 
 def hardware() -> dict[str, Any]:
@@ -62,12 +45,21 @@ class Step:
     seed: int = 0
 
     def fingerprint(self) -> str:
-        """Hash of the step; "planned" if an input is not there yet."""
+        """Hash of the step; "planned" if an input is not there yet.
+
+        It holds major and minor versions of the libraries that compute the step.
+        """
         if any(item.fingerprint == PLANNED for item in self.inputs):
             return PLANNED
         names = [item.identity for item in self.inputs]
-        code = code_digest(*self.modules)
-        return fingerprint(self.kind, params=self.params, inputs=names, seed=self.seed, code=code)
+        return fingerprint(
+            self.kind,
+            params=self.params,
+            inputs=names,
+            seed=self.seed,
+            code=code_digest(*self.modules),
+            libraries=computing(self.kind, self.modules),
+        )
 
 
 Compute = Callable[[Attempt], Mapping[str, Any]]
@@ -160,6 +152,7 @@ class StepRunner:
             "inputs": [item.fingerprint for item in step.inputs],
             "seconds": artifact.seconds,
             "cached": cached,
+            "versions": dict(artifact.manifest.get("versions", {})),
             "info": _brief(artifact.info),
         }
         self.ledger.append(entry)

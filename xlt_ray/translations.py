@@ -131,7 +131,7 @@ class Translations:
     def _translate(
         self, title: str, text: Artifact, routes: Mapping[str, Route], *, whole: bool = False
     ) -> Artifact:
-        config, resources = self.config.translation, self.config.resources
+        config = self.config.translation
         used = {name: route.model or route.ready for name, route in routes.items()}
         params = {
             "routes": {
@@ -144,7 +144,7 @@ class Translations:
             "beams": config.beams,
             "max_new_tokens": config.max_new_tokens,
             "batch_tokens": self.batch_tokens,
-            "precision": resources.precision,
+            "arithmetic": self.plan.annotation.describe(),
         }
         inputs = (text, *(artifact for artifact in used.values() if artifact is not None))
         modules = ("xlt_ray.engine.translate", "xlt_ray.models.translator")
@@ -162,8 +162,7 @@ class Translations:
                 beams=config.beams,
                 max_new_tokens=config.max_new_tokens,
                 budget=self.batch_tokens,
-                precision=resources.precision,
-                threads=self.plan.annotators.cpus,
+                arithmetic=self.plan.annotation,
             )
             return run_translate(task, self.plan.annotators)
 

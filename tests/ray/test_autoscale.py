@@ -18,15 +18,14 @@ from xlt_ray.engine.nodes import Timeline
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
-SHAPE = Shape(
-    workers=0, head_cpus=1, worker_cpus=2, worker_gpus=1, max_workers=2, idle_minutes=0.05
-)
+SHAPE = Shape(workers=0, head_cpus=1, worker_cpus=2, max_workers=2, idle_minutes=0.05)
 RESOURCES = {
-    "autoscale": [{"nodes": 2, "cpus": 2, "gpus": 1}],
-    # Too large for the head. With GPUs that are only counted there is no NCCL to train with.
+    "autoscale": [{"nodes": 2, "cpus": 2}],
+    # Both too large for the head.
+    "annotators": 2,
+    "annotator_cpus": 2,
     "train_workers": 1,
     "train_cpus": 2,
-    "train_gpus": 0,
 }
 
 
@@ -70,9 +69,9 @@ def test_a_dry_run_counts_with_the_workers_that_are_not_there(growing: LocalClus
     with Timeline(growing.address) as timeline:
         plan = call(growing, "jobs/cltp_wikiann.py", "--config", config, "--dry-run")
     assert plan.returncode == 0, plan.stderr
-    assert "annotators: 2, each 1 CPUs and 1 GPUs" in plan.stdout
+    assert "annotators: 2, each 2 CPUs and 0 GPUs" in plan.stdout
     assert "training: 1 workers, each 2 CPUs and 0 GPUs" in plan.stdout
-    assert "at most at a time: 2 CPUs and 2 GPUs" in plan.stdout
+    assert "at most at a time: 4 CPUs and 0 GPUs" in plan.stdout
     assert timeline.workers == [0]
 
 
@@ -88,7 +87,7 @@ def test_every_step_grows_the_cluster_and_gives_it_back(growing: LocalCluster, c
     assert waited == ["source", "round 1", "round 1"]
     grown = [max(part) for part in between_zeros(timeline.workers)]
     assert grown == [1, 2, 1]
-    assert max(change.nodes.gpus_used for change in timeline.changes) == 2
+    assert max(change.nodes.busy for change in timeline.changes) == 2
 
 
 def between_zeros(numbers: list[int]) -> list[list[int]]:

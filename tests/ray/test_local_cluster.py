@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cluster.local import LocalCluster, Shape
+from tests.world import World
 from xlt_ray.engine.nodes import look
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -72,6 +73,20 @@ def listening(pid: int) -> Iterator[str]:
             fields = line.split()
             if fields[3] == "0A" and fields[9] in sockets:
                 yield fields[1].partition(":")[0]
+
+
+def test_a_gpu_on_which_nothing_computes_ends_the_run(
+    local: LocalCluster, world: World, tmp_path: Path
+):
+    """The GPUs are only counted: what asked for one does not compute on a CPU instead."""
+    values = world.values(tmp_path / "store")
+    values["method"] |= {"source_epochs": 1}
+    values["resources"] = {"annotators": 1, "annotator_gpus": 1, "train_workers": 0}
+    done = python(f"import sys; from xlt_ray.cli import main; sys.exit(main({values!r}, argv=[]))",
+                  **local.env)  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert "a GPU was asked for, and PyTorch says:" in done.stderr
+    assert not list((tmp_path / "store/artifacts").glob("annotation/*/manifest.json"))
 
 
 def test_a_command_runs_on_the_cluster_and_its_exit_code_is_returned():

@@ -220,3 +220,17 @@ def test_no_epochs_give_the_start_with_its_head_and_score(
     assert all((one[name] == other[name]).all() for name in one), "the same head was drawn"
     moved = {name for name in one if (one[name] != before[name]).any()}
     assert moved == {"classifier.weight", "classifier.bias"}, "the one layer is frozen"
+
+
+def test_nothing_to_train_on_is_an_error(ray_cluster: str, world: World, tmp_path: Path) -> None:
+    """And nothing to choose by: the model would be the start, and nobody would know."""
+    with driver_of(world, tmp_path) as driver:
+        gold, dev, loss = driver.source("train"), driver.dev(), CrossEntropy()
+        none, schedule = gold.sample(1e-6, seed=0), Schedule(2e-3, 1)
+        with pytest.raises(ValueError, match="the training set is empty"):
+            driver.train("none", Mix(none), loss, start=driver.backbone, schedule=schedule)
+        dev = dev.sample(1e-6, seed=0)
+        with pytest.raises(ValueError, match="the source dev set is empty"):
+            driver.train(
+                "no dev", Mix(gold), loss, start=driver.backbone, schedule=schedule, dev=dev
+            )

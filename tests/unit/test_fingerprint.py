@@ -13,7 +13,7 @@ from xlt_ray import fingerprint as module
 from xlt_ray.fingerprint import PLUMBING, code_digest, fingerprint
 
 Digest = Callable[..., str]
-CACHES = (module._path, module._tree, module._imports, module._is_module, module._module_digest)
+CACHES = (module._path, module.tree_of, module._imports, module._is_module, module._module_digest)
 
 PLAIN = {
     "steps.py": "from probe.inner import work\n\ndef run(x):\n    return work(x) + 1\n",
@@ -127,7 +127,7 @@ def test_steps_at_once_may_each_ask_for_theirs(digest: Digest) -> None:
 
 
 def test_real_steps_stand_on_what_computes_them() -> None:
-    closure = module._closure(["xlt_ray.engine.train_loop"])
+    closure = module.closure_of(["xlt_ray.engine.train_loop"])
     assert {"xlt_ray.models.tagger", "xlt_ray.data.batching", "xlt_ray.labels"} <= closure
     assert not closure & PLUMBING
     assert "xlt_ray.driver" not in closure

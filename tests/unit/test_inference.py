@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.encoders import tokenised, write_encoder
 from xlt_ray.data.examples import Examples, Layout, examples_of, layout_of
 from xlt_ray.data.tokenise import load_tokenizer
-from xlt_ray.engine.inference import autocast, predict, predict_labels
+from xlt_ray.engine.inference import predict, predict_labels
 from xlt_ray.models.tagger import Tagger, load_tagger
 
 CPU = torch.device("cpu")
@@ -162,9 +162,3 @@ def test_a_compiled_encoder_says_the_same_and_keeps_the_names_of_its_weights(
     found = logits(compiled, examples)
     torch.testing.assert_close(found, logits(plain, examples), rtol=1e-4, atol=1e-5)
     assert compiled.weights().keys() == plain.weights().keys()
-
-
-def test_half_precision_is_left_off_on_cpus_unless_asked_for() -> None:
-    for precision, wanted in (("auto", False), ("fp32", False), ("bf16", True)):
-        with autocast(CPU, precision):  # type: ignore[arg-type]
-            assert torch.is_autocast_enabled("cpu") is wanted

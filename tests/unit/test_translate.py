@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from tests.marian import write_marian
 from xlt_ray.config import ConfigError, TranslationConfig
 from xlt_ray.data.toy import LANGUAGES, unlabelled_text
+from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.pool import Pool
 from xlt_ray.engine.translate import Route, TranslateTask, ready_of, run_translate
 from xlt_ray.models.translator import Translator, _code
@@ -100,7 +101,7 @@ def task_of(
     store: Store, text: Artifact, routes: dict[str, Route], **options: Any
 ) -> TranslateTask:
     values = {"whole": False, "codes": {}, "beams": 1, "max_new_tokens": 8, "budget": 256,
-              "precision": "fp32", "threads": 1, **options}  # fmt: skip
+              "arithmetic": Arithmetic(), **options}  # fmt: skip
     return TranslateTask(store.attempt("translation", "t"), text, "pair", routes, **values)
 
 

@@ -21,7 +21,8 @@ import torch
 from xlt_ray.data.corpus import Corpus, View
 from xlt_ray.data.examples import Examples, SpanItems, examples_of, layout_of
 from xlt_ray.data.tokenise import load_tokenizer
-from xlt_ray.engine.inference import Precision, choose_device, predict
+from xlt_ray.engine.arithmetic import Arithmetic
+from xlt_ray.engine.inference import predict
 from xlt_ray.engine.pool import CORE, Pool, operations_of, over_shards
 from xlt_ray.methods.facts import Facts
 from xlt_ray.methods.parts import Annotator, Columns
@@ -42,8 +43,7 @@ class AnnotateTask:
     dim_reduce: int | None
     max_length: int
     budget: int
-    precision: Precision
-    threads: int
+    arithmetic: Arithmetic
     compiled: bool = False
 
 
@@ -51,9 +51,8 @@ class ShardAnnotator:
     """One actor: loads the model once, then turns shards into files."""
 
     def __init__(self, task: AnnotateTask):
-        torch.set_num_threads(task.threads)
         self.task = task
-        self.device = choose_device()
+        self.device = task.arithmetic.take()
         folder, facts = task.model.local(), task.facts
         head = task.annotator.span_head
         items = None if head is None else SpanItems(head.max_len, facts.labels)
@@ -78,7 +77,7 @@ class ShardAnnotator:
         are written when this returns. Those that are there already are left as they are.
         """
         task, names = self.task, [str(name) for name in shards["shard"]]
-        torch.set_num_threads(task.threads)  # it is one's own of each thread that calls
+        torch.set_num_threads(task.arithmetic.threads)  # it is one's own of each thread that calls
         missing = [name for name in names if not task.attempt.has(name)]
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             behind: Future[None] | None = None
@@ -103,7 +102,7 @@ class ShardAnnotator:
             examples,
             budget=self.task.budget,
             device=self.device,
-            precision=self.task.precision,
+            precision=self.task.arithmetic.precision,
             extra=self.task.annotator.extra,
         )
         output = output._replace(beside=examples.beside_of(slice(None), self.device))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from xlt_ray.config import ConfigError, RunConfig
+from xlt_ray.engine.door import checked
 from xlt_ray.engine.own_ray import is_own
 from xlt_ray.store import Attempt
 
@@ -204,8 +205,10 @@ def _toy(config: RunConfig[Any]) -> Backbone:
         if is_own():  # a task would begin with Ray's start and imports
             with _DRAWING:
                 return _pretrain(attempt, settings, SENTENCES, task, options, seed)
-        hired = ray.remote(num_cpus=THREADS, max_retries=3)(_pretrain)
-        return ray.get(hired.remote(attempt, settings, SENTENCES, task, options, seed))
+        hired: Any = ray.remote(num_cpus=THREADS, max_retries=3)(_pretrain_there)
+        return ray.get(
+            hired.remote(checked(_pretrain), attempt, settings, SENTENCES, task, options, seed)
+        )
 
     return Backbone(identity, ("xlt_ray.models.pretrain", "xlt_ray.data.toy"), write, seed)
 
@@ -222,6 +225,10 @@ TEXT_OPTIONS = ("seed", "knobs")
 
 SENTENCES = 4000
 """Sentences per toy language for the tokenizer and the masked-LM pre-training."""
+
+
+def _pretrain_there(pretrain: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    return pretrain(*arguments)
 
 
 def _pretrain(

@@ -17,6 +17,7 @@ import ray
 import ray.data
 
 from xlt_ray.config import ConfigError, NodeGroup, ResourcesConfig
+from xlt_ray.engine.arithmetic import ON_CPU, Arithmetic, settled
 from xlt_ray.engine.environment import CPUS
 from xlt_ray.engine.nodes import HEAD
 from xlt_ray.engine.own_ray import expect, needed
@@ -42,6 +43,8 @@ class Plan:
         train_gpus: GPUs of one of them.
         readers: Tasks of one CPU that read and tokenise at a time.
         trainings: Train steps at a time, where some do not depend on each other.
+        annotation: How an annotate step computes.
+        training: How a train step computes.
     """
 
     annotators: Pool
@@ -50,6 +53,8 @@ class Plan:
     train_gpus: float
     readers: int = 1
     trainings: int = 1
+    annotation: Arithmetic = ON_CPU
+    training: Arithmetic = ON_CPU
 
     @property
     def most(self) -> tuple[float, float]:
@@ -84,6 +89,8 @@ class Plan:
             "train_gpus": self.train_gpus,
             "readers": self.readers,
             "trainings": self.trainings,
+            "annotation": self.annotation.describe(),
+            "training": self.training.describe(),
         }
 
 
@@ -226,6 +233,7 @@ def settle(config: ResourcesConfig, nodes: Sequence[Node] | None = None) -> Plan
     trainings = room_for(nodes, train_cpus, train_gpus) // workers if workers else 1
     # The driver's process trains and annotates by turns, with the same CPUs.
     threads = 1 if workers else max(1, min(THREADS, train_cpus // cpus))
+    auto = config.precision
     plan = Plan(
         replace(pool, smallest=smallest, largest=largest, threads=threads),
         workers,
@@ -233,6 +241,8 @@ def settle(config: ResourcesConfig, nodes: Sequence[Node] | None = None) -> Plan
         train_gpus,
         readers(up),
         max(1, trainings),
+        settled(auto, gpus=pool.gpus, threads=cpus, here=not largest, nodes=up),
+        settled(auto, gpus=train_gpus, threads=train_cpus, here=not workers, nodes=up),
     )
     check(plan, nodes)
     return plan

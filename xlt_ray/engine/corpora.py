@@ -20,6 +20,7 @@ from xlt_ray.data.schema import GOLD_SCHEMA, TEXT_SCHEMA, BadRow, Example, Task
 from xlt_ray.data.sources import Source
 from xlt_ray.data.tokenise import load_tokenizer, tokenise
 from xlt_ray.engine.cluster import alive, readers
+from xlt_ray.engine.door import checked
 from xlt_ray.engine.own_ray import data_runs, is_own, needed
 from xlt_ray.engine.pool import START_SECONDS
 from xlt_ray.files import write_parquet
@@ -92,8 +93,9 @@ def each(
     dataset = ray.data.from_items(list(items), override_num_blocks=len(items))
     limit = ray.data.ExecutionResources.for_limits(cpu=readers(alive()))
     dataset.context.execution_options.resource_limits = limit
+    work = checked(function)
     with data_runs():
-        return dataset.map(function).take_all()
+        return dataset.map(lambda row: work(row)).take_all()
 
 
 def _text_row(item: Example) -> dict[str, Any]:
@@ -184,7 +186,7 @@ def run_tokenise(
     if todo := [shard for shard in shards if not attempt.has(shard["name"])]:
         each(todo, one, sum(seconds[shard["name"]] for shard in todo))
     return {
-        "rows": sum(attempt.rows(shard["name"]) for shard in shards),
+        "rows": text.info["rows"],
         "shards": len(shards),
         "rows_by_language": dict(text.info["rows_by_language"]),
     }

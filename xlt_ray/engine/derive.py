@@ -13,6 +13,7 @@ from ray.actor import ActorProxy
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xlt_ray.data.keyed import of_language, positions
+from xlt_ray.engine.door import checked
 from xlt_ray.engine.own_ray import needed
 from xlt_ray.evaluate import Ragged, score, seqeval_f1
 from xlt_ray.labels import LabelSet
@@ -91,7 +92,7 @@ class Desk:
     def _call(self, work: Work, looked_at: Sequence[Artifact], *arguments: Any) -> dict[str, Any]:
         if is_small(*looked_at):
             return work(*arguments)
-        return ray.get(self.clerk.call.remote(work, arguments))
+        return ray.get(self.clerk.call.remote(checked(work), arguments))
 
 
 class Clerk:

@@ -1,42 +1,16 @@
 """The forward pass of prediction, shared by annotators and by source-dev scores while training."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
 
 import numpy as np
-import ray
 import torch
 from torch import Tensor, nn
 
 from xlt_ray.data.batching import plan_batches
 from xlt_ray.data.examples import Examples
 from xlt_ray.engine import memory
+from xlt_ray.engine.arithmetic import Precision, autocast
 from xlt_ray.models.classifier import Classifier, Output, full_precision
-
-Precision = Literal["auto", "fp32", "bf16"]
-
-
-def choose_device() -> torch.device:
-    """The GPU that this process may use, or the CPU.
-
-    A process of Ray sees every GPU of its node, and may use those that it asked for.
-    """
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    if ray.is_initialized():
-        context = ray.get_runtime_context()
-        if context.worker.mode == ray.WORKER_MODE and not context.get_accelerator_ids()["GPU"]:
-            return torch.device("cpu")
-    return torch.device("cuda")
-
-
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Arithmetic of the encoder: bf16 where asked for, or on GPUs that have it."""
-    wanted = precision == "bf16"
-    if precision == "auto" and device.type == "cuda":
-        wanted = torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()
 
 
 @torch.no_grad()  # in inference mode no weight that was rounded is kept for the next batch

@@ -1,13 +1,14 @@
 """Pools of Ray Data actors that take a few shards of a corpus at a time and write their files."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import ray.data
 
+from xlt_ray.engine.door import checked
 from xlt_ray.engine.own_ray import data_runs, needed
 
 AT_ONCE, TURNS = 8, 8
@@ -71,6 +72,17 @@ class Pool:
         return replace(self, smallest=0, largest=0)
 
 
+class _Worker:
+    """One actor, once it has come in by the door."""
+
+    def __init__(self, make: Callable[[Any], Callable[[Any], Any]], task: Any):
+        self._work = make(task)
+
+    def __call__(self, shards: dict[str, Any]) -> dict[str, Any]:
+        """Have some shards written."""
+        return self._work(shards)
+
+
 def over_shards(
     actor: type, task: Any, pool: Pool, names: Sequence[str], *, threads: int = 1
 ) -> None:
@@ -110,8 +122,8 @@ def over_shards(
     blocks = math.ceil(len(names) / at_once)
     shards = ray.data.from_items(items, override_num_blocks=blocks)
     done = shards.map_batches(
-        actor,
-        fn_constructor_args=(task,),
+        _Worker,
+        fn_constructor_args=(checked(actor), task),
         batch_size=at_once,
         compute=strategy,
         num_cpus=pool.cpus if not pool.gpus else 0,

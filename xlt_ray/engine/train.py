@@ -8,6 +8,7 @@ from ray.train.torch import TorchTrainer
 
 from xlt_ray.engine.checkpoints import Checkpoints
 from xlt_ray.engine.cluster import Plan
+from xlt_ray.engine.door import checked
 from xlt_ray.engine.own_ray import needed, quiet
 from xlt_ray.engine.train_loop import TrainTask, run_in_group, run_worker
 
@@ -34,9 +35,10 @@ def run_train(task: TrainTask, plan: Plan, *, retries: int) -> dict[str, Any]:
             torch.cuda.empty_cache()  # actors may share the GPU
         return done
     needed()
+    work = checked(run_in_group)
     resources = {"CPU": float(plan.train_cpus), "GPU": plan.train_gpus}
     trainer = _Trainer(
-        lambda: run_in_group(task),
+        lambda: work(task),
         scaling_config=ScalingConfig(
             num_workers=workers,
             use_gpu=bool(plan.train_gpus),

@@ -33,8 +33,9 @@ from xlt_ray.data.examples import SpanItems, examples_of, layout_of
 from xlt_ray.data.schema import Task
 from xlt_ray.data.tokenise import load_tokenizer
 from xlt_ray.engine import memory
+from xlt_ray.engine.arithmetic import Arithmetic, Precision, autocast
 from xlt_ray.engine.checkpoints import Checkpoints
-from xlt_ray.engine.inference import Precision, autocast, choose_device, predict_labels
+from xlt_ray.engine.inference import predict_labels
 from xlt_ray.engine.optimiser import (
     flatten,
     make_optimiser,
@@ -73,8 +74,7 @@ class TrainTask:
     languages: tuple[str, ...]
     metric: str
     seed: int
-    threads: int
-    precision: Precision
+    arithmetic: Arithmetic
     budget: int
     compiled: bool = False
 
@@ -108,7 +108,10 @@ def run_in_group(task: TrainTask) -> dict[str, Any]:
     """`run_worker` as one of the workers of a trainer."""
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    return run_worker(task, rank, world, device=get_device(), on_epoch=ray.train.report)
+    device = task.arithmetic.take()
+    if device.type == "cuda":
+        device = get_device()  # of several, this worker's own
+    return run_worker(task, rank, world, device=device, on_epoch=ray.train.report)
 
 
 def run_worker(
@@ -124,12 +127,12 @@ def run_worker(
         task: What to train.
         rank: Number of this worker.
         world: Number of workers.
-        device: Where this worker computes; absent: the GPU that the process may use, or the CPU.
+        device: Where this worker computes; absent: as the task's arithmetic says.
         on_epoch: Is told the facts of every epoch, at its end.
     """
-    torch.set_num_threads(task.threads)
+    device = device or task.arithmetic.take()
     with repeatable(task.train.deterministic):
-        worker = Worker(task, rank, world, device or choose_device())
+        worker = Worker(task, rank, world, device)
         worker.resume()
         while worker.position.epoch < worker.epochs and not worker.position.stopped:
             worker.epoch()
@@ -167,7 +170,11 @@ class Worker:
         layout = layout_of(tokenizer, task.train.max_length, task.task, items)
         share = Share(rank, world)
         self.examples = own_examples(task.mix, share, layout, task.languages)
+        if not share.counts.any():
+            raise ValueError("the training set is empty: no row of its text has a label to learn")
         dev = task.dev.rows()
+        if not len(dev):
+            raise ValueError("the source dev set is empty: there is nothing to choose a model by")
         self.dev_gold = Ragged.from_arrow(dev["labels"])
         dev_rows = np.arange(rank, len(dev), world)
         self.dev = examples_of(dev.take(pa.array(dev_rows)).drop_columns(["labels"]), layout)
@@ -184,7 +191,7 @@ class Worker:
         self.model = self._load(folder, facts)
         task.objective.prepare(facts, self.model)
         task.objective.begin(self.examples)
-        trainee = Trainee(self.model, task.objective, task.precision)
+        trainee = Trainee(self.model, task.objective, task.arithmetic.precision)
         self.trainee: nn.Module = trainee
         if world > 1:  # a step that leaves parameters out has to say which
             spares = {"find_unused_parameters": task.objective.alternates}
@@ -351,7 +358,11 @@ class Worker:
         """Score source dev and remember the best model."""
         task, position = self.task, self.position
         predicted = predict_labels(
-            self.model, self.dev, budget=task.budget, device=self.device, precision=task.precision
+            self.model,
+            self.dev,
+            budget=task.budget,
+            device=self.device,
+            precision=task.arithmetic.precision,
         )
         parts: list[Any] = [None] * self.world
         if self.world > 1:

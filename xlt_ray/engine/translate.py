@@ -13,12 +13,11 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from xlt_ray.config import ConfigError
 from xlt_ray.data.schema import Task
+from xlt_ray.engine.arithmetic import Arithmetic, autocast
 from xlt_ray.engine.backbone import Backbone
-from xlt_ray.engine.inference import Precision, autocast, choose_device
 from xlt_ray.engine.pool import Pool, over_shards
 from xlt_ray.files import open_root
 from xlt_ray.models.translator import Translator
@@ -70,8 +69,7 @@ class TranslateTask:
     beams: int
     max_new_tokens: int
     budget: int
-    precision: Precision
-    threads: int
+    arithmetic: Arithmetic
 
 
 def places_of(text: Artifact) -> dict[str, tuple[str, str, int]]:
@@ -94,8 +92,8 @@ class ShardTranslator:
     files."""
 
     def __init__(self, task: TranslateTask):
-        torch.set_num_threads(task.threads)
-        self.task, self.places, self.device = task, places_of(task.text), choose_device()
+        self.task, self.places = task, places_of(task.text)
+        self.device = task.arithmetic.take()
         self.loaded: tuple[Artifact, Translator] | None = None
         self.language: str | None = None
         self.ready: dict[str, str] = {}
@@ -161,7 +159,7 @@ class ShardTranslator:
                 max_new_tokens=task.max_new_tokens,
                 budget=task.budget,
                 device=self.device,
-                arithmetic=partial(autocast, self.device, task.precision),
+                arithmetic=partial(autocast, self.device, task.arithmetic.precision),
             )
             self.loaded = model, translator
         _, translator = self.loaded

@@ -24,6 +24,7 @@ from ray.tune.search.sample import Categorical, Domain
 from xlt_ray.config import ConfigError, ResourcesConfig
 from xlt_ray.engine import nodes as cluster_nodes
 from xlt_ray.engine.cluster import Node, grown, room_for, settle
+from xlt_ray.engine.door import checked
 from xlt_ray.engine.own_ray import needed
 
 Parameters = Mapping[str, Any]
@@ -256,7 +257,7 @@ def run_search(
     with tempfile.TemporaryDirectory(prefix="xlt-tune-") as scratch:
         # Ray Tune's own record goes with the folder: what a sweep is continued from is the store.
         tune.Tuner(
-            tune.with_resources(_trainable(trial), dict(search.holds)),
+            tune.with_resources(_trainable(checked(trial)), dict(search.holds)),
             param_space=dict(search.space),
             tune_config=tune.TuneConfig(
                 metric=METRIC,
@@ -351,7 +352,7 @@ def in_parallel(jobs: Mapping[str, Callable[[], Any]], at_once: int) -> dict[str
     while waiting or running:
         while waiting and len(running) < at_once:
             name, job = waiting.pop(0)
-            running[task.remote(job)] = name
+            running[task.remote(checked(job))] = name
         (ready,), _ = ray.wait(list(running))
         found[running.pop(ready)] = ray.get(ready)
     return {name: found[name] for name in jobs}

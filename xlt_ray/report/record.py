@@ -43,13 +43,17 @@ class RoundReport:
 
 @dataclass(frozen=True)
 class StepReport:
-    """One durable step: what it was, what it cost when it was computed, and whether it was now."""
+    """One durable step: what it was, what it cost when it was computed, and whether it was now.
+
+    ``versions`` are those of the packages that computed it.
+    """
 
     title: str
     kind: str
     fingerprint: str
     seconds: float
     cached: bool
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Self:
@@ -60,6 +64,7 @@ class StepReport:
             fingerprint=entry["fingerprint"],
             seconds=entry["seconds"],
             cached=entry["cached"],
+            versions=entry.get("versions", {}),
         )
 
 
@@ -79,7 +84,7 @@ class Report:
         rounds: The rounds between the two.
         steps: The steps of the run, in order.
         config: The whole configuration, as plain values.
-        versions: Versions of the packages that results depend on.
+        versions: Versions of the packages that computed the steps, several where they differ.
         notes: What the reader of the scores has to know.
     """
 
@@ -185,6 +190,15 @@ class Report:
     def from_json(cls, record: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`; the averages are computed again."""
         return cls.build(**_without(record, "zero_shot_average", "average"))
+
+
+def versions_of(ledger: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Version of each package that computed the steps of a ledger; several with commas between."""
+    found: dict[str, set[str]] = {}
+    for entry in ledger:
+        for name, version in entry.get("versions", {}).items():
+            found.setdefault(name, set()).add(version)
+    return {name: ", ".join(sorted(known)) for name, known in sorted(found.items())}
 
 
 def _plain(scores: Scores) -> dict[str, dict[str, float | int]]:

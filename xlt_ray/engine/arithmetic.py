@@ -1,0 +1,120 @@
+"""How a step computes: on which kind of device, how precisely, with how many threads.
+
+All of it is settled before the step is named, since its bytes depend on it: a fingerprint holds
+"bf16" or "fp32", never "auto". Whoever computes takes the device that was settled, or fails.
+"""
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import ray
+import torch
+
+from xlt_ray.config import first_line
+
+Precision = Literal["fp32", "bf16"]
+WITHOUT_BF16 = frozenset({"K80", "M60", "P4", "P40", "P100", "V100", "T4"})
+"""NVIDIA GPUs older than Ampere, as Ray names them: they only emulate bf16, slowly."""
+_TYPE = "accelerator_type:"
+"""What the resource of a node begins with that names its GPU."""
+
+
+class DeviceError(RuntimeError):
+    """A GPU was asked for that PyTorch cannot compute on."""
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How a step computes.
+
+    Attributes:
+        device: Kind of device.
+        precision: Arithmetic of the encoder.
+        threads: Threads of one process.
+    """
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Precision = "fp32"
+    threads: int = 1
+
+    def describe(self) -> dict[str, Any]:
+        """What the bytes of a result depend on: sums on a CPU are split over its threads."""
+        found = {"device": self.device, "precision": self.precision}
+        return found if self.device == "cuda" else {**found, "threads": self.threads}
+
+    def take(self) -> torch.device:
+        """The device, for the process that computes; its threads are set as well.
+
+        Raises:
+            DeviceError: it should be a GPU, and PyTorch cannot use one, or not in bf16.
+        """
+        torch.set_num_threads(self.threads)
+        if self.device == "cpu":
+            return torch.device("cpu")
+        try:
+            torch.zeros(1, device="cuda")
+        except (RuntimeError, AssertionError) as error:  # without CUDA it is an assertion
+            raise DeviceError(
+                f"a GPU was asked for, and PyTorch says: {first_line(error)}"
+            ) from None
+        if self.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+            name = torch.cuda.get_device_name()
+            raise DeviceError(f"{name} has no bf16 arithmetic; set resources.precision=fp32")
+        return torch.device("cuda")
+
+
+ON_CPU = Arithmetic()
+"""In one thread, in full precision."""
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """Arithmetic of the encoder on a device."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def has_gpu() -> bool:
+    """Whether this process may compute on a GPU.
+
+    A process of Ray sees every GPU of its node, and may use those that it asked for.
+    """
+    if not torch.cuda.is_available():
+        return False
+    if not ray.is_initialized():
+        return True
+    context = ray.get_runtime_context()
+    return context.worker.mode != ray.WORKER_MODE or bool(context.get_accelerator_ids()["GPU"])
+
+
+def settled(
+    wanted: Literal["auto", "fp32", "bf16"],
+    *,
+    gpus: float,
+    threads: int,
+    here: bool,
+    nodes: Iterable[Mapping[str, float]],
+) -> Arithmetic:
+    """What a step's arithmetic comes to.
+
+    Args:
+        wanted: ``resources.precision``.
+        gpus: GPUs that each process of the step asks for.
+        threads: Threads of each.
+        here: Whether the process that asks computes.
+        nodes: Resources of the nodes of the cluster.
+    """
+    if not (gpus or (here and has_gpu())):
+        return Arithmetic("cpu", "fp32" if wanted == "auto" else wanted, threads)
+    if wanted != "auto":
+        return Arithmetic("cuda", wanted, threads)
+    kinds = {name.removeprefix(_TYPE) for node in nodes for name in node if name.startswith(_TYPE)}
+    if kinds and not here:
+        able = not kinds & WITHOUT_BF16
+    else:
+        able = not torch.cuda.is_available() or torch.cuda.is_bf16_supported(
+            including_emulation=False
+        )
+    return Arithmetic("cuda", "bf16" if able else "fp32", threads)
