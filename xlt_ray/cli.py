@@ -28,12 +28,13 @@ from xlt_ray.ledger import LeaseHeldError
 from xlt_ray.points import reached
 
 if TYPE_CHECKING:
-    from xlt_ray.data.corpus import Model
     from xlt_ray.driver import RayDriver
     from xlt_ray.engine.cluster import Plan
     from xlt_ray.ledger import RunFolder
     from xlt_ray.methods.base import Method, Outcome, Round
+    from xlt_ray.oracle.driver import Oracle
     from xlt_ray.report import Report
+    from xlt_ray.scoring import Scorer
     from xlt_ray.steps import StepRunner
 
 DONE, BAD_CONFIG, RESUMABLE = 0, 2, 3
@@ -239,9 +240,11 @@ def run(config: RunConfig[Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Done:
-    """A run that is finished: its driver, what its recipe gave, and its report."""
+    """A run that is finished: its driver, what its recipe gave, its report, and the right to look
+    at gold now that it is done."""
 
     driver: "RayDriver"
+    oracle: "Oracle"
     outcome: "Outcome"
     report: "Report"
 
@@ -293,7 +296,7 @@ def session(config: RunConfig[Any]) -> Iterator[Session]:
 
 @contextmanager
 def carry_out(
-    config: RunConfig[Any], *, first: "Callable[[RayDriver], object] | None" = None
+    config: RunConfig[Any], *, first: "Callable[[Oracle], object] | None" = None
 ) -> Iterator[Done]:
     """Run a recipe to its report on the cluster at hand; its lease is held until the block ends.
 
@@ -302,18 +305,32 @@ def carry_out(
         first: Is called before the recipe, to read what is needed after it.
     """
     from xlt_ray.driver import RayDriver
+    from xlt_ray.oracle.driver import Oracle
+    from xlt_ray.scoring import Scorer, all_gold
 
     with session(config) as begun:
         driver = RayDriver(config, begun.runner, begun.plan)
-        driver.check_test()
+        gold = all_gold(driver)
+        scorer, oracle = Scorer(driver, gold), Oracle(driver, gold)
+        scorer.check_test()
         if first is not None:
-            first(driver)
-        outcome = recipes()[config.method.name](config.method).run(driver)
-        report = _report(config, driver, outcome, begun.runner.ledger)
+            first(oracle)
+        outcome = run_recipe(config, driver, oracle)
+        report = _report(config, scorer, outcome, begun.runner.ledger)
         begun.runner.lease.check()
         _publish(begun.folder, report, outcome)
         begun.folder.event("done", average=report.average)
-        yield Done(driver, outcome, report)
+        yield Done(driver, oracle, outcome, report)
+
+
+def run_recipe(config: RunConfig[Any], driver: "RayDriver", oracle: "Oracle") -> "Outcome":
+    """Run a recipe on the verbs of a driver; an upper bound is handed what it sees of gold."""
+    from xlt_ray.verbs import Verbs
+
+    method = recipes()[config.method.name](config.method)
+    if method.sees:
+        method.see(oracle)  # type: ignore[attr-defined]
+    return method.run(Verbs(driver))
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -338,52 +355,24 @@ def cluster(config: RunConfig[Any]) -> Iterator[None]:
             leave()
 
 
-def evaluate_final(driver: "RayDriver", outcome: "Outcome") -> dict[str, dict[str, float]]:
-    """Test scores of the final model, or of each language's own."""
-    scores = _evaluate_sources("final", driver, outcome, outcome.final)
-    for language, model in outcome.by_language.items():
-        own = driver.evaluate("final", model, "test", language, outcome.labeller)
-        scores = {**scores, **own}
-    return scores
-
-
-def evaluate_zero_shot(driver: "RayDriver", outcome: "Outcome") -> dict[str, dict[str, float]]:
-    """Test scores of the zero-shot model, or of each language's own."""
-    scores = _evaluate_sources("zero-shot", driver, outcome, outcome.zero_shot)
-    for language, model in outcome.zero_shot_by_language.items():
-        own = driver.evaluate("zero-shot", model, "test", language, outcome.plain_labeller)
-        scores = {**scores, **own}
-    return scores
-
-
-def _evaluate_sources(
-    title: str, driver: "RayDriver", outcome: "Outcome", model: "Model"
-) -> dict[str, dict[str, float]]:
-    """Test scores of a model on all languages, but of a source's own model where it has one."""
-    label = outcome.plain_labeller
-    scores = driver.evaluate(title, model, "test", labeller=label)
-    for language, own in outcome.sources.items():
-        scores = {**scores, **driver.evaluate(title, own, "test", language, label)}
-    return scores
-
-
 def _report(
     config: RunConfig[Any],
-    driver: "RayDriver",
+    scorer: "Scorer",
     outcome: "Outcome",
     ledger: Sequence[Mapping[str, Any]],
 ) -> "Report":
     from xlt_ray.report import Report, RoundReport, StepReport, versions_of
 
-    zero_shot = evaluate_zero_shot(driver, outcome)
-    final = evaluate_final(driver, outcome)
+    driver = scorer.driver
+    zero_shot = scorer.zero_shot(outcome)
+    final = scorer.final(outcome)
     rounds: list[RoundReport] = []
     before: Round | None = None
     for item in outcome.rounds:
         scores = None
         if config.run.score_rounds:
             label = outcome.plain_labeller
-            scores = driver.evaluate(f"round {item.number}", item.model, "test", labeller=label)
+            scores = scorer.evaluate(f"round {item.number}", item.model, "test", labeller=label)
         dev = item.model.source_dev
         drift = _drift(driver, before, item)
         sizes = item.set_sizes
@@ -450,7 +439,7 @@ def rehearse(
     config: RunConfig[Any],
     *,
     scored: bool = True,
-    first: "Callable[[RayDriver], object] | None" = None,
+    first: "Callable[[Oracle], object] | None" = None,
     coming: Collection[str] = (),
 ) -> int:
     """Check data, labels, cluster and backbone and print the plan; returns the exit code.
@@ -463,20 +452,24 @@ def rehearse(
     """
     from xlt_ray.engine.cluster import settle
     from xlt_ray.ledger import RunFolder
+    from xlt_ray.oracle.driver import Oracle
     from xlt_ray.plan import PlanDriver, PlanRunner, text_of
+    from xlt_ray.scoring import Scorer, all_gold
     from xlt_ray.store import Store
 
     plan = settle(config.resources)
     store = Store(config.store.root)
     driver = PlanDriver(config, PlanRunner(store), plan, coming)
+    gold = all_gold(driver)
+    scorer, oracle = Scorer(driver, gold), Oracle(driver, gold)
     if scored:
-        driver.check_test()
+        scorer.check_test()
     if first is not None:
-        first(driver)
-    outcome = recipes()[config.method.name](config.method).run(driver)
+        first(oracle)
+    outcome = run_recipe(config, driver, oracle)
     if scored:
-        evaluate_zero_shot(driver, outcome)
-        evaluate_final(driver, outcome)
+        scorer.zero_shot(outcome)
+        scorer.final(outcome)
     RunFolder(store, config.run_name).write_json("resolved.json", to_dict(config))
     print(text_of(driver, plan))
     return BAD_CONFIG if driver.missing else DONE

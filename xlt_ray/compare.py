@@ -30,8 +30,8 @@ from xlt_ray.report.published import PublishedTable, published
 from xlt_ray.store import Store
 
 if TYPE_CHECKING:
-    from xlt_ray.driver import RayDriver
     from xlt_ray.methods.base import Outcome
+    from xlt_ray.oracle.driver import Oracle
 
 BENCHMARK_TABLES = {"wikiann": [("CLTP", "1")], "xnli": [("CLTP", "2")]}
 """Printed tables, as paper and number, that are shown with a benchmark."""
@@ -361,7 +361,7 @@ def _publish(comparison: Comparison, folder: RunFolder) -> None:
     print(f"comparison: {folder.path}/compare.html", flush=True)
 
 
-def dry_run(config: CompareConfig, *, first: "Callable[[RayDriver], object] | None" = None) -> int:
+def dry_run(config: CompareConfig, *, first: "Callable[[Oracle], object] | None" = None) -> int:
     """Check and print the runs: each row's method and, with the first seed, its steps.
 
     Args:

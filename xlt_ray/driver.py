@@ -5,16 +5,15 @@ from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
-from xlt_ray.config import Split
 from xlt_ray.data.corpus import Corpus, Mix, Model
 from xlt_ray.engine.annotate import AnnotateTask, run_annotate
 from xlt_ray.engine.checkpoints import Checkpoints
-from xlt_ray.engine.derive import Desk, ScoreTask
+from xlt_ray.engine.derive import Desk
 from xlt_ray.engine.together import R, at_once
 from xlt_ray.engine.train import run_train
 from xlt_ray.engine.train_loop import TrainTask
 from xlt_ray.library import Library
-from xlt_ray.methods.base import Derivation, Labeller, likeliest
+from xlt_ray.methods.base import Derivation
 from xlt_ray.methods.facts import Facts, Schedule, describe
 from xlt_ray.methods.parts import Annotator, Objective
 from xlt_ray.steps import Step
@@ -150,42 +149,3 @@ class RayDriver(Library):
     def together(self, calls: Sequence[Callable[[], R]]) -> list[R]:
         """Results of calls that do not depend on each other; at once if the cluster has room."""
         return at_once(calls, most=self.plan.trainings)
-
-    def evaluate(
-        self,
-        title: str,
-        model: Model,
-        split: Split,
-        language: str | None = None,
-        labeller: Labeller = likeliest,
-    ) -> dict[str, dict[str, float]]:
-        """Scores per language on gold labels; for the report, and for nothing that trains.
-
-        Args:
-            title: Beginning of the steps' titles.
-            model: What to score.
-            split: Which split of every language; one that has none is not scored.
-            language: The one language to score; None: source and targets.
-            labeller: How the model labels text.
-        """
-        languages = self.tested if split == "test" else self.facts.languages
-        if not languages or language not in (None, *languages):
-            return {}
-        corpus = self._corpus(split, languages, split)
-        if language is not None:
-            corpus, title = corpus.of(language), f"{title} {language}"
-        predicted = labeller(self, f"{title} {split}", corpus, model)
-        gold = self._gold(split, languages, split)
-        params = {
-            "metric": self.benchmark.metric,
-            "labels": list(self.labels.names),
-            "language": language,
-        }
-        modules = ("xlt_ray.engine.derive", "xlt_ray.evaluate")
-        step = Step("scores", f"{title} {split} scores", params, (predicted, gold), modules)
-
-        def compute(attempt: Attempt) -> dict[str, Any]:
-            task = ScoreTask(predicted, gold, self.benchmark.metric, self.labels, language)
-            return self.desk.score(task, attempt)
-
-        return self.runner.run(step, compute).info["scores"] or {}

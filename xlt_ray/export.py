@@ -202,11 +202,13 @@ def export(config: ExportConfig) -> dict[str, Any]:
     if section.distil:
         with cli.cluster(config.run), cli.session(config.run) as begun:
             from xlt_ray.driver import RayDriver
+            from xlt_ray.scoring import Scorer, all_gold
 
             driver = RayDriver(config.run, begun.runner, begun.plan)
-            driver.check_test()
+            scorer = Scorer(driver, all_gold(driver))
+            scorer.check_test()
             student = _distilled(config, driver)
-            scores = driver.evaluate("distilled", student, "test")
+            scores = scorer.evaluate("distilled", student, "test")
             begun.runner.lease.check()
             begun.folder.event("done")
         artifact = student.artifact
@@ -302,11 +304,13 @@ def dry_run(config: ExportConfig) -> int:
         return cli.DONE
     from xlt_ray.engine.cluster import settle
     from xlt_ray.plan import PlanDriver, PlanRunner, text_of
+    from xlt_ray.scoring import Scorer, all_gold
 
     plan = settle(config.resources)
     driver = PlanDriver(config.run, PlanRunner(Store(config.run.store.root)), plan)
-    driver.check_test()
-    driver.evaluate("distilled", _distilled(config, driver), "test")
+    scorer = Scorer(driver, all_gold(driver))
+    scorer.check_test()
+    scorer.evaluate("distilled", _distilled(config, driver), "test")
     print(text_of(driver, plan))
     return cli.BAD_CONFIG if driver.missing else cli.DONE
 

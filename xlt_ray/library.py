@@ -1,27 +1,23 @@
 """The corpora of a run: read, checked and tokenised once, as durable steps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
-from xlt_ray.config import ConfigError, OwnSplit, RunConfig, Split
+from xlt_ray.config import ConfigError, RunConfig, Split
 from xlt_ray.data.corpus import Corpus, Model, Start
-from xlt_ray.data.drawn import Part, Tilted
-from xlt_ray.data.registry import benchmark_of, resolve_targets, sources
-from xlt_ray.data.sources import Source
+from xlt_ray.data.registry import benchmark_of, resolve_targets
 from xlt_ray.engine.backbone import Backbone, backbone_of, checkpoint_of
 from xlt_ray.engine.cluster import Plan
-from xlt_ray.engine.corpora import Content, ReadTask, run_read, run_tokenise
+from xlt_ray.engine.corpora import run_tokenise
+from xlt_ray.gold import OF_SOURCES, Gold
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.facts import Facts
+from xlt_ray.reading import READ, AnySplit, Carry, Reading
 from xlt_ray.starting import check_start, run_named
 from xlt_ray.steps import Compute, Runner, Step
 from xlt_ray.store import Artifact, Attempt
 from xlt_ray.translations import Translations
-
-_READ = "xlt_ray.engine.corpora"
-AnySplit = Split | Literal["unlabelled"]
-"""A split, or for every language the one whose text is used without its labels."""
 
 
 class Library:
@@ -62,11 +58,17 @@ class Library:
         run, found = self._run_translation, self._import
         task = self.benchmark.task
         self.translations = Translations(config, task, runner, plan, run, found)
+        known = (*self.source_languages, *self.benchmark.languages, *self.pools)
+        order = tuple(dict.fromkeys(known))
+        self.reading = Reading(config, self.benchmark, self.labels, order, self._carry())
+        self._source_gold = Gold(self.reading, self.source_languages, OF_SOURCES)
         self._back: Corpus | None = None
         self._backbone: Model | None = None
         self._sources: dict[tuple[str, ...], Corpus] = {}
         self._corpora: dict[tuple[tuple[str, ...], AnySplit], Corpus] = {}
-        self._reads: dict[tuple[tuple[str, ...], AnySplit, Content], Artifact] = {}
+
+    def _carry(self) -> Carry:
+        return Carry(self.runner)
 
     @property
     def batch_tokens(self) -> int:
@@ -120,14 +122,19 @@ class Library:
         return self.runner.run(step, found.write)
 
     def source(self, split: Split, *languages: str) -> Corpus:
-        """Gold-labelled text of the source languages, or of some of them."""
+        """Gold-labelled text of the source languages, or of some of them.
+
+        Raises:
+            PermissionError: a language is no source, or its test labels are asked for.
+        """
         names = languages or self.source_languages
         key = (split, *names)
         if key not in self._sources:
+            self._source_gold.check(names, split)
             named = () if names == self.source_languages else names
             title = f"source {' '.join((*named, split))}"
-            corpus = self._corpus(title, names, split)
-            self._sources[key] = corpus.labelled(self._gold(title, names, split))
+            corpus = self.text_of(title, names, split)
+            self._sources[key] = corpus.labelled(self._source_gold.read(title, names, split))
         return self._sources[key]
 
     def dev(self, target: str | None = None) -> Corpus:
@@ -146,11 +153,11 @@ class Library:
         """Text of the target languages without labels."""
         if not self.pools:
             raise ConfigError("benchmark.targets: no language besides the source, which has labels")
-        return self._corpus("unlabelled", self.pools, "unlabelled")
+        return self.text_of("unlabelled", self.pools, "unlabelled")
 
     def unlabelled_text(self) -> Artifact:
         """The same before it is tokenised."""
-        return self._read("unlabelled", self.pools, "unlabelled", "text")
+        return self.reading.text("unlabelled", self.pools, "unlabelled")
 
     def back_translated(self) -> Corpus | None:
         """The unlabelled text translated there and back; None if nothing translates it, or if it
@@ -169,16 +176,11 @@ class Library:
         """Languages that can be scored: all, but of the user's own files those with test files."""
         return tuple(name for name in self.facts.languages if self.benchmark.has(name, "test"))
 
-    def check_test(self) -> None:
-        """Read the test splits, which are needed last, so that their faults are seen first."""
-        if self.tested:
-            self._read("test", self.tested, "test", "text")
-            self._gold("test", self.tested, "test")
-
-    def _corpus(self, title: str, languages: Sequence[str], split: AnySplit) -> Corpus:
+    def text_of(self, title: str, languages: Sequence[str], split: AnySplit) -> Corpus:
+        """A split of some languages without its labels."""
         key = (tuple(languages), split)
         if key not in self._corpora:
-            text = self._read(title, languages, split, "text")
+            text = self.reading.text(title, languages, split)
             targets = [name for name in languages if name not in self.source_languages]
             foreign = self.translations.among(targets)
             if foreign and self.config.translation.replace:
@@ -188,7 +190,7 @@ class Library:
 
     def _tokenised(self, title: str, text: Artifact) -> Corpus:
         task, backbone = self.benchmark.task, self.backbone.artifact
-        modules = (_READ, "xlt_ray.data.tokenise")
+        modules = (READ, "xlt_ray.data.tokenise")
         step = Step("tokens", f"{title} tokens", {"task": task}, (text, backbone), modules)
 
         def compute(attempt: Attempt) -> dict[str, Any]:
@@ -196,84 +198,6 @@ class Library:
             return run_tokenise(text, backbone, attempt, task)
 
         return Corpus(self._run_tokens(step, compute))
-
-    def _gold(self, title: str, languages: Sequence[str], split: AnySplit) -> Artifact:
-        return self._read(title, languages, split, "gold")
-
-    def _read(
-        self, title: str, languages: Sequence[str], split: AnySplit, content: Content
-    ) -> Artifact:
-        key = (tuple(languages), split, content)
-        if key not in self._reads:
-            self._reads[key] = self._read_anew(title, languages, split, content)
-        return self._reads[key]
-
-    def _read_anew(
-        self, title: str, languages: Sequence[str], split: AnySplit, content: Content
-    ) -> Artifact:
-        config, benchmark = self.config, self.benchmark
-        choose = config.benchmark.unlabelled_split_of
-        may_choose = split == "unlabelled" and benchmark.own is None
-        splits: dict[str, OwnSplit] = {
-            name: choose(name) if may_choose else split for name in languages
-        }
-        found = self._found(splits)
-        params = {
-            "sources": [item.identity() for item in found],
-            "languages": list(languages),
-            "task": benchmark.task,
-            "labels": list(benchmark.labels) if content == "gold" else None,
-            "limits": {name: config.benchmark.limit_of(name) for name in splits.values()},
-            "max_bad_fraction": config.data.max_bad_fraction,
-            "shard_rows": config.data.shard_rows,
-        }
-        modules = (_READ, *sorted({type(item).__module__ for item in found}))
-        step = Step(content, f"{title} {content}", params, (), modules)
-
-        def compute(attempt: Attempt) -> dict[str, Any]:
-            labels = self.labels if content == "gold" else None
-            task = ReadTask(
-                attempt,
-                content,
-                benchmark.task,
-                labels,
-                params["limits"],
-                config.data.shard_rows,
-                config.data.max_bad_fraction,
-            )
-            return run_read(found, task)
-
-        return self._run_read(step, found, compute)
-
-    def _found(self, splits: Mapping[str, OwnSplit]) -> list[Source]:
-        """What a split of each language is read from, in the order of the languages."""
-        chosen, found = self.config.benchmark, dict[str, Source]()
-        for split in dict.fromkeys(splits.values()):
-            names = [name for name in splits if splits[name] == split]
-            read = sources(
-                self.benchmark, root=chosen.root, languages=names, split=split, toy=chosen.toy
-            )
-            found |= {name: self._taken(item) for name, item in zip(names, read, strict=True)}
-        return [found[name] for name in splits]
-
-    def _taken(self, source: Source) -> Source:
-        """The source, or the rows of it that the configuration asks for."""
-        chosen = self.config.benchmark
-        if chosen.partition is not None and source.split == "train":
-            known = (*self.source_languages, *self.benchmark.languages, *self.pools)
-            start = list(dict.fromkeys(known)).index(source.language) * chosen.partition
-            source = Part(source, start, start + chosen.partition)
-        prior = chosen.prior.get(source.language)
-        if prior is None:
-            return source
-        shares, seeds = None if prior == "random" else prior, chosen.prior_seed
-        most = chosen.prior_rows
-        seed = seeds if isinstance(seeds, int) else seeds.get(source.language, 0)
-        most = most.get(source.language) if isinstance(most, dict) else most
-        return Tilted(source, self.labels, shares, most, seed)
-
-    def _run_read(self, step: Step, found: list[Source], compute: Compute) -> Artifact:
-        return self.runner.run(step, compute)
 
     def _run_tokens(self, step: Step, compute: Compute) -> Artifact:
         return self.runner.run(step, compute)

@@ -14,9 +14,9 @@ from xlt_ray.driver import RayDriver
 from xlt_ray.engine.cluster import Plan
 from xlt_ray.engine.corpora import Content
 from xlt_ray.engine.together import R
-from xlt_ray.library import AnySplit
 from xlt_ray.methods.facts import Schedule
 from xlt_ray.methods.parts import Annotator
+from xlt_ray.reading import Carry
 from xlt_ray.steps import PLANNED, Compute, Step
 from xlt_ray.store import Artifact, Store
 
@@ -68,8 +68,8 @@ class PlanDriver(RayDriver):
         plan: Plan,
         coming: Collection[str] = (),
     ):
-        super().__init__(config, runner, plan)
         self.plans, self.coming = runner, coming
+        super().__init__(config, runner, plan)
         self.trainings = 1
         self.row_passes = (0, 0)
         """Rows that are trained on, once an epoch, and rows that are annotated, as far as known."""
@@ -84,7 +84,7 @@ class PlanDriver(RayDriver):
         try:
             return super()._find_backbone()
         except ConfigError as error:
-            self._note_missing("backbone", str(error).removeprefix("backbone "))
+            self.note_missing("backbone", str(error).removeprefix("backbone "))
             return Model(planned("backbone", {}))
 
     def start_from(self, reference: str) -> Start:
@@ -93,37 +93,11 @@ class PlanDriver(RayDriver):
             return super().start_from(reference)
         except ConfigError as error:
             if reference not in self.coming:
-                self._note_missing("start", str(error))
+                self.note_missing("start", str(error))
             return Start(Model(planned("model", {})))
 
-    def _read_anew(
-        self, title: str, languages: Sequence[str], split: AnySplit, content: Content
-    ) -> Artifact:
-        try:
-            return super()._read_anew(title, languages, split, content)
-        except ValueError as error:
-            self._note_missing(f"{title} {content}", str(error), kind=content)
-            return planned(content, {})
-
-    def _run_read(self, step: Step, found: list[Source], compute: Compute) -> Artifact:
-        labels = self.labels if step.kind == "gold" else None
-        counts, bad, limits = {}, 0, step.params["limits"]
-        for source in found:
-            rows, wrong = 0, []
-            for item in source.examples(labels, limits[source.split]):
-                if isinstance(item, BadRow):
-                    wrong.append(item)
-                else:
-                    rows += 1
-            limit_bad = self.config.data.max_bad_fraction
-            total, key = rows + len(wrong), key_of(source)
-            check_bad_fraction(wrong, total=total, max_fraction=limit_bad, key=key)
-            counts[source.language] = rows
-            bad += len(wrong)
-        note = f"{bad} to quarantine" if bad else ""
-        return self.plans.run(
-            step, compute, rows=sum(counts.values()), rows_by_language=counts, note=note
-        )
+    def _carry(self) -> Carry:
+        return PlanCarry(self)
 
     def _run_tokens(self, step: Step, compute: Compute) -> Artifact:
         facts = step.inputs[0].info
@@ -169,11 +143,47 @@ class PlanDriver(RayDriver):
     def _note(self, text: str) -> None:
         self.plans.steps[-1]["note"] = text
 
-    def _note_missing(self, title: str, why: str, *, kind: str = "backbone") -> None:
+    def note_missing(self, title: str, why: str, *, kind: str = "backbone") -> None:
+        """Note that a run would fail for want of something."""
         self._missing.setdefault(why, []).append(title)
         self.plans.steps.append(
             {"title": title, "kind": kind, "cached": False, "rows": None, "note": "missing"}
         )
+
+
+class PlanCarry(Carry):
+    """Reads what a run would read, counts it, and notes what cannot be read."""
+
+    def __init__(self, driver: PlanDriver):
+        super().__init__(driver.plans)
+        self.driver = driver
+
+    def carry_out(self, step: Step, found: Sequence[Source], compute: Compute) -> Artifact:
+        """The artifact if it is there, or what stands for it; nothing is written."""
+        driver = self.driver
+        labels = driver.labels if step.kind == "gold" else None
+        counts, bad, limits = {}, 0, step.params["limits"]
+        for source in found:
+            rows, wrong = 0, []
+            for item in source.examples(labels, limits[source.split]):
+                if isinstance(item, BadRow):
+                    wrong.append(item)
+                else:
+                    rows += 1
+            limit_bad = driver.config.data.max_bad_fraction
+            total, key = rows + len(wrong), key_of(source)
+            check_bad_fraction(wrong, total=total, max_fraction=limit_bad, key=key)
+            counts[source.language] = rows
+            bad += len(wrong)
+        note = f"{bad} to quarantine" if bad else ""
+        return driver.plans.run(
+            step, compute, rows=sum(counts.values()), rows_by_language=counts, note=note
+        )
+
+    def failed(self, step: str, content: Content, error: ValueError) -> Artifact:
+        """Notes what is missing."""
+        self.driver.note_missing(step, str(error), kind=content)
+        return planned(content, {})
 
 
 def _rows(part: Corpus) -> int | None:

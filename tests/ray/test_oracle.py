@@ -13,7 +13,7 @@ from xlt_ray.data.schema import Example
 from xlt_ray.data.toy import LABELS, make_source
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.oracle_sets import COMPARED, MeasuredSets
-from xlt_ray.oracle.driver import OracleDriver
+from xlt_ray.oracle.driver import Judge
 from xlt_ray.oracle.measures import Counted
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -34,7 +34,7 @@ def done(
 
 @pytest.fixture(scope="module")
 def counts(done: Done) -> tuple[list[Counted], list[Counted]]:
-    oracle = OracleDriver(done.driver)
+    oracle = Judge(done.oracle)
     sets = oracle.sets("source", done.outcome.zero_shot, RULE)
     (only,) = done.outcome.rounds
     return oracle.recall("source", sets), oracle.accuracy("round 1", only.picked)
@@ -86,7 +86,7 @@ def test_nothing_reads_what_the_oracle_found(
     steps = manifests(root)
     oracle = {step["fingerprint"] for step in steps if step["kind"] == "oracle"}
     assert len(oracle) == 2
-    peeked = OracleDriver(done.driver).gold.fingerprint
+    peeked = done.oracle.gold.fingerprint
     for step in steps:
         assert not oracle & set(step["inputs"])
         assert (peeked in step["inputs"]) == (step["kind"] == "oracle")
@@ -96,6 +96,6 @@ def test_a_second_look_is_found_in_the_store(
     done: Done, counts: tuple[list[Counted], list[Counted]]
 ) -> None:
     before = len(manifests(Path(done.driver.runner.store.root)))
-    oracle = OracleDriver(done.driver)
+    oracle = Judge(done.oracle)
     assert oracle.recall("again", oracle.sets("again", done.outcome.zero_shot, RULE)) == counts[0]
     assert len(manifests(Path(done.driver.runner.store.root))) == before

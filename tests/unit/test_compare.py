@@ -14,6 +14,7 @@ from xlt_ray.config import ConfigError
 from xlt_ray.data.corpus import Model
 from xlt_ray.ledger import Lease
 from xlt_ray.methods.base import Outcome
+from xlt_ray.oracle.driver import read_gold
 from xlt_ray.store import Artifact, Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -329,9 +330,9 @@ def test_what_is_read_first_is_in_the_plan(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     config = of(f"store.root={tmp_path}", methods="bl_direct", seeds=[0])
-    assert dry_run(config, first=lambda driver: driver._gold("more", driver.pools, "dev")) == DONE
+    assert dry_run(config, first=read_gold) == DONE
     out = capsys.readouterr().out
-    assert 0 < out.index("more gold") < out.index("source train text")
+    assert 0 < out.index("oracle gold") < out.index("source train text")
 
 
 def test_keys_of_a_list_of_names_are_refused() -> None:

@@ -17,6 +17,7 @@ from xlt_ray.methods import METHODS
 from xlt_ray.methods.cltp import EvidentialLoss
 from xlt_ray.methods.facts import Schedule
 from xlt_ray.plan import PlanDriver, PlanRunner, Unknown, planned, text_of
+from xlt_ray.scoring import Scorer, all_gold
 from xlt_ray.steps import PLANNED, Step
 from xlt_ray.store import Store
 
@@ -33,7 +34,7 @@ def follow(config: RunConfig[Any]) -> PlanDriver:
     """The whole recipe and its evaluation against the planning driver."""
     driver = PlanDriver(config, PlanRunner(Store(config.store.root)), PLAN)
     outcome = METHODS[config.method.name](config.method).run(driver)
-    driver.evaluate("final", outcome.final, "test")
+    Scorer(driver, all_gold(driver)).evaluate("final", outcome.final, "test")
     return driver
 
 

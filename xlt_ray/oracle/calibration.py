@@ -21,7 +21,7 @@ from xlt_ray.data.registry import benchmark_of
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.ledger import Lease, RunFolder
 from xlt_ray.methods.softmax import Probabilities
-from xlt_ray.oracle.driver import from_gold, read_gold
+from xlt_ray.oracle.driver import read_gold
 from xlt_ray.report.calibration import BINS, figure, markdown
 from xlt_ray.report.figures import require_matplotlib, write_pictures
 from xlt_ray.store import Artifact, Store
@@ -96,7 +96,7 @@ def _count(config: CompareConfig) -> list[dict[str, Any]]:
         for number, (title, seed) in enumerate(config.runs, start=1):
             print(f"[{number}/{len(config.runs)}] {title}, seed {seed}", flush=True)
             with cli.carry_out(config.rows[title][seed], first=read_gold) as done:
-                driver, outcome = done.driver, done.outcome
+                driver, oracle, outcome = done.driver, done.oracle, done.outcome
                 for target in driver.pools:
                     models = {
                         "before": outcome.zero_shot_by_language.get(target, outcome.zero_shot),
@@ -105,9 +105,8 @@ def _count(config: CompareConfig) -> list[dict[str, Any]]:
                     for when, model in models.items():
                         name, text = f"{target} {when}", driver.unlabelled().of(target)
                         said = driver.annotate(name, text, model, Probabilities())
-                        gold = read_gold(driver)
-                        found = from_gold(
-                            driver, f"{name} calibration", confidence_bins, said, gold, bins=BINS
+                        found = oracle.derive(
+                            f"{name} calibration", confidence_bins, said, oracle.gold, bins=BINS
                         ).table()
                         place = {"row": title, "seed": seed, "target": target, "when": when}
                         records.append({**place, **found.to_pydict()})

@@ -32,10 +32,11 @@ from xlt_ray.methods import METHODS
 from xlt_ray.methods.mrt_lvm import LVM
 from xlt_ray.methods.multi_source import MultiSource, Sources
 from xlt_ray.oracle.confusions import distance, learnt_matrices
-from xlt_ray.oracle.driver import from_gold, read_gold
+from xlt_ray.oracle.driver import Oracle, read_gold
 from xlt_ray.report.figures import require_matplotlib, write_pictures
 from xlt_ray.report.matrices import Matrix, matrix_figure
 from xlt_ray.report.tables import markdown_table
+from xlt_ray.scoring import Scorer, all_gold
 from xlt_ray.store import Artifact, Store
 
 
@@ -100,13 +101,13 @@ def say(
     return table, {"items": len(true_N), "right": float((said_N == true_N).mean())}
 
 
-def sources(driver: RayDriver, injected: Injected) -> Sources:
+def sources(oracle: Oracle, injected: Injected) -> Sources:
     """What the made-up sources say about the unlabelled text, as durable steps."""
-    gold, k = read_gold(driver), driver.facts.num_classes
-    said = []
+    gold, driver = oracle.gold, oracle.driver
+    k, said = driver.facts.num_classes, []
     for number, name in enumerate(injected.names):
         matrix, seed = injected.matrix(number, k).tolist(), seed_of(driver.seed, "said", number)
-        said.append(from_gold(driver, f"made-up {name}", say, gold, matrix=matrix, seed=seed))
+        said.append(oracle.derive(f"made-up {name}", say, gold, matrix=matrix, seed=seed))
     return Sources(injected.names, tuple(said), ("probs",))
 
 
@@ -118,15 +119,17 @@ def carry_out(config: RunConfig[Any], injected: Injected) -> list[dict[str, Any]
     """
     with cli.session(config) as begun:
         driver = RayDriver(config, begun.runner, begun.plan)
-        driver.check_test()
-        said, text = sources(driver, injected), driver.unlabelled()
+        gold = all_gold(driver)
+        scorer, oracle = Scorer(driver, gold), Oracle(driver, gold)
+        scorer.check_test()
+        said, text = sources(oracle, injected), driver.unlabelled()
         method = METHODS[config.method.name](config.method)
         assert isinstance(method, MultiSource), "checked beforehand"
         records = []
         known = text.labelled(said.artifacts[0])  # a row with a bad tag has no gold
         for target in driver.pools:
             model = method.learn(driver, target, method.share(driver, known, target), said)
-            scores = driver.evaluate("final", model, "test", target)
+            scores = scorer.evaluate("final", model, "test", target)
             score = scores[target][driver.benchmark.metric]
             record: dict[str, Any] = {"target": target, "score": score, "matrices": []}
             if isinstance(method, LVM):
@@ -135,7 +138,7 @@ def carry_out(config: RunConfig[Any], injected: Injected) -> list[dict[str, Any]
                 begin = np.exp(channel.log_start(k).numpy())
                 learnt = learnt_matrices(channel, model, k)
                 for number, (name, phi) in enumerate(learnt.items()):
-                    given = injected.matrix(number, k) * _prior(driver, target)
+                    given = injected.matrix(number, k) * _prior(oracle, target)
                     apart = {**distance(phi, given), "start": distance(begin, given)["tv"]}
                     record["matrices"].append({"source": name, "learned": phi.tolist(), **apart})
             records.append(record)
@@ -143,11 +146,11 @@ def carry_out(config: RunConfig[Any], injected: Injected) -> list[dict[str, Any]
         return records
 
 
-def _prior(driver: RayDriver, target: str) -> np.ndarray:
+def _prior(oracle: Oracle, target: str) -> np.ndarray:
     """[K] share of each class in the gold of the unlabelled text."""
-    gold = read_gold(driver).shard(f"gold-{target}.parquet")
+    gold, k = oracle.gold.shard(f"gold-{target}.parquet"), oracle.driver.facts.num_classes
     labels = items_of(gold["labels"])[0]
-    counts = np.bincount(labels[labels != UNLABELLED], minlength=driver.facts.num_classes)
+    counts = np.bincount(labels[labels != UNLABELLED], minlength=k)
     return counts / counts.sum()
 
 

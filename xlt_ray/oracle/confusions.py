@@ -18,7 +18,6 @@ from xlt_ray.config import ConfigError, RunConfig
 from xlt_ray.data.corpus import Model
 from xlt_ray.data.keyed import of_language, positions, with_ids
 from xlt_ray.data.lists import items_of
-from xlt_ray.driver import RayDriver
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.ledger import RunFolder
 from xlt_ray.methods import METHODS
@@ -26,7 +25,7 @@ from xlt_ray.methods.channel import Channel, Confusions
 from xlt_ray.methods.mrt_lvm import LVM
 from xlt_ray.methods.multi_source import Sources, dense, predictions, source_models
 from xlt_ray.models.classifier import OWN_FILE
-from xlt_ray.oracle.driver import from_gold, read_gold
+from xlt_ray.oracle.driver import Oracle, read_gold
 from xlt_ray.report.figures import require_matplotlib, write_pictures
 from xlt_ray.report.matrices import Matrix, matrix_figure
 from xlt_ray.report.tables import markdown_table
@@ -122,7 +121,7 @@ def find(config: RunConfig) -> dict[str, Any]:
             channel = method.channel(driver, taught)
             learnt = learnt_matrices(channel, model, len(names))
             for name, phi in learnt.items():
-                counts = _counts(driver, name, said.of([name]), target, soft=channel.soft)
+                counts = _counts(done.oracle, name, said.of([name]), target, soft=channel.soft)
                 begin = np.exp(channel.log_start(len(names)).numpy())
                 right = float(np.trace(counts) / counts.sum())
                 apart = {**distance(phi, counts), "start": distance(begin, counts)["tv"]}
@@ -141,11 +140,11 @@ def find(config: RunConfig) -> dict[str, Any]:
         return findings
 
 
-def _counts(driver: RayDriver, name: str, said: Sources, target: str, *, soft: bool) -> np.ndarray:
+def _counts(oracle: Oracle, name: str, said: Sources, target: str, *, soft: bool) -> np.ndarray:
     """[K, K] of `count` for a source and a target."""
-    k, names = driver.facts.num_classes, list(said.columns if soft else ("labels",))
-    title, inputs = f"{target}: confusions of {name}", (said.artifacts[0], read_gold(driver))
-    found = from_gold(driver, title, count, *inputs, language=target, num_classes=k, columns=names)
+    k, names = oracle.driver.facts.num_classes, list(said.columns if soft else ("labels",))
+    title, inputs = f"{target}: confusions of {name}", (said.artifacts[0], oracle.gold)
+    found = oracle.derive(title, count, *inputs, language=target, num_classes=k, columns=names)
     return found.table()["count"].to_numpy().reshape(k, k)
 
 

@@ -21,12 +21,11 @@ from xlt_ray.data.examples import Examples, examples_of, layout_of
 from xlt_ray.data.keyed import with_ids
 from xlt_ray.data.schema import Task
 from xlt_ray.data.tokenise import load_tokenizer
-from xlt_ray.driver import RayDriver
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.ledger import RunFolder
 from xlt_ray.models.classifier import Classifier
 from xlt_ray.models.load import load_classifier
-from xlt_ray.oracle.driver import from_gold, read_gold
+from xlt_ray.oracle.driver import Oracle, read_gold
 from xlt_ray.report.figures import Curve, Panel, draw_lines, require_matplotlib, write_pictures
 from xlt_ray.report.tables import markdown_table
 from xlt_ray.store import Artifact
@@ -115,20 +114,20 @@ def find(config: RunConfig[Any]) -> dict[str, Any]:
             start = outcome.zero_shot_by_language.get(target, outcome.zero_shot)
             end = outcome.by_language.get(target, outcome.final)
             for name, model in (("start", start), ("end", end)):
-                found = _measure(driver, name, model, target)
+                found = _measure(done.oracle, name, model, target)
                 records.append({"target": target, "model": name, **found})
         findings = {"run": config.run_name, "records": records}
         _publish(findings, RunFolder(driver.runner.store, config.run_name))
         return findings
 
 
-def _measure(driver: RayDriver, name: str, model: Model, target: str) -> dict[str, Any]:
+def _measure(oracle: Oracle, name: str, model: Model, target: str) -> dict[str, Any]:
+    driver = oracle.driver
     gold, train = driver.source("train"), driver.config.train
     assert gold.labels is not None
     text = driver.unlabelled().tokens
-    inputs = (model.artifact, gold.tokens, gold.labels, text, read_gold(driver))
-    found = from_gold(
-        driver,
+    inputs = (model.artifact, gold.tokens, gold.labels, text, oracle.gold)
+    found = oracle.derive(
         f"{target}: shift by layer at the {name}",
         layer_shift,
         *inputs,

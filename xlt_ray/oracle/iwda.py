@@ -5,7 +5,7 @@ uses target labels; no sweep takes it, and its rows say "oracle".
 """
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,9 @@ from xlt_ray.methods.base import Driver, Method
 from xlt_ray.methods.iwda import IWDA, IWDAConfig
 from xlt_ray.ops import importance
 from xlt_ray.store import Artifact
+
+if TYPE_CHECKING:
+    from xlt_ray.oracle.driver import Oracle
 
 
 class OracleIWDAConfig(IWDAConfig, frozen=True):
@@ -38,6 +41,11 @@ class OracleIWDA(IWDA):
     """The recipe with weights that are known."""
 
     Config = OracleIWDAConfig
+    sees = "class shares of the gold labels of the unlabelled text, per target"
+
+    def see(self, oracle: "Oracle") -> None:
+        """Take what it sees, before it runs."""
+        self._oracle = oracle
 
     def game(self, num_classes: int) -> Game:
         """The weights stay where they are."""
@@ -47,13 +55,9 @@ class OracleIWDA(IWDA):
         self, driver: Driver, target: str, found: Artifact
     ) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The true weights and the source prior; even ones while they are not known."""
-        from xlt_ray.driver import RayDriver
-        from xlt_ray.oracle.driver import from_gold, read_gold
-
-        assert isinstance(driver, RayDriver), "gold labels are read by steps of the cluster"
-        k, gold = driver.facts.num_classes, read_gold(driver)
-        known = from_gold(
-            driver, f"{target} prior", prior_of, gold, language=target, num_classes=k
+        k, oracle = driver.facts.num_classes, self._oracle
+        known = oracle.derive(
+            f"{target} prior", prior_of, oracle.gold, language=target, num_classes=k
         ).info["prior"]
         w0, prior = super().weights(driver, target, found)
         if known is None or found.info["prior"] is None:

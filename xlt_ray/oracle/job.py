@@ -10,7 +10,7 @@ from xlt_ray.compare import dry_run as dry_run_of_runs
 from xlt_ray.config import MethodConfig
 from xlt_ray.ledger import Lease, RunFolder
 from xlt_ray.methods.oracle_sets import MeasuredSets
-from xlt_ray.oracle.driver import OracleDriver, read_gold
+from xlt_ray.oracle.driver import Judge, read_gold
 from xlt_ray.oracle.measures import shares_of, with_sums
 from xlt_ray.oracle.page import Findings, markdown
 from xlt_ray.report.figures import (
@@ -71,14 +71,14 @@ def _carry_out(config: CompareConfig) -> Findings:
         for number, (title, seed) in enumerate(config.runs, start=1):
             print(f"[{number}/{len(config.runs)}] {title}, seed {seed}", flush=True)
             with cli.carry_out(config.rows[title][seed], first=read_gold) as done:
-                oracle, languages = OracleDriver(done.driver), done.driver.pools
+                judge, languages = Judge(done.oracle), done.driver.pools
                 place = {"row": title, "seed": seed}
                 rule = rules[title]
                 if title == chosen and rule is not None:
-                    sets = oracle.sets("source", done.outcome.zero_shot, rule)
-                    recall += _records(place, oracle.recall("source", sets))
+                    sets = judge.sets("source", done.outcome.zero_shot, rule)
+                    recall += _records(place, judge.recall("source", sets))
                 for item in done.outcome.rounds:
-                    counts = oracle.accuracy(f"round {item.number}", item.picked)
+                    counts = judge.accuracy(f"round {item.number}", item.picked)
                     accuracy += _records({**place, "round": item.number}, counts)
     return Findings(
         name=config.name,

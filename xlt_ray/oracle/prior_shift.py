@@ -23,7 +23,7 @@ from xlt_ray.engine.together import at_once
 from xlt_ray.layered import describe, merge, settings, to_dict, validate
 from xlt_ray.ledger import Lease, RunFolder
 from xlt_ray.ops.importance import total_variation
-from xlt_ray.oracle.driver import from_gold, read_gold
+from xlt_ray.oracle.driver import read_gold
 from xlt_ray.oracle.iwda import prior_of
 from xlt_ray.report.figures import require_matplotlib, write_pictures
 from xlt_ray.report.shift import Point, markdown, shift_figure
@@ -148,21 +148,19 @@ def _run(subset: CompareConfig, title: str, seed: int, number: int) -> list[Poin
     """Carry out one run; a point per target."""
     print(f"subset {number}: {title}, seed {seed}", flush=True)
     with cli.carry_out(subset.rows[title][seed], first=read_gold) as done:
-        driver, report = done.driver, done.report
+        driver, oracle, report = done.driver, done.oracle, done.report
         k, points = driver.facts.num_classes, []
         gold = driver.source("train").labels
         assert gold is not None
         for target in report.counted:
-            prior = from_gold(
-                driver,
+            prior = oracle.derive(
                 f"{target} prior",
                 prior_of,
-                read_gold(driver),
+                oracle.gold,
                 language=target,
                 num_classes=k,
             ).info["prior"]
-            source = from_gold(
-                driver,
+            source = oracle.derive(
                 "source prior",
                 prior_of,
                 gold,

@@ -30,7 +30,7 @@ from xlt_ray.models.classifier import Output
 from xlt_ray.models.span_tagger import SpanHead, unit
 from xlt_ray.ops import spans
 from xlt_ray.ops.vmf import best_margin
-from xlt_ray.oracle.driver import from_gold, read_gold
+from xlt_ray.oracle.driver import read_gold
 from xlt_ray.report.figures import require_matplotlib, write_pictures
 from xlt_ray.report.spans import markdown, span_figure
 from xlt_ray.store import Artifact
@@ -167,7 +167,7 @@ def find(config: RunConfig) -> dict[str, Any]:
     """
     require_matplotlib()
     with cli.cluster(config), cli.carry_out(config, first=read_gold) as done:
-        driver, head = done.driver, MARAL(config.method).head
+        driver, oracle, head = done.driver, done.oracle, MARAL(config.method).head
         names, records = list(driver.labels.names), []
         head_classes = len(spans.span_classes(driver.labels))
         how = {"labels": names, "max_len": head.max_len}
@@ -175,14 +175,14 @@ def find(config: RunConfig) -> dict[str, Any]:
         if not models or config.method.joint or len(driver.pools) == 1:
             models = {"all": done.outcome.final}
         for target, model in models.items():
-            gold, epochs = read_gold(driver), len(model.history)
-            noise = from_gold(
-                driver, f"{target} noise", label_noise, model.artifact, gold, epochs=epochs, **how
+            gold, epochs = oracle.gold, len(model.history)
+            noise = oracle.derive(
+                f"{target} noise", label_noise, model.artifact, gold, epochs=epochs, **how
             )
             text = driver.unlabelled() if target == "all" else driver.unlabelled().of(target)
             some = sampled(text, seed_of(driver.seed, "projected"))
             said = driver.annotate(f"{target} projected", some, model, SpanVectors(head))
-            flat = from_gold(driver, f"{target} projection", projection, said, gold, **how)
+            flat = oracle.derive(f"{target} projection", projection, said, gold, **how)
             records.append(
                 {
                     "target": target,
