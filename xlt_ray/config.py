@@ -197,11 +197,17 @@ class TrainConfig(Section, frozen=True):
     """Use deterministic kernels, so that a repeated run gives the same bytes."""
 
 
+ROW_BYTES = 1 << 24
+"""Bytes of a row at most, unless data.max_row_bytes says otherwise."""
+
+
 class DataConfig(Section, frozen=True):
     """Reading, checking and batching of text."""
 
     max_bad_fraction: float = Field(default=0.01, ge=0, le=1)
     """Largest fraction of quarantined rows per file; more stops the run before training."""
+    max_row_bytes: int = Field(default=ROW_BYTES, ge=1024)
+    """Bytes of a row at most, unpacked: of a line, a sentence's lines, a quoted value's lines."""
     shard_rows: int = Field(default=1024, ge=1)
     """Sentences per shard: what is read, annotated and written at a time."""
     batch_tokens: int | None = Field(default=None, ge=8)

@@ -23,6 +23,7 @@ PLUMBING = frozenset(
         "xlt_ray.files",
         "xlt_ray.machine",
         "xlt_ray.manifest",
+        "xlt_ray.parquet",
         "xlt_ray.store",
         "xlt_ray.points",
         "xlt_ray.fingerprint",

@@ -221,7 +221,11 @@ def predict(config: PredictConfig) -> dict[str, Any]:
         shards = shards_of(text, corpus.shards)
         keys = list(config.names)
         task = WriteTask(
-            [owned.source_in(config.run.own, key, "unlabelled") for key in keys],
+            [
+                owned.source_in(config.run.own, key, "unlabelled", config.run.data.max_row_bytes)
+                for key in keys
+            ],
+            text.manifest["params"]["sources"],
             [shards[key] for key in keys],
             [config.names[key] for key in keys],
             said,
@@ -242,13 +246,11 @@ def predict(config: PredictConfig) -> dict[str, Any]:
 
 def shards_of(text: Any, names: Sequence[str]) -> dict[str, list[str]]:
     """Names of the shards that each file of a text artifact was cut into, by its language."""
-    import pyarrow.parquet as pq
-
     found, start = dict[str, list[str]](), 0
     for file in text.names:
         if file.startswith("text-"):
-            with text.open(file) as stream:
-                count = pq.ParquetFile(stream).num_row_groups
+            with text.parquet(file) as opened:
+                count = opened.num_row_groups
             key = file.removeprefix("text-").removesuffix(".parquet")
             found[key] = list(names[start : start + count])
             start += count

@@ -45,6 +45,7 @@ class Reading:
         order: Languages whose train rows are parts of one parallel file, in their order.
         carry: What becomes of a step.
         texts: The texts that were read.
+        identities: What the sources of a split are known by.
     """
 
     config: RunConfig[Any]
@@ -53,6 +54,9 @@ class Reading:
     order: tuple[str, ...]
     carry: Carry
     texts: dict[tuple[tuple[str, ...], AnySplit], Artifact] = field(default_factory=dict)
+    identities: dict[tuple[tuple[str, ...], AnySplit], list[dict[str, Any]]] = field(
+        default_factory=dict
+    )
 
     def text(self, title: str, languages: Sequence[str], split: AnySplit) -> Artifact:
         """The text of a split of some languages."""
@@ -75,8 +79,13 @@ def read(
     labels = reading.labels if content == "gold" else None
     try:
         found = _found(reading, splits)
+        # Text and labels of a split are of the same files, which are looked at once for both.
+        place = (tuple(languages), split)
+        if place not in reading.identities:
+            reading.identities[place] = [item.identity() for item in found]
+        identities = reading.identities[place]
         params = {
-            "sources": [item.identity() for item in found],
+            "sources": identities,
             "languages": list(languages),
             "task": benchmark.task,
             "labels": labels and list(labels.names),
@@ -96,7 +105,7 @@ def read(
                 config.data.shard_rows,
                 config.data.max_bad_fraction,
             )
-            return run_read(found, task)
+            return run_read(found, task, identities)
 
         step = Step(content, f"{title} {content}", params, (), modules)
         return reading.carry.carry_out(step, found, compute)
@@ -110,7 +119,12 @@ def _found(reading: Reading, splits: Mapping[str, OwnSplit]) -> list[Source]:
     for split in dict.fromkeys(splits.values()):
         names = [name for name in splits if splits[name] == split]
         there = sources(
-            reading.benchmark, root=chosen.root, languages=names, split=split, toy=chosen.toy
+            reading.benchmark,
+            root=chosen.root,
+            languages=names,
+            split=split,
+            toy=chosen.toy,
+            row_bytes=reading.config.data.max_row_bytes,
         )
         found |= {name: _taken(reading, item) for name, item in zip(names, there, strict=True)}
     return [found[name] for name in splits]

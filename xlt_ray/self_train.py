@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xlt_ray import cli
-from xlt_ray.config import OwnConfig, RunConfig
+from xlt_ray.config import DataConfig, OwnConfig, RunConfig
 from xlt_ray.data import own as owned
 from xlt_ray.data.registry import benchmark_of
 from xlt_ray.engine.cost import told
@@ -30,15 +30,16 @@ def configure(
     is_own = (given.get("benchmark") or {}).get("name") == owned.NAME
     if is_own and "name" not in (given.get("method") or {}):
         own = validate(OwnConfig, given.get("own", {}), origins)
-        method = {**(given.get("method") or {}), "name": advice(own, given).method}
+        data = validate(DataConfig, given.get("data", {}), origins)
+        method = {**(given.get("method") or {}), "name": advice(own, data, given).method}
         defaults = {**defaults, "method": method}
     return cli.configure(defaults, files, flags)
 
 
-def advice(own: OwnConfig, given: Mapping[str, Any]) -> Recommendation:
+def advice(own: OwnConfig, data: DataConfig, given: Mapping[str, Any]) -> Recommendation:
     """The method that suits some files."""
     names = owned.sources_named(own, (given.get("benchmark") or {}).get("source"))
-    found = owned.found_in(own, names)
+    found = owned.found_in(own, names, data.max_row_bytes)
     entities = found.task == "token" and LabelSet(found.labels).is_bio
     return recommend(found.task, has_entities=entities, sources=len(names))
 

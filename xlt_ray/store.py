@@ -15,7 +15,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,7 @@ from xlt_ray.manifest import (
     is_inside,
     read_manifest,
 )
+from xlt_ray.parquet import opened
 from xlt_ray.points import reached
 
 CONTENT_KINDS = frozenset({"text", "gold"})
@@ -134,16 +135,27 @@ class Artifact:
         """Content of a JSON file."""
         return json.loads(self.read(name))
 
+    @contextmanager
+    def parquet(self, name: str) -> Iterator[pq.ParquetFile]:
+        """One of its Parquet files, open.
+
+        Raises:
+            ValueError: it has columns that no step writes.
+        """
+        with self.open(name) as stream:
+            yield opened(stream, f"{self.kind}/{self.fingerprint}/{name}")
+
     def shard(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """One of its Parquet files."""
-        with self.open(name) as stream:
-            return pq.read_table(stream, columns=columns, use_threads=False)
+        with self.parquet(name) as file:
+            table = file.read(columns, use_threads=False)
+        return table if columns is None else table.select(list(columns))
 
     def schema(self) -> pa.Schema:
         """Columns of its Parquet files."""
         name = next(name for name in self.names if name.endswith(".parquet"))
-        with self.open(name) as stream:
-            return pq.read_schema(stream)
+        with self.parquet(name) as file:
+            return file.schema_arrow
 
     def columns(self) -> list[str]:
         """Names of the columns of its Parquet files."""
@@ -247,14 +259,17 @@ class Attempt:
             if path.is_file():
                 self.copy(path.relative_to(source).as_posix(), path)
 
-    def copy(self, name: str, source: Path) -> None:
-        """Copy one local file, a piece at a time."""
+    def copy(self, name: str, source: Path) -> str:
+        """Copy one local file, a piece at a time; returns the sha256 of what was copied."""
+        digest = hashlib.sha256()
         reached("file.begun")
         with source.open("rb") as content, self.stream(name) as sink:
             while chunk := content.read(CHUNK):
                 sink.write(chunk)
+                digest.update(chunk)
             reached("file.written")
         reached("file.kept")
+        return digest.hexdigest()
 
     def rows(self, name: str) -> int:
         """Rows of a finished Parquet file."""

@@ -22,7 +22,7 @@ def inputs(ray_cluster: str, world: World, tmp_path: Path) -> tuple[Store, Artif
     found = sources(BENCHMARKS["wikiann"], root=str(world.corpus), languages=[SOURCE], split="dev")
     text = store.attempt("text", "t")
     task = ReadTask(text, "text", "token", None, {"dev": None}, 32, 0.0)
-    record = {"info": run_read(found, task)}
+    record = {"info": run_read(found, task, [item.identity() for item in found])}
     encoder = store.attempt("backbone", "b")
     backbone_of(world.config(tmp_path)).write(encoder)
     return (

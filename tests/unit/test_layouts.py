@@ -23,7 +23,7 @@ def test_long_sentences_are_cut_and_known(monkeypatch: pytest.MonkeyPatch) -> No
     lines = [(1, b"a"), (2, b"b"), (3, None), *((number, b"c") for number in range(4, 9))]
     whole, cut = sentences(lines)
     assert whole == Sentence([b"a", b"b"], [1, 2])
-    assert cut == Sentence([b"c", b"c"], [4, 5], is_whole=False)
+    assert cut == Sentence([b"c", b"c"], [4, 5], lost="lines")
     whole.check_whole()
     with pytest.raises(RowError, match="no empty line in 2 lines, one must end each sentence"):
         cut.check_whole()

@@ -282,10 +282,12 @@ def test_a_first_line_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert (good, [row.line for row in bad]) == ([], [1])
 
 
-def test_fields_longer_than_a_quote_may_be_are_one_bad_row(tmp_path: Path) -> None:
-    long = "x" * 200_000
+def test_fields_longer_than_a_row_may_be_are_one_bad_row(tmp_path: Path) -> None:
+    long, labels = "x" * 200_000, LabelSet(("bad", "good"))
     (tmp_path / "a.csv").write_text(f"text,label\n{long},good\nshort,bad\n")
-    good, bad = read(source(tmp_path / "a.csv", task="sentence"), LabelSet(("bad", "good")))
+    good, bad = read(source(tmp_path / "a.csv", task="sentence"), labels)
+    assert ([row.text for row in good], bad) == ([long, "short"], [])
+    good, bad = read(source(tmp_path / "a.csv", task="sentence", row_bytes=100_000), labels)
     assert ([row.text for row in good], [row.line for row in bad]) == (["short"], [2])
 
 

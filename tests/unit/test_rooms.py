@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
         "machine",
         "files",
         "manifest",
+        "parquet",
         "store",
         "data.schema",
     },

@@ -36,14 +36,19 @@ def said_of(store: Path, source: OwnSource, shard_rows: int = 2) -> tuple[Any, l
     return artifact, sorted(artifact.names)
 
 
+def task_of(
+    source: OwnSource, shards: list[str], name: str, said: Any, to: Path, form: Any = None
+) -> WriteTask:
+    one = [source], [source.identity()], [shards], [name]
+    return WriteTask(*one, said, LABELS, ("confidence",), str(to), form)
+
+
 def written(folder: Path, path: Path, task: str = "token", form: Any = None) -> tuple[Path, Any]:
     """What is written for a file, and the counts."""
     source = OwnSource((str(path),), "f0", "unlabelled", task)  # type: ignore[arg-type]
     annotation, shards = said_of(folder / "store", source)
     name = f"out.{form or format_of(path.name, task)}"
-    job = WriteTask(
-        [source], [shards], [name], annotation, LABELS, ("confidence",), str(folder / "to"), form
-    )
+    job = task_of(source, shards, name, annotation, folder / "to", form)
     return folder / "to" / name, write_file(job, 0)
 
 
@@ -176,9 +181,7 @@ def test_a_file_that_has_changed_is_an_error(tmp_path: Path) -> None:
     path.write_text("a\tO\n\nb\tO\n\n")
     source = OwnSource((str(path),), "f0", "unlabelled", "token")
     annotation, shards = said_of(tmp_path / "store", source)
-    job = WriteTask(
-        [source], [shards], ["out.conll"], annotation, LABELS, ("confidence",), str(tmp_path), None
-    )
+    job = task_of(source, shards, "out.conll", annotation, tmp_path)
     for content in ("a\tO\n\n", "a\tO\n\nb\tO\n\nc\tO\n\n"):
         path.write_text(content)
         with pytest.raises(

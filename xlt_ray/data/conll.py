@@ -12,9 +12,11 @@ sentences as empty lines do.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from xlt_ray.config import ROW_BYTES
 from xlt_ray.data.layouts import Notation, Sentence, TokenLines, decoded, sentences
+from xlt_ray.data.lines import Overlong
 from xlt_ray.data.rows import RowError, Text, shown, tag_ids
 from xlt_ray.labels import OUTSIDE, LabelSet
 
@@ -39,9 +41,9 @@ class ConllU(TokenLines):
 
     notation: Notation
 
-    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Sentence]]:
+    def rows(self, lines: Iterable[bytes], most: int = ROW_BYTES) -> Iterator[tuple[int, Sentence]]:
         """First line that is no comment, and the lines of the words, of each sentence."""
-        for sentence in sentences(_uncommented(lines)):
+        for sentence in sentences(_uncommented(lines), most):
             yield sentence.numbers[0], _without_extras(sentence)
 
     def text(self, raw: Sentence) -> Text:
@@ -73,7 +75,7 @@ def _without_extras(sentence: Sentence) -> Sentence:
     numbered = zip(sentence.lines, sentence.numbers, strict=True)
     kept = [(line, number) for line, number in numbered if not _is_extra(line)]
     lines, numbers = [line for line, _ in kept], [number for _, number in kept]
-    return Sentence(lines, numbers, sentence.is_whole)
+    return replace(sentence, lines=lines, numbers=numbers)
 
 
 def _is_extra(line: bytes) -> bool:
@@ -103,10 +105,10 @@ class OntoNotes(TokenLines):
 
     notation: Notation
 
-    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Sentence]]:
+    def rows(self, lines: Iterable[bytes], most: int = ROW_BYTES) -> Iterator[tuple[int, Sentence]]:
         """First line and lines of each sentence."""
-        numbered = enumerate(lines, 1)
-        for sentence in sentences((n, None if _ends(line) else line) for n, line in numbered):
+        marked = ((n, None if _ends(line) else line) for n, line in enumerate(lines, 1))
+        for sentence in sentences(marked, most):
             yield sentence.numbers[0], sentence
 
     def text(self, raw: Sentence) -> Text:
@@ -173,7 +175,8 @@ def bio_of_brackets(
 
 
 def _ends(line: bytes) -> bool:
-    return not line.strip(b" \t") or line.startswith(_DOCUMENT)
+    is_blank = not line.strip(b" \t") and not isinstance(line, Overlong)
+    return is_blank or line.startswith(_DOCUMENT)
 
 
 def _columns(line: bytes) -> list[bytes]:

@@ -1,6 +1,7 @@
 """Reading benchmarks from the Hugging Face hub, or from a folder in the layout of a hub repository.
 
-Rows are streamed from Parquet by the ``datasets`` library, which runs no code of the repository.
+Rows are streamed from Parquet by the ``datasets`` library, which runs no code of the repository;
+in a folder it only says what the columns are.
 
 A hub repository can change under its name, so a run depends on a commit and not on ``main``: a
 revision that is no full commit hash (absent, a branch, a tag) is resolved to the commit it stands
@@ -10,20 +11,20 @@ repeat a run, or to run without a look-up, set the recorded hash as the revision
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
-import pyarrow as pa
-
-from xlt_ray.config import first_line
+from xlt_ray.config import ROW_BYTES, first_line
 from xlt_ray.data.readers import PARQUET, DataFile, DataFolder, bytes_of
 from xlt_ray.data.records import Cut, words_in
-from xlt_ray.data.rows import Record, RowIds, Text, assemble, labels_of, text_of
+from xlt_ray.data.rows import Record, RowError, RowIds, Text, assemble, labels_of, text_of
 from xlt_ray.data.schema import BadRow, Example, Task
+from xlt_ray.data.tables import rows_of, schema_of, tabled
 from xlt_ray.labels import LabelSet, Scheme
+from xlt_ray.parquet import check_plain
 
 TIMEOUT = 10.0
 """Seconds to wait for the hub's answer about a revision."""
@@ -60,6 +61,7 @@ class HubSource:
         types: Entity types that the label set calls otherwise, see there.
         revision: Commit, branch or tag; None is ``main``.
         folder: Local folder with ``<config>/<split>-*.parquet``, read in place of the hub.
+        row_bytes: Bytes of a row at most; one that has more is a bad row.
     """
 
     hub_id: str
@@ -74,6 +76,7 @@ class HubSource:
     revision: str | None = None
     folder: str | None = None
     cut: Cut = "marks"
+    row_bytes: int = ROW_BYTES
 
     def identity(self) -> dict[str, Any]:
         """The commit, or the digests of the files of a folder, and what is read from them."""
@@ -84,6 +87,7 @@ class HubSource:
             "columns": {name: self._column(name) for name in _FIELDS[self.task]},
             "scheme": self.scheme,
             "types": dict(self.types),
+            "row_bytes": self.row_bytes,
             **({"cut": self.cut} if self.task == "token" else {}),
         }
         if self.folder is not None:
@@ -112,15 +116,15 @@ class HubSource:
             return
         ids = RowIds(self.language, self.split)
         empty = True
-        for name, data in self._parts():
-            wanted = self._wanted(data.features, labelled=labels is not None)
-            features = self._check_columns(name, data, wanted)
+        for name, features, records in self._parts():
+            wanted = self._wanted(features, labelled=labels is not None)
+            self._check_columns(name, features, wanted)
             read_labels = None
             if labels is not None:
                 names = _class_names(features[wanted[_FIELDS[self.task][-1]]])
                 read_labels = partial(self._labels, labels=labels, names=names)
             for row in assemble(
-                _records(name, data, wanted),
+                records(wanted),
                 language=self.language,
                 split=self.split,
                 file=name,
@@ -183,21 +187,16 @@ class HubSource:
             return {"text": self._column("text")} if self._column("text") in there else found
         return found
 
-    def _parts(self) -> Iterator[tuple[str, Any]]:
+    def _parts(self) -> Iterator[tuple[str, Mapping[str, Any], "_Records"]]:
+        """Name, features by column, and what reads the rows, of each file or the hub's split."""
         import datasets
 
         if self.folder is not None:
             for file in self.files():
-                # The library's own batch size is that of the first row group, which may be empty.
+                schema = schema_of(file)
                 with _explained(file.location):
-                    data = datasets.load_dataset(
-                        PARQUET,
-                        data_files={"rows": [file.path]},
-                        split="rows",
-                        streaming=True,
-                        batch_size=_BATCH,
-                    )
-                yield file.name, data
+                    features = datasets.Features.from_arrow_schema(schema)
+                yield file.name, features, partial(_in_file, file, self.row_bytes)
             return
         commit = resolve_revision(self.hub_id, self.revision)
         _commit_of(self.hub_id, commit)
@@ -207,29 +206,35 @@ class HubSource:
             )
         for alias in self._split_names:
             if alias in splits:
-                yield f"{self._where}/{alias}", splits[alias]
+                name, data = f"{self._where}/{alias}", splits[alias]
+                features = data.features
+                if features is None:
+                    reason = "is not of Parquet files; fetch it, and name its files by own.files"
+                    raise ValueError(f"{name}: {reason}")
+                check_plain(features.arrow_schema, name)
+                yield name, features, partial(_on_hub, name, data, self.row_bytes)
                 return
         there = ", ".join(map(str, splits))
         needed = " or ".join(self._split_names)
         message = f"no split {self.split!r} in {self._where}, there are: {there}; needed: {needed}"
         raise ValueError(message)
 
-    def _check_columns(self, name: str, data: Any, wanted: Mapping[str, str]) -> Mapping[str, Any]:
-        features = data.features
-        missing = [column for column in wanted.values() if column not in features]
+    def _check_columns(self, name: str, there: Iterable[str], wanted: Mapping[str, str]) -> None:
+        missing = [column for column in wanted.values() if column not in there]
         if missing:
-            there = ", ".join(features)
-            raise ValueError(f"{name}: no column {missing[0]!r}, there are: {there}")
-        return features
+            raise ValueError(f"{name}: no column {missing[0]!r}, there are: {', '.join(there)}")
 
-    def _text(self, raw: Record) -> Text:
+    def _text(self, raw: Record | RowError) -> Text:
+        if isinstance(raw, RowError):
+            raise raw
         if self.task == "token" and "text" in raw:
             return words_in(raw, self.cut)
         return text_of(raw, self.task)
 
     def _labels(
-        self, raw: Record, text: Text, *, labels: LabelSet, names: Sequence[str] | None
+        self, raw: Record | RowError, text: Text, *, labels: LabelSet, names: Sequence[str] | None
     ) -> tuple[int, ...] | int:
+        assert not isinstance(raw, RowError), "it has no text"
         return labels_of(
             raw, self.task, text, labels, scheme=self.scheme, types=self.types, names=names
         )
@@ -291,29 +296,30 @@ def _class_names(feature: Any) -> Sequence[str] | None:
     return getattr(getattr(feature, "feature", feature), "names", None)
 
 
-def _records(name: str, data: Any, wanted: Mapping[str, str]) -> Iterator[tuple[int, Record]]:
+_Records = Callable[[Mapping[str, str]], Iterator[tuple[int, Record | RowError]]]
+"""Reads the rows: number, and values of the columns that some fields are called."""
+
+
+def _in_file(
+    file: DataFile, row_bytes: int, wanted: Mapping[str, str]
+) -> Iterator[tuple[int, Record | RowError]]:
+    for number, row in rows_of(file, row_bytes, sorted(set(wanted.values()))):
+        yield number, _named(row, wanted)
+
+
+def _on_hub(
+    name: str, data: Any, row_bytes: int, wanted: Mapping[str, str]
+) -> Iterator[tuple[int, Record | RowError]]:
     number = 0
     with _explained(name):
         selected = data.select_columns(sorted(set(wanted.values()))).with_format("arrow")
         for table in selected.iter(batch_size=_BATCH):
-            columns = [_values(table[column]) for column in wanted.values()]
-            for row in zip(*columns, strict=True):
+            for row in tabled(table, row_bytes, name):
                 number += 1
-                yield number, dict(zip(wanted, row, strict=True))
+                yield number, _named(row, wanted)
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
-    try:
-        return column.to_pylist()
-    except UnicodeDecodeError:
-        pass
-    # Undecodable bytes become lone surrogates, which the checks of the row find.
-    is_list = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
-    if not is_list:
-        return [_lenient(value) for value in column.cast(pa.binary()).to_pylist()]
-    lists = column.cast(pa.list_(pa.binary())).to_pylist()
-    return [None if items is None else [_lenient(item) for item in items] for items in lists]
-
-
-def _lenient(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", "surrogateescape")
+def _named(row: Record | RowError, wanted: Mapping[str, str]) -> Record | RowError:
+    if isinstance(row, RowError):
+        return row
+    return {name: row[column] for name, column in wanted.items()}

@@ -14,9 +14,11 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, TypeVar
 
+from xlt_ray.config import ROW_BYTES
+from xlt_ray.data.lines import Overlong, too_long
 from xlt_ray.data.rows import (
     Record,
     RowError,
@@ -71,8 +73,13 @@ class Notation:
 class Layout(Protocol[Raw]):
     """How rows are found in lines, and their text and labels in rows."""
 
-    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Raw]]:
-        """First line, from 1, and content of each row."""
+    def rows(self, lines: Iterable[bytes], most: int = ROW_BYTES) -> Iterator[tuple[int, Raw]]:
+        """First line, from 1, and content of each row.
+
+        Args:
+            lines: The lines of the file.
+            most: Bytes of a row at most, as of each line.
+        """
         ...
 
     def text(self, raw: Raw) -> Text:
@@ -95,32 +102,51 @@ class Sentence:
     Attributes:
         lines: What stands in each line.
         numbers: Where each line is in the file.
-        is_whole: Whether these are all lines, which they are up to `MAX_SENTENCE`.
+        most: Bytes of a sentence at most.
+        lost: Why these are not all lines, or not the whole of one; empty: they are.
     """
 
     lines: list[bytes]
     numbers: list[int]
-    is_whole: bool = True
+    most: int = ROW_BYTES
+    lost: Literal["", "lines", "bytes", "line"] = ""
 
     def check_whole(self) -> None:
         """Raise RowError on a sentence that is too long to be one."""
-        if not self.is_whole:
-            raise RowError(f"no empty line in {MAX_SENTENCE} lines, one must end each sentence")
+        match self.lost:
+            case "lines":
+                raise RowError(f"no empty line in {MAX_SENTENCE} lines, one must end each sentence")
+            case "bytes":
+                raise too_long(self.most, "the sentence")
+            case "line":
+                long = [isinstance(line, Overlong) for line in self.lines]
+                raise too_long(self.most, "the line", long.index(True) if any(long) else None)
 
 
-def sentences(lines: Iterable[tuple[int, bytes | None]]) -> Iterator[Sentence]:
-    """Gather numbered lines into sentences; None stands between them."""
-    sentence = Sentence([], [])
+def sentences(
+    lines: Iterable[tuple[int, bytes | None]], most: int = ROW_BYTES
+) -> Iterator[Sentence]:
+    """Gather numbered lines into sentences; None stands between them.
+
+    Args:
+        lines: The lines.
+        most: Bytes of a sentence at most; what goes beyond them, or `MAX_SENTENCE`, is not kept.
+    """
+    sentence, size = Sentence([], [], most), 0
     for number, line in lines:
         if line is None:
             if sentence.lines:
                 yield sentence
-            sentence = Sentence([], [])
-        elif len(sentence.lines) < MAX_SENTENCE:
-            sentence.lines.append(line)
-            sentence.numbers.append(number)
-        elif sentence.is_whole:
-            sentence = Sentence(sentence.lines, sentence.numbers, is_whole=False)
+            sentence, size = Sentence([], [], most), 0
+            continue
+        size += len(line)
+        lost = "bytes" if size > most else "lines" if len(sentence.lines) == MAX_SENTENCE else ""
+        if lost or isinstance(line, Overlong):
+            sentence = replace(sentence, lost=sentence.lost or lost or "line")
+        if lost:
+            continue
+        sentence.lines.append(line)
+        sentence.numbers.append(number)
     if sentence.lines:
         yield sentence
 
@@ -147,10 +173,10 @@ class Columns(TokenLines):
     separator: bytes
     number: int
 
-    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Sentence]]:
+    def rows(self, lines: Iterable[bytes], most: int = ROW_BYTES) -> Iterator[tuple[int, Sentence]]:
         """First line and lines of each sentence."""
-        numbered = enumerate(lines, 1)
-        for sentence in sentences((n, None if self._ends(line) else line) for n, line in numbered):
+        marked = ((n, None if self._ends(line) else line) for n, line in enumerate(lines, 1))
+        for sentence in sentences(marked, most):
             yield sentence.numbers[0], sentence
 
     def _ends(self, line: bytes) -> bool:
@@ -194,11 +220,15 @@ def columns_of(lines: Iterator[bytes], notation: Notation, *, tabs: bool) -> Col
         notation: How words and tags are written.
         tabs: Whether TAB separates in any case.
     """
-    head = list(itertools.islice(filter(None, lines), _SNIFFED))
-    tabs = tabs or any(b"\t" in line for line in head) or any(b"\t" in line for line in lines)
+    whole = (line for line in lines if line and not isinstance(line, Overlong))
+    counts: dict[bytes, Counter[int]] = {b"\t": Counter(), b" ": Counter()}
+    for line in itertools.islice(whole, _SNIFFED):
+        for separator, found in counts.items():
+            found[line.count(separator) + 1] += 1
+    tabs = tabs or any(count > 1 for count in counts[b"\t"]) or any(b"\t" in x for x in whole)
     separator = b"\t" if tabs else b" "
-    counts = Counter(line.count(separator) + 1 for line in head)
-    number = max(counts, key=lambda count: (counts[count], count), default=2)
+    found = counts[separator]
+    number = max(found, key=lambda count: (found[count], count), default=2)
     return Columns(notation, separator, max(2, number))
 
 
@@ -214,10 +244,14 @@ class Jsonl:
     notation: Notation
     task: Task
 
-    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Record | RowError]]:
+    def rows(
+        self, lines: Iterable[bytes], most: int = ROW_BYTES
+    ) -> Iterator[tuple[int, Record | RowError]]:
         """Line and object of each row; lines of white space are skipped."""
         for number, line in enumerate(lines, 1):
-            if line.strip():
+            if isinstance(line, Overlong):
+                yield number, too_long(most)
+            elif line.strip():
                 yield number, _parsed(line)
 
     def text(self, raw: Record | RowError) -> Text:

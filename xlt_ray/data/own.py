@@ -6,30 +6,24 @@ bioes; B- in less than a twentieth of the entities' tags iob1; anything else bio
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any
 
-from xlt_ray.config import ConfigError, OwnConfig, OwnSplit, RunConfig, split_commas
+from xlt_ray.config import ROW_BYTES, ConfigError, OwnConfig, OwnSplit, RunConfig, split_commas
 from xlt_ray.data.conll import ConllU
 from xlt_ray.data.drawn import HeldOut
 from xlt_ray.data.globs import absolute, matching
 from xlt_ray.data.hub import HubSource
 from xlt_ray.data.layouts import Notation, columns_of
 from xlt_ray.data.readers import PARQUET, DataFile, bytes_of, ending_of
-from xlt_ray.data.records import (
-    Csv,
-    Cut,
-    JsonLines,
-    Lines,
-    Records,
-    fields_of,
-    parquet_rows,
-)
+from xlt_ray.data.records import Csv, Cut, JsonLines, Lines, Records, fields_of
 from xlt_ray.data.rows import RowIds, assemble
 from xlt_ray.data.schema import BadRow, Example, Task
 from xlt_ray.data.sources import Source
+from xlt_ray.data.tables import rows_of
 from xlt_ray.labels import OUTSIDE, LabelSet, Scheme
 
 NAME = "own"
@@ -80,6 +74,7 @@ class OwnSource:
         cut: How plain text becomes words in token tasks.
         types: The label set's name of each entity type that the tags call otherwise; O: no entity.
         ids: Whether a field ``id`` tells the rows of a file apart.
+        row_bytes: Bytes of a row at most; one that has more is a bad row.
     """
 
     patterns: tuple[str, ...]
@@ -91,6 +86,7 @@ class OwnSource:
     cut: Cut = "marks"
     types: Mapping[str, str] = field(default_factory=dict)
     ids: bool = True
+    row_bytes: int = ROW_BYTES
 
     @cached_property
     def key(self) -> str:
@@ -128,6 +124,7 @@ class OwnSource:
             "cut": self.cut,
             "types": dict(self.types),
             "ids": self.ids,
+            "row_bytes": self.row_bytes,
         }
 
     def volume(self, limit: int | None = None) -> int:
@@ -168,11 +165,21 @@ class OwnSource:
             "token_line": layout.token_line,
             "ids": ids,
         }
+        with self.raw(file, layout) as rows:
+            yield from assemble(rows, **kept)
+
+    @contextmanager
+    def raw(self, file: DataFile, layout: Any) -> Iterator[Iterator[tuple[int, Any]]]:
+        """Where each row of a file is, and the row as it stands there.
+
+        Raises:
+            ValueError: the file cannot be read.
+        """
         if ending_of(file.name) == PARQUET:
-            yield from assemble(parquet_rows(file), **kept)
+            yield rows_of(file, self.row_bytes)
             return
-        with file.lines() as lines:
-            yield from assemble(layout.rows(lines), **kept)
+        with file.lines(self.row_bytes) as lines:
+            yield layout.rows(lines, self.row_bytes)
 
     def layout(self, file: DataFile) -> Any:
         """How rows stand in a file: what its ending says, of .txt what its first lines do."""
@@ -188,7 +195,7 @@ class OwnSource:
             return Csv(*records)
         if ending == "txt" and not self._has_columns(file):
             return Lines(*records)
-        with file.lines() as lines:
+        with file.lines(self.row_bytes) as lines:
             return columns_of(lines, notation, tabs=ending == "tsv")
 
     def _has_columns(self, file: DataFile) -> bool:
@@ -197,10 +204,10 @@ class OwnSource:
             return False
         if self.split != "unlabelled":
             return True
-        with file.lines() as lines:
-            head = list(islice(lines, 50))
-        filled = [line for line in head if line.strip()]
-        return bool(filled) and len(filled) < len(head) and all(b"\t" in line for line in filled)
+        with file.lines(self.row_bytes) as lines:
+            head = [(bool(line.strip()), b"\t" in line) for line in islice(lines, 50)]
+        filled = [has_tab for is_filled, has_tab in head if is_filled]
+        return bool(filled) and len(filled) < len(head) and all(filled)
 
 
 def key_of(source: Source) -> str:
@@ -208,21 +215,27 @@ def key_of(source: Source) -> str:
     return source.key if isinstance(source, OwnSource) else ""
 
 
-def source_of(own: OwnConfig, language: str, split: OwnSplit) -> Source:
-    """What a split of a language is read from; own has its task, labels and scheme.
+def source_of(own: OwnConfig, language: str, split: OwnSplit, row_bytes: int = ROW_BYTES) -> Source:
+    """What a split of a language is read from.
+
+    Args:
+        own: The files; it has its task, labels and scheme.
+        language: The language.
+        split: The split.
+        row_bytes: Bytes of a row at most.
 
     Raises:
         ValueError: there are no such files.
     """
     files = own.files.get(language, {})
     if split == "dev" and split not in files and "train" in files:
-        return HeldOut(_source(own, language, "train"), own.dev_share, held=True)
+        return HeldOut(_source(own, language, "train", row_bytes), own.dev_share, held=True)
     if split == "train" and "dev" not in files and "train" in files:
-        return HeldOut(_source(own, language, split), own.dev_share, held=False)
-    return _source(own, language, split)
+        return HeldOut(_source(own, language, split, row_bytes), own.dev_share, held=False)
+    return _source(own, language, split, row_bytes)
 
 
-def _source(own: OwnConfig, language: str, split: OwnSplit) -> Source:
+def _source(own: OwnConfig, language: str, split: OwnSplit, row_bytes: int) -> Source:
     patterns = own.files.get(language, {}).get(split)
     if patterns is None:
         there = ", ".join(own.files.get(language, {})) or "nothing"
@@ -230,7 +243,7 @@ def _source(own: OwnConfig, language: str, split: OwnSplit) -> Source:
     assert own.task is not None
     first, *others = patterns
     if not first.startswith(HUB):
-        return source_in(own, language, split)
+        return source_in(own, language, split, row_bytes)
     if others:
         raise ValueError(f"own.files.{language}.{split}: one {HUB} id, and nothing beside it")
     place, _, rest = first.removeprefix(HUB).partition(":")
@@ -249,17 +262,20 @@ def _source(own: OwnConfig, language: str, split: OwnSplit) -> Source:
         types=own.types,
         revision=revision or None,
         cut=_cut(own, language),
+        row_bytes=row_bytes,
     )
 
 
-def source_in(own: OwnConfig, language: str, split: OwnSplit) -> OwnSource:
+def source_in(
+    own: OwnConfig, language: str, split: OwnSplit, row_bytes: int = ROW_BYTES
+) -> OwnSource:
     """The files of a split of a language; own has its task, and names files for it."""
     assert own.task is not None
     cut = _cut(own, language)
     places = tuple(absolute(pattern) for pattern in own.files[language][split])
-    return OwnSource(
-        places, language, split, own.task, own.scheme or "bio", own.columns, cut, own.types, own.ids
-    )
+    scheme = own.scheme or "bio"
+    options = (own.columns, cut, own.types, own.ids, row_bytes)
+    return OwnSource(places, language, split, own.task, scheme, *options)
 
 
 def _cut(own: OwnConfig, language: str) -> Cut:
@@ -300,15 +316,20 @@ def sources_named(own: OwnConfig, names: Any = None) -> tuple[str, ...]:
     return chosen
 
 
-def found_in(own: OwnConfig, names: tuple[str, ...]) -> Found:
+def found_in(own: OwnConfig, names: tuple[str, ...], row_bytes: int = ROW_BYTES) -> Found:
     """Task, labels and scheme: as given, or else as training files of these languages say.
+
+    Args:
+        own: The files.
+        names: The languages.
+        row_bytes: Bytes of a row at most.
 
     Raises:
         ConfigError: they do not say.
     """
     if own.task is not None and own.labels is not None and own.scheme is not None:
         return Found(own.task, own.labels, own.scheme)
-    return _inferred(own.model_dump_json(), names)
+    return _inferred(own.model_dump_json(), names, row_bytes)
 
 
 def resolved(config: RunConfig[Any]) -> RunConfig[Any]:
@@ -329,7 +350,7 @@ def resolved(config: RunConfig[Any]) -> RunConfig[Any]:
         place = f"{HUB}OWNER/NAME@REVISION"
         raise ConfigError(f"benchmark.revision: name it with the files, as {place}")
     names = sources_named(own, config.benchmark.source)
-    found = found_in(own, names)
+    found = found_in(own, names, config.data.max_row_bytes)
     update = {"task": found.task, "labels": found.labels, "scheme": found.scheme}
     own = own.model_copy(update=update)
     benchmark = config.benchmark.model_copy(update={"source": names})
@@ -337,13 +358,14 @@ def resolved(config: RunConfig[Any]) -> RunConfig[Any]:
 
 
 @lru_cache(maxsize=8)
-def _inferred(own: str, names: tuple[str, ...]) -> Found:
+def _inferred(own: str, names: tuple[str, ...], row_bytes: int) -> Found:
     config = OwnConfig.model_validate_json(own)
     try:
-        task = config.task or _task_of(config, names[0])
+        task = config.task or _task_of(config, names[0], row_bytes)
         if config.labels is not None and (config.scheme is not None or task != "token"):
             return Found(task, config.labels, config.scheme or "bio")
-        counts = _tags(config.model_copy(update={"task": task, "scheme": "bio"}), names)
+        known = config.model_copy(update={"task": task, "scheme": "bio"})
+        counts = _tags(known, names, row_bytes)
     except ConfigError:
         raise
     except ValueError as error:
@@ -355,7 +377,7 @@ def _inferred(own: str, names: tuple[str, ...]) -> Found:
     return Found(task, labels, scheme)
 
 
-def _task_of(own: OwnConfig, language: str) -> Task:
+def _task_of(own: OwnConfig, language: str, row_bytes: int) -> Task:
     """The kind of task that the first row of a language's training files is of."""
     patterns, key = own.files[language]["train"], f"own.files.{language}.train"
     first, *_ = patterns
@@ -363,15 +385,14 @@ def _task_of(own: OwnConfig, language: str) -> Task:
         raise ConfigError(f"own.task: has to be given for {first}")
     file = matching(first, key)[0]
     ending = ending_of(file.name)
-    if ending in ("txt", "conllu", *COLUMNS) and not (ending == "tsv" and _is_table(own, file)):
+    if ending in ("txt", "conllu", *COLUMNS) and not (
+        ending == "tsv" and _is_table(own, file, row_bytes)
+    ):
         return "token"
-    source = OwnSource(patterns, language, "train", "sentence", columns=own.columns)
-    layout, rows = source.layout(file), parquet_rows(file)
-    if ending == PARQUET:
+    options = {"columns": own.columns, "row_bytes": row_bytes}
+    source = OwnSource(patterns, language, "train", "sentence", **options)
+    with source.raw(file, source.layout(file)) as rows:
         first = next(rows, None)
-    else:
-        with file.lines() as lines:
-            first = next(layout.rows(lines), None)
     fields = _called(own, fields_of(first and first[1]))
     for task, needed in _FIELDS:
         if needed <= fields:
@@ -397,20 +418,20 @@ def _called(own: OwnConfig, columns: Iterable[str]) -> set[str]:
     return {others.get(name, name) for name in columns}
 
 
-def _is_table(own: OwnConfig, file: DataFile) -> bool:
+def _is_table(own: OwnConfig, file: DataFile, row_bytes: int) -> bool:
     """Whether a .tsv file begins with names of fields, or no sentence ends in its first lines."""
-    with file.lines() as lines:
-        head = list(islice(lines, _HEAD))
-    fields = _called(own, (head or [b""])[0].decode("utf-8", "replace").split("\t"))
-    ends = any(not line.strip() for line in head)
-    return any(needed <= fields for _, needed in _FIELDS) or (len(head) == _HEAD and not ends)
+    with file.lines(row_bytes) as lines:
+        first = next(lines, b"")
+        filled = [bool(first.strip()), *(bool(line.strip()) for line in islice(lines, _HEAD - 1))]
+    fields = _called(own, first.decode("utf-8", "replace").split("\t"))
+    return any(needed <= fields for _, needed in _FIELDS) or (len(filled) == _HEAD and all(filled))
 
 
-def _tags(own: OwnConfig, names: tuple[str, ...]) -> dict[str, int]:
+def _tags(own: OwnConfig, names: tuple[str, ...], row_bytes: int) -> dict[str, int]:
     """How often each tag or label is in the training files."""
     inventory, keys = Inventory(), ", ".join(f"own.files.{name}.train" for name in names)
     for name in names:
-        for _ in _source(own, name, "train").examples(inventory):
+        for _ in _source(own, name, "train", row_bytes).examples(inventory):
             pass
     if not inventory.counts:
         raise ConfigError(f"{keys}: no row has labels that can be read; name them as own.labels")

@@ -21,9 +21,10 @@ from typing import Any, BinaryIO, Literal, cast
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from xlt_ray.config import redacted
+from xlt_ray.config import ROW_BYTES, redacted
 from xlt_ray.data.conll import ConllU, OntoNotes
 from xlt_ray.data.layouts import Jsonl, Layout, Notation, columns_of
+from xlt_ray.data.lines import lines_of
 from xlt_ray.data.rows import Text, assemble
 from xlt_ray.data.schema import BadRow, Example, Task
 from xlt_ray.files import open_root
@@ -58,7 +59,6 @@ _SHRUNK, _ROW = 4, 500
 _FILE_NAME = re.compile(
     rf"(?P<split>[^.]+)\.(?P<ending>{'|'.join(FORMATS)})(\.({'|'.join(PACKED)}))?"
 )
-_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,11 @@ class DataFile:
         return {"name": self.name, "sha256": sha.hexdigest(), "bytes": size}
 
     @contextmanager
-    def lines(self) -> Iterator[Iterator[bytes]]:
+    def lines(self, most: int = ROW_BYTES) -> Iterator[Iterator[bytes]]:
         """The lines without their LF or CR LF, unpacked if the name ends in ``.gz`` or ``.zst``.
+
+        Args:
+            most: Bytes of a line at most, see `xlt_ray.data.lines.lines_of`.
 
         Raises:
             ValueError: the file cannot be read, or is no complete packed file.
@@ -90,12 +93,12 @@ class DataFile:
         with self._stream() as stream:
             if self.name.endswith(".gz"):
                 with gzip.GzipFile(fileobj=stream) as reader:
-                    yield _stripped(cast(BinaryIO, reader))
+                    yield lines_of(cast(BinaryIO, reader), most)
                 return
             if self.name.endswith(".zst"):
                 stream = pa.CompressedInputStream(stream, "zstd")
             with io.BufferedReader(cast(io.RawIOBase, stream), _CHUNK) as reader:
-                yield _stripped(cast(BinaryIO, reader))
+                yield lines_of(cast(BinaryIO, reader), most)
 
     @contextmanager
     def _stream(self) -> Iterator[Any]:
@@ -119,12 +122,6 @@ class DataFile:
 def _is_of_system(error: OSError) -> bool:
     """Whether the system refused, rather than that bytes cannot be unpacked."""
     return error.errno is not None
-
-
-def _stripped(reader: BinaryIO) -> Iterator[bytes]:
-    for number, line in enumerate(reader):
-        line = line.removesuffix(b"\n").removesuffix(b"\r")
-        yield line if number else line.removeprefix(_BOM)
 
 
 @dataclass(frozen=True)
@@ -264,6 +261,7 @@ class FileSource:
         scheme: How tags are written; all but ``bio`` are converted, ``bio`` is taken as it stands.
         strip_prefix: Whether tokens are written as ``language:token``, as in the PAN-X files.
         types: The label set's name of each entity type that the tags call otherwise.
+        row_bytes: Bytes of a row at most; one that has more is a bad row.
     """
 
     root: str
@@ -273,6 +271,7 @@ class FileSource:
     scheme: Scheme = "bio"
     strip_prefix: bool = False
     types: Mapping[str, str] = field(default_factory=dict)
+    row_bytes: int = ROW_BYTES
 
     def locate(self) -> DataFile:
         """Find the file; raises ValueError as `DataFolder.find` does."""
@@ -289,6 +288,7 @@ class FileSource:
             "scheme": self.scheme,
             "strip_prefix": self.strip_prefix,
             "types": dict(self.types),
+            "row_bytes": self.row_bytes,
         }
 
     def volume(self, limit: int | None = None) -> int:
@@ -328,7 +328,7 @@ class FileSource:
             case "ontonotes":
                 return OntoNotes(notation)
             case "columns":
-                with file.lines() as lines:
+                with file.lines(self.row_bytes) as lines:
                     return columns_of(lines, notation, tabs=_ending(file) == "tsv")
 
     def _read(
@@ -338,9 +338,9 @@ class FileSource:
             assert labels is not None
             return layout.labels(raw, text, labels)
 
-        with file.lines() as lines:
+        with file.lines(self.row_bytes) as lines:
             yield from assemble(
-                layout.rows(lines),
+                layout.rows(lines, self.row_bytes),
                 language=self.language,
                 split=self.split,
                 file=file.name,

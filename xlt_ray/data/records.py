@@ -11,17 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import pyarrow.parquet as pq
-
-from xlt_ray.config import first_line
-from xlt_ray.data.layouts import Jsonl, Notation, decoded
-from xlt_ray.data.readers import DataFile
+from xlt_ray.config import ROW_BYTES
+from xlt_ray.data.layouts import MAX_SENTENCE, Jsonl, Notation, decoded
+from xlt_ray.data.lines import Overlong, too_long
 from xlt_ray.data.rows import Record, RowError, Text, labels_of, text_of
 from xlt_ray.data.schema import Task
 from xlt_ray.labels import LabelSet
 
 Cut = Literal["blanks", "marks", "characters"]
-_BATCH = 512
+Numbered = Iterator[tuple[int, Record | RowError]]
+"""Where rows are, from 1, and their fields."""
 
 
 def words_of(text: str, cut: Cut) -> list[str]:
@@ -89,43 +88,45 @@ class Records:
 class JsonLines(Records):
     """A JSON object per line."""
 
-    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Record | RowError]]:
+    def rows(self, lines: Iterable[bytes], most: int = ROW_BYTES) -> Numbered:
         """Line and object of each row."""
-        return Jsonl(self.notation, self.task).rows(lines)
+        return Jsonl(self.notation, self.task).rows(lines, most)
 
 
 @dataclass(frozen=True)
 class Csv(Records):
     """Values with commas between them, or semicolons or TAB; the first line names the fields."""
 
-    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Record | RowError]]:
+    def rows(self, lines: Iterable[bytes], most: int = ROW_BYTES) -> Numbered:
         """First line and fields of each row; a value in quotes may have several lines.
 
         A line whose quotes are not as in CSV is a row by itself, that of a table with TABs one
-        whose quotes are part of its values.
+        whose quotes are part of its values. So is the first line of a row that has more bytes than
+        a row may have, or more lines than a sentence.
         """
-        texts = (f"{decoded(line)}\n" for line in lines)
-        number, head = next((x for x in enumerate(texts, 1) if x[1].strip()), (0, ""))
+        csv.field_size_limit(_ANY_SIZE)
+        numbered = iter(enumerate(lines, 1))
+        number, head = next((x for x in numbered if x[1].strip()), (0, b""))
         if not head:
             return
-        counts = {mark: head.count(mark) for mark in ",;\t"}
+        counts = {mark: head.count(mark.encode()) for mark in ",;\t"}
         mark = max(counts, key=lambda mark: counts[mark])
-        source = _Rewound(itertools.chain([head], texts), number)
+        source = _Rewound(itertools.chain([head], (line for _, line in numbered)), number, most)
         reader = csv.reader(source, delimiter=mark, strict=True)
         try:
             names = next(reader)
-        except csv.Error as error:
-            yield number, RowError(f"no valid CSV: {error}")
+        except (csv.Error, RowError) as error:
+            yield number, _no_csv(error)
             return  # without names nothing can be read
         while True:
             line = source.begin()
             try:
                 values = next(reader, None)
-            except csv.Error as error:  # a quote that is none: the next line is another row
-                first = source.rewind()
-                values = first.rstrip("\n").split(mark) if mark == "\t" else []
-                if len(values) != len(names):
-                    yield line, RowError(f"no valid CSV: {error}")
+            except (csv.Error, RowError) as error:
+                first = source.rewind()  # a quote that is none: the next line is another row
+                values = decoded(first).split(mark) if mark == "\t" else []
+                if len(values) != len(names) or isinstance(first, Overlong):
+                    yield line, _no_csv(error)
                     continue
             if values is None:
                 return
@@ -136,13 +137,22 @@ class Csv(Records):
                 yield line, RowError(f"{len(values)} columns, needed: {needed}")
 
 
+_ANY_SIZE = 2**31 - 1
+"""Of a field of CSV: how much a row may have is known before its fields are."""
+
+
+def _no_csv(error: Exception) -> RowError:
+    return error if isinstance(error, RowError) else RowError(f"no valid CSV: {error}")
+
+
 class _Rewound:
     """Lines from one of a number on; those of a row that cannot be read come once more."""
 
-    def __init__(self, lines: Iterator[str], number: int):
-        self._lines, self._ahead = lines, deque[str]()
-        self._taken: list[str] = []
-        self._number = number
+    def __init__(self, lines: Iterator[bytes], number: int, most: int):
+        self._lines, self._ahead = lines, deque[bytes]()
+        self._taken: list[bytes] = []
+        self._number, self._most = number, most
+        self._size = 0
 
     def __iter__(self) -> "_Rewound":
         return self
@@ -150,15 +160,21 @@ class _Rewound:
     def __next__(self) -> str:
         line = self._ahead.popleft() if self._ahead else next(self._lines)
         self._taken.append(line)
-        return line
+        self._size += len(line)
+        if isinstance(line, Overlong) or self._size > self._most:
+            raise too_long(self._most)
+        if len(self._taken) > MAX_SENTENCE:
+            raise RowError(f"a value in quotes that does not end in {MAX_SENTENCE} lines")
+        return f"{decoded(line)}\n"
 
     def begin(self) -> int:
         """A row begins; gives its line."""
         self._number += len(self._taken)
         self._taken.clear()
+        self._size = 0
         return self._number
 
-    def rewind(self) -> str:
+    def rewind(self) -> bytes:
         """Go back to the second line of the row; gives the first."""
         first, *others = self._taken
         self._ahead.extendleft(reversed(others))
@@ -170,28 +186,13 @@ class _Rewound:
 class Lines(Records):
     """Plain text: a sentence per line; empty lines are skipped."""
 
-    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Record | RowError]]:
+    def rows(self, lines: Iterable[bytes], most: int = ROW_BYTES) -> Numbered:
         """Number and text of each line."""
         for number, line in enumerate(lines, 1):
-            if line.strip():
+            if isinstance(line, Overlong):
+                yield number, too_long(most)
+            elif line.strip():
                 yield number, {"text": decoded(line)}
-
-
-def parquet_rows(file: DataFile) -> Iterator[tuple[int, Record]]:
-    """Number, from 1, and fields of each row of a Parquet file.
-
-    Raises:
-        ValueError: it cannot be read.
-    """
-    number = 0
-    try:
-        with file.fs.open_input_file(file.path) as stream:
-            for batch in pq.ParquetFile(stream).iter_batches(_BATCH):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, row
-    except (OSError, ValueError) as error:  # pyarrow's errors are among them
-        raise ValueError(f"{file.location}: cannot be read ({first_line(error)})") from None
 
 
 def fields_of(raw: Any) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from xlt_ray.config import ConfigError, OwnSplit, RunConfig
+from xlt_ray.config import ROW_BYTES, ConfigError, OwnSplit, RunConfig
 from xlt_ray.data import own as owned
 from xlt_ray.data import toy as embedded
 from xlt_ray.data.benchmark import Benchmark
@@ -323,6 +323,7 @@ def sources(
     languages: Sequence[str],
     split: OwnSplit,
     toy: Mapping[str, Any] | None = None,
+    row_bytes: int = ROW_BYTES,
 ) -> list[Source]:
     """One source per language, in the order of the languages; all are known to exist.
 
@@ -336,12 +337,13 @@ def sources(
         languages: Language codes.
         split: One of train, dev and test; unlabelled of the user's own files.
         toy: Options of the embedded benchmark.
+        row_bytes: Bytes of a row at most.
 
     Raises:
         ValueError: a language or split does not exist, or root, toy and benchmark do not fit.
     """
     if benchmark.own is not None:
-        return [owned.source_of(benchmark.own, language, split) for language in languages]
+        return [owned.source_of(benchmark.own, name, split, row_bytes) for name in languages]
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}, allowed: {', '.join(SPLITS)}")
     if toy and benchmark.toy is None:
@@ -354,12 +356,15 @@ def sources(
         ]
     if root is not None:
         found: Sequence[Source] = [
-            _in_folder(benchmark, root, language, split) for language in languages
+            _in_folder(benchmark, root, language, split, row_bytes) for language in languages
         ]
     else:
         assert benchmark.hub_id is not None
         commit = resolve_revision(benchmark.hub_id, benchmark.revision)
-        found = [_on_hub(benchmark, language, split, revision=commit) for language in languages]
+        found = [
+            _on_hub(benchmark, language, split, row_bytes, revision=commit)
+            for language in languages
+        ]
     return [Shuffled(source) if benchmark.is_sorted else source for source in found]
 
 
@@ -423,11 +428,14 @@ def _check_languages(benchmark: Benchmark, root: str | None, languages: Sequence
             raise ValueError(f"language {language!r} is listed twice in {', '.join(languages)}")
 
 
-def _in_folder(benchmark: Benchmark, root: str, language: str, split: str) -> Source:
+def _in_folder(
+    benchmark: Benchmark, root: str, language: str, split: str, row_bytes: int
+) -> Source:
     folder = _folder(benchmark, root, language)
     names = [file.name for file in DataFolder(root).files(folder)]
     if all(name.endswith(f".{PARQUET}") for name in names):
-        source = replace(_on_hub(benchmark, language, split, folder=root), config=folder)
+        source = _on_hub(benchmark, language, split, row_bytes, folder=root)
+        source = replace(source, config=folder)
         source.files()
         return source
     source = FileSource(
@@ -438,6 +446,7 @@ def _in_folder(benchmark: Benchmark, root: str, language: str, split: str) -> So
         scheme=benchmark.scheme,
         strip_prefix=benchmark.strip_prefix,
         types=benchmark.types,
+        row_bytes=row_bytes,
     )
     source.locate()
     return source
@@ -447,6 +456,7 @@ def _on_hub(
     benchmark: Benchmark,
     language: str,
     split: str,
+    row_bytes: int,
     *,
     revision: str | None = None,
     folder: str | None = None,
@@ -463,4 +473,5 @@ def _on_hub(
         types=benchmark.types,
         revision=revision,
         folder=folder,
+        row_bytes=row_bytes,
     )

@@ -1,10 +1,11 @@
 """What every kind of source offers to the steps that read text and labels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.labels import LabelSet
+from xlt_ray.store import canonical_json
 
 
 class Source(Protocol):
@@ -55,3 +56,36 @@ class Source(Protocol):
             ValueError: the whole source cannot be read, such as a truncated archive.
         """
         ...
+
+
+def check_unchanged(source: Source, before: Mapping[str, Any]) -> None:
+    """See whether a source still is what a result is named by; to be asked after reading.
+
+    Args:
+        source: The source.
+        before: Its identity when the step was planned.
+
+    Raises:
+        ValueError: it is not; the message names the files that were edited meanwhile.
+    """
+    after = source.identity()
+    if canonical_json(after) == canonical_json(before):
+        return
+    then, now = dict(_sums(before)), dict(_sums(after))
+    names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+    what = ", ".join(names) or f"{source.language} {source.split}"
+    raise ValueError(
+        f"{what}: has changed while the run was reading it; nothing of it was kept, and the same "
+        "command reads it anew"
+    )
+
+
+def _sums(identity: Any) -> Iterator[tuple[str, str]]:
+    """Name and digest of every file that an identity is made of."""
+    if isinstance(identity, Mapping):
+        if "sha256" in identity:
+            yield str(identity.get("name", "")), str(identity["sha256"])
+        identity = list(identity.values())
+    if isinstance(identity, list):
+        for item in identity:
+            yield from _sums(item)

@@ -142,7 +142,11 @@ def _folder(folder: Path, max_length: int) -> Backbone:
 
     def write(attempt: Attempt) -> dict[str, Any]:
         for path in files:
-            attempt.copy(path.name, path)
+            if attempt.copy(path.name, path) != sums[path.name]:
+                raise ValueError(
+                    f"{path}: has changed while the run was reading it; the same command reads the "
+                    "folder anew"
+                )
         return {"origin": folder.name}
 
     return Backbone({"folder": sums}, (__name__,), write)

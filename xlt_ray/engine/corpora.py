@@ -11,13 +11,12 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-import pyarrow.parquet as pq
 import ray.data
 
 from xlt_ray.data.own import key_of
 from xlt_ray.data.registry import check_bad_fraction
 from xlt_ray.data.schema import GOLD_SCHEMA, TEXT_SCHEMA, BadRow, Example, Task
-from xlt_ray.data.sources import Source
+from xlt_ray.data.sources import Source, check_unchanged
 from xlt_ray.data.tokenise import load_tokenizer, tokenise
 from xlt_ray.engine.cluster import alive, readers
 from xlt_ray.engine.door import checked
@@ -47,11 +46,19 @@ class ReadTask:
     max_bad_fraction: float
 
 
-def read_source(source: Source, task: ReadTask) -> dict[str, Any]:
+def read_source(source: Source, task: ReadTask, identity: Mapping[str, Any]) -> dict[str, Any]:
     """Read one file into the attempt; returns its counts.
 
     Rows go to ``<content>-<language>.parquet`` in row groups of one shard, bad rows to
     ``quarantine-<language>.jsonl``.
+
+    Args:
+        source: What is read.
+        task: Where it goes.
+        identity: Of the source, which the attempt is named by.
+
+    Raises:
+        ValueError: it cannot be read, has too many bad rows, or is something else by now.
     """
     bad: list[BadRow] = []
 
@@ -65,6 +72,7 @@ def read_source(source: Source, task: ReadTask) -> dict[str, Any]:
     schema = TEXT_SCHEMA[task.task] if task.content == "text" else GOLD_SCHEMA[task.task]
     name = f"{task.content}-{source.language}.parquet"
     count = write_parquet(lambda: task.attempt.stream(name), schema, rows(), chunk=task.shard_rows)
+    check_unchanged(source, identity)
     lines = [json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in bad]
     task.attempt.write(f"quarantine-{source.language}.jsonl", "".join(lines).encode())
     key = key_of(source)
@@ -112,16 +120,24 @@ def _gold_row(item: Example) -> dict[str, Any]:
     return {"id": item.id, "language": item.language, "labels": values}
 
 
-def run_read(sources: Sequence[Source], task: ReadTask) -> dict[str, Any]:
+def run_read(
+    sources: Sequence[Source], task: ReadTask, identities: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """Read several files at once; returns facts for the manifest.
 
+    Args:
+        sources: What is read.
+        task: Where it goes.
+        identities: Of the sources, which the attempt is named by.
+
     Raises:
-        ValueError: a file cannot be read, is empty, or has too many bad rows.
+        ValueError: a file cannot be read, is empty, has too many bad rows, or was edited since.
     """
 
     def read(row: dict[str, Any]) -> dict[str, Any]:
         try:
-            return {"result": read_source(sources[row["index"]], task), "error": None}
+            at = row["index"]
+            return {"result": read_source(sources[at], task, identities[at]), "error": None}
         except ValueError as error:
             return {"result": None, "error": str(error)}
 
@@ -156,8 +172,8 @@ def tokenise_shard(
     name: str,
 ) -> None:
     """Tokenise one row group of a text file into one shard."""
-    with text.open(file) as stream:
-        rows = pq.ParquetFile(stream).read_row_group(group, use_threads=False)
+    with text.parquet(file) as found:
+        rows = found.read_row_group(group, use_threads=False)
     table = tokenise(rows, _tokenizer(str(backbone.local())), task=task)
     attempt.write_table(name, table)
 
@@ -172,8 +188,8 @@ def run_tokenise(
     shards, seconds = list[dict[str, Any]](), dict[str, float]()
     for file in text.names:
         if file.startswith("text-"):
-            with text.open(file) as stream:
-                found = pq.ParquetFile(stream).metadata
+            with text.parquet(file) as opened:
+                found = opened.metadata
             for group in range(found.num_row_groups):
                 name = f"part-{len(shards):06d}.parquet"
                 shards.append({"file": file, "group": group, "name": name})

@@ -6,13 +6,13 @@ their ids, in files of one shard each, so that labels and annotations of the row
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from xlt_ray.config import ConfigError
 from xlt_ray.data.schema import Task
@@ -21,10 +21,13 @@ from xlt_ray.engine.backbone import Backbone
 from xlt_ray.engine.pool import Pool, over_shards
 from xlt_ray.files import open_root
 from xlt_ray.models.translator import Translator
+from xlt_ray.parquet import opened
 from xlt_ray.store import Artifact, Attempt
 
 COLUMNS: dict[Task, tuple[str, ...]] = {"sentence": ("text",), "pair": ("text", "text_pair")}
 """Columns of the text of a row, by task; words of token tasks would lose their labels."""
+
+_PART = re.compile(r"(\.part-\d{6})?\.parquet$")
 
 Ready = Literal["pivot", "back"]
 """Columns of ready translations: into the pivot language, and there and back."""
@@ -78,9 +81,9 @@ def places_of(text: Artifact) -> dict[str, tuple[str, str, int]]:
     found = {}
     for file in text.names:
         if file.startswith("text-"):
-            language = file.removeprefix("text-").removesuffix(".parquet").partition(".part-")[0]
-            with text.open(file) as stream:
-                groups = pq.ParquetFile(stream).num_row_groups
+            language = _PART.sub("", file).removeprefix("text-")
+            with text.parquet(file) as shards:
+                groups = shards.num_row_groups
             for group in range(groups):
                 number = sum(place[0] == language for place in found.values())
                 found[f"text-{language}.part-{number:06d}.parquet"] = (language, file, group)
@@ -107,8 +110,8 @@ class ShardTranslator:
     def shard(self, name: str) -> None:
         """Translate one shard and write its file."""
         language, file, group = self.places[name]
-        with self.task.text.open(file) as stream:
-            rows = pq.ParquetFile(stream).read_row_group(group, use_threads=False)
+        with self.task.text.parquet(file) as found:
+            rows = found.read_row_group(group, use_threads=False)
         if language in self.task.routes:
             rows = self.translated(rows, self.task.routes[language], language)
         self.task.attempt.write_table(name, rows)
@@ -220,16 +223,15 @@ def ready_of(root: str, languages: Sequence[str], column: Ready) -> tuple[Backbo
 
 
 def _checked(data: bytes, where: str, column: Ready) -> pa.Table:
+    schema = pa.schema([("text", pa.string()), (column, pa.string())])
     try:
-        table = pq.read_table(pa.BufferReader(data))
+        file = opened(pa.BufferReader(data), f"translation.ready: {where}")
+        for name in schema.names:
+            kinds = [str(item.type) for item in file.schema_arrow if item.name == name]
+            if kinds not in (["string"], ["large_string"]):
+                there = ", ".join(f"{item.name} ({item.type})" for item in file.schema_arrow)
+                needed = f"needs a column {name!r} of strings, there are {there}"
+                raise ConfigError(f"translation.ready: {where}: {needed}")
+        return file.read(schema.names).select(schema.names).cast(schema)
     except pa.ArrowException as error:
         raise ConfigError(f"translation.ready: {where}: no Parquet file ({error})") from None
-    for name in ("text", column):
-        is_there = name in table.column_names
-        if not is_there or str(table.schema.field(name).type) not in ("string", "large_string"):
-            raise ConfigError(
-                f"translation.ready: {where}: needs a column {name!r} of strings, there are "
-                f"{', '.join(f'{item.name} ({item.type})' for item in table.schema)}"
-            )
-    schema = pa.schema([("text", pa.string()), (column, pa.string())])
-    return table.select(schema.names).cast(schema)

@@ -8,7 +8,6 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Literal
 
@@ -19,9 +18,10 @@ import pyarrow.parquet as pq
 from xlt_ray.data.layouts import Sentence
 from xlt_ray.data.own import OwnSource
 from xlt_ray.data.readers import PARQUET, DataFile, ending_of
-from xlt_ray.data.records import parquet_rows
 from xlt_ray.data.rows import RowError, Text
 from xlt_ray.data.schema import TEXT_SCHEMA, Task
+from xlt_ray.data.sources import check_unchanged
+from xlt_ray.data.tables import schema_of
 from xlt_ray.engine.corpora import READ, each
 from xlt_ray.files import open_root, placed
 from xlt_ray.store import Artifact
@@ -41,6 +41,7 @@ class WriteTask:
 
     Attributes:
         sources: What each file is read from.
+        identities: Of the sources, when the text that is annotated was read.
         shards: Of each the names of the annotation's shards, in order.
         names: Of each the name of what is written.
         annotation: Columns of the rows that could be read.
@@ -51,6 +52,7 @@ class WriteTask:
     """
 
     sources: Sequence[OwnSource]
+    identities: Sequence[Mapping[str, Any]]
     shards: Sequence[Sequence[str]]
     names: Sequence[str]
     annotation: Artifact
@@ -71,7 +73,7 @@ class WriteTask:
         source, said = self.sources[number], self.said(number)
         (file,) = source.files()
         layout = source.layout(file)
-        with _raw_rows(file, layout) as raws:
+        with source.raw(file, layout) as raws:
             for _, raw in raws:
                 try:
                     text = layout.text(raw)
@@ -88,15 +90,6 @@ class WriteTask:
 
 def _changed(file: DataFile) -> ValueError:
     return ValueError(f"{file.location}: has changed since it was read; predict it again")
-
-
-@contextmanager
-def _raw_rows(file: DataFile, layout: Any) -> Iterator[Iterator[tuple[int, Any]]]:
-    if ending_of(file.name) == PARQUET:
-        yield parquet_rows(file)
-        return
-    with file.lines() as lines:
-        yield layout.rows(lines)
 
 
 def format_of(name: str, task: str) -> Format:
@@ -131,6 +124,7 @@ def write_file(task: WriteTask, number: int) -> dict[str, Any]:
             _parquet(stream, counted(), _schema(file, source.task, task.columns))
         else:
             _WRITERS[kind](stream, counted(), task.columns)
+        check_unchanged(source, task.identities[number])
     return {"name": name, **counts}
 
 
@@ -222,8 +216,7 @@ def _csv(stream: IO[bytes], rows: Iterator[Row], columns: Sequence[str]) -> None
 def _schema(file: DataFile, task: Task, columns: Sequence[str]) -> pa.Schema:
     """Columns of predictions as Parquet: those of the input, or its text, and what is told."""
     if ending_of(file.name) == PARQUET:
-        with file.fs.open_input_file(file.path) as stream:
-            own = list(pq.read_schema(stream))
+        own = list(schema_of(file))
     else:
         own = [field for field in TEXT_SCHEMA[task] if field.name not in ("id", "language")]
     labels, numbers = pa.string(), pa.float32()
