@@ -14,12 +14,14 @@ from pydantic import BeforeValidator, Field
 
 from xlt_ray import cli
 from xlt_ray.config import (
+    RUN_NAME,
     ConfigError,
     MethodConfig,
     ResourcesConfig,
     RunConfig,
     Section,
     Text,
+    shown,
     split_commas,
 )
 from xlt_ray.layered import describe, merge, origin_of, schema_for, settings, to_dict, validate
@@ -171,6 +173,7 @@ def configured(values: Mapping[str, Any], origins: Mapping[str, str]) -> Compare
     unseeded = _every(methods, lambda title: _run(methods[title], values, origins))
     common = next(iter(unseeded.values()))
     name = common.run.name or f"compare-{common.benchmark.name}"
+    _check_folders(name, section, origins)
 
     def with_seeds(title: str) -> dict[int, RunConfig[Any]]:
         configs = {}
@@ -206,6 +209,18 @@ def _check_titles(section: CompareSection, origins: Mapping[str, str]) -> None:
                 f"{name!r} (from {origin})"
             )
         titles[name] = title
+
+
+def _check_folders(name: str, section: CompareSection, origins: Mapping[str, str]) -> None:
+    """Whether a folder can be named by every row: its title is in there as `slug` makes it."""
+    for title in section.methods:
+        folder = max((run_name(name, title, seed) for seed in section.seeds), key=len)
+        if len(folder) > RUN_NAME:
+            origin = origin_of(f"compare.methods.{title}", origins)
+            raise ConfigError(
+                f"compare.methods: title {shown(title)} makes a folder's name of {len(folder)} "
+                f"letters, at most {RUN_NAME}: shorten it, or run.name (from {origin})"
+            )
 
 
 @dataclass(frozen=True)

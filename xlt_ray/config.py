@@ -46,6 +46,12 @@ def redacted(text: str) -> str:
     return _SECRET_VALUE.sub(r"\1***", text)
 
 
+def shown(value: object, most: int = 80) -> str:
+    """A value as a message shows it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def first_line(error: Exception) -> str:
     """What an error of a library says, in a line."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
@@ -71,13 +77,39 @@ def _all_without_secrets(uris: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(_without_secrets(uri) for uri in uris)
 
 
+_LANGUAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def check_language(name: str) -> str:
+    """A language's name, which becomes part of names of files and folders.
+
+    Raises:
+        ValueError: it has other characters, or too many.
+    """
+    if _LANGUAGE.fullmatch(name) is None:
+        raise ValueError(
+            "the name of a language has letters a to z, digits, '.', '_' and '-', the first of "
+            "them a letter or digit, and 64 at most"
+        )
+    return name
+
+
 Text = Annotated[str, Field(coerce_numbers_to_str=True)]
 """Text that may look like a number: ``--set run.name=2024``."""
+Language = Annotated[Text, AfterValidator(check_language)]
+RUN_NAME = 100
+"""Letters of the name of a run at most."""
+RunName = Annotated[Text, Field(pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{RUN_NAME - 1}}}$")]
 Shares = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=2)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Uri = Annotated[Text, AfterValidator(_without_secrets)]
 Names = Annotated[tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1)]
+Languages = Annotated[
+    tuple[Annotated[str, AfterValidator(check_language)], ...],
+    BeforeValidator(split_commas),
+    Field(min_length=1),
+]
 Uris = Annotated[Names, AfterValidator(_all_without_secrets)]
 
 
@@ -88,17 +120,17 @@ class BenchmarkConfig(Section, frozen=True):
     """Registry name of the benchmark."""
     root: Uri | None = None
     """Folder or URI of <lang>/{train,dev,test}.txt|jsonl; absent: the hub."""
-    source: Names | None = None
+    source: Languages | None = None
     """Source languages, comma separated; absent: the benchmark's own."""
-    targets: Annotated[Literal["all"] | Names, BeforeValidator(split_commas)] = "all"
+    targets: Annotated[Literal["all"] | Languages, BeforeValidator(split_commas)] = "all"
     """Target languages, comma separated, or "all"."""
     leave_one_out: bool = False
     """A source language may be a target too, which learns from the other sources alone."""
     adapt_source: bool = False
     """The source languages are adapted to their unlabelled text, too, as if they were targets."""
-    dev: Names | None = None
+    dev: Languages | None = None
     """Source languages whose dev text chooses models of targets; absent: those it learns from."""
-    unlabelled_split: Split | dict[Text, Split] = "dev"
+    unlabelled_split: Split | dict[Language, Split] = "dev"
     """Split of the targets whose text is used without labels; or {"de": "test"}, dev for others."""
     limit: Count | dict[OwnSplit, Count] | None = None
     """Cap on the sentences of every split, or one cap per split (benchmark.limit.train=3000)."""
@@ -106,11 +138,11 @@ class BenchmarkConfig(Section, frozen=True):
     """Hub revision; absent: the registry's, or else the current commit, which is recorded."""
     metric: Literal["f1", "accuracy", "macro_f1"] | None = None
     """What is scored in place of the benchmark's own metric; f1 is of entities."""
-    prior: dict[Text, Literal["random"] | Shares] = Field(default_factory=dict)
+    prior: dict[Language, Literal["random"] | Shares] = Field(default_factory=dict)
     """Class shares of a language's rows, as {"de": [3, 1, 1]}, or random; others are left out."""
-    prior_rows: Count | dict[Text, Count] | None = None
+    prior_rows: Count | dict[Language, Count] | None = None
     """Rows at most of each split of such a language, or a cap per language; of words a half."""
-    prior_seed: Seed | dict[Text, Seed] = 0
+    prior_seed: Seed | dict[Language, Seed] = 0
     """Seed of the rows that are left out, and of random shares; or one per language, else 0."""
     partition: int | None = Field(default=None, ge=1)
     """Train rows of each language, one's after another's in their parallel files, none in two."""
@@ -138,7 +170,7 @@ class BenchmarkConfig(Section, frozen=True):
 class OwnConfig(Section, frozen=True):
     """Files of the user's own, which the benchmark "own" is made of."""
 
-    files: dict[Text, dict[OwnSplit, Uris]] = Field(default_factory=dict)
+    files: dict[Language, dict[OwnSplit, Uris]] = Field(default_factory=dict)
     """By language and split, comma separated, with globs: own.files.en.train=FOLDER/*.conll."""
     task: Literal["token", "sentence", "pair"] | None = None
     """What is labelled: words, sentences or pairs of them; absent: read off the training files."""
@@ -150,7 +182,7 @@ class OwnConfig(Section, frozen=True):
     """Entity types that tags call otherwise: own.types.LOCATION=LOC; O makes them no entity."""
     columns: dict[Text, Text] = Field(default_factory=dict)
     """Fields of JSONL, CSV and Parquet files that are called otherwise: own.columns.text=review."""
-    words: Words | dict[Text, Words] = "marks"
+    words: Words | dict[Language, Words] = "marks"
     """Where words of plain text end in token tasks; marks: at blanks and punctuation marks."""
     ids: bool = True
     """Whether a field id tells the rows of a file apart; false: it is left alone."""
@@ -273,13 +305,13 @@ class TranslationConfig(Section, frozen=True):
     """Folder of <language>.parquet in place of models: text, and its translations pivot, back."""
     revision: Text | None = None
     """Hub revision of the checkpoints; absent: the current commits, which are recorded."""
-    pivot: Text = "en"
+    pivot: Language = "en"
     """Language in between."""
-    languages: Names | None = None
+    languages: Languages | None = None
     """Languages that are translated, comma separated; absent: all of the unlabelled text."""
     replace: bool = False
     """Read the target languages, unlabelled and test, in translation into the pivot."""
-    codes: dict[Text, Text] = Field(default_factory=dict)
+    codes: dict[Language, Text] = Field(default_factory=dict)
     """A checkpoint's own names of languages where they cannot be told: {"zh": "zh_CN"}."""
     beams: int = Field(default=1, ge=1)
     """Beams of the search; 1: the likeliest sub-word each time."""
@@ -309,7 +341,7 @@ class StoreConfig(Section, frozen=True):
 class RunSection(Section, frozen=True):
     """Identity of a run and what its report adds."""
 
-    name: Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
+    name: RunName | None = None
     """Name of the run's folder; absent: <method>-<benchmark>-s<seed>."""
     trackers: Annotated[tuple[Literal["mlflow", "wandb"], ...], BeforeValidator(split_commas)] = ()
     """Told of every step, comma separated: mlflow, wandb; TensorBoard's files are made anyway."""

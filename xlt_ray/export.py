@@ -20,8 +20,10 @@ from pydantic import Field
 from xlt_ray import cli
 from xlt_ray.config import (
     ConfigError,
+    Language,
     ResourcesConfig,
     RunConfig,
+    RunName,
     Section,
     StoreConfig,
     Text,
@@ -47,11 +49,11 @@ _GIVEN = ("benchmark.root", "data.", "own.files.", "resources.", "store.", "trai
 class ExportSection(Section, frozen=True):
     """Which model goes where."""
 
-    run: Text
+    run: RunName
     """Name of a finished run of the store."""
     to: Text
     """Folder to make; there may be none of that name, or an empty one."""
-    language: Text | None = None
+    language: Language | None = None
     """The target whose model it is, in runs that have one for each."""
     distil: bool = False
     """Train a stock tagger of words on what a model of spans says of the unlabelled text."""

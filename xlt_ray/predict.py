@@ -17,6 +17,7 @@ from xlt_ray import cli
 from xlt_ray.config import (
     ConfigError,
     DataConfig,
+    Language,
     ResourcesConfig,
     RunConfig,
     Section,
@@ -51,7 +52,7 @@ class PredictSection(Section, frozen=True):
     """Files to label, comma separated: paths or URIs, with *, ** and ?."""
     to: Uri
     """Folder or URI to write into: new, empty, or one that this very command has begun."""
-    language: Text | None = None
+    language: Language | None = None
     """The target whose model labels, in runs that have one for each."""
     task: Task | None = None
     """What a stock classifier of texts is for, sentence or pair; other models say so themselves."""
@@ -166,6 +167,10 @@ def _files(section: PredictSection, task: Task) -> tuple[dict[str, str], dict[st
             if not file.size:
                 print(f"left out: {file.location} is empty", flush=True)
                 continue
+            if ".." in file.name.split("/"):  # a key of object storage may have any parts
+                raise ConfigError(
+                    f"predict.files: {file.location} would be written outside of {section.to}"
+                )
             key, kind = f"f{len(places):06d}", section.format or format_of(file.name, task)
             name = _renamed(file.name, kind)
             if name in seen:

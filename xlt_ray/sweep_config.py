@@ -12,12 +12,15 @@ from pydantic import BeforeValidator, Field
 from xlt_ray import cli
 from xlt_ray.compare import slug
 from xlt_ray.config import (
+    RUN_NAME,
     ConfigError,
+    Language,
     MethodConfig,
     ResourcesConfig,
     RunConfig,
     Section,
     Text,
+    shown,
     split_commas,
 )
 from xlt_ray.data.globs import absolute
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from xlt_ray.engine.tune import Search, Space
 
 TRIALS = 12
+_KEY = 8
+"""Letters of what tells the names of trials apart."""
 GRACE, REDUCTION = 2, 3
 
 
@@ -47,7 +52,7 @@ class SweepSection(Section, frozen=True):
     """Number of trials, 12 if absent; a grid has as many as it has cells."""
     per: Literal["run", "language", "group"] = "run"
     """One sweep for all targets, one for each, or one for each of `groups`."""
-    groups: dict[Text, Annotated[tuple[Text, ...], BeforeValidator(split_commas)]] = Field(
+    groups: dict[Text, Annotated[tuple[Language, ...], BeforeValidator(split_commas)]] = Field(
         default_factory=dict
     )
     """Target languages by name of the group, for per=group."""
@@ -156,6 +161,7 @@ def configure(
     space = _space(section, base.method, spaces, origins)
     scopes = _scopes(section, base, origins)
     name = base.run.name or f"sweep-{base.method.name}-{base.benchmark.name}-s{base.seed}"
+    _check_folders(name, list(scopes))
 
     def make(scope: str, parameters: Mapping[str, Any]) -> RunConfig[Any]:
         own = to_dict(base)
@@ -164,7 +170,7 @@ def configure(
         key = fingerprint(
             "trial", params=[own["method"], own["benchmark"]], inputs=(), seed=base.seed, code=""
         )
-        own["run"]["name"] = f"{name}-{slug(scope)}-{key[:8]}"
+        own["run"]["name"] = f"{name}-{slug(scope)}-{key[:_KEY]}"
         return build(own, {f"method.{key}": "the space of the sweep" for key in parameters})
 
     config = SweepConfig(name, section, space, scopes, base, make)
@@ -172,6 +178,22 @@ def configure(
         for parameters in beforehand(config):
             make(scope, parameters)
     return config
+
+
+def _check_folders(name: str, scopes: Sequence[str]) -> None:
+    """Whether every search and its trials have folders of their own, and names for them."""
+    slugs: dict[str, str] = {}
+    for scope in scopes:
+        other = slugs.setdefault(slug(scope), scope)
+        if other != scope:
+            raise ConfigError(
+                f"sweep.per: {other!r} and {scope!r} would share the folder {slug(scope)!r}"
+            )
+        if (length := len(f"{name}-{slug(scope)}") + _KEY + 1) > RUN_NAME:
+            raise ConfigError(
+                f"run.name: the trials of {shown(scope)} would have names of {length} letters, at "
+                f"most {RUN_NAME}: shorten it, or that name"
+            )
 
 
 def _without_keys(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

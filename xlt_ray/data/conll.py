@@ -14,10 +14,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from xlt_ray.config import ROW_BYTES
+from xlt_ray.config import ROW_BYTES, shown
 from xlt_ray.data.layouts import Notation, Sentence, TokenLines, decoded, sentences
 from xlt_ray.data.lines import Overlong
-from xlt_ray.data.rows import RowError, Text, shown, tag_ids
+from xlt_ray.data.rows import RowError, Text, tag_ids
 from xlt_ray.labels import OUTSIDE, LabelSet
 
 _NUM_COLUMNS = 10

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeVar
 
-from xlt_ray.config import ROW_BYTES
+from xlt_ray.config import ROW_BYTES, shown
 from xlt_ray.data.lines import Overlong, too_long
 from xlt_ray.data.rows import (
     Record,
@@ -25,7 +25,6 @@ from xlt_ray.data.rows import (
     Text,
     check_tokens,
     labels_of,
-    shown,
     tag_ids,
     text_of,
 )

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Literal, cast
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from xlt_ray.config import ROW_BYTES, redacted
+from xlt_ray.config import ROW_BYTES, check_language, redacted
 from xlt_ray.data.conll import ConllU, OntoNotes
 from xlt_ray.data.layouts import Jsonl, Layout, Notation, columns_of
 from xlt_ray.data.lines import lines_of
@@ -143,8 +143,20 @@ class DataFolder:
         """Names of the folders that hold data files, sorted.
 
         Raises:
-            ValueError: the folder is missing or cannot be listed.
+            ValueError: the folder is missing or cannot be listed, or one has no language's name.
         """
+        names = self._folders()
+        for name in names:
+            try:
+                check_language(name)
+            except ValueError as error:
+                raise ValueError(
+                    f"{self.location}: the folder {name!r} holds data files, but {error}; name the "
+                    "languages in benchmark.source and benchmark.targets, or rename it"
+                ) from None
+        return names
+
+    def _folders(self) -> list[str]:
         infos = [info for info in self._infos("") if info.type == pafs.FileType.Directory]
         names = [info.base_name for info in infos if not info.base_name.startswith(".")]
         return sorted(name for name in names if self._listing(name))
@@ -157,7 +169,7 @@ class DataFolder:
         """
         if files := self._found(language):
             return files
-        languages = ", ".join(self.languages()) or "none"
+        languages = ", ".join(self._folders()) or "none"
         raise ValueError(f"no language {language!r} in {self.location}, there are: {languages}")
 
     def has(self, language: str) -> bool:

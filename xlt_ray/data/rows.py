@@ -11,13 +11,13 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from xlt_ray.config import shown
 from xlt_ray.data.schema import BadRow, ContentIds, Example, Task
 from xlt_ray.labels import OUTSIDE, LabelSet, Scheme, to_bio
 
 NO_TYPES: Mapping[str, str] = MappingProxyType({})
 """For tags whose entity types are called as in the label set."""
 
-_SHOWN = 80
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NEEDS = {
     "token": "tokens",
@@ -58,12 +58,6 @@ class Text:
         """What the content id is made of."""
         texts = (self.text, self.text_pair)
         return self.tokens or tuple(text for text in texts if text is not None)
-
-
-def shown(value: object) -> str:
-    """A value as a message shows it, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def check_tokens(tokens: Sequence[object], *, prefix: str = "") -> tuple[str, ...]:

@@ -12,11 +12,10 @@ from typing import Any, Self
 
 import yaml
 from rich.console import Group
-from rich.table import Table
 
 from xlt_ray.report.published import PublishedTable
 from xlt_ray.report.record import Report
-from xlt_ray.report.tables import counted_note, markdown_table, metric_name, percent
+from xlt_ray.report.tables import counted_note, markdown_table, metric_name, percent, plain_table
 from xlt_ray.report.write import WriteBytes
 
 TERMINAL_COLUMNS, LATEX_COLUMNS = 9, 11
@@ -390,12 +389,8 @@ def terminal_tables(comparison: Comparison) -> Group:
     title = f"{first.benchmark}: {metric_name(first.metric)}, seeds {seeds}"
     tables = []
     for part in result_grid(comparison).parts(TERMINAL_COLUMNS):
-        table = Table(title=None if tables else title, title_justify="left")
-        for column, name in enumerate(part.columns):
-            table.add_column(name, justify="left" if column < part.labels else "right")
-        for row in part.rows:
-            table.add_row(*row)
-        tables.append(table)
+        above = "" if tables else title
+        tables.append(plain_table(above, part.columns, part.rows, left=part.labels))
     return Group(*tables)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from rich.table import Table
 
-from xlt_ray.report.tables import markdown_table, percent
+from xlt_ray.report.tables import markdown_table, percent, plain_table
 from xlt_ray.report.write import WriteBytes
 
 _NOT_IN_BEST = ("run",)
@@ -178,12 +178,7 @@ _COLUMNS = ("source dev", "state", "models", "seconds", "steps", "found")
 def terminal_table(sweep: Sweep, scope: Scope) -> Table:
     """The trials of a scope from the best on, for a terminal."""
     title = f"{sweep.name}, {scope.name}: score on source dev, times 100"
-    table = Table(title=title, title_justify="left")
-    for name in (*sweep.keys, *_COLUMNS):
-        table.add_column(name, justify="right")
-    for row in _rows(sweep, scope):
-        table.add_row(*row)
-    return table
+    return plain_table(title, (*sweep.keys, *_COLUMNS), _rows(sweep, scope), left=0)
 
 
 def markdown(sweep: Sweep) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import yaml
 from rich.table import Table
+from rich.text import Text
 
 from xlt_ray.report.record import Report, Scores
 
@@ -46,19 +47,43 @@ def counted_note(report: Report) -> str:
     )
 
 
+def plain_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    left: int = 1,
+    no_wrap: bool = False,
+) -> Table:
+    """A table for a terminal, whose texts are shown as they are: rich reads brackets as markup.
+
+    Args:
+        title: What stands above it, or nothing.
+        columns: Column titles.
+        rows: Cells as text.
+        left: How many columns, from the first, are aligned to the left; the others to the right.
+        no_wrap: Whether cells stay on one line.
+    """
+    shown = Text(title, style="table.title") if title else None
+    table = Table(title=shown, title_justify="left")
+    for column, name in enumerate(columns):
+        justify = "left" if column < left else "right"
+        table.add_column(Text(name), justify=justify, no_wrap=no_wrap)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
 def terminal_table(report: Report) -> Table:
     """The result table for a terminal."""
     title = f"{report.method} on {report.benchmark}: {metric_name(report.metric)}"
-    table = Table(title=title, title_justify="left")
     rows, average = result_rows(report)
-    for column, name in enumerate(COLUMNS):
-        table.add_column(name, justify="left" if column == 0 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
+    table = plain_table(title, COLUMNS, rows, no_wrap=True)
     table.add_section()
-    table.add_row(*average, style="bold")
+    table.add_row(*map(Text, average), style="bold")
     if report.notes:
-        table.caption, table.caption_justify = "\n".join(report.notes), "left"
+        table.caption = Text("\n".join(report.notes), style="table.caption")
+        table.caption_justify = "left"
     return table
 
 
