@@ -67,7 +67,12 @@ _SECRETS = re.compile(
 """A password before the host, also one with a slash in it, or a parameter that names a secret."""
 
 
+_LONGEST_URI = 4096
+
+
 def _without_secrets(uri: str) -> str:
+    if len(uri) > _LONGEST_URI:
+        raise ValueError(f"a path or URI has {_LONGEST_URI} letters at most")
     if _SECRETS.search(uri):
         raise ValueError("a URI with credentials would end up in reports; set them as variables")
     return uri

@@ -6,7 +6,7 @@ schema; an error names the key, the value, what is allowed and where the value c
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -14,11 +14,41 @@ from typing import Any, TypeVar, cast
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from xlt_ray.config import ConfigError, MethodConfig, RunConfig, redacted
+from xlt_ray.config import ConfigError, MethodConfig, RunConfig, redacted, shown
+
+_DEEPEST, _MOST, _LONGEST = 32, 100_000, 200
+"""Keys below each other, values of a file or flag, and letters of a key, at most: more is a slip,
+or is meant to fill the memory."""
+_ALIASES, _FILE = 1000, 10_000_000
+"""Aliases in a YAML file, and its bytes, at most."""
+_BITS = 1024
+"""Of a number at most; Python does not even print much longer ones."""
+_LINES = 20
+"""Wrong keys that are told at most."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which ``no``, ``on`` and their kin stay strings: "no" is a language code."""
+    """YAML in which ``no``, ``on`` and their kin stay strings: "no" is a language code.
+
+    What aliases stand for is bounded: nine of them, nine levels deep, are 400 million values.
+    """
+
+    def __init__(self, stream: str):
+        super().__init__(stream)
+        self.aliases = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """As the base does, up to so many aliases."""
+        self.aliases += bool(self.check_event(yaml.AliasEvent))
+        if self.aliases > _ALIASES:
+            raise yaml.YAMLError(f"more than {_ALIASES} aliases")
+        return super().compose_node(parent, index)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """As the base does, up to so many keys of merged mappings."""
+        super().flatten_mapping(node)
+        if len(node.value) > _MOST:
+            raise yaml.YAMLError(f"more than {_MOST} keys in one mapping")
 
 
 _BOOL = "tag:yaml.org,2002:bool"
@@ -39,32 +69,107 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         ConfigError: the file is missing, is no YAML, or is not a mapping.
     """
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
+        with Path(path).open(encoding="utf-8") as stream:
+            text = stream.read(_FILE + 1)
+        if len(text) > _FILE:
+            raise ConfigError(f"--config {path}: has more than {_FILE:,} letters")
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506
     except OSError as error:
         raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path}: no valid YAML: {error}") from None
+    except ConfigError:
+        raise
+    except RecursionError:
+        raise ConfigError(f"--config {path}: {_TOO_DEEP}") from None
+    except (yaml.YAMLError, ValueError) as error:  # of numbers and dates that are none, too
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"--config {path}: no valid YAML: {reason}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ConfigError(f"--config {path}: expected keys and values, found {content!r}")
+        kind = type(content).__name__
+        raise ConfigError(f"--config {path}: expected keys and values, found a {kind}")
     return cast("dict[str, Any]", content)
+
+
+_TOO_DEEP = f"values are nested more than {_DEEPEST} levels deep"
+
+
+def _plain(values: Mapping[Any, Any], origin: str) -> dict[str, Any]:
+    """A copy of nested keys whose values are those of JSON.
+
+    Raises:
+        ConfigError: one of them is something else, or they are too many or too deep.
+    """
+    count = 0
+
+    def key_of(key: Any, path: str) -> str:
+        if not (key is None or isinstance(key, str | int | float)):
+            raise ConfigError(
+                f"{path}{shown(key)}: a {type(key).__name__} is no key (from {origin})"
+            )
+        text = copied(key, path) if isinstance(key, str) else json.dumps(copied(key, path))
+        if len(text) > _LONGEST:
+            raise ConfigError(
+                f"{path}{text[:_LONGEST]}...: a key has {_LONGEST} letters at most (from {origin})"
+            )
+        return text
+
+    def copied(value: Any, path: str, depth: int = 0) -> Any:
+        nonlocal count
+        count += 1
+        if depth > _DEEPEST:
+            raise ConfigError(f"{path.partition('.')[0]}: {_TOO_DEEP} (from {origin})")
+        if count > _MOST:
+            raise ConfigError(f"{origin}: has more than {_MOST:,} values")
+        if isinstance(value, Mapping):
+            below = f"{path}." if path else ""
+            found = {key_of(key, below): item for key, item in value.items()}
+            return {key: copied(item, f"{below}{key}", depth + 1) for key, item in found.items()}
+        if isinstance(value, list | tuple):
+            return [copied(item, path, depth + 1) for item in value]
+        if isinstance(value, int) and value.bit_length() > _BITS:
+            raise ConfigError(f"{path}: a number of more than {_BITS} bits (from {origin})")
+        if isinstance(value, str) and not _is_unicode(value):
+            raise ConfigError(f"{path}: {shown(value)} is no valid UTF-8 (from {shown(origin)})")
+        if value is None or isinstance(value, str | int | float):
+            return value
+        raise ConfigError(
+            f"{path}: a {type(value).__name__} is no value of a key; texts like that have to be "
+            f"in quotes (from {origin})"
+        )
+
+    return copied(values, "")
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def parse_set(flag: str) -> dict[str, Any]:
     """Turn ``a.b=value`` into ``{"a": {"b": value}}``; the value is JSON if it parses as JSON."""
     key, found, text = flag.partition("=")
     parts = key.strip().split(".")
+    origin = _origin_of_flag(flag)
     if not found or not all(parts):
-        raise ConfigError(f"--set {flag}: expected key=value, such as train.batch_size=16")
+        raise ConfigError(f"{origin}: expected key=value, such as train.batch_size=16")
+    if len(parts) > _DEEPEST:
+        raise ConfigError(f"{origin}: {_TOO_DEEP}")
     try:
         value: Any = json.loads(text)
     except json.JSONDecodeError:
         value = text
+    except RecursionError:
+        raise ConfigError(f"{origin}: {_TOO_DEEP}") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise ConfigError(f"{origin}: {error}") from None
     nested: dict[str, Any] = {parts[-1]: value}
     for part in reversed(parts[:-1]):
         nested = {part: nested}
     return nested
+
+
+def _origin_of_flag(flag: str) -> str:
+    return f"--set {flag if len(flag) <= _LONGEST else f'{flag[:_LONGEST]}...'}"
 
 
 def _nested(value: Any) -> dict[str, Any] | None:
@@ -84,8 +189,8 @@ def _merge(base: dict[str, Any], layer: _Layer, origins: dict[str, str], prefix:
         inner, before = _nested(value), base.get(key)
         if inner is not None and isinstance(before, str | list | tuple):
             raise ConfigError(
-                f"{path}: {layer.origin} gives keys, but {origin_of(path, origins)} has {before!r} "
-                "there; give all of it as keys"
+                f"{path}: {layer.origin} gives keys, but {origin_of(path, origins)} has "
+                f"{shown(before)} there; give all of it as keys"
             )
         if inner is not None and isinstance(before, dict):
             _merge(base[key], _Layer(layer.origin, inner), origins, f"{path}.")
@@ -121,10 +226,13 @@ def _explain(
             text = f"{path}: is required"
         else:
             path, said, value = _said(path, item["msg"], item["input"])
-            text = f"{path}: {said}" + (f", got {value!r}" if value is not None else "")
+            got = "" if value is None else f", got {shown(value, _LONGEST)}"
+            text = f"{path}: {said}{got}"
         if text not in seen:
             seen.add(text)
             lines.append(redacted(f"{text} (from {origin_of(path, origins)})"))
+    if len(lines) > _LINES:
+        lines[_LINES:] = [f"and {len(lines) - _LINES} more"]
     return "\n".join(lines)
 
 
@@ -202,11 +310,11 @@ def merge(
     """
     layers = [_Layer("the job's defaults", defaults)]
     layers += [_Layer(str(path), read_yaml(path)) for path in files]
-    layers += [_Layer(f"--set {flag}", parse_set(flag)) for flag in flags]
+    layers += [_Layer(_origin_of_flag(flag), parse_set(flag)) for flag in flags]
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer in layers:
-        _merge(merged, layer, origins)
+        _merge(merged, _Layer(layer.origin, _plain(layer.values, layer.origin)), origins)
     return merged, origins
 
 
@@ -225,9 +333,26 @@ def validate(schema: type[S], values: Mapping[str, Any], origins: Mapping[str, s
         ConfigError: one line per wrong key, with the value, what is allowed and its origin.
     """
     try:
-        return schema.model_validate(values)
+        made = schema.model_validate(values)
     except ValidationError as error:
         raise ConfigError(_explain(error, values, origins, schema)) from None
+    for path, number in _numbers(to_dict(made)):
+        if not -(2**63) <= number < 2**63:
+            origin = origin_of(path, origins)
+            raise ConfigError(f"{path}: {number} does not fit into 64 bits (from {origin})")
+    return made
+
+
+def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, int]]:
+    """All whole numbers with their keys."""
+    if isinstance(value, Mapping):
+        for key, item in cast("Mapping[str, Any]", value).items():
+            yield from _numbers(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for item in cast("list[Any]", value):
+            yield from _numbers(item, path)
+    elif isinstance(value, int):
+        yield path, value
 
 
 def schema_for(
@@ -240,7 +365,9 @@ def schema_for(
     if not isinstance(name, str) or name not in methods:
         origin = origin_of("method.name", origins or {})
         known = ", ".join(sorted(methods))
-        raise ConfigError(f"method.name: unknown method {name!r}; allowed: {known} (from {origin})")
+        raise ConfigError(
+            f"method.name: unknown method {shown(name)}; allowed: {known} (from {origin})"
+        )
     return RunConfig[methods[name]]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from xlt_ray.config import ConfigError, RunConfig
 from xlt_ray.data.corpus import Corpus, Mix, Model, Start, share_of
-from xlt_ray.data.own import key_of
+from xlt_ray.data.own_source import key_of
 from xlt_ray.data.registry import check_bad_fraction
 from xlt_ray.data.schema import BadRow
 from xlt_ray.data.sources import Source

@@ -29,6 +29,7 @@ from xlt_ray.config import (
 )
 from xlt_ray.data import own as owned
 from xlt_ray.data.globs import matching
+from xlt_ray.data.own_source import ENDINGS
 from xlt_ray.data.readers import PACKED, ending_of
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.backbone import Backbone
@@ -158,8 +159,8 @@ def _files(section: PredictSection, task: Task) -> tuple[dict[str, str], dict[st
                 continue
             if file.fs.equals(to) and file.path.startswith(f"{ours}/"):
                 continue  # what an earlier start has written
-            if ending_of(file.name) not in owned.ENDINGS:
-                allowed = ", ".join(f".{ending}" for ending in owned.ENDINGS)
+            if ending_of(file.name) not in ENDINGS:
+                allowed = ", ".join(f".{ending}" for ending in ENDINGS)
                 raise ConfigError(
                     f"predict.files: {file.location} is of no format that can be read; allowed: "
                     f"{allowed}, also with .gz or .zst"

@@ -43,7 +43,8 @@ def matching(pattern: str, key: str) -> list[DataFile]:
             bare, mark, parameters = shown.partition("?")
             place = bare.rsplit("/", path[len(base) :].lstrip("/").count("/") + 1)[0]
             location = f"{place}/{quote(name)}{mark}{parameters}"
-        files.append(DataFile(fs, info.path, name, location, info.size or 0))
+        changed = info.mtime_ns or 0
+        files.append(DataFile(fs, info.path, name, location, info.size or 0, changed))
     return files
 
 

@@ -5,35 +5,37 @@ the first row, the classes off all rows, the scheme of entity tags off the prefi
 bioes; B- in less than a twentieth of the entities' tags iob1; anything else bio.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
-from xlt_ray.config import ROW_BYTES, ConfigError, OwnConfig, OwnSplit, RunConfig, split_commas
-from xlt_ray.data.conll import ConllU
+from xlt_ray.config import (
+    ROW_BYTES,
+    ConfigError,
+    OwnConfig,
+    OwnSplit,
+    RunConfig,
+    shown,
+    split_commas,
+)
 from xlt_ray.data.drawn import HeldOut
 from xlt_ray.data.globs import absolute, matching
 from xlt_ray.data.hub import HubSource
-from xlt_ray.data.layouts import Notation, columns_of
-from xlt_ray.data.readers import PARQUET, DataFile, bytes_of, ending_of
-from xlt_ray.data.records import Csv, Cut, JsonLines, Lines, Records, fields_of
-from xlt_ray.data.rows import RowIds, assemble
-from xlt_ray.data.schema import BadRow, Example, Task
+from xlt_ray.data.own_source import COLUMNS, NAME, OwnSource
+from xlt_ray.data.readers import DataFile, ending_of
+from xlt_ray.data.records import Cut, fields_of
+from xlt_ray.data.schema import Task
 from xlt_ray.data.sources import Source
-from xlt_ray.data.tables import rows_of
 from xlt_ray.labels import OUTSIDE, LabelSet, Scheme
 
-NAME = "own"
 HUB = "hub:"
 """Before the id of a hub dataset: hub:OWNER/NAME[@REVISION][:CONFIGURATION[:SPLIT]]."""
-COLUMNS = ("conll", "tsv", "bio", "iob", "iob2")
-ENDINGS = ("txt", *COLUMNS, "conllu", "jsonl", "csv", PARQUET)
 _RARE = 0.05
 _NUMBER = "a number"
 """Counted in place of the number 0, which names no class by itself."""
+_MOST_LABELS, _LONGEST_LABEL = 5000, 200
 _HEAD = 200
 """Lines that a table is told from sentences by."""
 
@@ -58,161 +60,6 @@ class Inventory(LabelSet):
         """Any number: labels are not numbered yet."""
         self.counts[name] = self.counts.get(name, 0) + 1
         return 0
-
-
-@dataclass(frozen=True)
-class OwnSource:
-    """One split of one language in files of the user's own; satisfies the Source protocol.
-
-    Attributes:
-        patterns: Paths or URIs, see `xlt_ray.data.globs.matching`.
-        language: Language code.
-        split: One of train, dev, test and unlabelled.
-        task: Kind of task.
-        scheme: How tags of entities are written.
-        columns: Name in the files of each field that is called otherwise there.
-        cut: How plain text becomes words in token tasks.
-        types: The label set's name of each entity type that the tags call otherwise; O: no entity.
-        ids: Whether a field ``id`` tells the rows of a file apart.
-        row_bytes: Bytes of a row at most; one that has more is a bad row.
-    """
-
-    patterns: tuple[str, ...]
-    language: str
-    split: str
-    task: Task
-    scheme: Scheme = "bio"
-    columns: Mapping[str, str] = field(default_factory=dict)
-    cut: Cut = "marks"
-    types: Mapping[str, str] = field(default_factory=dict)
-    ids: bool = True
-    row_bytes: int = ROW_BYTES
-
-    @cached_property
-    def key(self) -> str:
-        """What messages call it."""
-        return f"own.files.{self.language}.{self.split}"
-
-    def files(self) -> list[DataFile]:
-        """Its files, in the order of the patterns.
-
-        Raises:
-            ValueError: there are none of a name, or one is of no format that can be read.
-        """
-        found: dict[str, DataFile] = {}
-        for pattern in self.patterns:
-            for file in matching(pattern, self.key):
-                if ending_of(file.name) not in ENDINGS:
-                    allowed = ", ".join(f".{ending}" for ending in ENDINGS)
-                    raise ValueError(
-                        f"{self.key}: {file.location} is of no format that can be read; allowed: "
-                        f"{allowed}, also with .gz or .zst"
-                    )
-                if not file.size:
-                    raise ValueError(f"{self.key}: {file.location} is empty")
-                found.setdefault(file.path, file)
-        return list(found.values())
-
-    def identity(self) -> dict[str, Any]:
-        """Digests of the files, and how they are read."""
-        return {
-            "kind": NAME,
-            "files": [file.digest() for file in self.files()],
-            "task": self.task,
-            "scheme": self.scheme,
-            "columns": dict(self.columns),
-            "cut": self.cut,
-            "types": dict(self.types),
-            "ids": self.ids,
-            "row_bytes": self.row_bytes,
-        }
-
-    def volume(self, limit: int | None = None) -> int:
-        """Bytes of text that are gone through for so many rows, about."""
-        return bytes_of(self.files(), limit)
-
-    def examples(
-        self, labels: LabelSet | None, limit: int | None = None
-    ) -> Iterator[Example | BadRow]:
-        """Stream the rows, one file after the other, see `xlt_ray.data.sources.Source`.
-
-        Raises:
-            ValueError: a file is missing, cannot be read, or holds no row.
-        """
-        ids = RowIds(self.language, self.split)
-        for file in self.files():
-            if ids.count == limit:
-                return
-            row = None
-            for row in self._rows(file, labels, ids, limit):
-                yield row
-            if row is None:
-                raise ValueError(f"{self.key}: {file.location} holds no row")
-
-    def _rows(
-        self, file: DataFile, labels: LabelSet | None, ids: RowIds, limit: int | None
-    ) -> Iterator[Example | BadRow]:
-        layout = self.layout(file)
-        kept: dict[str, Any] = {
-            "language": self.language,
-            "split": self.split,
-            "file": file.name,
-            "read_text": layout.text
-            if self.ids
-            else lambda raw: replace(layout.text(raw), id=None),
-            "read_labels": labels and (lambda raw, text: layout.labels(raw, text, labels)),
-            "limit": None if limit is None else limit - ids.count,
-            "token_line": layout.token_line,
-            "ids": ids,
-        }
-        with self.raw(file, layout) as rows:
-            yield from assemble(rows, **kept)
-
-    @contextmanager
-    def raw(self, file: DataFile, layout: Any) -> Iterator[Iterator[tuple[int, Any]]]:
-        """Where each row of a file is, and the row as it stands there.
-
-        Raises:
-            ValueError: the file cannot be read.
-        """
-        if ending_of(file.name) == PARQUET:
-            yield rows_of(file, self.row_bytes)
-            return
-        with file.lines(self.row_bytes) as lines:
-            yield layout.rows(lines, self.row_bytes)
-
-    def layout(self, file: DataFile) -> Any:
-        """How rows stand in a file: what its ending says, of .txt what its first lines do."""
-        ending, notation = ending_of(file.name), Notation("", self.scheme, self.types)
-        records = (self.task, notation, self.columns, self.cut)
-        if ending == "conllu":
-            return ConllU(notation)
-        if ending == "jsonl":
-            return JsonLines(*records)
-        if ending == PARQUET:
-            return Records(*records)
-        if ending == "csv" or (ending == "tsv" and self.task != "token"):
-            return Csv(*records)
-        if ending == "txt" and not self._has_columns(file):
-            return Lines(*records)
-        with file.lines(self.row_bytes) as lines:
-            return columns_of(lines, notation, tabs=ending == "tsv")
-
-    def _has_columns(self, file: DataFile) -> bool:
-        """Whether a .txt file has a token and its tag in every line, rather than plain text."""
-        if self.task != "token":
-            return False
-        if self.split != "unlabelled":
-            return True
-        with file.lines(self.row_bytes) as lines:
-            head = [(bool(line.strip()), b"\t" in line) for line in islice(lines, 50)]
-        filled = [has_tab for is_filled, has_tab in head if is_filled]
-        return bool(filled) and len(filled) < len(head) and all(filled)
-
-
-def key_of(source: Source) -> str:
-    """The key that names the files of a source; of other benchmarks empty."""
-    return source.key if isinstance(source, OwnSource) else ""
 
 
 def source_of(own: OwnConfig, language: str, split: OwnSplit, row_bytes: int = ROW_BYTES) -> Source:
@@ -329,7 +176,20 @@ def found_in(own: OwnConfig, names: tuple[str, ...], row_bytes: int = ROW_BYTES)
     """
     if own.task is not None and own.labels is not None and own.scheme is not None:
         return Found(own.task, own.labels, own.scheme)
-    return _inferred(own.model_dump_json(), names, row_bytes)
+    return _inferred(own.model_dump_json(), names, row_bytes, _stamps(own, names))
+
+
+def _stamps(own: OwnConfig, names: tuple[str, ...]) -> tuple[tuple[str, int, int], ...]:
+    """What the training files look like from outside: edited, they may say something else."""
+    key = "own.files.{}.train"
+    places = [(place, key.format(name)) for name in names for place in own.files[name]["train"]]
+    try:
+        files = [
+            x for place, key in places if not place.startswith(HUB) for x in matching(place, key)
+        ]
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return tuple((file.path, file.size, file.changed) for file in files)
 
 
 def resolved(config: RunConfig[Any]) -> RunConfig[Any]:
@@ -358,7 +218,7 @@ def resolved(config: RunConfig[Any]) -> RunConfig[Any]:
 
 
 @lru_cache(maxsize=8)
-def _inferred(own: str, names: tuple[str, ...], row_bytes: int) -> Found:
+def _inferred(own: str, names: tuple[str, ...], row_bytes: int, stamps: object) -> Found:
     config = OwnConfig.model_validate_json(own)
     try:
         task = config.task or _task_of(config, names[0], row_bytes)
@@ -432,14 +292,29 @@ def _tags(own: OwnConfig, names: tuple[str, ...], row_bytes: int) -> dict[str, i
     inventory, keys = Inventory(), ", ".join(f"own.files.{name}.train" for name in names)
     for name in names:
         for _ in _source(own, name, "train", row_bytes).examples(inventory):
-            pass
+            if len(inventory.counts) > _MOST_LABELS:
+                raise ConfigError(
+                    f"own.files.{name}.train: more than {_MOST_LABELS:,} different labels, such as "
+                    f"{', '.join(map(shown, islice(inventory.counts, 3)))}; is it the wrong column?"
+                )
     if not inventory.counts:
         raise ConfigError(f"{keys}: no row has labels that can be read; name them as own.labels")
+    odd = next((tag for tag in inventory.counts if not _is_name(tag)), None)
+    if odd is not None:
+        raise ConfigError(
+            f"{keys}: {shown(odd)} is no label; it has {_LONGEST_LABEL} letters at most, in UTF-8"
+        )
     if _NUMBER in inventory.counts:
         raise ConfigError(
             f"{keys}: labels are numbers; name the classes as own.labels, in their order"
         )
     return inventory.counts
+
+
+def _is_name(tag: str) -> bool:
+    """Whether a class may be called that."""
+    is_unicode = not any("\ud800" <= letter <= "\udfff" for letter in tag)
+    return is_unicode and len(tag) <= _LONGEST_LABEL
 
 
 def _check_tags(counts: Mapping[str, int], names: tuple[str, ...]) -> None:

@@ -63,13 +63,23 @@ _FILE_NAME = re.compile(
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file of a data folder; ``name`` is its path below the root."""
+    """A file of a data folder.
+
+    Attributes:
+        fs: Where it is.
+        path: Its path there.
+        name: Its path below the root.
+        location: What messages call it.
+        size: Its bytes.
+        changed: When it was written last, in nanoseconds, if anybody asked.
+    """
 
     fs: pafs.FileSystem
     path: str
     name: str
     location: str
     size: int
+    changed: int = 0
 
     def digest(self) -> dict[str, Any]:
         """Name, size and sha256 of the bytes as they are stored."""

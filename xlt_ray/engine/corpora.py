@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import ray.data
 
-from xlt_ray.data.own import key_of
+from xlt_ray.data.own_source import key_of
 from xlt_ray.data.registry import check_bad_fraction
 from xlt_ray.data.schema import GOLD_SCHEMA, TEXT_SCHEMA, BadRow, Example, Task
 from xlt_ray.data.sources import Source, check_unchanged

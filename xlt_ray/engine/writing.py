@@ -16,7 +16,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from xlt_ray.data.layouts import Sentence
-from xlt_ray.data.own import OwnSource
+from xlt_ray.data.own_source import OwnSource
 from xlt_ray.data.readers import PARQUET, DataFile, ending_of
 from xlt_ray.data.rows import RowError, Text
 from xlt_ray.data.schema import TEXT_SCHEMA, Task
