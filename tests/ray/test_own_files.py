@@ -11,6 +11,7 @@ from xlt_ray import export, predict, self_train
 from xlt_ray.config import ConfigError
 from xlt_ray.data.own import OwnSource
 from xlt_ray.data.schema import Example
+from xlt_ray.engine import writing
 from xlt_ray.predict import PredictConfig
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -107,6 +108,22 @@ def sentences_of(path: Path) -> list[list[list[str]]]:
 
 def configured(values: dict[str, Any], **keys: Any) -> PredictConfig:
     return predict.configure({**values, "predict": {**values["predict"], **keys}})
+
+
+def test_a_file_that_is_edited_before_it_is_written_gets_no_predictions(
+    world: World, given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many words as before, but others: what was said is not of them."""
+    whole, path = writing.run_write, tmp_path / "in/deep/b.txt"
+
+    def late(task: writing.WriteTask) -> Any:
+        path.write_text("ti lo ka\n\nti\n")
+        return whole(task)
+
+    monkeypatch.setattr(writing, "run_write", late)
+    with pytest.raises(ValueError, match=r"deep/b\.txt: has changed|b\.txt: has changed"):
+        predict.predict(configured(given))
+    assert not (tmp_path / "out/deep/b.conll").exists()
 
 
 def test_predictions_keep_rows_and_order(

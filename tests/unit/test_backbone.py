@@ -124,3 +124,14 @@ def test_the_toy_backbone_depends_on_its_generator() -> None:
     found = find("toy")
     assert {"xlt_ray.data.toy", "xlt_ray.models.pretrain"} <= set(found.modules)
     assert found.identity["threads"] == 1
+
+
+def test_a_folder_that_was_edited_meanwhile_is_not_taken(encoder: Path, tmp_path: Path) -> None:
+    """Its name in the store is that of the bytes that were there before."""
+    found = find(encoder, "train.max_length=64")
+    path = encoder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    attempt = Store(str(tmp_path / "store")).attempt("backbone", "b")
+    with pytest.raises(ValueError, match=r"model\.safetensors: has changed while the run was"):
+        found.write(attempt)
+    find(encoder, "train.max_length=64").write(attempt)

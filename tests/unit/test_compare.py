@@ -150,6 +150,7 @@ def test_shared_keys_reach_the_methods_that_have_them() -> None:
             "compare.shared.tau: no method of the com",
         ),
         ({"methods": "cltp", "shared": {"name": "cltp"}}, "compare.shared.name: a row's method is"),
+        ({"methods": {"a" * 98: {"name": "cltp"}}}, "makes a folder's name of 113 letters"),
         ({"methods": "cltp", "published": [{"paper": "X", "table": 1}]}, "no paper 'X', there are"),
         ({"methods": "cltp", "published": [{"paper": "CLTP", "table": 8}]}, "no table '8' of CLTP"),
     ],

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from xlt_ray.cli import configure
 from xlt_ray.config import ConfigError, NodeGroup, RunConfig
+from xlt_ray.data.registry import BENCHMARKS
 from xlt_ray.layered import describe, load, parse_set, read_yaml, schema_for, to_dict
 from xlt_ray.methods import METHODS
 
@@ -146,6 +147,26 @@ def test_text_may_look_like_a_number() -> None:
     assert "run.name: Input should be a valid string, got True" in refusal("run.name=true")
 
 
+@pytest.mark.parametrize(
+    ("flag", "reason"),
+    [
+        ("seed=" + "[" * 20_000, "nested more than 32 levels deep"),
+        ("own.labels=" + "[" * 500 + "]" * 500, "nested more than 32 levels deep"),
+        (".".join("a" * 5000) + "=1", "nested more than 32 levels deep"),
+        ("seed=" + "9" * 5000, "4300 digits"),
+        ("run.name=" + "9" * 4000, "run.name: a number of more than 1024 bits"),
+        ("train.batch_size=" + "9" * 30, "train.batch_size: 9{30} does not fit into 64 bits"),
+        ("run.name=a\udcff", "is no valid UTF-8"),
+        ("own.files." + "a" * 250 + ".train=b.conll", "a key has 200 letters at most"),
+    ],
+)
+def test_text_that_is_no_value_is_told_in_a_line(flag: str, reason: str) -> None:
+    text = refusal(flag)
+    assert re.search(reason, text)
+    assert len(text.splitlines()) == 1
+    assert len(text) < 1000
+
+
 # -- messages -------------------------------------------------------------------------------------
 
 
@@ -179,6 +200,42 @@ def test_messages_name_key_value_and_origin(flag: str, parts: list[str]) -> None
     text = refusal(flag)
     for part in [*parts, f"(from --set {flag})"]:
         assert part in text
+
+
+NAMES = ["x/../../pwned", "sw[/x]", "a" * 150, "..", "", " de", "de\n", "-de", "h\xe9", "a/b"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("own.files", lambda name: {name: {"train": "a.conll"}}),
+        ("own.words", lambda name: {name: "blanks"}),
+        ("benchmark.source", lambda name: [name]),
+        ("benchmark.targets", lambda name: ["de", name]),
+        ("benchmark.dev", lambda name: [name]),
+        ("benchmark.unlabelled_split", lambda name: {name: "test"}),
+        ("benchmark.prior", lambda name: {name: [1, 2]}),
+        ("benchmark.prior_rows", lambda name: {name: 3}),
+        ("benchmark.prior_seed", lambda name: {name: 3}),
+        ("translation.languages", lambda name: [name]),
+        ("translation.pivot", lambda name: name),
+        ("translation.codes", lambda name: {name: "x"}),
+    ],
+)
+def test_languages_have_names_that_files_may_have(
+    key: str, value: Callable[[str], Any], name: str
+) -> None:
+    text = refusal(f"{key}={json.dumps(value(name))}")
+    assert f"{key}" in text
+    assert "the name of a language has letters a to z, digits" in text
+    assert repr(name)[:50] in text
+
+
+def test_all_known_languages_have_such_names() -> None:
+    names = {name for item in BENCHMARKS.values() for name in item.languages}
+    found = resolve(f"benchmark.targets={json.dumps([*sorted(names), 'pt-br', 'x.y'])}")
+    assert len(found.benchmark.targets) == len(names) + 2
 
 
 def test_no_message_names_a_key_that_nobody_can_write() -> None:

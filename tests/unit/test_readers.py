@@ -390,6 +390,13 @@ def test_unknown_language_names_those_that_exist(tmp_path: Path) -> None:
         read(tmp_path / "no")
 
 
+def test_folders_that_are_no_languages_are_told(tmp_path: Path) -> None:
+    for name in ("fr/dev.txt", "sw[x]/dev.txt"):
+        write(tmp_path, "a\tO\n", name)
+    with pytest.raises(ValueError, match=r"folder 'sw\[x\]' holds data files, but the name of a"):
+        DataFolder(str(tmp_path)).languages()
+
+
 def test_wrong_format_and_two_files(tmp_path: Path) -> None:
     write(tmp_path, "a\tO\n")
     with pytest.raises(ValueError, match=r"no format of a pair task; needed: train.\{jsonl\}"):

@@ -81,6 +81,11 @@ def test_groups_need_folders_of_their_own(names: tuple[str, str]) -> None:
         of(per="group", groups=groups)
 
 
+def test_searches_have_names_that_folders_may_have() -> None:
+    with pytest.raises(ConfigError, match=r"would have names of 1\d\d letters, at most 100"):
+        of(per="group", groups={"a" * 90: ["nolu"]})
+
+
 def test_a_trial_has_its_parameters_and_a_run_of_its_own() -> None:
     config = of(keys={"lambda": [2, 4], "tau": [5, 10]}, search="grid")
     first = config.make("all", {"lambda": 2, "tau": 5})

@@ -37,6 +37,15 @@ def test_terminal_table() -> None:
     assert "+16.67" in text
 
 
+def test_brackets_are_no_markup() -> None:
+    """What rich would take for a style, or for the end of one, which is an error."""
+    out = io.StringIO()
+    odd = example(method="[/x]", benchmark=":smile: [bold]", targets=["sw[/x]"], notes=["[red]"])
+    Console(file=out, width=100).print(terminal_table(odd))
+    for part in ("[/x]", ":smile: [bold]", "sw[/x]", "[red]"):
+        assert part in out.getvalue()
+
+
 def test_markdown_page() -> None:
     page = markdown(example())
     assert page.startswith("# cltp-toy-s0\n\ncltp on toy, from en to en, nl, de.\n")

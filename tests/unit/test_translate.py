@@ -190,3 +190,15 @@ def test_files_of_ready_translations_are_checked(tmp_path: Path) -> None:
 def test_what_contradicts_itself_is_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         TranslationConfig(**values)
+
+
+def test_ready_translations_are_those_that_were_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["x"], "back": ["old"]}), path)
+    found, _ = ready_of(str(tmp_path), ["a"], "back")
+    pq.write_table(pa.table({"text": ["x"], "back": ["new"]}), path)
+    store = Store(str(tmp_path / "store"))
+    attempt = store.attempt("backbone", "b")
+    info = found.write(attempt)
+    kept = store.commit(attempt, {"info": info, "seconds": 0.0}).table()
+    assert kept["back"].to_pylist() == ["old"]
