@@ -16,10 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.faults import DEEP, mutated
 from xlt_ray.config import ConfigError, OwnConfig
+from xlt_ray.data.hub import HubSource
 from xlt_ray.data.own import Inventory, OwnSource, found_in
 from xlt_ray.data.readers import FileSource
 from xlt_ray.data.schema import BadRow, Example
+from xlt_ray.engine.translate import ready_of
 from xlt_ray.labels import LabelSet
 from xlt_ray.layered import load
 from xlt_ray.methods import METHODS
@@ -31,7 +34,6 @@ JOB = {"benchmark": {"name": "toy"}, "backbone": "toy", "method": {"name": "cltp
 LONGEST = 2000
 """Letters of what a user reads, at most."""
 MOST_LINES = 25
-DEEP = 20_000
 
 
 # -- what is mutated ------------------------------------------------------------------------------
@@ -86,38 +88,6 @@ FILES: dict[str, tuple[str, str, bytes]] = {
     "zst": ("a.conll.zst", "token", pa.compress(COLUMNS.encode(), "zstd", asbytes=True)),
 }
 """Name, kind of task and content of a file of each kind."""
-
-ODD = [
-    b"\xff", b"\x00", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r", b"\n\n\n", b"\t\t", b'"', b'""',
-    b"\\ud800", b"1" * 5000, b"1e999", b"-0", b"NaN", b"[" * DEEP, b'{"a":' * DEEP, b"{", b"}",
-    b"\xe2\x80\xa8", b"\xc3", b"x" * 70_000, b"(ORG*(", b"-DOCSTART-", b"#", b"null", b"[[]]",
-]  # fmt: skip
-ENCODINGS = ("utf-16", "utf-32-le", "latin-1", "utf-7", "cp037")
-
-
-def mutated(data: bytes, rng: random.Random) -> bytes:
-    """The data with up to three faults."""
-    for _ in range(rng.randint(1, 3)):
-        at, end = sorted(rng.choices(range(len(data) + 1), k=2))
-        match rng.randrange(8):
-            case 0 if data:
-                bit = rng.randrange(8 * len(data))
-                flipped = data[bit // 8] ^ 1 << bit % 8
-                data = data[: bit // 8] + bytes([flipped]) + data[bit // 8 + 1 :]
-            case 1:
-                data = data[:at]
-            case 2:
-                data = data[:end] + data[at:end] * rng.randint(1, 5) + data[end:]
-            case 3:
-                data = data[:at] + data[end:]
-            case 4:
-                data = data[:at] + rng.randbytes(rng.randint(1, 12)) + data[at:]
-            case 5:
-                text = data.decode("utf-8", "replace")
-                data = text.encode(rng.choice(ENCODINGS), "replace")
-            case _:
-                data = data[:at] + rng.choice(ODD) + data[at:]
-    return data
 
 
 def mutants(content: bytes, name: str, rng: random.Random) -> Iterator[bytes]:
@@ -225,6 +195,39 @@ def test_files_of_a_benchmark(tmp_path: Path, name: str, content: str) -> None:
             went_through(source, None, None)
         except Exception as error:
             raise AssertionError(f"{name}, case {number}: {data[:200]!r}") from error
+
+
+def test_folders_of_hub_data_sets(tmp_path: Path) -> None:
+    """Also what the library of the hub says of columns in the metadata of the file."""
+    features = {"label": {"names": ["good", "bad"], "_type": "ClassLabel"}}
+    said = json.dumps({"info": {"features": features}}).encode()
+    table, rng = pq.read_table(pa.BufferReader(parquet())), random.Random("hub")
+    path = tmp_path / "de/train.parquet"
+    path.parent.mkdir()
+    source = HubSource("x", "de", "de", "train", "sentence", folder=str(tmp_path))
+    for number, data in zip(range(120), mutants(parquet(), path.name, rng), strict=False):
+        if number % 2:
+            pq.write_table(table.replace_schema_metadata({"huggingface": mutated(said, rng)}), path)
+        else:
+            path.write_bytes(data)
+        try:
+            went_through(source, CLASSES, None)
+            went_through(source, None, None)
+        except Exception as error:
+            raise AssertionError(f"case {number}") from error
+
+
+def test_translations_that_are_there(tmp_path: Path) -> None:
+    columns = {"text": ["a", "b"] * 20, "back": ["c", "d"] * 20}
+    sink, rng = pa.BufferOutputStream(), random.Random("ready")
+    pq.write_table(pa.table(columns), sink)
+    content = sink.getvalue().to_pybytes()
+    for number, data in zip(range(120), mutants(content, "de.parquet", rng), strict=False):
+        (tmp_path / "de.parquet").write_bytes(data)
+        try:
+            told(partial(ready_of, str(tmp_path), ["de"], "back"))
+        except Exception as error:
+            raise AssertionError(f"case {number}: {data[:200]!r}") from error
 
 
 # -- configurations -------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
 from xlt_ray.config import ROW_BYTES, shown
@@ -37,6 +37,7 @@ MAX_SENTENCE = 20_000
 _SNIFFED = 2000
 
 Raw = TypeVar("Raw")
+Lost = Literal["", "lines", "bytes", "line"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Sentence:
     lines: list[bytes]
     numbers: list[int]
     most: int = ROW_BYTES
-    lost: Literal["", "lines", "bytes", "line"] = ""
+    lost: Lost = ""
 
     def check_whole(self) -> None:
         """Raise RowError on a sentence that is too long to be one."""
@@ -131,23 +132,24 @@ def sentences(
         lines: The lines.
         most: Bytes of a sentence at most; what goes beyond them, or `MAX_SENTENCE`, is not kept.
     """
-    sentence, size = Sentence([], [], most), 0
+    kept, numbers, size = list[bytes](), list[int](), 0
+    lost: Lost = ""
     for number, line in lines:
         if line is None:
-            if sentence.lines:
-                yield sentence
-            sentence, size = Sentence([], [], most), 0
+            if kept:
+                yield Sentence(kept, numbers, most, lost)
+            kept, numbers, size, lost = [], [], 0, ""
             continue
         size += len(line)
-        lost = "bytes" if size > most else "lines" if len(sentence.lines) == MAX_SENTENCE else ""
-        if lost or isinstance(line, Overlong):
-            sentence = replace(sentence, lost=sentence.lost or lost or "line")
-        if lost:
+        if size > most or len(kept) == MAX_SENTENCE:
+            lost = lost or ("bytes" if size > most else "lines")
             continue
-        sentence.lines.append(line)
-        sentence.numbers.append(number)
-    if sentence.lines:
-        yield sentence
+        if type(line) is Overlong:
+            lost = lost or "line"
+        kept.append(line)
+        numbers.append(number)
+    if kept:
+        yield Sentence(kept, numbers, most, lost)
 
 
 class TokenLines:

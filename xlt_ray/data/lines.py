@@ -1,7 +1,6 @@
 """Lines of files, of which no more is held than a row may have."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import BinaryIO
 
 from xlt_ray.data.rows import RowError
@@ -23,10 +22,10 @@ def lines_of(reader: BinaryIO, most: int) -> Iterator[bytes]:
         reader: The file.
         most: Bytes of a line at most; of a longer one an `Overlong` takes the place.
     """
-    room = most + _ENDS + len(_BOM)
-    for number, line in enumerate(iter(partial(reader.readline, room), b"")):
+    room = most + _ENDS
+    line = reader.readline(room + len(_BOM)).removeprefix(_BOM)
+    while line:
         bare = line.removesuffix(b"\n").removesuffix(b"\r")
-        bare = bare if number else bare.removeprefix(_BOM)
         if len(bare) > most:
             is_whole = line.endswith(b"\n")
             while not is_whole:
@@ -34,6 +33,7 @@ def lines_of(reader: BinaryIO, most: int) -> Iterator[bytes]:
                 is_whole = not piece or piece.endswith(b"\n")
             bare = Overlong(bare[:_HEAD])
         yield bare
+        line = reader.readline(room)
 
 
 def too_long(most: int, what: str = "the row", position: int | None = None) -> RowError:

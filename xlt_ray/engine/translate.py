@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from xlt_ray.config import ConfigError
+from xlt_ray.config import ConfigError, first_line
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.arithmetic import Arithmetic, autocast
 from xlt_ray.engine.backbone import Backbone
@@ -232,6 +232,9 @@ def _checked(data: bytes, where: str, column: Ready) -> pa.Table:
                 there = ", ".join(f"{item.name} ({item.type})" for item in file.schema_arrow)
                 needed = f"needs a column {name!r} of strings, there are {there}"
                 raise ConfigError(f"translation.ready: {where}: {needed}")
-        return file.read(schema.names).select(schema.names).cast(schema)
-    except pa.ArrowException as error:
-        raise ConfigError(f"translation.ready: {where}: no Parquet file ({error})") from None
+        table = file.read(schema.names).select(schema.names).cast(schema)
+        table.validate(full=True)  # also that texts are UTF-8
+    except (OSError, pa.ArrowException) as error:
+        reason = f"no Parquet file ({first_line(error)})"
+        raise ConfigError(f"translation.ready: {where}: {reason}") from None
+    return table
