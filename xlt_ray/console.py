@@ -66,8 +66,8 @@ JOBS: Mapping[str, Callable[[Sequence[str]], int]] = {
 def _runs(flags: argparse.Namespace) -> int:
     """List the runs of a store, or the steps of one."""
     from rich.console import Console
+    from rich.table import Table
 
-    from xlt_ray.report.tables import plain_table
     from xlt_ray.shelf import runs
     from xlt_ray.store import Store
 
@@ -75,14 +75,15 @@ def _runs(flags: argparse.Namespace) -> int:
     found = runs(store)
     if flags.name is not None:
         return _show(store, flags.name, [run.name for run in found])
-    columns = ("run", "method", "benchmark", "state", "steps", "average", "last change")
-    rows = list[Sequence[str]]()
+    table = Table(title=f"runs in {store.root}", title_justify="left")
+    for name in ("run", "method", "benchmark", "state", "steps", "average", "last change"):
+        table.add_column(name, justify="right" if name in ("steps", "average") else "left")
     for run in found:
         average = "" if run.average is None else f"{100 * run.average:.2f}"
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.changed)) if run.changed else ""
         what = run.method or run.kind
-        rows.append((run.name, what, run.benchmark, run.state, str(run.steps), average, when))
-    Console().print(plain_table(f"runs in {store.root}", columns, rows, left=4))
+        table.add_row(run.name, what, run.benchmark, run.state, str(run.steps), average, when)
+    Console().print(table)
     return cli.DONE
 
 
