@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from xlt_ray.engine.annotate import ShardAnnotator, read_ahead
+from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.store import Attempt, Store
 
 
@@ -40,7 +41,7 @@ class Stub(ShardAnnotator):
     """Says of every shard what it is called."""
 
     def __init__(self, attempt: Attempt, failing: str = ""):
-        self.task: Any = SimpleNamespace(attempt=attempt, threads=1)
+        self.task: Any = SimpleNamespace(attempt=attempt, arithmetic=Arithmetic())
         self.failing, self.annotated_names = failing, list[str]()
 
     def read(self, name: str) -> tuple[Any, Any]:

@@ -11,7 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.encoders import commit
+from xlt_ray import predict
+from xlt_ray.config import ConfigError
 from xlt_ray.data.own import OwnSource
+from xlt_ray.data.readers import DataFile
 from xlt_ray.data.schema import Example
 from xlt_ray.engine.writing import WriteTask, format_of, write_file
 from xlt_ray.files import placed
@@ -201,3 +204,18 @@ def test_nothing_half_written_is_seen(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         fail()
     assert not any((tmp_path / "x").iterdir())
+
+
+def test_keys_of_object_storage_do_not_lead_out_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key may have any parts; a file system has none of that name to make one here."""
+
+    def listed(pattern: str, key: str) -> list[DataFile]:
+        place = "b/in/../../x.txt"
+        return [DataFile(pafs.LocalFileSystem(), place, "../../x.txt", f"s3://{place}", 3)]
+
+    monkeypatch.setattr(predict, "matching", listed)
+    section = predict.PredictSection(model="m", files=("s3://b/in/**",), to=str(tmp_path / "to"))
+    with pytest.raises(ConfigError, match=r"x\.txt would be written outside of .*to"):
+        predict._files(section, "token")
