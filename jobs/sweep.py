@@ -5,12 +5,10 @@ method are in tune_spaces/<method>.py; --set sweep.keys='{"lambda": [2, 4]}' sea
 """
 
 import sys
-from pathlib import Path
 
 from xlt_ray.cli import main
-from xlt_ray.sweep import job
+from xlt_ray.sweep import SPACES, job
 
-SPACES = Path(__file__).resolve().parent.parent / "tune_spaces"
 DEFAULTS = {
     "benchmark": {"name": "toy"},
     "backbone": "toy",

@@ -19,6 +19,9 @@ from xlt_ray.sweep_config import SweepConfig, SweepSection, beforehand, configur
 if TYPE_CHECKING:
     from xlt_ray.engine.tune import Ended, Report, Share
 
+SPACES = Path(__file__).with_name("tune_spaces")
+"""The search spaces of the methods: in a checkout a link, in a wheel their files."""
+
 
 class SweepError(RuntimeError):
     """Trials of a sweep failed; the others are kept, and the same command goes on from there."""

@@ -27,6 +27,7 @@ from xlt_ray.data.globs import absolute
 from xlt_ray.data.own import HUB
 from xlt_ray.data.registry import benchmark_of, resolve_targets
 from xlt_ray.engine.environment import prepare
+from xlt_ray.extras import require
 from xlt_ray.fingerprint import fingerprint
 from xlt_ray.layered import merge, origin_of, schema_for, to_dict, validate
 
@@ -240,6 +241,8 @@ def _check_section(section: SweepSection, origins: Mapping[str, str]) -> None:
 
     if section.search == "grid" and section.trials is not None:
         refuse("trials", "a grid has as many trials as cells")
+    if section.search == "optuna":
+        require("optuna", "tune", "sweep.search: optuna needs")
     if section.search != "asha":
         for key in ("grace", "reduction"):
             if getattr(section, key) is not None:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import pyarrow.fs as pafs
 
 from xlt_ray.config import ConfigError, RunConfig, first_line
+from xlt_ray.extras import require
 from xlt_ray.layered import to_dict
 from xlt_ray.ledger import RunFolder
 
@@ -189,6 +190,16 @@ def begin(config: RunConfig[Any], names: Sequence[str]) -> dict[str, Tracker]:
             advice = "pip install 'xlt-ray[track]'"
             raise ConfigError(f"run.trackers: {name}: {reason}; {advice}") from None
     return found
+
+
+def check_installed(config: RunConfig[Any]) -> None:
+    """See that the trackers a configuration asks for are installed; they may still not answer.
+
+    Raises:
+        ConfigError: one of them is not.
+    """
+    for name in config.run.trackers:
+        require(name, "track", "run.trackers: needs")
 
 
 @contextmanager

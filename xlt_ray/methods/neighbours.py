@@ -121,7 +121,7 @@ def require_faiss() -> Any:
         import faiss
     except ModuleNotFoundError:
         raise ConfigError(
-            "neighbours are looked for with faiss, which is not installed: pip install "
-            "'xlt-ray[cpu]', or 'xlt-ray[gpu]' on machines with GPUs"
+            "neighbours are looked for with faiss, which is not installed: pip install faiss-cpu "
+            "(or in its place faiss-gpu, on machines with GPUs)"
         ) from None
     return faiss

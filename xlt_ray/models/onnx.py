@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+from xlt_ray.extras import require
+
 NAME = "model.onnx"
 TOLERANCE = 1e-3
 """Most that a logit may differ."""
@@ -16,6 +18,12 @@ class OnnxError(RuntimeError):
     """ONNX Runtime says something else than the model."""
 
 
+def require_onnx() -> None:
+    """Raises ConfigError, which says what to install, if a library for graphs is missing."""
+    for module in ("onnx", "onnxscript", "onnxruntime"):
+        require(module, "onnx", "export.onnx: needs")
+
+
 def write_onnx(folder: Path, *, task: str) -> float:
     """Write a saved model's graph beside it; returns the largest difference of a logit.
 
@@ -25,14 +33,10 @@ def write_onnx(folder: Path, *, task: str) -> float:
 
     Raises:
         OnnxError: logits differ by more than `TOLERANCE`, or a label does.
-        ValueError: onnx, onnxscript or onnxruntime is not installed.
+        ConfigError: onnx, onnxscript or onnxruntime is not installed.
     """
-    try:
-        import onnxruntime
-        import onnxscript  # noqa: F401 - the exporter needs it
-    except ImportError as error:
-        advice = f"{error.name} is missing; pip install 'xlt-ray[onnx]'"
-        raise ValueError(f"export.onnx: {advice}") from None
+    require_onnx()
+    import onnxruntime
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
     kinds = {"token": AutoModelForTokenClassification}

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from xlt_ray.config import ConfigError
+from xlt_ray.extras import require
 from xlt_ray.report.compare import Comparison
 from xlt_ray.report.published import PublishedTable
 from xlt_ray.report.tables import metric_name
@@ -117,10 +117,7 @@ class Bars:
 
 def require_matplotlib() -> None:
     """Raises ConfigError, which says what to install, if matplotlib is missing."""
-    try:
-        import matplotlib  # noqa: F401
-    except ModuleNotFoundError:
-        raise ConfigError("figures need matplotlib: pip install 'xlt-ray[plots]'") from None
+    require("matplotlib", "plots", "figures need")
 
 
 def recall_panels(records: Sequence[Record]) -> list[list[Panel]]:

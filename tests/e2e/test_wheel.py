@@ -1,0 +1,261 @@
+"""The wheel in an environment of its own: every command of a plain install, away from the checkout.
+
+The environment has what the wheel asks for without extras, and nothing else of this one: each file
+of those distributions is linked, so that nothing is fetched and nothing else can be imported.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+import zipfile
+from collections.abc import Iterator
+from email.parser import Parser
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.encoders import write_encoder
+from xlt_ray.data.toy import LABELS, LANGUAGES, make_source, unlabelled_text
+from xlt_ray.labels import LabelSet
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "xlt_ray", "tune_spaces")
+OPTIONAL = ("onnxruntime", "optuna", "matplotlib", "mlflow", "wandb", "sacremoses")
+"""What extras bring, one module of each."""
+
+
+def build(folder: Path) -> Path:
+    """The wheel, from a copy of the checkout: a build leaves folders behind."""
+    source = folder / "source"
+    source.mkdir()
+    for name in BUILT_FROM:
+        if (ROOT / name).is_dir():
+            shutil.copytree(
+                ROOT / name, source / name, symlinks=True,
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )  # fmt: skip
+        else:
+            shutil.copy(ROOT / name, source / name)
+    pip("wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", str(folder), str(source))
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def pip(*arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def asked_for(wheel: Path) -> list[Distribution]:
+    """What pip would install for a wheel without extras."""
+    with zipfile.ZipFile(wheel) as content:
+        (name,) = (x for x in content.namelist() if x.endswith(".dist-info/METADATA"))
+        metadata = Parser().parsestr(content.read(name).decode())
+    waiting = [(text, "") for text in metadata.get_all("Requires-Dist", [])]
+    found: dict[str, Distribution] = {}
+    seen: set[tuple[str, str]] = set()
+    while waiting:
+        text, extra = waiting.pop()
+        wanted = Requirement(text)
+        if wanted.marker is not None and not wanted.marker.evaluate({"extra": extra}):
+            continue
+        key = canonicalize_name(wanted.name)
+        found.setdefault(key, distribution(key))
+        for inner in {"", *wanted.extras}:
+            if (key, inner) not in seen:
+                seen.add((key, inner))
+                waiting += [(x, inner) for x in found[key].requires or ()]
+    return list(found.values())
+
+
+def link(packages: list[Distribution], site: Path) -> None:
+    """Have the files of distributions in a folder of packages."""
+    for package in packages:
+        for file in package.files or ():
+            if ".." not in file.parts:
+                place = site / file
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(Path(str(file.locate())).resolve())
+
+
+class Installed:
+    """A plain install, and a folder to call it in."""
+
+    def __init__(self, folder: Path, short: Path):
+        wheel = build(folder)
+        self.bin = folder / "venv/bin"
+        venv.create(folder / "venv")
+        (site,) = (folder / "venv/lib").glob("python*/site-packages")
+        link(asked_for(wheel), site)
+        python = str(self.bin / "python")
+        pip("--python", python, "install", "--no-deps", "--no-index", str(wheel))
+        self.here = folder / "here"
+        self.here.mkdir()
+        ours = ("PYTHONPATH", "RAY_AUTH_TOKEN", "RAY_AUTH_MODE", "PYTHONDONTWRITEBYTECODE")
+        self.env = {key: value for key, value in os.environ.items() if key not in ours}
+        self.env |= {"HOME": str(folder / "home"), "RAY_TMPDIR": str(short),
+                     "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}  # fmt: skip
+        (folder / "home").mkdir()
+
+    def call(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        """What a program of the environment does."""
+        return subprocess.run(
+            [str(self.bin / words[0]), *words[1:]], cwd=self.here, env=self.env,
+            capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+
+    def job(self, name: str, *flags: str, **keys: object) -> subprocess.CompletedProcess[str]:
+        """What ``xlt-ray NAME`` does with values by key, in the store of this environment."""
+        values = {"store.root": "store", **{k.replace("__", "."): x for k, x in keys.items()}}
+        sets = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+        return self.call("xlt-ray", name, *sets, *flags)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    # Ray keeps Unix sockets in there, whose paths may have 107 characters.
+    with tempfile.TemporaryDirectory(prefix="xlt-", dir="/tmp", ignore_cleanup_errors=True) as ray:
+        yield Installed(tmp_path_factory.mktemp("wheel"), Path(ray))
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+TOY = {
+    "benchmark__name": "toy",
+    "benchmark__targets": LANGUAGES[1],
+    "benchmark__toy": '{"train": 40, "dev": 20, "test": 20, "target_train": 20}',
+    "train__max_length": 48,
+}
+CLTP = {
+    "method__name": "cltp", "method__source_epochs": 1, "method__rounds": 1,
+    "method__round_epochs": 1, "method__final_epochs": 1, "method__ratio": 0.2,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(plain: Installed, encoder: Path) -> str:
+    """The name of a finished run."""
+    done = plain.job(
+        "run", backbone=encoder, method__name="bl_direct", method__source_epochs=1,
+        run__name="words", **TOY,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return "words"
+
+
+def test_nothing_but_what_is_asked_for_is_there(plain: Installed) -> None:
+    script = (
+        "import importlib.util, xlt_ray; print(xlt_ray.__file__);"
+        f"print([x for x in {OPTIONAL!r} if importlib.util.find_spec(x)])"
+    )
+    done = plain.call("python", "-c", script)
+    place, optional = done.stdout.splitlines()
+    assert Path(place).is_relative_to(plain.bin.parent)
+    assert optional == "[]"
+
+
+def test_the_defaults_are_planned(plain: Installed) -> None:
+    done = plain.job("run", "--dry-run", backbone="toy", method__name="cltp", **TOY)
+    assert done.returncode == 0, done.stderr
+    done = plain.job("sweep", "--dry-run", backbone="toy", method__name="cltp", **TOY)
+    assert done.returncode == 0, done.stderr
+
+
+def write_files(folder: Path) -> dict[str, object]:
+    """Files of one's own: entities of a source, text of a target."""
+    source, target = LANGUAGES[:2]
+    names, lines = LABELS["ner"], list[str]()
+    for example in make_source("ner", source, "train", {"train": 60}).examples(LabelSet(names)):
+        pairs = zip(example.tokens or (), example.labels or (), strict=True)  # type: ignore[union-attr]
+        lines += [f"{token}\t{names[label]}\n" for token, label in pairs] + ["\n"]
+    (folder / "train.conll").write_text("".join(lines))
+    text = unlabelled_text(target, size=30)
+    (folder / "text.txt").write_text("".join(f"{' '.join(words)}\n" for words in text))
+    return {
+        f"own__files__{source}__train": folder / "train.conll",
+        f"own__files__{target}__unlabelled": folder / "text.txt",
+    }
+
+
+def test_the_recommended_method_runs(plain: Installed, encoder: Path, tmp_path: Path) -> None:
+    keys = {"method.source_epochs": 1, "method.epochs": 1, "method.warmup": 1, "method.q": 8}
+    given = {key.replace(".", "__"): value for key, value in keys.items()}
+    done = plain.job(
+        "run", backbone=encoder, train__max_length=48, run__name="own", **write_files(tmp_path),
+        **given,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "method:  maral" in done.stdout
+
+
+def test_a_finished_run_is_looked_at_and_used(
+    plain: Installed, finished: str, tmp_path: Path
+) -> None:
+    shown = plain.call("xlt-ray", "runs", "--store", "store").stdout
+    assert finished in shown
+    steps = plain.call("xlt-ray", "runs", finished, "--store", "store")
+    assert "source" in steps.stdout
+    page = plain.call("xlt-ray", "report", finished, "--store", "store")
+    assert page.stdout.strip().endswith("report.html")
+    assert plain.call("xlt-ray", "gc", "--store", "store").returncode == 0
+    text = tmp_path / "text.txt"
+    text.write_text("ka lo\nlo ka\n")
+    done = plain.job("predict", predict__model=finished, predict__files=text,
+                     predict__to=tmp_path / "labelled")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    done = plain.job("export", export__run=finished, export__to=tmp_path / "model")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "model/README.md").exists()
+
+
+def test_a_comparison_runs(plain: Installed, encoder: Path) -> None:
+    done = plain.job(
+        "compare", backbone=encoder, compare__methods='{"bl_direct": {"source_epochs": 1}}',
+        compare__seeds="[0]", run__name="both", **TOY,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    page = plain.call("xlt-ray", "report", "both", "--store", "store")
+    assert page.stdout.strip().endswith("compare.html")
+
+
+def test_a_sweep_searches_the_space_that_the_wheel_brings(plain: Installed, encoder: Path) -> None:
+    done = plain.job(
+        "sweep", backbone=encoder, sweep__trials=1, run__name="search",
+        resources__num_cpus=2, resources__train_workers=0, **CLTP, **TOY,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no figure: figures need matplotlib: pip install 'xlt-ray[plots]'" in done.stdout
+
+
+def test_keys_and_completion(plain: Installed) -> None:
+    assert "method.lambda=" in plain.call("xlt-ray", "keys").stdout
+    assert "predict" in plain.call("xlt-ray", "--print-completion", "bash").stdout
+
+
+def test_what_extras_bring_is_named(plain: Installed, finished: str, tmp_path: Path) -> None:
+    planned = {"backbone": "toy", **CLTP, **TOY}
+    wanted = {
+        "tune": plain.job("sweep", "--dry-run", sweep__search="optuna", **planned),
+        "onnx": plain.job("export", export__run=finished, export__to=tmp_path / "x",
+                          export__onnx="true"),
+        "track": plain.job("run", "--dry-run", run__trackers="mlflow,wandb", **planned),
+    }  # fmt: skip
+    for extra, done in wanted.items():
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("error: ")
+        assert f"pip install 'xlt-ray[{extra}]'" in line
+        assert done.returncode == 2
