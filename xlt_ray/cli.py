@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from xlt_ray.config import ConfigError, MethodConfig, RunConfig
+from xlt_ray.credentials import redacted
 from xlt_ray.data.own import resolved
 from xlt_ray.data.registry import benchmark_of
 from xlt_ray.engine.environment import prepare
@@ -88,11 +89,11 @@ def main(
         if os.environ.get("XLT_DEBUG"):
             traceback.print_exc()
         if isinstance(error, LeaseHeldError) or _is_users(error):
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {redacted(str(error))}", file=sys.stderr)
             return RESUMABLE if isinstance(error, LeaseHeldError) else BAD_CONFIG
         print(
-            f"failed: {_cause(error)}\nThe same command goes on from the last finished step "
-            "(XLT_DEBUG=1 shows the whole trace).",
+            f"failed: {redacted(_cause(error))}\nThe same command goes on from the last finished "
+            "step (XLT_DEBUG=1 shows the whole trace).",
             file=sys.stderr,
         )
         return RESUMABLE
@@ -451,12 +452,14 @@ def rehearse(
         coming: Runs that will be finished before this one begins.
     """
     from xlt_ray.engine.cluster import settle
+    from xlt_ray.engine.trackers import check_installed
     from xlt_ray.ledger import RunFolder
     from xlt_ray.oracle.driver import Oracle
     from xlt_ray.plan import PlanDriver, PlanRunner, text_of
     from xlt_ray.scoring import Scorer, all_gold
     from xlt_ray.store import Store
 
+    check_installed(config)
     plan = settle(config.resources)
     store = Store(config.store.root)
     driver = PlanDriver(config, PlanRunner(store), plan, coming)

@@ -1,7 +1,8 @@
 """The configuration schema: everything a run depends on, as one frozen object."""
 
 import re
-from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+from collections.abc import Iterable
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -11,6 +12,8 @@ from pydantic import (
     Field,
     model_validator,
 )
+
+from xlt_ray.credentials import has_credentials, redacted
 
 Split = Literal["train", "dev", "test"]
 OwnSplit = Literal["train", "dev", "test", "unlabelled"]
@@ -39,13 +42,6 @@ def split_commas(value: Any) -> Any:
     return value
 
 
-def redacted(text: str) -> str:
-    """A URI, or a message with URIs, without user names, passwords and secret parameters."""
-    # A secret may hold "/" or "@", so that after a colon all up to the last "@" is masked.
-    text = re.sub(r"(?<=://)[^/:\s]*(?::\S*)?@", "***@", text)
-    return _SECRET_VALUE.sub(r"\1***", text)
-
-
 def shown(value: object, most: int = 80) -> str:
     """A value as a message shows it, cut where it is long."""
     text = repr(value)
@@ -53,28 +49,27 @@ def shown(value: object, most: int = 80) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What an error of a library says, in a line."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    """What an error of a library says, in a line and without credentials."""
+    return redacted(next(iter(str(error).splitlines()), "")) or type(error).__name__
 
 
-_SECRET_VALUE = re.compile(
-    r"([?&][^=&\s]*(?:secret|token|password|key)[^=&\s]*=)[^&\s'\"]+", re.IGNORECASE
-)
-_SECRETS = re.compile(
-    r"://[^/:@\s]*:(?!\d+(?:[/?]|$))\S*@|[?&][^=&]*(?:secret|token|password|key)[^=&]*=",
-    re.IGNORECASE,
-)
-"""A password before the host, also one with a slash in it, or a parameter that names a secret."""
+def without_credentials(uri: str) -> str:
+    """A URI as it is.
 
-
-def _without_secrets(uri: str) -> str:
-    if _SECRETS.search(uri):
+    Raises:
+        ValueError: it holds credentials.
+    """
+    if has_credentials(uri):
         raise ValueError("a URI with credentials would end up in reports; set them as variables")
     return uri
 
 
-def _all_without_secrets(uris: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(_without_secrets(uri) for uri in uris)
+def _all_without_secrets(uris: Any) -> Any:
+    """The same of several, before commas part them: a secret may hold one."""
+    given = [uris] if isinstance(uris, str) else uris
+    for uri in cast("Iterable[Any]", given) if isinstance(given, list | tuple) else ():
+        without_credentials(str(uri))
+    return uris
 
 
 _LANGUAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -104,7 +99,7 @@ Shares = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=2
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 _Place = Annotated[Text, Field(max_length=4096)]
-Uri = Annotated[_Place, AfterValidator(_without_secrets)]
+Uri = Annotated[_Place, AfterValidator(without_credentials)]
 Names = Annotated[tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1)]
 Languages = Annotated[
     tuple[Annotated[str, AfterValidator(check_language)], ...],
@@ -116,7 +111,7 @@ _Places = Annotated[
     BeforeValidator(split_commas),
     Field(min_length=1),
 ]
-Uris = Annotated[_Places, AfterValidator(_all_without_secrets)]
+Uris = Annotated[_Places, BeforeValidator(_all_without_secrets)]
 
 
 class BenchmarkConfig(Section, frozen=True):
@@ -270,7 +265,7 @@ class NodeGroup(Section, frozen=True):
 class ResourcesConfig(Section, frozen=True):
     """What a run asks the cluster for; absent values are read off the cluster."""
 
-    address: str | None = None
+    address: Uri | None = None
     """Ray address to connect to; absent: RAY_ADDRESS, or else a local Ray on loopback."""
     num_cpus: int | None = Field(default=None, ge=1)
     """CPUs of a local Ray; absent: those that the process, or its container, may use."""
@@ -303,9 +298,9 @@ class ResourcesConfig(Section, frozen=True):
 class TranslationConfig(Section, frozen=True):
     """How text is translated, for methods that learn from translations: of sentences and pairs."""
 
-    model: Text | None = None
+    model: Uri | None = None
     """Seq2seq checkpoint into the pivot, a folder or hub id; {language} in it is the language."""
-    back: Text | None = None
+    back: Uri | None = None
     """Checkpoint back from the pivot; absent: the same, which has to be one of many languages."""
     ready: Uri | None = None
     """Folder of <language>.parquet in place of models: text, and its translations pivot, back."""
@@ -363,7 +358,7 @@ class RunConfig(Section, Generic[M], frozen=True):
 
     benchmark: BenchmarkConfig
     own: OwnConfig = OwnConfig()
-    backbone: Text
+    backbone: Uri
     """Hub id or folder of the pre-trained encoder; "toy" for the embedded benchmark's own."""
     backbone_revision: Text | None = None
     """Hub revision of the backbone; absent: the current commit, which is recorded."""

@@ -7,14 +7,18 @@ The other commands look at a store, or tidy it up.
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from xlt_ray import cli
-from xlt_ray.config import ConfigError, StoreConfig
+from xlt_ray.config import ConfigError, StoreConfig, first_line, without_credentials
+from xlt_ray.credentials import redacted
+from xlt_ray.shapes import UnreadableError
 
-SPACES = Path(__file__).resolve().parent.parent / "tune_spaces"
+if TYPE_CHECKING:
+    from xlt_ray.store import Store
+
 DAY = 86400.0
 _ROOT = StoreConfig().root
 
@@ -28,7 +32,7 @@ def _run(argv: Sequence[str]) -> int:
 
 def _sweep(argv: Sequence[str]) -> int:
     """Search the settings of a method, by its score on source dev alone."""
-    from xlt_ray.sweep import job
+    from xlt_ray.sweep import SPACES, job
 
     return cli.main({}, _sweep.__doc__, argv, job=job(SPACES))
 
@@ -63,36 +67,60 @@ JOBS: Mapping[str, Callable[[Sequence[str]], int]] = {
 }
 
 
+def _store(flags: argparse.Namespace) -> "Store":
+    """The store that is looked at; nothing is made.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    from pyarrow.fs import FileType
+
+    from xlt_ray.store import Store
+
+    try:
+        store = Store(without_credentials(flags.store))
+    except ValueError as error:
+        raise ConfigError(f"--store: {error}") from None
+    inside = [f"{store.base}/{name}" for name in ("artifacts", "runs")]
+    if not any(info.type == FileType.Directory for info in store.fs.get_file_info(inside)):
+        raise ConfigError(f"no store at {store.root}")
+    return store
+
+
 def _runs(flags: argparse.Namespace) -> int:
     """List the runs of a store, or the steps of one."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from xlt_ray.shelf import runs
-    from xlt_ray.store import Store
 
-    store = Store(flags.store)
+    store = _store(flags)
     found = runs(store)
     if flags.name is not None:
         return _show(store, flags.name, [run.name for run in found])
-    table = Table(title=f"runs in {store.root}", title_justify="left")
+    table = Table(title=escape(f"runs in {store.root}"), title_justify="left")
     for name in ("run", "method", "benchmark", "state", "steps", "average", "last change"):
         table.add_column(name, justify="right" if name in ("steps", "average") else "left")
     for run in found:
         average = "" if run.average is None else f"{100 * run.average:.2f}"
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.changed)) if run.changed else ""
         what = run.method or run.kind
-        table.add_row(run.name, what, run.benchmark, run.state, str(run.steps), average, when)
+        cells = (run.name, what, run.benchmark, run.state, str(run.steps), average, when)
+        table.add_row(*(escape(cell) for cell in cells))
     Console().print(table)
+    for run in found:
+        if run.fault:
+            print(f"unreadable: {run.fault}")
     return cli.DONE
 
 
-def _show(store: Any, name: str, names: Sequence[str]) -> int:
+def _show(store: "Store", name: str, names: Sequence[str]) -> int:
     """Print the steps of a run."""
     from xlt_ray.ledger import RunFolder
 
     _check_name(store, name, names)
-    folder = RunFolder(store, name)
+    folder = RunFolder(store, name, create=False)
     for entry in folder.read_lines("ledger.jsonl"):
         state = "cached" if entry["cached"] else "computed"
         rows = entry["info"].get("rows")
@@ -105,7 +133,7 @@ def _show(store: Any, name: str, names: Sequence[str]) -> int:
     return cli.DONE
 
 
-def _check_name(store: Any, name: str, names: Sequence[str]) -> None:
+def _check_name(store: "Store", name: str, names: Sequence[str]) -> None:
     if name not in names:
         there = ", ".join(names) or "none"
         raise ConfigError(f"no run {name!r} in {store.root}, there are: {there}")
@@ -118,11 +146,10 @@ def _report(flags: argparse.Namespace) -> int:
     from xlt_ray.report.compare import Comparison
     from xlt_ray.report.page import comparison_page
     from xlt_ray.shelf import runs
-    from xlt_ray.store import Store
 
-    store = Store(flags.store)
+    store = _store(flags)
     _check_name(store, flags.name, [run.name for run in runs(store)])
-    folder = RunFolder(store, flags.name)
+    folder = RunFolder(store, flags.name, create=False)
     report, comparison = folder.read_json("report.json"), folder.read_json("compare.json")
     steps = f"its steps: xlt-ray runs {flags.name}"
     if report is not None and report["config"] != folder.read_json("config.json"):
@@ -130,9 +157,11 @@ def _report(flags: argparse.Namespace) -> int:
         raise ConfigError(f"run {flags.name!r} {reason}; {steps}")
     if report is not None:
         ledger, events = folder.read_lines("ledger.jsonl"), folder.read_lines("events.jsonl")
-        page, name = run_page(Report.from_json(report), ledger, events), "report.html"
+        with _as_written(f"{folder.path}/report.json"):
+            page, name = run_page(Report.from_json(report), ledger, events), "report.html"
     elif comparison is not None:
-        page, name = comparison_page(Comparison.from_json(comparison)), "compare.html"
+        with _as_written(f"{folder.path}/compare.json"):
+            page, name = comparison_page(Comparison.from_json(comparison)), "compare.html"
     else:
         raise ConfigError(f"run {flags.name!r} is not finished; {steps}")
     folder.write(name, page.encode())
@@ -140,13 +169,33 @@ def _report(flags: argparse.Namespace) -> int:
     return cli.DONE
 
 
+@contextmanager
+def _as_written(path: str) -> Iterator[None]:
+    """Around what makes a page of a file, whose parts have to be there and to fit each other.
+
+    Raises:
+        UnreadableError: they do not; names the file.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
+            TemplateError) as error:  # fmt: skip
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise UnreadableError(f"{path}: not what makes a page ({what})") from None
+
+
 def _gc(flags: argparse.Namespace) -> int:
     """List artifacts that no run refers to; with --delete, remove them."""
     from xlt_ray.shelf import delete, unused
-    from xlt_ray.store import Store
 
-    store = Store(flags.store)
-    found = unused(store, older=flags.days * DAY)
+    store = _store(flags)
+    try:
+        found = unused(store, older=flags.days * DAY)
+    except (ValueError, OSError) as error:
+        reason = f"{first_line(error)}; it may refer to any artifact, so nothing is removed"
+        raise UnreadableError(reason) from None
     for item in found:
         when = time.strftime("%Y-%m-%d", time.localtime(item.changed))
         print(f"{item.size / 1e6:10,.1f} MB  {when}  {item.path[len(store.base) + 1 :]}")
@@ -245,8 +294,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return LOOKS[flags.command](flags)
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {redacted(str(error))}", file=sys.stderr)
         return cli.BAD_CONFIG
+    except OSError as error:  # of a disk or a network, which may be back
+        print(f"failed: {first_line(error)}", file=sys.stderr)
+        return cli.RESUMABLE
 
 
 if __name__ == "__main__":

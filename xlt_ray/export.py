@@ -27,13 +27,14 @@ from xlt_ray.config import (
     Section,
     StoreConfig,
     Text,
+    Uri,
     first_line,
 )
 from xlt_ray.data.corpus import SPAN_SETTINGS, Model, Start
 from xlt_ray.data.registry import benchmark_of
 from xlt_ray.layered import describe, merge, origin_of, settings, to_dict, validate
 from xlt_ray.ledger import RunFolder
-from xlt_ray.models.onnx import write_onnx
+from xlt_ray.models.onnx import require_onnx, write_onnx
 from xlt_ray.report.card import card
 from xlt_ray.report.record import Report
 from xlt_ray.starting import RECORD, config_of, files_of, run_named
@@ -51,7 +52,7 @@ class ExportSection(Section, frozen=True):
 
     run: RunName
     """Name of a finished run of the store."""
-    to: Text
+    to: Uri
     """Folder to make; there may be none of that name, or an empty one."""
     language: Language | None = None
     """The target whose model it is, in runs that have one for each."""
@@ -160,6 +161,8 @@ def _check(config: ExportConfig) -> None:
     is_spans = SPAN_SETTINGS in config.model.artifact.names
     if section.onnx and is_spans and not section.distil:
         raise ConfigError(f"export.onnx: run {section.run!r} has a model of spans; distil it")
+    if section.onnx:
+        require_onnx()  # and not after the distilling
     if section.distil and not is_spans:
         raise ConfigError(f"export.distil: run {section.run!r} has a stock model already")
     to = Path(section.to).expanduser()
@@ -215,7 +218,8 @@ def export(config: ExportConfig) -> dict[str, Any]:
             begun.folder.event("done")
         artifact = student.artifact
         metric = driver.benchmark.metric
-        teacher = RunFolder(Store(config.run.store.root), section.run).read_json("report.json")
+        store = Store(config.run.store.root)
+        teacher = RunFolder(store, section.run, create=False).read_json("report.json")
         record["distilled"] = {
             "artifact": artifact.fingerprint,
             "lr": section.lr,
@@ -262,7 +266,7 @@ def push(folder: Path, name: str) -> str:
 def _card(config: ExportConfig, record: Mapping[str, Any]) -> str:
     """The model card, from the run's report and the manifests of what it read."""
     store = Store(config.run.store.root)
-    folder = RunFolder(store, config.section.run)
+    folder = RunFolder(store, config.section.run, create=False)
     texts: dict[str, Any] = {}
     encoder: Mapping[str, Any] = {}
     for entry in folder.read_lines("ledger.jsonl"):

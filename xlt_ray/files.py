@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from xlt_ray.config import redacted
+from xlt_ray.credentials import redacted
 from xlt_ray.points import reached
 
 

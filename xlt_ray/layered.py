@@ -14,7 +14,8 @@ from typing import Any, TypeVar, cast
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from xlt_ray.config import ConfigError, MethodConfig, RunConfig, redacted, shown
+from xlt_ray.config import ConfigError, MethodConfig, RunConfig, shown
+from xlt_ray.credentials import redacted
 
 _DEEPEST, _MOST, _LONGEST = 32, 100_000, 200
 """Keys below each other, values of a file or flag, and letters of a key, at most: more is a slip,

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from xlt_ray.machine import is_gone, machine
 from xlt_ray.points import reached
+from xlt_ray.shapes import UnreadableError, parsed, parsed_lines
 from xlt_ray.store import Store
 
 LEASE_SECONDS = 30.0
@@ -174,8 +175,8 @@ class Lease:
 
 def _parse(data: bytes) -> dict[str, Any]:
     try:
-        return dict(json.loads(data))
-    except ValueError:
+        return parsed("lease.json", data) or {}
+    except UnreadableError:
         return {}
 
 
@@ -188,10 +189,10 @@ def _is_gone(held: Mapping[str, Any]) -> bool:
 class RunFolder:
     """Files of one run; safe to read at any moment."""
 
-    def __init__(self, store: Store, name: str):
+    def __init__(self, store: Store, name: str, *, create: bool = True):
         self.store = store
         self.name = name
-        self.path = store.run_folder(name)
+        self.path = store.run_folder(name, create=create)
         self._ledger: list[str] = []
         self._events: str | None = None
         self._is_mended = False
@@ -201,24 +202,33 @@ class RunFolder:
         self.write(name, (json.dumps(value, sort_keys=True, indent=1) + "\n").encode())
 
     def read_json(self, name: str) -> Any:
-        """Content of a JSON file, or None if there is none."""
-        data = self.store.read(f"{self.path}/{name}")
-        return json.loads(data) if data else None
+        """The value of a JSON file, or None if there is none.
 
-    def read_lines(self, name: str) -> list[dict[str, Any]]:
-        """The objects in a JSONL file; a torn last line, and a file that is not there, are none."""
-        found: list[dict[str, Any]] = []
-        for line in (self.store.read(f"{self.path}/{name}") or b"").splitlines():
-            with suppress(ValueError):
-                found.append(json.loads(line))
-        return found
+        Raises:
+            UnreadableError: it is not what such a file holds.
+        """
+        path = f"{self.path}/{name}"
+        return parsed(path, self.store.read(path))
+
+    def read_lines(self, name: str, *, torn: bool = True) -> list[dict[str, Any]]:
+        """The objects in a JSONL file; a file that is not there has none.
+
+        Args:
+            name: Of the file.
+            torn: Whether a torn last line is none, or makes the file unreadable.
+
+        Raises:
+            UnreadableError: a line is not what such a file holds.
+        """
+        path = f"{self.path}/{name}"
+        return parsed_lines(path, self.store.read(path), torn=torn)
 
     def write(self, name: str, data: bytes) -> None:
         """Write one file whole."""
         self.store.write(f"{self.path}/{name}", data)
 
     def publish(self, name: str, files: Mapping[str, Path]) -> None:
-        """Put a folder of files in place whole; an older one of that name goes.
+        """Put a folder of files in place whole; an older one of that name goes, or a link to one.
 
         On object storage, which cannot move a folder, file by file.
         """
@@ -234,6 +244,8 @@ class RunFolder:
         for file, source in files.items():
             shutil.copyfile(source, fresh / file)
         reached("model.copied")
+        if os.path.islink(folder):
+            os.unlink(folder)
         shutil.rmtree(folder, ignore_errors=True)
         reached("model.removed")
         fresh.rename(folder)

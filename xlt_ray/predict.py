@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 class PredictSection(Section, frozen=True):
     """What labels which files."""
 
-    model: Text
+    model: Uri
     """Name of a finished run of the store, or folder of a model, exported or stock."""
     files: Uris
     """Files to label, comma separated: paths or URIs, with *, ** and ?."""

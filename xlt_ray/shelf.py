@@ -13,8 +13,9 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from xlt_ray.files import read_json
+from xlt_ray.config import first_line
 from xlt_ray.ledger import LEASE_SECONDS, RunFolder
+from xlt_ray.shapes import UnreadableError
 from xlt_ray.starting import MODELS_FILE
 from xlt_ray.store import Store
 
@@ -28,10 +29,11 @@ class RunState:
         kind: "run", "comparison" or "sweep".
         method: Its method; of others empty.
         benchmark: Its benchmark.
-        state: "done", "at work", "stopped", or "planned" by a dry run.
+        state: "done", "at work", "stopped", "planned" by a dry run, or "unreadable".
         steps: Steps in its ledger.
         average: Average score, where it is done and has one.
         changed: When its history last grew, in seconds since 1970; 0: never.
+        fault: Which of its files cannot be read, and why.
     """
 
     name: str
@@ -42,6 +44,7 @@ class RunState:
     steps: int
     average: float | None
     changed: float
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,21 @@ def _folders(store: Store, inside: str) -> list[pafs.FileInfo]:
 
 
 def _state(store: Store, info: pafs.FileInfo) -> RunState:
+    try:
+        return _read_state(store, info)
+    except (UnreadableError, OSError) as error:
+        name, fault = info.base_name, first_line(error)
+        return RunState(name, "run", "", "", "unreadable", 0, None, 0.0, fault)
+
+
+def _read_state(store: Store, info: pafs.FileInfo) -> RunState:
+    folder = RunFolder(store, info.base_name, create=False)
+
     def content(name: str) -> Mapping[str, Any]:
-        return read_json(store.fs, f"{info.path}/{name}") or {}
+        return folder.read_json(name) or {}
 
     config, report = content("config.json"), content("report.json")
     kind = "comparison" if "compare" in config else "sweep" if "sweep" in config else "run"
-    folder = RunFolder(store, info.base_name)
     lines, events = folder.read_lines("ledger.jsonl"), folder.read_lines("events.jsonl")
     last = events[-1] if events else {}
     finished = ("report.json", "compare.json", "sweep.json", MODELS_FILE)
@@ -99,17 +111,21 @@ def _state(store: Store, info: pafs.FileInfo) -> RunState:
 
 
 def referred(store: Store) -> set[tuple[str, str]]:
-    """Kind and fingerprint of every artifact that a run refers to."""
+    """Kind and fingerprint of every artifact that a run refers to.
+
+    Raises:
+        UnreadableError, OSError: a file cannot be read that may refer to any.
+    """
     found: set[tuple[str, str]] = set()
     for info in _folders(store, "runs"):
-        folder = RunFolder(store, info.base_name)
+        folder = RunFolder(store, info.base_name, create=False)
         history = folder.read_lines("events.jsonl")
         if history and history[-1]["event"] == "done":
             history = []
-        for entry in (*folder.read_lines("ledger.jsonl"), *history):
+        for entry in (*folder.read_lines("ledger.jsonl", torn=False), *history):
             if {"kind", "fingerprint"} <= entry.keys():
                 found.add((entry["kind"], entry["fingerprint"]))
-        found |= set(_entries(read_json(store.fs, f"{info.path}/{MODELS_FILE}") or {}))
+        found |= set(_entries(folder.read_json(MODELS_FILE) or {}))
     return found
 
 

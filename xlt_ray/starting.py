@@ -6,9 +6,9 @@ from typing import Any
 
 from xlt_ray.config import ConfigError
 from xlt_ray.data.corpus import OPTIMISER, SPAN_SETTINGS, Model, Start
-from xlt_ray.files import read_json
 from xlt_ray.labels import LabelSet
 from xlt_ray.manifest import is_inside
+from xlt_ray.shapes import parsed
 from xlt_ray.store import Artifact, Store
 
 MODELS_FILE = "models.json"
@@ -57,9 +57,10 @@ def run_named(store: Store, name: str, key: str = "method.start_from") -> Start 
 
     Raises:
         ConfigError: the store has the run, but not its models, or they know labels of targets.
+        UnreadableError: the file of its models cannot be read.
     """
     is_name = is_inside(name) and "/" not in name
-    found = read_json(store.fs, f"{store.base}/runs/{name}/{MODELS_FILE}") if is_name else None
+    found = _models(store, name) if is_name else None
     if found is None:
         return None
     where = f"{key}: run {name!r}"
@@ -86,8 +87,12 @@ def run_named(store: Store, name: str, key: str = "method.start_from") -> Start 
 
 def config_of(store: Store, name: str) -> dict[str, Any]:
     """The configuration that the models of a finished run came of."""
-    found = read_json(store.fs, f"{store.base}/runs/{name}/{MODELS_FILE}") or {}
-    return dict(found.get("config", {}))
+    return dict((_models(store, name) or {}).get("config", {}))
+
+
+def _models(store: Store, name: str) -> dict[str, Any] | None:
+    path = f"{store.base}/runs/{name}/{MODELS_FILE}"
+    return parsed(path, store.read(path))
 
 
 def files_of(model: Artifact) -> dict[str, Path]:

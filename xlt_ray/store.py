@@ -284,13 +284,12 @@ class Attempt:
 
 
 class Store:
-    """Artifacts and run folders under one root."""
+    """Artifacts and run folders under one root; folders are made by what is written into them."""
 
     def __init__(self, root: str):
         self.root = root if "://" in root else str(Path(root).expanduser().absolute())
         self.fs, self.base = open_root(self.root)
         self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
-        self.fs.create_dir(f"{self.base}/artifacts", recursive=True)
 
     def find(self, kind: str, fingerprint: str) -> Artifact | None:
         """The committed artifact of a fingerprint, or None.
@@ -457,8 +456,9 @@ class Store:
         """Remove a file of a run."""
         self.fs.delete_file(path)
 
-    def run_folder(self, name: str) -> str:
-        """Path of a run's folder inside the file system."""
+    def run_folder(self, name: str, *, create: bool = True) -> str:
+        """Path of a run's folder inside the file system; it is made, unless it is only read."""
         folder = f"{self.base}/runs/{name}"
-        self.fs.create_dir(folder, recursive=True)
+        if create:
+            self.fs.create_dir(folder, recursive=True)
         return folder

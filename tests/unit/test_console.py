@@ -42,7 +42,7 @@ def store(tmp_path: Path) -> Store:
         info = {"rows": 1, "source_dev": 0.5}
         entry = {"step": 1, "title": "source", "kind": "model", "fingerprint": used.fingerprint,
                  "seconds": 2.5, "cached": False, "info": info}  # fmt: skip
-        (folder / "ledger.jsonl").write_text(json.dumps(entry) + "\n{torn")
+        (folder / "ledger.jsonl").write_text(json.dumps(entry) + "\n")
         config = {"method": {"name": "cltp"}, "benchmark": {"name": "toy"}}
         (folder / "config.json").write_text(json.dumps(config))
         events = [{"event": "session", "time": 10.0}]
@@ -54,7 +54,7 @@ def store(tmp_path: Path) -> Store:
             models = {"final": entry, "by_language": {}, "zero_shot": {"final": entry}}
             (folder / "models.json").write_text(json.dumps(models))
         lines = "".join(json.dumps(event) + "\n" for event in events)
-        (folder / "events.jsonl").write_text(lines)
+        (folder / "events.jsonl").write_text(lines + "{torn")
     folder = tmp_path / "store/runs/both"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"compare": {}, "benchmark": {"name": "toy"}}))

@@ -18,6 +18,9 @@ LAYERS: list[set[str]] = [
     {
         "labels",
         "config",
+        "credentials",
+        "extras",
+        "shapes",
         "layered",
         "points",
         "machine",

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pyarrow.fs as pafs
 
-from xlt_ray.config import redacted
+from xlt_ray.credentials import redacted
 from xlt_ray.data.readers import DataFile
 from xlt_ray.files import open_root
 

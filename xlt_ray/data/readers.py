@@ -21,7 +21,8 @@ from typing import Any, BinaryIO, Literal, cast
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from xlt_ray.config import ROW_BYTES, check_language, redacted
+from xlt_ray.config import ROW_BYTES, check_language
+from xlt_ray.credentials import redacted
 from xlt_ray.data.conll import ConllU, OntoNotes
 from xlt_ray.data.layouts import Jsonl, Layout, Notation, columns_of
 from xlt_ray.data.lines import lines_of

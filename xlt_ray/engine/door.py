@@ -19,7 +19,8 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from xlt_ray.config import ConfigError, redacted
+from xlt_ray.config import ConfigError
+from xlt_ray.credentials import redacted
 from xlt_ray.engine.own_ray import is_own
 from xlt_ray.files import open_root, read_bytes, write_bytes
 from xlt_ray.fingerprint import package_digest

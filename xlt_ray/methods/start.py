@@ -1,10 +1,11 @@
 """Where a method begins: with a source model of its own, or what a run or checkpoint gave."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
 from pydantic import Field
 
-from xlt_ray.config import MethodConfig
+from xlt_ray.config import MethodConfig, Uri
 from xlt_ray.data.corpus import Mix, Model, Start
 from xlt_ray.methods.base import Driver, Outcome
 from xlt_ray.methods.facts import Schedule
@@ -16,7 +17,7 @@ from xlt_ray.store import Artifact
 class StartConfig(MethodConfig, frozen=True):
     """Hyper-parameters of the model that a method begins with."""
 
-    start_from: str | None = Field(default=None, min_length=1)
+    start_from: Annotated[Uri, Field(min_length=1)] | None = None
     """A finished run of the store by its name, or a checkpoint of this task, as folder or hub id,
     in place of a source model; in a comparison also the title of an earlier row."""
     source_lr: float = Field(default=1e-5, gt=0)
