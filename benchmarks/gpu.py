@@ -94,7 +94,7 @@ def tagger(shape: str, device: torch.device, *, checkpointing: bool = False) -> 
     )  # fmt: skip
     config.num_labels = CLASSES
     torch.manual_seed(0)
-    model = AutoModelForTokenClassification.from_config(config)
+    model = AutoModelForTokenClassification.from_config(config, trust_remote_code=False)
     if checkpointing:
         model.activation_checkpointing_enable()
     return Tagger(model).to(device)

@@ -68,7 +68,9 @@ def rows_of(setting: Setting, corpus: Corpus) -> Rows:
     table = corpus.rows()
     text = setting.driver.unlabelled_text()
     words = {x["id"]: x["tokens"] for x in text.table(["id", "tokens"]).to_pylist()}
-    tokenizer = AutoTokenizer.from_pretrained(setting.model.artifact.local())
+    tokenizer = AutoTokenizer.from_pretrained(
+        setting.model.artifact.local(), trust_remote_code=False
+    )
     layout = layout_of(tokenizer, MAX_LENGTH)
     examples = examples_of(table, layout)
     return Rows([words[name] for name in table["id"].to_pylist()], examples)
@@ -81,7 +83,9 @@ def padded(lengths: np.ndarray, batches: Sequence[np.ndarray]) -> int:
 
 def limit(setting: Setting, rows: Rows, budget: int) -> Contender:
     """The forward pass alone."""
-    model = AutoModelForTokenClassification.from_pretrained(setting.model.artifact.local()).eval()
+    model = AutoModelForTokenClassification.from_pretrained(
+        setting.model.artifact.local(), trust_remote_code=False
+    ).eval()
     examples = rows.examples
     plan = plan_batches(examples.longest, examples.num_windows, budget)
     batches = [examples.collate(part) for part in plan]
@@ -130,14 +134,20 @@ def labelling(setting: Setting, actor: ShardAnnotator, corpus: Corpus) -> Callab
 
 def _words(setting: Setting) -> tuple[Any, Any]:
     folder = setting.model.artifact.local()
-    model = AutoModelForTokenClassification.from_pretrained(folder).eval()
-    return model, AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForTokenClassification.from_pretrained(folder, trust_remote_code=False).eval()
+    return model, AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def hf_pipeline(setting: Setting, rows: Rows) -> Contender:
     """The pipeline of transformers."""
     model, tokenizer = _words(setting)
-    tag = pipeline("token-classification", model=model, tokenizer=tokenizer, batch_size=BATCH)
+    tag = pipeline(
+        "token-classification",
+        model=model,
+        tokenizer=tokenizer,
+        batch_size=BATCH,
+        trust_remote_code=False,
+    )
     texts = [" ".join(words) for words in rows.sentences]
 
     def run() -> None:

@@ -69,9 +69,12 @@ class Script:
         self.config, self.method = config, config["method"]
         self.benchmark = lookup(config["benchmark"]["name"])
         self.labels = LabelSet(self.benchmark.labels)
-        self.tokenizer = AutoTokenizer.from_pretrained(config["backbone"])
+        self.tokenizer = AutoTokenizer.from_pretrained(config["backbone"], trust_remote_code=False)
         self.model = AutoModelForTokenClassification.from_pretrained(
-            config["backbone"], num_labels=len(self.labels.names), dtype=torch.float32
+            config["backbone"],
+            num_labels=len(self.labels.names),
+            dtype=torch.float32,
+            trust_remote_code=False,
         )
         self.seconds = defaultdict[str, float](float)
         self.trained = 0  # sub-words

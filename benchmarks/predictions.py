@@ -61,9 +61,13 @@ def write_model(folder: Path) -> Path:
     backbone, names = small_backbone(folder / "backbone"), LABELS["ner"]
     torch.manual_seed(0)
     classes = {"id2label": dict(enumerate(names)), "num_labels": len(names)}
-    model = AutoModelForTokenClassification.from_pretrained(backbone, **classes)
+    model = AutoModelForTokenClassification.from_pretrained(
+        backbone, **classes, trust_remote_code=False
+    )
     model.save_pretrained(folder / "model")
-    AutoTokenizer.from_pretrained(backbone).save_pretrained(folder / "model")
+    AutoTokenizer.from_pretrained(backbone, trust_remote_code=False).save_pretrained(
+        folder / "model"
+    )
     return folder / "model"
 
 

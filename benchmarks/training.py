@@ -112,7 +112,7 @@ def fresh(setting: Setting) -> Any:
     rate = setting.config.train.dropout
     return AutoModelForTokenClassification.from_pretrained(
         setting.model.artifact.local(), hidden_dropout_prob=rate,
-        attention_probs_dropout_prob=rate, classifier_dropout=rate,
+        attention_probs_dropout_prob=rate, classifier_dropout=rate, trust_remote_code=False,
     ).train()  # fmt: skip
 
 

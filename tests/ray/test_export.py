@@ -115,9 +115,9 @@ def test_a_tagger_of_spans_is_distilled_into_a_stock_one(store: Path, tmp_path: 
     assert not (to / "spans.json").exists()
     assert found["artifact"] != record["artifact"]
 
-    model = AutoModelForTokenClassification.from_pretrained(to).eval()
+    model = AutoModelForTokenClassification.from_pretrained(to, trust_remote_code=False).eval()
     assert type(model).__module__.startswith("transformers.")
-    tokenizer = AutoTokenizer.from_pretrained(to)
+    tokenizer = AutoTokenizer.from_pretrained(to, trust_remote_code=False)
     steps = (store / "runs/spans-export/ledger.jsonl").read_text().splitlines()
     titles = {entry["title"]: entry for entry in map(json.loads, steps)}
     said = Store(str(store)).find("annotation", titles["distilled test annotation"]["fingerprint"])
@@ -133,9 +133,9 @@ def test_a_tagger_of_spans_is_distilled_into_a_stock_one(store: Path, tmp_path: 
         words = batch.word_ids()
         firsts = [best[words.index(word)] for word in range(len(row["tokens"]))]
         assert firsts == labels[row["id"]]
-    entities = pipeline("token-classification", model=model, tokenizer=tokenizer)(
-        " ".join(rows[0]["tokens"])
-    )
+    entities = pipeline(
+        "token-classification", model=model, tokenizer=tokenizer, trust_remote_code=False
+    )(" ".join(rows[0]["tokens"]))
     assert {item["entity"] for item in entities} <= set(model.config.label2id)
 
 
@@ -202,7 +202,7 @@ def test_pipelines_of_transformers_predict_the_same(
     for line in (tmp_path / "runs/model/ledger.jsonl").read_text().splitlines():
         entry = json.loads(line)
         entries[entry["title"]] = store.find(entry["kind"], entry["fingerprint"])
-    names = AutoTokenizer.from_pretrained(tmp_path / "out")
+    names = AutoTokenizer.from_pretrained(tmp_path / "out", trust_remote_code=False)
     said = {
         row["id"]: row["labels"] for row in entries["final test annotation"].table().to_pylist()
     }
@@ -210,7 +210,7 @@ def test_pipelines_of_transformers_predict_the_same(
     assert len(rows) == 500
     if benchmark == "toy":
         tag = pipeline("token-classification", model=str(tmp_path / "out"), tokenizer=names,
-                       ignore_labels=[])  # fmt: skip
+                       ignore_labels=[], trust_remote_code=False)  # fmt: skip
         found = tag([" ".join(row["tokens"]) for row in rows])
         classes = tag.model.config.label2id or {}
         for row, items in zip(rows, found, strict=True):
@@ -221,7 +221,9 @@ def test_pipelines_of_transformers_predict_the_same(
                 at += len(word) + 1
             assert labels == said[row["id"]]
         return
-    judge = pipeline("text-classification", model=str(tmp_path / "out"), tokenizer=names)
+    judge = pipeline(
+        "text-classification", model=str(tmp_path / "out"), tokenizer=names, trust_remote_code=False
+    )
     classes = judge.model.config.label2id or {}
     texts = [{key: row[key] for key in ("text", "text_pair") if key in row} for row in rows]
     found = judge(texts, truncation=True, max_length=128)

@@ -112,9 +112,13 @@ def test_every_row_is_accounted_for(first):
 def test_model_is_a_stock_token_classifier(first):
     store, _ = first
     folder = store / "runs/test/model"
-    model = AutoModelForTokenClassification.from_pretrained(folder, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    tagger = pipeline("token-classification", model=model, tokenizer=tokenizer)
+    model = AutoModelForTokenClassification.from_pretrained(
+        folder, dtype=torch.float32, trust_remote_code=False
+    )
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tagger = pipeline(
+        "token-classification", model=model, tokenizer=tokenizer, trust_remote_code=False
+    )
     assert {item["entity"] for item in tagger("a b c")} <= set(model.config.label2id)
     assert not list(folder.glob("*.bin"))
     assert not list(store.rglob("*.pkl"))

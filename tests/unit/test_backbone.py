@@ -62,8 +62,9 @@ def test_what_a_folder_lacks_is_named(encoder: Path, file: str, missing: str) ->
     with pytest.raises(ConfigError, match=rf"has no {missing}.*; there is .*tokenizer_config.json"):
         find(encoder, "train.max_length=64")
     (encoder / "sentencepiece.bpe.model").touch()
-    if file == "tokenizer.json":
-        find(encoder, "train.max_length=64")
+    if file == "tokenizer.json":  # it counts as one, and is none
+        with pytest.raises(ConfigError, match=r"encoder: its tokenizer cannot be loaded"):
+            find(encoder, "train.max_length=64")
 
 
 def test_identity_is_the_content(encoder: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_batch_without_labels_has_loss_zero_and_a_gradient() -> None:
 TINY = XLMRobertaConfig(
     vocab_size=9, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4
 )
-TAGGER = Tagger(AutoModelForTokenClassification.from_config(TINY))
+TAGGER = Tagger(AutoModelForTokenClassification.from_config(TINY, trust_remote_code=False))
 
 
 def lw(beta: float = 2.0, **fields: Any) -> LeveragedWeightedLoss:

@@ -369,3 +369,25 @@ def test_a_lease_that_could_not_be_renewed_is_lost(tmp_path: Path) -> None:
 
 def _fail(path: str, data: bytes) -> None:
     raise OSError("no store")
+
+
+@pytest.mark.parametrize("there", ["folder", "nothing", "file"])
+def test_a_link_in_the_place_of_a_model_is_replaced(tmp_path: Path, there: str) -> None:
+    """What it led to stays as it is."""
+    target, source = tmp_path / "elsewhere", tmp_path / "new"
+    source.write_text("new")
+    if there == "folder":
+        target.mkdir()
+        (target / "kept").write_text("kept")
+    elif there == "file":
+        target.write_text("kept")
+    folder = RunFolder(Store(str(tmp_path / "store")), "run")
+    published = Path(folder.path) / "model"
+    published.symlink_to(target)
+    for _ in range(2):
+        folder.publish("model", {"a": source})
+        assert not published.is_symlink()
+        assert [path.name for path in published.iterdir()] == ["a"]
+    if there == "folder":
+        assert (target / "kept").read_text() == "kept"
+    assert target.exists() == (there != "nothing")

@@ -125,7 +125,7 @@ def test_a_step_with_a_batch_of_its_own_says_so(tmp_path: Path) -> None:
 
 def test_nothing_is_computed(tmp_path: Path) -> None:
     follow(toy(tmp_path))
-    assert [path.name for path in (tmp_path / "store").rglob("*")] == ["artifacts"]
+    assert [path.name for path in (tmp_path / "store").rglob("*")] == []
 
 
 def test_the_text_names_steps_resources_and_store(tmp_path: Path) -> None:

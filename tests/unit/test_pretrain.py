@@ -73,7 +73,9 @@ def test_global_random_state_and_threads_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_tokenizer_has_the_layout_of_xlm_r(trained: tuple[Path, dict[str, float]]) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(trained[0], local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(
+        trained[0], local_files_only=True, trust_remote_code=False
+    )
     ids = tokenizer.convert_tokens_to_ids(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
     assert ids == [0, 1, 2, 3, len(tokenizer) - 1]
     assert tokenizer.is_fast
@@ -93,7 +95,9 @@ def test_tokenizer_has_the_layout_of_xlm_r(trained: tuple[Path, dict[str, float]
 
 
 def test_words_keep_their_places(trained: tuple[Path, dict[str, float]]) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(trained[0], local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(
+        trained[0], local_files_only=True, trust_remote_code=False
+    )
     words = text()[0]
     encoded = tokenizer(words, is_split_into_words=True)
     places = encoded.word_ids()
@@ -104,20 +108,30 @@ def test_words_keep_their_places(trained: tuple[Path, dict[str, float]]) -> None
 
 
 def test_every_script_is_covered(trained: tuple[Path, dict[str, float]]) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(trained[0], local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(
+        trained[0], local_files_only=True, trust_remote_code=False
+    )
     for words in text():
         assert 3 not in tokenizer(words, is_split_into_words=True)["input_ids"]
 
 
 def test_encoder_reloads_for_fine_tuning(trained: tuple[Path, dict[str, float]]) -> None:
     model = AutoModelForTokenClassification.from_pretrained(
-        trained[0], num_labels=7, dtype=torch.float32, local_files_only=True
+        trained[0],
+        num_labels=7,
+        dtype=torch.float32,
+        local_files_only=True,
+        trust_remote_code=False,
     )
     assert model.config.model_type == "xlm-roberta"
     assert model.config.max_position_embeddings == 32 + 2
     assert model.config.hidden_dropout_prob == TINY.dropout
     again = AutoModelForTokenClassification.from_pretrained(
-        trained[0], num_labels=7, dtype=torch.float32, local_files_only=True
+        trained[0],
+        num_labels=7,
+        dtype=torch.float32,
+        local_files_only=True,
+        trust_remote_code=False,
     )
     ids = torch.tensor([[0, 5, 6, 7, 2]])
     with torch.no_grad():

@@ -169,7 +169,7 @@ def test_hidden_tokens_are_guessed_as_the_stock_model_does(
     encoder: Path, examples: Examples
 ) -> None:
     tagger = load_span_tagger(encoder, LABELS, SpanHead(3, 8, masked_lm=True)).eval()
-    stock = AutoModelForMaskedLM.from_pretrained(encoder).eval()
+    stock = AutoModelForMaskedLM.from_pretrained(encoder, trust_remote_code=False).eval()
     batch = examples.collate([0, 1])
     places = torch.tensor([1, 3])
     batch.hidden = Hidden(places, batch.input_ids.flatten()[places])
@@ -200,7 +200,7 @@ def test_what_is_saved_is_an_encoder_for_everybody(encoder: Path, tmp_path: Path
     settings = json.loads((tmp_path / "spans.json").read_text())
     assert settings["labels"] == list(LABELS)
     assert settings["max_len"] == 3
-    AutoModelForMaskedLM.from_pretrained(tmp_path)
+    AutoModelForMaskedLM.from_pretrained(tmp_path, trust_remote_code=False)
     assert load_classifier(tmp_path, LABELS, "token").num_outputs == len(LABELS)
 
 

@@ -44,7 +44,7 @@ def logits_of(tagger: Tagger, batch: Batch) -> torch.Tensor:
 
 @torch.inference_mode()
 def stock_logits(folder: Path, batch: Batch) -> torch.Tensor:
-    model = AutoModelForTokenClassification.from_pretrained(folder).eval()
+    model = AutoModelForTokenClassification.from_pretrained(folder, trust_remote_code=False).eval()
     found = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
     return found.flatten(0, 1)[batch.items]
 
@@ -77,7 +77,7 @@ def test_the_same_model_has_the_same_bytes(encoder: Path, tmp_path: Path) -> Non
 
 
 def test_the_tokenizer_of_an_encoder_serves_its_tagger(encoder: Path) -> None:
-    assert AutoTokenizer.from_pretrained(encoder).is_fast
+    assert AutoTokenizer.from_pretrained(encoder, trust_remote_code=False).is_fast
 
 
 def test_the_largest_evidence_is_the_largest_logit(encoder: Path, batch: Batch) -> None:

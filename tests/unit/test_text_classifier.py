@@ -42,7 +42,9 @@ def logits_of(model: TextClassifier, batch: Batch) -> torch.Tensor:
 
 @torch.inference_mode()
 def stock_logits(folder: Path, batch: Batch, *, segments: bool = False) -> torch.Tensor:
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, trust_remote_code=False
+    ).eval()
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
     if segments:
         inputs["token_type_ids"] = batch.segments

@@ -51,7 +51,7 @@ def load_tokenizer(folder: str) -> "PreTrainedTokenizerBase":
     """The tokenizer of a local folder."""
     from transformers import AutoTokenizer  # seconds that tasks without a tokenizer need not spend
 
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def tokenise(table: pa.Table, tokenizer: "PreTrainedTokenizerBase", *, task: Task) -> pa.Table:

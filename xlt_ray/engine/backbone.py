@@ -67,10 +67,10 @@ def backbone_of(config: RunConfig[Any]) -> Backbone:
     if name == TOY:
         return _toy(config)
     if folder.is_dir():
-        return _folder(folder, config.train.max_length)
+        return _folder(folder, config.train.max_length, "backbone ")
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ConfigError(f"backbone {name!r}: no such folder")
-    return _hub(name, revision, config.train.max_length)
+    return _hub(name, revision, config.train.max_length, "backbone ")
 
 
 def checkpoint_of(
@@ -95,13 +95,21 @@ def checkpoint_of(
     """
     folder = Path(reference).expanduser()
     if folder.is_dir():
-        return _folder(folder, max_length)
+        return _folder(folder, max_length, f"{key}: ")
     if reference.startswith((".", "/", "~")) or reference.count("/") != 1:
         raise ConfigError(f"{key}: {reference!r} is {nor}no folder and no hub id")
-    return _hub(reference, revision, max_length)
+    return _hub(reference, revision, max_length, f"{key}: ")
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, what: str) -> list[Path]:
+    """The files of a checkpoint, which can be loaded.
+
+    Args:
+        folder: Where they are.
+        what: What messages begin with.
+    """
+    from xlt_ray.models.whole import check_whole
+
     found = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _KEPT)
     names = [path.name for path in found]
     missing = [
@@ -111,10 +119,12 @@ def _files(folder: Path) -> list[Path]:
     ]
     if missing:
         raise ConfigError(
-            f"backbone {folder}: has no {', no '.join(missing)}; there is "
+            f"{what}{folder}: has no {', no '.join(missing)}; there is "
             f"{', '.join(names) or 'nothing'}"
         )
-    return [path for path in found if path.name != "manifest.json"]
+    files = [path for path in found if path.name != "manifest.json"]
+    check_whole(files, what)
+    return files
 
 
 def check_length(name: str, files: Sequence[Path], max_length: int) -> None:
@@ -135,8 +145,8 @@ def check_length(name: str, files: Sequence[Path], max_length: int) -> None:
         )
 
 
-def _folder(folder: Path, max_length: int) -> Backbone:
-    files = _files(folder)
+def _folder(folder: Path, max_length: int, what: str) -> Backbone:
+    files = _files(folder, what)
     check_length(str(folder), files, max_length)
     sums = {path.name: _sha256(path) for path in files}
 
@@ -157,7 +167,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _hub(name: str, revision: str | None, max_length: int) -> Backbone:
+def _hub(name: str, revision: str | None, max_length: int, what: str) -> Backbone:
     from huggingface_hub import HfApi, snapshot_download
 
     patterns = [f"*{suffix}" for suffix in _KEPT]
@@ -177,7 +187,7 @@ def _hub(name: str, revision: str | None, max_length: int) -> Backbone:
             ) from None
 
     def write(attempt: Attempt) -> dict[str, Any]:
-        files = _files(Path(fetch(revision=commit)))
+        files = _files(Path(fetch(revision=commit)), what)
         check_length(name, files, max_length)
         for file in files:
             attempt.copy(file.name, file)

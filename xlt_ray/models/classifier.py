@@ -209,7 +209,7 @@ def new_head(seed: int) -> Iterator[None]:
 
 def has_other_head(folder: str | Path, labels: Sequence[str], ending: str) -> bool:
     """Whether a folder's classifier is not one for these labels, of the class with that ending."""
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     names = config.architectures or []
     if any(name.endswith(ending) for name in names):
         return config.id2label != dict(enumerate(labels))
@@ -229,7 +229,7 @@ def config_for(folder: str | Path, labels: Sequence[str], dropout: float) -> Pre
     Raises:
         ValueError: the encoder's family has no dropouts of the usual names.
     """
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
         if not hasattr(config, name):
             raise ValueError(f"backbone {folder}: a {config.model_type} encoder has no {name}")

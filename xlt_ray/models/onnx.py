@@ -40,7 +40,11 @@ def write_onnx(folder: Path, *, task: str) -> float:
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
     kinds = {"token": AutoModelForTokenClassification}
-    model = kinds.get(task, AutoModelForSequenceClassification).from_pretrained(folder).eval()
+    model = (
+        kinds.get(task, AutoModelForSequenceClassification)
+        .from_pretrained(folder, trust_remote_code=False)
+        .eval()
+    )
     generator = torch.Generator().manual_seed(0)
 
     names = ["input_ids", "attention_mask"]

@@ -324,9 +324,11 @@ def load_span_tagger(
     }
     with new_head(seed):
         if head.masked_lm:
-            model = AutoModelForMaskedLM.from_pretrained(path, **common)
+            model = AutoModelForMaskedLM.from_pretrained(path, **common, trust_remote_code=False)
         else:
-            model = AutoModel.from_pretrained(path, add_pooling_layer=False, **common)
+            model = AutoModel.from_pretrained(
+                path, add_pooling_layer=False, **common, trust_remote_code=False
+            )
         tagger = SpanTagger(model, head, LabelSet(tuple(labels)), dropout=dropout, seed=seed)
     if gradient_checkpointing:
         model.activation_checkpointing_enable()

@@ -71,6 +71,7 @@ def load_tagger(
             local_files_only=True,
             config=config_for(folder, labels, dropout),
             ignore_mismatched_sizes=True,
+            trust_remote_code=False,
         )
         if has_other_head(folder, labels, "ForTokenClassification"):
             redraw(model.classifier, model.config)

@@ -137,6 +137,7 @@ def load_text_classifier(
             local_files_only=True,
             config=config_for(folder, labels, dropout),
             ignore_mismatched_sizes=True,
+            trust_remote_code=False,
         )
         check_head(model, folder)
         if dim_reduce is not None and dim_reduce > model.config.hidden_size:

@@ -46,9 +46,15 @@ class Translator:
         device: torch.device,
         arithmetic: Callable[[], AbstractContextManager[object]],
     ):
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
         model: Any = AutoModelForSeq2SeqLM.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            trust_remote_code=False,
         )
         self.model = model.to(device).eval()
         self.model.generation_config.max_length = None  # the number of new tokens says it

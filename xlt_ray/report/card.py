@@ -61,7 +61,7 @@ transformers {{ transformers }}.
 _STOCK = """```python
 from transformers import pipeline
 
-tag = pipeline("{task}", model="FOLDER"{more})
+tag = pipeline("{task}", model="FOLDER"{more}, trust_remote_code=False)
 ```
 
 Inputs are {longest} sub-words at most{cut}.
