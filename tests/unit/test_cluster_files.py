@@ -198,6 +198,7 @@ def test_nothing_of_a_launched_cluster_is_public(name: str) -> None:
     assert head[0]["RAY_AUTH_MODE"] == worker[0]["RAY_AUTH_MODE"] == "token"
     assert head[1]["--dashboard-host"] == "127.0.0.1"
     assert "/home/ray/.ray/auth_token" in config["file_mounts"]
+    assert "chmod 600 /home/ray/.ray/auth_token" in config["setup_commands"]
     (rule,) = config["initialization_commands"]
     assert "--dport 10001 ! -i lo -j REJECT" in rule
     assert "--ray-client-server-port" not in head[1], "the rule is for the port that Ray takes"
@@ -252,6 +253,37 @@ def test_nothing_of_a_kuberay_cluster_is_public(name: str) -> None:
     own, operator = policy["ingress"]
     assert own["from"] == [{"podSelector": {"matchLabels": chosen}}]
     assert [port["port"] for port in operator["ports"]] == [8265]
+
+
+OPERATORS = {
+    "Helm": {"app.kubernetes.io/name": "kuberay-operator", "app.kubernetes.io/instance": "kuberay",
+             "app.kubernetes.io/component": "kuberay-operator"},
+    "Kustomize": {"app.kubernetes.io/name": "kuberay",
+                  "app.kubernetes.io/component": "kuberay-operator"},
+}  # fmt: skip
+"""Labels of the operator's pod by what installed it."""
+OTHERS = [
+    {"app.kubernetes.io/name": "kuberay", "app.kubernetes.io/created-by": "kuberay-operator"},
+    {"app.kubernetes.io/component": "kuberay-operator"},
+    {},
+]
+"""Labels of other pods: of another Ray cluster, for one."""
+
+
+def test_the_operator_may_submit_jobs_whatever_installed_it() -> None:
+    _, operator = load("kuberay/network.yaml")["spec"]["ingress"]
+
+    def may(labels: dict[str, str]) -> bool:
+        return any(
+            peer["podSelector"]["matchLabels"].items() <= labels.items()
+            for peer in operator["from"]
+            if peer["namespaceSelector"] == {}
+        )
+
+    assert {name: may(labels) for name, labels in OPERATORS.items()} == {
+        "Helm": True, "Kustomize": True,
+    }  # fmt: skip
+    assert not [labels for labels in OTHERS if may(labels)]
 
 
 @pytest.mark.parametrize("name", PODS)

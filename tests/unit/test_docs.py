@@ -35,7 +35,7 @@ KEY = re.compile(
 FILES = {"run.name", "run.md", "data.md", "compare.md", "compare.tex", "compare.json"}
 """Other things that look like keys, or are keys and files."""
 PYTHON = {"python", ".venv/bin/python"}
-NOT_OURS = {"docker", "hf", "kubectl", "ray"}
+NOT_OURS = {"docker", "hf", "kubectl", "ray", "sh"}
 """Programs of others; how they are called is not checked."""
 
 

@@ -17,6 +17,7 @@ import ray
 import ray.data
 
 from xlt_ray.config import ConfigError, NodeGroup, ResourcesConfig
+from xlt_ray.engine import token_file
 from xlt_ray.engine.arithmetic import ON_CPU, Arithmetic, settled
 from xlt_ray.engine.environment import CPUS
 from xlt_ray.engine.nodes import HEAD
@@ -100,12 +101,13 @@ def connect(config: ResourcesConfig) -> bool:
     A local Ray starts when it is needed, see :mod:`xlt_ray.engine.own_ray`.
 
     Raises:
-        ConfigError: there is no cluster at the address.
+        ConfigError: there is no cluster at the address, or others can read its token.
     """
     if ray.is_initialized():
         _settings()
         return False
     if address := _address(config):
+        token_file.check()
         try:
             with _own_signals():
                 ray.init(address=address, **_QUIET)
@@ -131,6 +133,7 @@ def _start(config: ResourcesConfig) -> None:
     for a token, which Ray turns on by itself for ``ray.init`` and which is not turned off here."""
     import torch
 
+    token_file.make()
     with _own_signals():
         ray.init(
             address="local",  # an address file of a cluster that died would be followed otherwise

@@ -19,6 +19,9 @@ from ray.autoscaler.v2.sdk import get_cluster_resource_state
 from ray.core.generated import autoscaler_pb2
 from ray.exceptions import RayError
 
+from xlt_ray.config import ConfigError
+from xlt_ray.engine import token_file
+
 HEAD = "node:__internal_head__"
 """A resource that only the head node has."""
 DEAD = autoscaler_pb2.NodeStatus.Value("DEAD")  # pyright: ignore[reportAttributeAccessIssue]
@@ -143,6 +146,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(argv)
     if not flags.address:
         parser.error("--address, or RAY_ADDRESS, is needed")
+    try:
+        token_file.check()
+    except ConfigError as error:
+        parser.error(str(error))
     end = time.monotonic() + flags.seconds
     with Timeline(flags.address, tell=lambda change: print(change, flush=True)) as timeline:
         try:
