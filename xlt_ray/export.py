@@ -68,6 +68,8 @@ class ExportSection(Section, frozen=True):
     """Also write model.onnx, after a check that it gives the same logits; not of spans."""
     push: Annotated[Text, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
     """Also upload the folder to this repository of the hub, OWNER/NAME, which is made private."""
+    public: bool = False
+    """Whether that repository is made public, or may be public already."""
 
 
 class _Document(Section, frozen=True):
@@ -239,22 +241,36 @@ def export(config: ExportConfig) -> dict[str, Any]:
     print("\n".join(_lines(record)), flush=True)
     print(f"model: {to}", flush=True)
     if section.push is not None:
-        print(f"pushed: {push(to, section.push)}", flush=True)
+        print(f"pushed: {push(to, section.push, public=section.public)}", flush=True)
     return record
 
 
-def push(folder: Path, name: str) -> str:
+def push(folder: Path, name: str, *, public: bool = False) -> str:
     """Upload a folder to the hub, with the login of the machine; returns its address.
 
+    Args:
+        folder: The folder.
+        name: Of the repository, which is made if there is none.
+        public: Whether everybody may read it.
+
     Raises:
-        ConfigError: the hub cannot be reached, or there is no right to write.
+        ConfigError: everybody may read a repository that is there, the hub cannot be reached, or
+            there is no right to write.
     """
     from huggingface_hub import HfApi
 
     api = HfApi()
     try:
-        api.create_repo(name, private=True, exist_ok=True)
+        api.create_repo(name, private=not public, exist_ok=True)
+        # Asked for afterwards, it is that of the repository that is written to, whoever made it.
+        if not (public or api.model_info(name).private):
+            raise ConfigError(
+                f"export.push: {name} is there already, and public: nothing was uploaded. Set "
+                "export.public=true, or name another"
+            )
         done = api.upload_folder(repo_id=name, folder_path=folder)
+    except ConfigError:
+        raise
     except Exception as error:  # time-outs, proxies, rights: they have no base class of their own
         raise ConfigError(
             f"export.push: {name}: {first_line(error)}. The folder is whole: {folder}; log in with "
