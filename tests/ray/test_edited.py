@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.world import SOURCE, TARGETS, World
-from xlt_ray import library
+from xlt_ray import reading
 from xlt_ray.cli import cluster, configure, session
 from xlt_ray.driver import RayDriver
+from xlt_ray.reading import read
 
 pytestmark = pytest.mark.ray
 
@@ -28,18 +29,18 @@ def driven(values: dict[str, Any], tmp_path: Path, language: str, split: str, co
     config = configure({"method": {"name": "bl_direct"}, **values})
     with cluster(config), session(config) as begun:
         driver = RayDriver(config, begun.runner, begun.plan)
-        return driver._read("x", (language,), split, content)  # type: ignore[arg-type]
+        return read(driver.reading, content, "x", (language,), split)  # type: ignore[arg-type]
 
 
 def edited_before_reading(monkeypatch: pytest.MonkeyPatch, path: Path, data: bytes) -> None:
     """Edit a file once a step is named, and just before it reads."""
-    whole = library.run_read
+    whole = reading.run_read
 
     def late(*arguments: Any) -> Any:
         path.write_bytes(data)
         return whole(*arguments)
 
-    monkeypatch.setattr(library, "run_read", late)
+    monkeypatch.setattr(reading, "run_read", late)
 
 
 def artifacts(tmp_path: Path) -> list[str]:
@@ -120,10 +121,10 @@ def test_text_and_labels_of_a_split_are_of_the_same_file(
     config = configure(values)
     with cluster(config), session(config) as begun:
         driver = RayDriver(config, begun.runner, begun.plan)
-        driver._read("x", (SOURCE,), "dev", "text")
+        read(driver.reading, "text", "x", (SOURCE,), "dev")
         (root / SOURCE / "dev.txt").write_text(OTHER)
         with pytest.raises(ValueError, match=rf"{SOURCE}/dev\.txt: has changed"):
-            driver._read("x", (SOURCE,), "dev", "gold")
+            read(driver.reading, "gold", "x", (SOURCE,), "dev")
 
 
 def test_a_run_says_it_and_the_same_command_goes_on(
