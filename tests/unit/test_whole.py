@@ -79,13 +79,19 @@ def test_a_broken_backbone_is_named(kind: str, tmp_path: Path, capsys: Shown) ->
     assert f"{encoder}/{file}" in line
 
 
-def test_a_part_of_the_weights_that_is_not_there_is_named(tmp_path: Path, capsys: Shown) -> None:
+@pytest.mark.parametrize(
+    "part", ["model-00002-of-00002.safetensors", "../elsewhere.safetensors", "/elsewhere"]
+)
+def test_a_part_of_the_weights_that_is_not_there_is_named(
+    tmp_path: Path, capsys: Shown, part: str
+) -> None:
+    """Nor is one that lies in another folder, though there may be such a file."""
     encoder = write_encoder(tmp_path / "encoder")
-    index = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (tmp_path / "elsewhere.safetensors").write_bytes((encoder / "model.safetensors").read_bytes())
+    index = {"weight_map": {"a": "model.safetensors", "b": part}}
     (encoder / "model.safetensors.index.json").write_text(json.dumps(index))
     assert run(encoder, tmp_path / "store", "--dry-run") == 2
-    shown = capsys.readouterr().out
-    assert f"{encoder}/model-00002-of-00002.safetensors: is not there" in shown
+    assert f"{encoder / part}: is not there" in capsys.readouterr().out
 
 
 def test_a_whole_backbone_is_taken(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def check_whole(files: Sequence[Path], what: str) -> None:
         ConfigError: naming the file, and what is wrong with it.
     """
     folder = files[0].parent
+    names = {path.name for path in files}
     known = {path.name: _json(path, what) for path in files if path.suffix == ".json"}
     _check_config(folder, known["config.json"], what)
     for path in files:
@@ -42,7 +43,7 @@ def check_whole(files: Sequence[Path], what: str) -> None:
             if not isinstance(parts, dict):
                 raise _fault(path, "has no weight_map", what)
             for part in sorted({str(name) for name in parts.values()}):
-                if not (folder / part).is_file():
+                if part not in names:  # nor any file of another folder
                     raise _fault(folder / part, f"is not there, and {path.name} names it", what)
     _check_tokenizer(folder, known, what)
 
