@@ -326,12 +326,12 @@ def carry_out(
 
 def run_recipe(config: RunConfig[Any], driver: "RayDriver", oracle: "Oracle") -> "Outcome":
     """Run a recipe on the verbs of a driver; an upper bound is handed what it sees of gold."""
-    from xlt_ray.verbs import Verbs
+    from xlt_ray.verbs import verbs_of
 
     method = recipes()[config.method.name](config.method)
     if method.sees:
         method.see(oracle)  # type: ignore[attr-defined]
-    return method.run(Verbs(driver))
+    return method.run(verbs_of(driver))
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -19,7 +19,7 @@ from xlt_ray.methods import METHODS
 from xlt_ray.methods.base import Outcome
 from xlt_ray.methods.facts import Schedule
 from xlt_ray.steps import Runner
-from xlt_ray.verbs import Verbs
+from xlt_ray.verbs import verbs_of
 
 _TURN_SECONDS = 1.0
 
@@ -56,7 +56,7 @@ def run_trial(config: RunConfig[Any], report: Report) -> dict[str, Any]:
     connect(config.resources)
     with _in_turn(config) as begun:
         driver = SourceOnly(config, begun.runner, begun.plan, report)
-        outcome = METHODS[config.method.name](config.method).run(Verbs(driver))
+        outcome = METHODS[config.method.name](config.method).run(verbs_of(driver))
         record = {
             "run": config.run_name,
             "source_dev": score_of(outcome),
@@ -92,7 +92,7 @@ def read_corpora(config: RunConfig[Any]) -> None:
     """
     with cli.session(config) as begun:
         driver = SourceOnly(config, begun.runner, begun.plan, lambda score: None)
-        METHODS[config.method.name](config.method).read(Verbs(driver))
+        METHODS[config.method.name](config.method).read(verbs_of(driver))
         begun.folder.event("done")
 
 

@@ -90,7 +90,7 @@ def test_a_recipe_has_the_verbs_and_nothing_else(given: Driver) -> None:
         with pytest.raises(AttributeError):
             getattr(given, name)
         with pytest.raises(AttributeError, match=f"a recipe has no {name}"):
-            given._of(name)  # type: ignore[attr-defined]
+            given._member(name)  # type: ignore[attr-defined]
 
 
 def test_no_right_to_gold_of_targets_is_behind_it(given: Driver) -> None:
