@@ -13,7 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -316,7 +316,7 @@ def carry_out(
         scorer.check_test()
         if first is not None:
             first(oracle)
-        outcome = run_recipe(config, driver, oracle)
+        outcome = run_recipe(config, driver)
         report = _report(config, scorer, outcome, begun.runner.ledger)
         begun.runner.lease.check()
         _publish(begun.folder, report, outcome)
@@ -324,14 +324,19 @@ def carry_out(
         yield Done(driver, oracle, outcome, report)
 
 
-def run_recipe(config: RunConfig[Any], driver: "RayDriver", oracle: "Oracle") -> "Outcome":
+def run_recipe(config: RunConfig[Any], driver: "RayDriver") -> "Outcome":
     """Run a recipe on the verbs of a driver; an upper bound is handed what it sees of gold."""
+    from xlt_ray.gold import Gold
+    from xlt_ray.methods.base import UpperBound
+    from xlt_ray.oracle.driver import Oracle
     from xlt_ray.verbs import verbs_of
 
     method = recipes()[config.method.name](config.method)
-    if method.sees:
-        method.see(oracle)  # type: ignore[attr-defined]
-    return method.run(verbs_of(driver))
+    if not isinstance(method, UpperBound):
+        return method.run(verbs_of(driver))
+    method.see(Oracle(driver, Gold(driver.reading, driver.pools, ("unlabelled",))))
+    outcome = method.run(verbs_of(driver))
+    return replace(outcome, notes=[*outcome.notes, f"upper bound: it sees {method.sees}"])
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -469,7 +474,7 @@ def rehearse(
         scorer.check_test()
     if first is not None:
         first(oracle)
-    outcome = run_recipe(config, driver, oracle)
+    outcome = run_recipe(config, driver)
     if scored:
         scorer.zero_shot(outcome)
         scorer.final(outcome)

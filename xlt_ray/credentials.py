@@ -18,6 +18,9 @@ _WHOLE = {"sig", "sas", "pass", "pwd", "auth", "authorization", "bearer", "jwt",
 _ORDINARY = {"credentialkind"}
 """Names that hold such a part and say nothing secret."""
 
+_LONGEST = 8000
+"""Letters of a message at most."""
+
 _COLON, _SLASH, _AT = r"(?::|%(?:25)*3a)", r"(?:/|%(?:25)*2f)", r"(?:@|%(?:25)*40)"
 _EQUALS, _MARK = r"(?:=|%(?:25)*3d)", r"(?:[?&;#]|%(?:25)*(?:3f|26|3b|23))"
 """Signs, as they are or in percent notation, which one URI within another has several times."""
@@ -31,7 +34,7 @@ _VALUE = re.compile(r"[^\s&]*")
 _AFTER = "'\"),.;:]}>"
 """What may follow a URI in a message, with no blank between."""
 _USER = re.compile(
-    rf"(?P<scheme>[\w+.-]*){_COLON}{_SLASH}{_SLASH}"
+    rf"(?<![\w+.-])(?P<scheme>[\w+.-]{{0,64}}){_COLON}{_SLASH}{_SLASH}"
     rf"(?P<who>(?P<name>(?:(?!{_SLASH}|{_COLON}|{_AT})\S)*)(?P<password>{_COLON}\S*)?){_AT}",
     re.IGNORECASE,
 )
@@ -47,7 +50,12 @@ _BUCKETS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl")
 
 
 def redacted(text: str) -> str:
-    """A URI, or a message with URIs, without user names, passwords and secret parameters."""
+    """A URI, or a message with URIs, without user names, passwords and secret parameters.
+
+    Nobody reads more than the first 8,000 letters, and a line without a blank takes long.
+    """
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]} ..."
     for pattern in (_USER, _BARE_USER):
         text = pattern.sub(_masked, text)
     found, at = "", 0

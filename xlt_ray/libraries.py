@@ -19,7 +19,7 @@ COMPUTE: Mapping[str, tuple[str, ...]] = {
     "gold": (),
     "tokens": ("tokenizers", "transformers"),
     "backbone": ("tokenizers", "torch", "transformers"),
-    "translation": ("tokenizers", "torch", "transformers"),
+    "translation": ("sacremoses", "sentencepiece", "tokenizers", "torch", "transformers"),
     "model": ("numpy", "torch", "transformers"),
     "annotation": ("numpy", "torch", "transformers"),
     "derived": ("numpy",),
@@ -32,6 +32,8 @@ SPECIAL: Mapping[str, tuple[str, ...]] = {
     "faiss": ("faiss-cpu", "faiss-gpu"),
     "qpsolvers": ("qpsolvers", "clarabel"),
     "scipy": ("scipy",),
+    "torch": ("torch",),
+    "transformers": ("transformers",),
     "sklearn": ("scikit-learn",),
 }
 """What some methods compute with besides, by the name that they import: its distributions."""

@@ -17,6 +17,7 @@ CHUNK = 1 << 22
 """Bytes of a file that are in memory at a time."""
 COUNTED = frozenset({"text", "gold", "tokens", "translation", "annotation", "derived"})
 """Kinds of artifacts whose ``rows`` are the rows of their Parquet files."""
+_ADVICE = "no run wrote that: remove the artifact's folder, and it is computed again"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -65,12 +66,14 @@ def read_manifest(
         return None
     if not _has_shape(found):
         return None
-    where = f"{place}/{MANIFEST}"
+    place = f"{place}/{MANIFEST}"
     if not re.fullmatch(rf"{re.escape(fingerprint)}(/attempt-[A-Za-z0-9-]+)?", found["folder"]):
-        raise ManifestError(f"{where} names the folder {found['folder']!r}, which is not its own")
+        folder = found["folder"]
+        raise ManifestError(f"{place} names the folder {folder!r}, which is not its own; {_ADVICE}")
     for name in found["files"]:
         if not is_inside(name):
-            raise ManifestError(f"{where} names the file {name!r}, which is not in its folder")
+            reason = f"{place} names the file {name!r}, which is not in its folder"
+            raise ManifestError(f"{reason}; {_ADVICE}")
     return found
 
 

@@ -10,6 +10,7 @@ from xlt_ray.gold import ALL, Gold
 from xlt_ray.methods.base import Labeller, Outcome, likeliest
 from xlt_ray.steps import Step
 from xlt_ray.store import Attempt
+from xlt_ray.verbs import verbs_of
 
 
 def all_gold(driver: RayDriver) -> Gold:
@@ -54,7 +55,7 @@ class Scorer:
         corpus = driver.text_of(split, languages, split)
         if language is not None:
             corpus, title = corpus.of(language), f"{title} {language}"
-        predicted = labeller(driver, f"{title} {split}", corpus, model)
+        predicted = labeller(verbs_of(driver), f"{title} {split}", corpus, model)
         gold = self.gold.read(split, languages, split)
         metric = driver.benchmark.metric
         params = {"metric": metric, "labels": list(driver.labels.names), "language": language}

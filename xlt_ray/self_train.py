@@ -85,7 +85,7 @@ def dry_run(config: RunConfig[Any]) -> int:
     if lines := shown(config):
         print("\n".join(lines), end="\n\n")
     made: list[PlanDriver] = []
-    code = cli.rehearse(config, first=lambda driver: made.append(driver))  # type: ignore[arg-type]
+    code = cli.rehearse(config, first=lambda oracle: made.append(oracle.driver))  # type: ignore[arg-type]
     (driver,) = made
     trained, read = driver.row_passes
     print("\n".join(["", *told(config, driver.plan, trained=trained, read=read)]))

@@ -148,7 +148,7 @@ def unused(store: Store, *, older: float) -> list[Unused]:
         store: The store.
         older: Seconds since it was last written to, at least, by the store's clock.
     """
-    kept, now, found = referred(store), store.now(), list[Unused]()
+    kept, now, found = referred(store), _now(store), list[Unused]()
     for kind, info in _loose(store, kept):
         files = store.fs.get_file_info(pafs.FileSelector(info.path, recursive=True))
         times = [item.mtime_ns / 1e9 for item in (info, *files) if item.mtime_ns]
@@ -157,6 +157,14 @@ def unused(store: Store, *, older: float) -> list[Unused]:
             size = sum(item.size or 0 for item in files)
             found.append(Unused(info.path, kind, size, changed))
     return sorted(found, key=lambda item: (-item.size, item.path))
+
+
+def _now(store: Store) -> float:
+    """The time by the store's clock, or by this machine's where one may only look."""
+    try:
+        return store.now()
+    except OSError:
+        return time.time()
 
 
 def _loose(store: Store, kept: Collection[tuple[str, str]]) -> Iterator[tuple[str, pafs.FileInfo]]:

@@ -38,6 +38,7 @@ def sweep(config: SweepConfig) -> dict[str, Any]:
         LeaseHeldError: another driver is at work on this sweep.
         SweepError: trials failed; the tables are written all the same.
     """
+    from xlt_ray.engine.door import check_nodes, opened
     from xlt_ray.engine.tune import in_parallel
     from xlt_ray.trial import read_corpora
 
@@ -47,7 +48,8 @@ def sweep(config: SweepConfig) -> dict[str, Any]:
     lease.acquire()
     try:
         folder.write_json("config.json", config.to_dict())
-        with cli.cluster(config.base):
+        with cli.cluster(config.base), opened(folder.store, folder.path):
+            check_nodes()
             part, at_once = _share(config)
             for scope in config.scopes:
                 read_corpora(config.corpora(scope, part.resources))

@@ -50,9 +50,11 @@ def build(folder: Path) -> Path:
 
 
 def pip(*arguments: str) -> None:
+    # There lies what an editable install says of the checkout, which pip would take for the wheel.
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments],
-        capture_output=True, text=True, check=False,
+        env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 

@@ -29,6 +29,21 @@ PLAIN = {"CPU": 8.0, "GPU": 1.0}
         ("auto", 1.0, [OLD], "cuda", "fp32"),
         ("auto", 1.0, [NEW, OLD], "cuda", "fp32"),
         ("bf16", 1.0, [OLD], "cuda", "bf16"),
+        *[
+            ("auto", 1.0, [{"GPU": 1.0, f"accelerator_type:{x}": 1.0}], "cuda", "fp32")
+            for x in (
+                "GeForce-RTX-2080-Ti",
+                "GeForce-GTX-1080",
+                "TITAN-V",
+                "Tesla-T4",
+                "P40",
+                "K80",
+            )
+        ],
+        *[
+            ("auto", 1.0, [{"GPU": 1.0, f"accelerator_type:{x}": 1.0}], "cuda", "bf16")
+            for x in ("H100", "A100", "L4", "L40S", "GeForce-RTX-3090", "RTX-A6000", "GB200")
+        ],
         ("fp32", 1.0, [NEW], "cuda", "fp32"),
     ],
 )

@@ -16,11 +16,10 @@ from xlt_ray.engine.cluster import Plan
 from xlt_ray.engine.pool import Pool
 from xlt_ray.gold import ALL, OF_SOURCES, Gold
 from xlt_ray.methods import METHODS
-from xlt_ray.methods.base import Driver, Method, Outcome
-from xlt_ray.oracle.driver import Oracle
+from xlt_ray.methods.base import Driver, Outcome, UpperBound, likeliest
 from xlt_ray.oracle.iwda import UPPER_BOUNDS
 from xlt_ray.plan import PlanDriver, PlanRunner
-from xlt_ray.scoring import all_gold
+from xlt_ray.scoring import Scorer, all_gold
 from xlt_ray.store import Store
 from xlt_ray.verbs import ALLOWED
 
@@ -60,7 +59,7 @@ def given(config: RunConfig[Any], monkeypatch: pytest.MonkeyPatch) -> Driver:
     monkeypatch.setitem(METHODS, "bl_direct", Curious)
     KEPT.clear()
     driver = PlanDriver(config, PlanRunner(Store(config.store.root)), PLAN)
-    cli.run_recipe(config, driver, Oracle(driver, all_gold(driver)))
+    cli.run_recipe(config, driver)
     return KEPT.pop()
 
 
@@ -129,12 +128,27 @@ def test_a_right_is_to_what_it_says(config: RunConfig[Any]) -> None:
 
 
 def test_upper_bounds_declare_what_they_see() -> None:
-    """And methods see nothing: what declares something is handed it, whoever registers it."""
-    assert not [name for name, method in METHODS.items() if method.sees]
+    """And no method is one."""
+    assert not [name for name, method in METHODS.items() if issubclass(method, UpperBound)]
     for name, method in UPPER_BOUNDS.items():
+        assert issubclass(method, UpperBound)
         assert "gold labels" in method.sees, name
-        assert hasattr(method, "see")
-    assert Method.sees == ""
+
+
+def test_a_labeller_of_a_recipes_own_is_given_no_more(
+    given: Driver, config: RunConfig[Any]
+) -> None:
+    """It is called while models are scored."""
+    seen: list[Driver] = []
+
+    def label(driver: Driver, title: str, corpus: Any, model: Any) -> Any:
+        seen.append(driver)
+        return likeliest(driver, title, corpus, model)
+
+    driver = PlanDriver(config, PlanRunner(Store(config.store.root)), PLAN)
+    Scorer(driver, all_gold(driver)).evaluate("x", driver.backbone, "test", labeller=label)
+    with pytest.raises(AttributeError, match="a recipe has no reading"):
+        getattr(seen[0], "reading")  # noqa: B009
 
 
 ROOMS = ("methods", "models", "ops", "engine", "data")

@@ -35,7 +35,8 @@ def note(store: Store, run: str, *steps: tuple[str, str, str]) -> None:
 
 
 def ledger(store: Store, run: str, *steps: tuple[str, str]) -> None:
-    lines = [json.dumps({"kind": kind, "fingerprint": name}) + "\n" for kind, name in steps]
+    entry = {"step": 1, "title": "t", "seconds": 0.0, "cached": False, "info": {}}
+    lines = [json.dumps({**entry, "kind": x, "fingerprint": name}) + "\n" for x, name in steps]
     store.write(f"{store.run_folder(run)}/ledger.jsonl", "".join(lines).encode())
 
 

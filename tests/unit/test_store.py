@@ -48,7 +48,8 @@ def store(
     made = Store("memory://bucket")
     assert not made.is_local
     yield made
-    memory.rm(base, recursive=True)
+    if memory.exists(base):
+        memory.rm(base, recursive=True)
 
 
 def fill(store: Store, name: str = "f1", files: Mapping[str, bytes] | None = None) -> Attempt:

@@ -164,10 +164,16 @@ def sizes_of(column: pa.Array) -> np.ndarray:
         return totals[ends] - totals[ends - lengths]
     if pa.types.is_fixed_size_binary(kind) or pa.types.is_primitive(kind):
         return np.full(len(column), max(_VALUE, kind.bit_width // 8), np.int64)
-    if pa.types.is_null(kind):
+    if not (_is_text(kind)):  # decimals, intervals, and what comes: a few bytes each
         return np.full(len(column), _VALUE, np.int64)
     lengths = pc.call_function("binary_length", [column.cast(pa.large_binary())]).fill_null(0)
     return lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    tests = ("is_string", "is_large_string", "is_string_view", "is_binary", "is_large_binary",
+             "is_binary_view")  # fmt: skip
+    return any(getattr(pa.types, name)(kind) for name in tests)
 
 
 def values_of(column: pa.Array | pa.ChunkedArray) -> list[Any]:

@@ -4,6 +4,7 @@ All of it is settled before the step is named, since its bytes depend on it: a f
 "bf16" or "fp32", never "auto". Whoever computes takes the device that was settled, or fails.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ import torch
 from xlt_ray.config import first_line
 
 Precision = Literal["fp32", "bf16"]
-WITHOUT_BF16 = frozenset({"K80", "M60", "P4", "P40", "P100", "V100", "T4"})
+WITHOUT_BF16 = re.compile(
+    r"(^|-)([KMP]\d+|V100|T4G?|T\d{3,4})(-|$)|GTX|TITAN|RTX-20\d\d|RTX-[3-8]000$|Quadro"
+)
 """NVIDIA GPUs older than Ampere, as Ray names them: they only emulate bf16, slowly."""
 _TYPE = "accelerator_type:"
 """What the resource of a node begins with that names its GPU."""
@@ -56,9 +59,9 @@ class Arithmetic:
         try:
             torch.zeros(1, device="cuda")
         except (RuntimeError, AssertionError) as error:  # without CUDA it is an assertion
-            raise DeviceError(
-                f"a GPU was asked for, and PyTorch says: {first_line(error)}"
-            ) from None
+            reason = f"a GPU was asked for, and PyTorch says: {first_line(error)}"
+            advice = "resources.annotator_gpus=0 and resources.train_gpus=0 ask for none"
+            raise DeviceError(f"{reason} ({advice})") from None
         if self.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
             name = torch.cuda.get_device_name()
             raise DeviceError(f"{name} has no bf16 arithmetic; set resources.precision=fp32")
@@ -96,6 +99,7 @@ def settled(
     threads: int,
     here: bool,
     nodes: Iterable[Mapping[str, float]],
+    own: bool = False,
 ) -> Arithmetic:
     """What a step's arithmetic comes to.
 
@@ -105,14 +109,15 @@ def settled(
         threads: Threads of each.
         here: Whether the process that asks computes.
         nodes: Resources of the nodes of the cluster.
+        own: Whether it is this machine alone.
     """
     if not (gpus or (here and has_gpu())):
         return Arithmetic("cpu", "fp32" if wanted == "auto" else wanted, threads)
     if wanted != "auto":
         return Arithmetic("cuda", wanted, threads)
     kinds = {name.removeprefix(_TYPE) for node in nodes for name in node if name.startswith(_TYPE)}
-    if kinds and not here:
-        able = not kinds & WITHOUT_BF16
+    if kinds and not (here or own):
+        able = not any(WITHOUT_BF16.search(kind) for kind in kinds)
     else:
         able = not torch.cuda.is_available() or torch.cuda.is_bf16_supported(
             including_emulation=False

@@ -21,7 +21,7 @@ from xlt_ray.engine import token_file
 from xlt_ray.engine.arithmetic import ON_CPU, Arithmetic, settled
 from xlt_ray.engine.environment import CPUS
 from xlt_ray.engine.nodes import HEAD
-from xlt_ray.engine.own_ray import expect, needed
+from xlt_ray.engine.own_ray import expect, is_own, needed
 from xlt_ray.engine.pool import Pool
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -236,7 +236,7 @@ def settle(config: ResourcesConfig, nodes: Sequence[Node] | None = None) -> Plan
     trainings = room_for(nodes, train_cpus, train_gpus) // workers if workers else 1
     # The driver's process trains and annotates by turns, with the same CPUs.
     threads = 1 if workers else max(1, min(THREADS, train_cpus // cpus))
-    auto = config.precision
+    auto, own = config.precision, is_own()
     plan = Plan(
         replace(pool, smallest=smallest, largest=largest, threads=threads),
         workers,
@@ -244,8 +244,8 @@ def settle(config: ResourcesConfig, nodes: Sequence[Node] | None = None) -> Plan
         train_gpus,
         readers(up),
         max(1, trainings),
-        settled(auto, gpus=pool.gpus, threads=cpus, here=not largest, nodes=up),
-        settled(auto, gpus=train_gpus, threads=train_cpus, here=not workers, nodes=up),
+        settled(auto, gpus=pool.gpus, threads=cpus, here=not largest, nodes=up, own=own),
+        settled(auto, gpus=train_gpus, threads=train_cpus, here=not workers, nodes=up, own=own),
     )
     check(plan, nodes)
     return plan

@@ -22,7 +22,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from xlt_ray.config import ConfigError
 from xlt_ray.credentials import redacted
 from xlt_ray.engine.own_ray import is_own
-from xlt_ray.files import open_root, read_bytes, write_bytes
 from xlt_ray.fingerprint import package_digest
 from xlt_ray.libraries import versions
 from xlt_ray.store import Store
@@ -71,8 +70,8 @@ class Door:
         shown, until = redacted(self.root), time.monotonic() + self.patience
         while True:
             try:
-                fs, base = open_root(self.root)
-                found = read_bytes(fs, f"{base}/{self.place}")
+                store = Store(self.root)
+                found = store.read(f"{store.base}/{self.place}")
             except (OSError, ValueError) as error:
                 return f"cannot read the store {shown}: {redacted(str(error))}"
             if found == self.word.encode():
@@ -118,6 +117,10 @@ class _Here:
 
     door: Door | None = None
 
+    def __init__(self) -> None:
+        self.asked: set[tuple[str, str, str]] = set()
+        """Nodes that came in, with the store and the code."""
+
 
 _here = _Here()
 
@@ -136,7 +139,7 @@ def opened(store: Store, folder: str) -> Iterator[Door]:
                 store.fs.delete_file(left.path)
     word = uuid.uuid4().hex
     path = f"{folder}/{_WORD}{word}"
-    write_bytes(store.fs, path, word.encode())
+    store.write(path, word.encode())
     place = path[len(store.base) + 1 :]
     before, _here.door = _here.door, Door(store.root, place, word, package_digest(), versions())
     try:
@@ -162,6 +165,7 @@ class Checked(Generic[P, R]):
         """
         if self.door is not None:
             self.door.check()
+            _here.door = _here.door or self.door  # who was let in sends others by the same door
         return self.function(*args, **kwargs)
 
 
@@ -173,29 +177,41 @@ def checked(function: Callable[P, R]) -> Checked[P, R]:
 def check_nodes() -> None:
     """Have every node of a cluster come in by the door, before anything else is done.
 
+    Nodes that came in before, with the same store and code, are not asked again.
+
     Raises:
         ConfigError: the nodes that may not work for this driver, a line each.
+        RuntimeError: a node that is up does not answer.
     """
     door = _here.door
     if door is None or is_own():
         return
-    asked = {}
+    asked = dict[Any, tuple[str, str]]()
     for node in ray.nodes():
-        if node["Alive"]:
+        if node["Alive"] and (node["NodeID"], door.root, door.code) not in _here.asked:
             there: Any = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             remote: Any = ray.remote(num_cpus=0, scheduling_strategy=there)(_answer)
-            asked[remote.remote(door)] = node["NodeManagerAddress"]
+            asked[remote.remote(door)] = node["NodeID"], node["NodeManagerAddress"]
+    if not asked:
+        return
     done, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER)
-    faults = [f"node {asked[item]} did not answer in {ANSWER:.0f} s" for item in silent]
+    broken = {asked[item]: f"no answer in {ANSWER:.0f} s" for item in silent}
+    faults = list[str]()
     for item in done:
         try:
             fault = ray.get(item)
         except RayError as error:
-            last = str(error).strip().splitlines()[-1]
-            fault = f"node {asked[item]} cannot work for this driver: {last}"
-        faults += [fault] if fault else []
+            broken[asked[item]] = str(error).strip().splitlines()[-1]
+            continue
+        if fault:
+            faults.append(fault)
+        else:
+            _here.asked.add((asked[item][0], door.root, door.code))
     if faults:
         raise ConfigError("\n".join(sorted(faults)))
+    up = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    if left := [f"node {place}: {why}" for (name, place), why in broken.items() if name in up]:
+        raise RuntimeError("; ".join(sorted(left)))
 
 
 def _answer(door: Door) -> str | None:

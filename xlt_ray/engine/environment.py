@@ -41,11 +41,16 @@ _LOCAL = {
 }
 
 
+_UNPICKLES = "RAY_DATA_AUTOLOAD_CLOUDPICKLE_TENSOR_METADATA"
+"""Would have Ray unpickle what a Parquet file says about a column, as soon as it is opened."""
+
+
 def prepare(*, local: bool) -> None:
     """Set what a run depends on, unless the user has set it.
 
     Args:
         local: Whether this process will start a Ray of its own rather than join a cluster.
     """
+    os.environ.pop(_UNPICKLES, None)
     for name, value in (_ANY | _LOCAL if local else _ANY).items():
         os.environ.setdefault(name, value)

@@ -176,8 +176,6 @@ class Method(ABC, Generic[C]):
     """Whether its token tasks must be about entities, with BIO labels; text tasks never are."""
     is_evidential: ClassVar[bool] = False
     """Whether the outputs of its final model are evidence, ELU(f) + 1, rather than logits."""
-    sees: ClassVar[str] = ""
-    """What it sees of the gold labels of targets, in words: methods nothing, upper bounds some."""
     leaves_one_out: ClassVar[bool] = False
     """Whether every target has a model of its own, so that a source can be the target of others."""
 
@@ -194,3 +192,14 @@ class Method(ABC, Generic[C]):
     @abstractmethod
     def run(self, driver: Driver) -> Outcome:
         """The recipe."""
+
+
+class UpperBound(ABC):
+    """What sees gold labels of targets, and may stand beside methods to show what they miss."""
+
+    sees: ClassVar[str]
+    """What it sees of them, in words; its report says so."""
+
+    @abstractmethod
+    def see(self, gold: Any) -> None:
+        """Take what it sees, before it runs: gold labels of the unlabelled text, and no others."""

@@ -38,6 +38,7 @@ from xlt_ray.report.matrices import Matrix, matrix_figure
 from xlt_ray.report.tables import markdown_table
 from xlt_ray.scoring import Scorer, all_gold
 from xlt_ray.store import Artifact, Store
+from xlt_ray.verbs import verbs_of
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,10 @@ def carry_out(config: RunConfig[Any], injected: Injected) -> list[dict[str, Any]
         said, text = sources(oracle, injected), driver.unlabelled()
         method = METHODS[config.method.name](config.method)
         assert isinstance(method, MultiSource), "checked beforehand"
-        records = []
+        records, verbs = [], verbs_of(driver)
         known = text.labelled(said.artifacts[0])  # a row with a bad tag has no gold
         for target in driver.pools:
-            model = method.learn(driver, target, method.share(driver, known, target), said)
+            model = method.learn(verbs, target, method.share(verbs, known, target), said)
             scores = scorer.evaluate("final", model, "test", target)
             score = scores[target][driver.benchmark.metric]
             record: dict[str, Any] = {"target": target, "score": score, "matrices": []}

@@ -13,7 +13,7 @@ import pyarrow as pa
 from xlt_ray.data.lists import items_of
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.alignment import Game
-from xlt_ray.methods.base import Driver, Method
+from xlt_ray.methods.base import Driver, Method, UpperBound
 from xlt_ray.methods.iwda import IWDA, IWDAConfig
 from xlt_ray.ops import importance
 from xlt_ray.store import Artifact
@@ -37,15 +37,15 @@ def prior_of(gold: Artifact, *, language: str, num_classes: int) -> tuple[pa.Tab
     return pa.table({"prior": prior}), {"prior": prior.tolist()}
 
 
-class OracleIWDA(IWDA):
+class OracleIWDA(IWDA, UpperBound):
     """The recipe with weights that are known."""
 
     Config = OracleIWDAConfig
     sees = "class shares of the gold labels of the unlabelled text, per target"
 
-    def see(self, oracle: "Oracle") -> None:
+    def see(self, gold: "Oracle") -> None:
         """Take what it sees, before it runs."""
-        self._oracle = oracle
+        self._oracle = gold
 
     def game(self, num_classes: int) -> Game:
         """The weights stay where they are."""
