@@ -72,6 +72,7 @@ def test_everything_comes_in_by_the_door(
         if changed["word"] in "12":
             (Path(opened.root) / other.place).write_text(changed["word"])
         monkeypatch.setattr(door._here, "door", other)
+        monkeypatch.setattr(door._here, "asked", set())
         with pytest.raises(ConfigError, match=said):
             door.check_nodes()
         if said != "has other code of xlt_ray":
