@@ -174,3 +174,28 @@ def test_types_that_arrow_makes_itself_are_let_through(tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     rows = list(own(tmp_path / "a.parquet").examples(CLASSES))
     assert [(row.text, row.labels) for row in rows] == [("a", 0), ("b", 1)]  # type: ignore[union-attr]
+
+
+def test_columns_of_every_plain_type_stand_beside_the_text(tmp_path: Path) -> None:
+    """A table has prices, dates and what else; nobody has to drop them."""
+    beside = {
+        "decimal": pa.array([1, 2], pa.decimal128(5, 2)),
+        "wide": pa.array([1, 2], pa.decimal256(50, 2)),
+        "when": pa.array([1, 2], pa.timestamp("us", "UTC")),
+        "day": pa.array([1, 2], pa.date32()),
+        "time": pa.array([1, 2], pa.time64("us")),
+        "lasts": pa.array([1, 2], pa.duration("us")),
+        "half": pa.array([1.0, 2.0], pa.float16()),
+        "flag": pa.array([True, None]),
+        "nothing": pa.nulls(2),
+        "bytes": pa.array([b"\xff", b""]),
+        "view": pa.array(["a", "b"], pa.string_view()),
+        "fixed": pa.array([b"ab", b"cd"], pa.binary(2)),
+        "lists": pa.array([[[1], []], None], pa.list_(pa.list_(pa.decimal128(5, 2)))),
+        "deep": pa.array([{"a": {"b": [1, 2]}}, None]),
+        "map": pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64())),
+    }
+    table = pa.table({"text": ["a", "b"], "label": ["good", "bad"], **beside})
+    pq.write_table(table, tmp_path / "a.parquet")
+    rows = list(own(tmp_path / "a.parquet").examples(CLASSES))
+    assert [(row.text, row.labels) for row in rows] == [("a", 0), ("b", 1)]  # type: ignore[union-attr]

@@ -112,3 +112,19 @@ def test_looking_leaves_nothing_behind(store: Store) -> None:
     shelf.unused(store, older=0.0)
     assert [info.base_name for info in shelf._folders(store, "")] == ["artifacts"]
     assert not [x for x in store.fs.get_file_info(shelf.pafs.FileSelector(store.base)) if x.is_file]
+
+
+def test_who_may_only_look_sees_what_could_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store's clock is read off a file that is written; without the right to, this machine's is
+    taken, and nothing could be removed anyway."""
+    store = Store(str(tmp_path / "store"))
+    commit(store, "annotation", "young", ROWS)
+
+    def refused(*arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("xlt_ray.store.write_bytes", refused)
+    assert loose(store) == {"artifacts/annotation/young"}
+    assert loose(store, older=DAY) == set()
