@@ -264,6 +264,8 @@ class LocalCluster:
             time.sleep(0.1)
             for process in self._started:
                 process.poll()
+        for process in self._started:  # that ended since
+            process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def processes(self) -> set["Process"]:
