@@ -20,18 +20,18 @@ from transformers import AutoModelForTokenClassification, XLMRobertaConfig
 
 from benchmarks.inference import padded
 from benchmarks.measure import title
-from xlt_ray.data.batching import plan_batches, plan_epoch
-from xlt_ray.data.examples import Examples, Layout, examples_of
-from xlt_ray.data.tokenise import TOKENISED
+from xlt_ray.data.batches.examples import Examples, InputLayout, examples_of
+from xlt_ray.data.batches.planning import plan_batches, plan_epoch
+from xlt_ray.data.batches.tokenise import TOKENISED
 from xlt_ray.engine.arithmetic import autocast
 from xlt_ray.engine.inference import predict
-from xlt_ray.engine.optimiser import make_optimiser
-from xlt_ray.engine.repeatable import repeatable
-from xlt_ray.engine.train_loop import Trainee
-from xlt_ray.methods.facts import Schedule
-from xlt_ray.methods.neighbours import Neighbours, require_faiss
-from xlt_ray.methods.softmax import CrossEntropy
+from xlt_ray.engine.train.determinism import repeatable
+from xlt_ray.engine.train.loop import Trainee
+from xlt_ray.engine.train.optimiser import make_optimiser
+from xlt_ray.methods.maral.neighbours import Neighbours, require_faiss
+from xlt_ray.methods.shared.softmax import CrossEntropy
 from xlt_ray.models.tagger import Tagger
+from xlt_ray.recipe.schedule import Schedule
 
 SHAPES: Mapping[str, tuple[int, int, int, int]] = {
     "tiny": (2, 64, 2, 500),
@@ -39,7 +39,7 @@ SHAPES: Mapping[str, tuple[int, int, int, int]] = {
     "large": (24, 1024, 16, 250_002),
 }
 """Layers, width, heads, vocabulary."""
-LAYOUT = Layout(prefix=0, suffix=2, padding=1, max_length=128)
+LAYOUT = InputLayout(prefix=0, suffix=2, padding=1, max_length=128)
 CLASSES, BATCH, SHARD = 7, 32, 1024
 LONG, MOST = 128, 1 << 22
 """Sub-words of the sentences that a pass is filled with, and the largest pass that is tried."""

@@ -23,7 +23,7 @@ import psutil
 from benchmarks.measure import Watch, forget_peak, peak_memory, title
 from benchmarks.setting import EMBEDDED, Setting, begun, small_backbone
 from xlt_ray.methods.cltp import CandidateAnnotator, SetRule
-from xlt_ray.methods.picks import select_sentences
+from xlt_ray.methods.shared.selection import select_sentences
 
 STEPS = ("text", "tokens", "annotation", "selection")
 

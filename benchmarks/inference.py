@@ -20,13 +20,13 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer, pipelin
 
 from benchmarks.measure import Comparison, Contender, Timing, take_turns
 from benchmarks.setting import Setting
-from xlt_ray.data.batching import plan_batches
-from xlt_ray.data.corpus import Corpus
-from xlt_ray.data.examples import examples_of, layout_of
+from xlt_ray.data.batches.examples import examples_of, layout_of
+from xlt_ray.data.batches.planning import plan_batches
 from xlt_ray.engine.annotate import AnnotateTask, ShardAnnotator
 from xlt_ray.engine.arithmetic import Arithmetic, Precision
-from xlt_ray.methods.parts import PredictLabels
-from xlt_ray.store import Attempt
+from xlt_ray.recipe.annotator import PredictLabels
+from xlt_ray.recipe.corpus import Corpus
+from xlt_ray.store.artifacts import Attempt
 
 BATCH = 32
 """Sentences of a batch, for those that know no token budget."""
@@ -57,7 +57,7 @@ def annotator(
 ) -> ShardAnnotator:
     """What an actor of `annotate` is, over a corpus."""
     task = AnnotateTask(
-        attempt(setting), corpus, setting.model.artifact, PredictLabels(), setting.driver.facts,
+        attempt(setting), corpus, setting.model.artifact, PredictLabels(), setting.driver.context,
         None, MAX_LENGTH, budget, Arithmetic("cpu", precision), compiled,
     )  # fmt: skip
     return ShardAnnotator(task)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from benchmarks.measure import Comparison, Contender, take_turns
-from xlt_ray.methods.neighbours import Neighbours
+from xlt_ray.methods.maral.neighbours import Neighbours
 from xlt_ray.ops import confusion, partial_labels
 
 LAM, TAU = 4.0, 10.0

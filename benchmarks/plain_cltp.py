@@ -26,13 +26,13 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-from xlt_ray.config import Split
-from xlt_ray.data.registry import lookup, sources
+from xlt_ray.config.schema import Split
+from xlt_ray.data.batches.tokenise import tokenise, windows
+from xlt_ray.data.benchmarks.registry import lookup, sources
 from xlt_ray.data.schema import TEXT_SCHEMA, Example
-from xlt_ray.data.tokenise import tokenise, windows
-from xlt_ray.engine.optimiser import warmup_then_decay
-from xlt_ray.evaluate import Ragged, seqeval_f1
+from xlt_ray.engine.train.optimiser import warmup_then_decay
 from xlt_ray.labels import LabelSet, bio_spans_of_ids, has_orphan_of_ids
+from xlt_ray.metrics import Ragged, seqeval_f1
 from xlt_ray.ops import evidential, leveraged, partial_labels, selection, uncertainty
 
 BATCH, MAX_LENGTH = 32, 128
@@ -96,7 +96,7 @@ class Script:
             toy=chosen.get("toy", {}),
         )  # fmt: skip
         for source in read:
-            rows = source.examples(self.labels, chosen.get("limit", {}).get(split))
+            rows = source.examples(self.labels, chosen.get("max_rows", {}).get(split))
             found += [row for row in rows if isinstance(row, Example)]
         text = [{"id": x.id, "language": x.language, "tokens": x.tokens} for x in found]
         table = pa.Table.from_pylist(text, schema=TEXT_SCHEMA["token"])

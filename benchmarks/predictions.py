@@ -29,9 +29,9 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from benchmarks.measure import Watch, title
 from benchmarks.setting import small_backbone
-from xlt_ray.data.toy import LABELS, LANGUAGES, unlabelled_text
-from xlt_ray.ledger import RunFolder
-from xlt_ray.store import Store
+from xlt_ray.data.benchmarks.toy import LABELS, LANGUAGES, unlabelled_text
+from xlt_ray.store.artifacts import Store
+from xlt_ray.store.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 FORMATS = ("txt", "jsonl", "parquet", "conll")

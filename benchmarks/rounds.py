@@ -20,10 +20,10 @@ from typing import Any
 
 from benchmarks.measure import title
 from benchmarks.setting import EMBEDDED, Setting, begun, small_backbone
-from xlt_ray.data.corpus import Mix
 from xlt_ray.methods.cltp import CandidateAnnotator, LeveragedWeightedLoss, SetRule
-from xlt_ray.methods.facts import Schedule
-from xlt_ray.methods.picks import select_sentences
+from xlt_ray.methods.shared.selection import select_sentences
+from xlt_ray.recipe.corpus import Mix
+from xlt_ray.recipe.schedule import Schedule
 
 ROWS = 64
 KINDS: Mapping[str, Mapping[str, Any]] = {

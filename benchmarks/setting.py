@@ -7,15 +7,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from xlt_ray import cli
-from xlt_ray.config import RunConfig
-from xlt_ray.data.corpus import Mix, Model
-from xlt_ray.data.toy import LANGUAGES, unlabelled_text
-from xlt_ray.driver import RayDriver
+from xlt_ray.config.schema import RunConfig
+from xlt_ray.data.benchmarks.toy import LANGUAGES, unlabelled_text
 from xlt_ray.engine.environment import prepare
-from xlt_ray.methods.evidential import EvidentialLoss
-from xlt_ray.methods.facts import Schedule
+from xlt_ray.methods.shared.evidential import EvidentialLoss
 from xlt_ray.models.pretrain import PretrainSettings, pretrain
+from xlt_ray.recipe.corpus import Mix, Model
+from xlt_ray.recipe.schedule import Schedule
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.driver import RayDriver
+from xlt_ray.run.session import connected, open_session
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Data:
             benchmark |= {"name": "toy", "toy": dict(sizes)}
         else:
             benchmark |= {"name": "wikiann", "root": self.root, "source": ["en"]}
-            benchmark |= {"limit": dict(sizes)}
+            benchmark |= {"max_rows": dict(sizes)}
         return {"benchmark": benchmark, "backbone": self.backbone, "run": {"name": "bench"}}
 
 
@@ -95,10 +96,10 @@ def begun(
     asked = {"annotators": 0, "train_workers": 0, "train_cpus": 1, **(resources or {})}
     values = {**data.values(sizes), "method": {"name": "bl_direct"}, "resources": asked}
     with TemporaryDirectory(prefix="xlt-bench-") as root:
-        config = cli.configure({**values, "store": {"root": root}})
+        config = configure_run({**values, "store": {"root": root}})
         prepare(local=True)
-        with cli.cluster(config), cli.session(config) as session:
-            driver = RayDriver(config, session.runner, session.plan)
+        with connected(config), open_session(config) as begun:
+            driver = RayDriver(config, begun.runner, begun.plan)
             schedule, mix = Schedule(lr, epochs), Mix(driver.source("train"))
             start, objective = driver.backbone, EvidentialLoss()
             model = driver.train("source", mix, objective, start=start, schedule=schedule)

@@ -20,13 +20,13 @@ import pyarrow as pa
 import torch
 
 from benchmarks.measure import forget_peak, peak_memory, title
-from xlt_ray.data.batching import plan_batches
-from xlt_ray.data.examples import SpanItems, SpansOfSentences, layout_of
+from xlt_ray.data.batches.examples import SpanItems, SpansOfSentences, layout_of
+from xlt_ray.data.batches.planning import plan_batches
+from xlt_ray.data.batches.tokenise import load_tokenizer, tokenise
+from xlt_ray.data.benchmarks.toy import LABELS, LANGUAGES, make_source
 from xlt_ray.data.schema import TEXT_SCHEMA, Example
-from xlt_ray.data.tokenise import load_tokenizer, tokenise
-from xlt_ray.data.toy import LABELS, LANGUAGES, make_source
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.neighbours import Neighbours
+from xlt_ray.methods.maral.neighbours import Neighbours
 from xlt_ray.models.span_tagger import SpanHead, load_span_tagger
 from xlt_ray.ops import mixture, refinement, vmf
 

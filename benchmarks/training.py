@@ -26,17 +26,17 @@ from transformers import (
 from benchmarks.inference import flops_of
 from benchmarks.measure import Comparison, Contender, take_turns
 from benchmarks.setting import Setting
-from xlt_ray.data.batching import plan_epoch
-from xlt_ray.data.corpus import Mix
-from xlt_ray.data.examples import Examples, examples_of, layout_of
-from xlt_ray.data.tokenise import load_tokenizer
+from xlt_ray.data.batches.examples import Examples, examples_of, layout_of
+from xlt_ray.data.batches.planning import plan_epoch
+from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.engine.arithmetic import Arithmetic
-from xlt_ray.engine.optimiser import warmup_then_decay
-from xlt_ray.engine.train_loop import TrainTask, Worker
-from xlt_ray.engine.train_rows import joined_passes
+from xlt_ray.engine.train.batches import plan_passes
+from xlt_ray.engine.train.loop import TrainTask, Worker
+from xlt_ray.engine.train.optimiser import warmup_then_decay
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.facts import Schedule
-from xlt_ray.methods.softmax import CrossEntropy
+from xlt_ray.methods.shared.softmax import CrossEntropy
+from xlt_ray.recipe.corpus import Mix
+from xlt_ray.recipe.schedule import Schedule
 
 LR, EPOCHS, BATCH = 3e-4, 2, 32
 
@@ -61,7 +61,7 @@ def ours(setting: Setting, losses: Losses) -> Contender:
             attempt=driver.runner.store.attempt("model", name), mix=mix, dev=dev,
             start=setting.model.artifact, objective=CrossEntropy(),
             schedule=Schedule(LR, EPOCHS), train=train, task="token", labels=driver.labels,
-            languages=driver.facts.languages, metric="f1", seed=0, arithmetic=Arithmetic(),
+            languages=driver.context.languages, metric="f1", seed=0, arithmetic=Arithmetic(),
             budget=driver.batch_tokens,
         )  # fmt: skip
         worker = Worker(task, 0, 1, torch.device("cpu"))
@@ -77,7 +77,7 @@ def tokens_of_steps(setting: Setting) -> int:
     examples, total = source_examples(setting), 0
     for chosen in plan_epoch(examples.longest, BATCH, seed=0):
         groups = chosen, np.zeros(0, np.int64)
-        passes = joined_passes(
+        passes = plan_passes(
             examples, setting.config.train.max_tokens, groups, lambda rows: np.zeros(0, np.int64)
         )
         total += sum(part.size(examples) for part in passes)
@@ -129,7 +129,9 @@ def bare_loop(setting: Setting, examples: Examples, losses: Losses) -> Contender
             for chosen in plan_epoch(examples.longest, BATCH, seed=epoch):
                 loss, count = step_loss(model, examples, chosen)
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), setting.config.train.clip)
+                torch.nn.utils.clip_grad_norm_(
+                    model.parameters(), setting.config.train.max_grad_norm
+                )
                 for group in optimiser.param_groups:
                     group["lr"] = LR * warmup_then_decay(number, per_epoch * EPOCHS, 0.1)
                 optimiser.step()

@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks.measure import Comparison, Contender, table, take_turns, title
 from benchmarks.setting import EMBEDDED, Data, small_backbone
-from xlt_ray.data.toy import LANGUAGES
+from xlt_ray.data.benchmarks.toy import LANGUAGES
 
 METHOD: dict[str, Any] = {
     "name": "cltp", "lambda": 4.0, "tau": 10.0, "beta": 2.0, "penalty": "power",
@@ -85,7 +85,7 @@ def as_run(config: dict[str, Any], turn: Turn) -> Contender:
     def run() -> None:
         with TemporaryDirectory(prefix="xlt-bench-") as root:
             values = json.dumps({**config, "store": {"root": root}})
-            code = "import json, sys; from xlt_ray.cli import main; "
+            code = "import json, sys; from xlt_ray.commands.cli import main; "
             code += "sys.exit(main(json.loads(sys.argv[1]), '', []))"
             command = [sys.executable, "-c", code, values]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

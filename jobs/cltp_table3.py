@@ -6,8 +6,8 @@ cores. The source model and the rounds with one class per word are trained once 
 
 import sys
 
-from xlt_ray.ablation import JOB
-from xlt_ray.cli import main
+from xlt_ray.commands.ablation import JOB
+from xlt_ray.commands.cli import run_job
 
 BASES = [(2, 10), (4, 5), (4, 10), (8, 10)]
 DEFAULTS = {
@@ -30,4 +30,4 @@ DEFAULTS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__, job=JOB))
+    sys.exit(run_job(DEFAULTS, __doc__, job=JOB))

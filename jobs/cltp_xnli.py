@@ -7,7 +7,7 @@ With data of your own: --set benchmark.root=FOLDER, laid out as <language>/{trai
 
 import sys
 
-from xlt_ray.cli import main
+from xlt_ray.commands.cli import run_job
 
 DEFAULTS = {
     "benchmark": {"name": "xnli", "source": ["en"], "targets": "all"},
@@ -20,4 +20,4 @@ DEFAULTS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__))
+    sys.exit(run_job(DEFAULTS, __doc__))

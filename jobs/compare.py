@@ -6,10 +6,10 @@ no GPU; compare-wikiann.yaml and compare-xnli.yaml are the setting of the paper 
 
 import sys
 
-from xlt_ray.cli import main
-from xlt_ray.compare import JOB
+from xlt_ray.commands.cli import run_job
+from xlt_ray.commands.compare import JOB
 
 DEFAULTS = {}
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__, job=JOB))
+    sys.exit(run_job(DEFAULTS, __doc__, job=JOB))

@@ -6,7 +6,7 @@ With files: --set benchmark.root=FOLDER, with <language>/{train,dev,test}.jsonl 
 
 import sys
 
-from xlt_ray.cli import main
+from xlt_ray.commands.cli import run_job
 
 DEFAULTS = {
     "benchmark": {
@@ -19,4 +19,4 @@ DEFAULTS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__))
+    sys.exit(run_job(DEFAULTS, __doc__))

@@ -7,7 +7,7 @@ line: --set benchmark.root=FOLDER. From English alone: --set benchmark.source=en
 
 import sys
 
-from xlt_ray.cli import main
+from xlt_ray.commands.cli import run_job
 
 DEFAULTS = {
     "benchmark": {
@@ -21,4 +21,4 @@ DEFAULTS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__))
+    sys.exit(run_job(DEFAULTS, __doc__))

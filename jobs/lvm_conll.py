@@ -7,7 +7,7 @@ out: --set benchmark.root=FOLDER. From English alone: --set benchmark.source=en
 
 import sys
 
-from xlt_ray.cli import main
+from xlt_ray.commands.cli import run_job
 
 DEFAULTS = {
     "benchmark": {
@@ -20,4 +20,4 @@ DEFAULTS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__))
+    sys.exit(run_job(DEFAULTS, __doc__))

@@ -7,14 +7,14 @@ for all rows.
 
 import sys
 
-from xlt_ray.ablation import JOB
-from xlt_ray.cli import main
+from xlt_ray.commands.ablation import JOB
+from xlt_ray.commands.cli import run_job
 
 DIAGONALS = [0.2137, 0.4249, 0.6676, 0.8452, 0.9995]
 DEFAULTS = {
     "benchmark": {
         "name": "toy_tagging", "targets": ["teska", "kaldi"],
-        "limit": {"train": 500},
+        "max_rows": {"train": 500},
     },
     "backbone": "toy",
     "compare": {
@@ -31,4 +31,4 @@ DEFAULTS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__, job=JOB))
+    sys.exit(run_job(DEFAULTS, __doc__, job=JOB))

@@ -6,7 +6,7 @@ CoNLL export out: --set benchmark.root=FOLDER.
 
 import sys
 
-from xlt_ray.cli import main
+from xlt_ray.commands.cli import run_job
 
 DOMAINS = ["bc", "bn", "mz", "nw", "tc", "wb"]
 DEFAULTS = {
@@ -20,4 +20,4 @@ DEFAULTS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__))
+    sys.exit(run_job(DEFAULTS, __doc__))

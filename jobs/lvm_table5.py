@@ -6,13 +6,13 @@ are trained once for all rows.
 
 import sys
 
-from xlt_ray.ablation import JOB
-from xlt_ray.cli import main
+from xlt_ray.commands.ablation import JOB
+from xlt_ray.commands.cli import run_job
 
 DEFAULTS = {
     "benchmark": {
         "name": "toy_tagging", "source": ["mira", "orsen", "zhuma"], "targets": ["teska", "kaldi"],
-        "limit": {"train": 500},
+        "max_rows": {"train": 500},
     },
     "backbone": "toy",
     "compare": {
@@ -33,4 +33,4 @@ DEFAULTS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__, job=JOB))
+    sys.exit(run_job(DEFAULTS, __doc__, job=JOB))

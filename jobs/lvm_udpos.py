@@ -7,7 +7,7 @@ Multilingual BERT, soft labels. Treebanks as <language>/{train,dev,test}.conllu:
 
 import sys
 
-from xlt_ray.cli import main
+from xlt_ray.commands.cli import run_job
 
 DEFAULTS = {
     "benchmark": {
@@ -21,4 +21,4 @@ DEFAULTS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__))
+    sys.exit(run_job(DEFAULTS, __doc__))

@@ -7,13 +7,13 @@ embedded benchmark: pairs.
 
 import sys
 
-from xlt_ray.cli import main
+from xlt_ray.commands.cli import run_job
 from xlt_ray.oracle.calibration import JOB
 
 DEFAULTS = {
     "benchmark": {
         "name": "toy_pair", "source": ["mira"], "targets": ["teska", "kaldi"],
-        "unlabelled_split": "train", "limit": {"train": 1000},
+        "unlabelled_split": "train", "max_rows": {"train": 1000},
     },
     "backbone": "toy",
     "compare": {
@@ -28,4 +28,4 @@ DEFAULTS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__, job=JOB))
+    sys.exit(run_job(DEFAULTS, __doc__, job=JOB))

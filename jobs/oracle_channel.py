@@ -7,7 +7,7 @@ as often as not.
 
 import sys
 
-from xlt_ray.cli import main
+from xlt_ray.commands.cli import run_job
 from xlt_ray.oracle.channel import Injected, job
 
 INJECTED = Injected(diagonals=(0.5, 0.45, 0.4), confused=1)
@@ -29,4 +29,4 @@ DEFAULTS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__, job=JOB))
+    sys.exit(run_job(DEFAULTS, __doc__, job=JOB))

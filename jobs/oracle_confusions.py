@@ -6,13 +6,13 @@ embedded benchmark: three languages teach two others their parts of speech.
 
 import sys
 
-from xlt_ray.cli import main
+from xlt_ray.commands.cli import run_job
 from xlt_ray.oracle.confusions import JOB
 
 DEFAULTS = {
     "benchmark": {
         "name": "toy_tagging", "source": ["mira", "orsen", "zhuma"],
-        "targets": ["teska", "kaldi"], "limit": {"train": 500},
+        "targets": ["teska", "kaldi"], "max_rows": {"train": 500},
     },
     "backbone": "toy",
     "method": {
@@ -23,4 +23,4 @@ DEFAULTS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__, job=JOB))
+    sys.exit(run_job(DEFAULTS, __doc__, job=JOB))

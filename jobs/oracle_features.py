@@ -6,13 +6,13 @@ page and figure alone. On the embedded benchmark: ratings.
 
 import sys
 
-from xlt_ray.cli import main
+from xlt_ray.commands.cli import run_job
 from xlt_ray.oracle.feature_shift import JOB
 
 DEFAULTS = {
     "benchmark": {
         "name": "toy_rating", "source": ["mira"], "targets": ["teska", "kaldi"],
-        "unlabelled_split": "train", "limit": {"train": 1000},
+        "unlabelled_split": "train", "max_rows": {"train": 1000},
     },
     "backbone": "toy",
     "method": {"name": "iwda", "source_lr": 1e-3, "source_epochs": 6, "lr": 2e-4},
@@ -20,4 +20,4 @@ DEFAULTS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__, job=JOB))
+    sys.exit(run_job(DEFAULTS, __doc__, job=JOB))

@@ -7,7 +7,7 @@ sentence pairs.
 
 import sys
 
-from xlt_ray.cli import main
+from xlt_ray.commands.cli import run_job
 from xlt_ray.oracle.job import JOB
 
 DEFAULTS = {
@@ -31,4 +31,4 @@ DEFAULTS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__, job=JOB))
+    sys.exit(run_job(DEFAULTS, __doc__, job=JOB))

@@ -6,13 +6,13 @@ embedded benchmark: two targets, one model.
 
 import sys
 
-from xlt_ray.cli import main
+from xlt_ray.commands.cli import run_job
 from xlt_ray.oracle.spans import JOB
 
 DEFAULTS = {
     "benchmark": {
         "name": "toy", "targets": ["nolu", "teska"], "unlabelled_split": "train",
-        "limit": {"train": 600, "dev": 200, "test": 200},
+        "max_rows": {"train": 600, "dev": 200, "test": 200},
     },
     "backbone": "toy",
     "method": {
@@ -23,4 +23,4 @@ DEFAULTS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__, job=JOB))
+    sys.exit(run_job(DEFAULTS, __doc__, job=JOB))

@@ -7,7 +7,7 @@ takes its gold labels.
 
 import sys
 
-from xlt_ray.cli import main
+from xlt_ray.commands.cli import run_job
 from xlt_ray.oracle.prior_shift import JOB
 
 DEFAULTS = {
@@ -25,4 +25,4 @@ DEFAULTS = {
 }
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__, job=JOB))
+    sys.exit(run_job(DEFAULTS, __doc__, job=JOB))

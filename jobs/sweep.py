@@ -6,8 +6,8 @@ method are in tune_spaces/<method>.py; --set sweep.keys='{"lambda": [2, 4]}' sea
 
 import sys
 
-from xlt_ray.cli import main
-from xlt_ray.sweep import SPACES, job
+from xlt_ray.commands.cli import run_job
+from xlt_ray.commands.sweep import SPACES, job
 
 DEFAULTS = {
     "benchmark": {"name": "toy"},
@@ -23,4 +23,4 @@ DEFAULTS = {
 JOB = job(SPACES)
 
 if __name__ == "__main__":
-    sys.exit(main(DEFAULTS, __doc__, job=JOB))
+    sys.exit(run_job(DEFAULTS, __doc__, job=JOB))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from xlt_ray.data.tokenise import TOKENISED
-from xlt_ray.data.toy import LANGUAGES, unlabelled_text
+from xlt_ray.data.batches.tokenise import TOKENISED
+from xlt_ray.data.benchmarks.toy import LANGUAGES, unlabelled_text
 from xlt_ray.models.pretrain import PretrainSettings, pretrain
-from xlt_ray.store import Artifact, Store
+from xlt_ray.store.artifacts import Artifact, Store
 
 TINY = PretrainSettings(
     layers=2, hidden=16, heads=2, feed_forward=32, vocab_size=260, max_length=64, steps=1,

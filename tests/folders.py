@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xlt_ray.data.readers import FileSource
+from xlt_ray.data.readers.files import FileSource
 from xlt_ray.data.schema import BadRow, Example, Task
 from xlt_ray.labels import LabelSet
 

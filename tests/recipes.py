@@ -10,22 +10,25 @@ import numpy as np
 import torch
 
 from tests.encoders import commit, tokenised
-from xlt_ray.config import Split
-from xlt_ray.data.batch import Batch
-from xlt_ray.data.corpus import Corpus, Mix, Model, Start
-from xlt_ray.data.lists import items_of
+from xlt_ray.config.schema import Split
+from xlt_ray.data.batches.batch import Batch
+from xlt_ray.data.keyed import items_of
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.annotate import to_table
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods import METHODS
-from xlt_ray.methods.base import Derivation, Outcome, R
-from xlt_ray.methods.facts import Facts, Schedule
-from xlt_ray.methods.parts import Annotator, Objective
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops.spans import num_spans
-from xlt_ray.store import Artifact, Store
+from xlt_ray.recipe.annotator import Annotator
+from xlt_ray.recipe.corpus import Corpus, Mix, Model, Start
+from xlt_ray.recipe.driver import Derivation, R
+from xlt_ray.recipe.method import Outcome
+from xlt_ray.recipe.objective import Objective
+from xlt_ray.recipe.schedule import Schedule
+from xlt_ray.recipe.task import TaskContext
+from xlt_ray.store.artifacts import Artifact, Store
 
-FACTS = Facts(LabelSet(("O", "B-X", "I-X", "B-Y")), ("a", "b"), num_items=6)
+FACTS = TaskContext(LabelSet(("O", "B-X", "I-X", "B-Y")), ("a", "b"), num_items=6)
 C = FACTS.num_classes
 WIDTH = 3
 NOTHING = torch.zeros(0, C)
@@ -37,7 +40,7 @@ def batch_of(
     items: Sequence[int] | None = None,
     languages: Sequence[int] | None = None,
     sentences: Sequence[int] | None = None,
-    beside: Mapping[str, torch.Tensor] | None = None,
+    columns: Mapping[str, torch.Tensor] | None = None,
 ) -> Batch:
     count = len(labels)
     none = torch.zeros(count, dtype=torch.int64)
@@ -51,10 +54,10 @@ def batch_of(
         item_ids=torch.tensor(items) if items is not None else torch.arange(count),
         languages=torch.tensor(languages) if languages is not None else none,
         sentences=torch.tensor(sentences) if sentences is not None else none,
-        companion=torch.zeros(count, dtype=torch.bool),
+        paired=torch.zeros(count, dtype=torch.bool),
         part=none,
-        joined=torch.zeros(count, dtype=torch.bool),
-        beside=dict(beside or {}),
+        extra=torch.zeros(count, dtype=torch.bool),
+        columns=dict(columns or {}),
     )
 
 
@@ -80,7 +83,7 @@ class Call:
     dev: Corpus | None = None
     start: Model | None = None
     parts: tuple[Corpus, ...] = ()
-    companion: Corpus | None = None
+    paired: Corpus | None = None
     drawn_from: Corpus | None = None
     annotator: Annotator | None = None
     pool: tuple[str, ...] = ()
@@ -112,7 +115,7 @@ class MemoryDriver:
         talk: Talk = random_talk,
         task: Task = "token",
     ):
-        self.facts = Facts(FACTS.labels, ("s", "a", "b"), task=task)
+        self.context = TaskContext(FACTS.labels, ("s", "a", "b"), task=task)
         self.store = Store(str(folder))
         self.scores, self.talk = list(scores), talk
         self.calls: list[Call] = []
@@ -185,7 +188,7 @@ class MemoryDriver:
                 dev,
                 start,
                 mix.parts,
-                mix.companion,
+                mix.paired,
                 mix.pool,
                 result=model.artifact,
             )
@@ -201,13 +204,16 @@ class MemoryDriver:
             sizes = num_spans(np.array(sizes), head.max_len).tolist()
         logits = [self.talk(name, size) for name, size in zip(names, sizes, strict=True)]
         offsets = np.cumsum([0, *sizes])
-        own, output = annotator.build(self.facts, WIDTH), output_of(torch.cat(logits or [NOTHING]))
-        beside = {x: torch.tensor(items_of(rows[x])[0]) for x in rows.column_names if "." in x}
+        own, output = (
+            annotator.build(self.context, WIDTH),
+            output_of(torch.cat(logits or [NOTHING])),
+        )
+        columns = {x: torch.tensor(items_of(rows[x])[0]) for x in rows.column_names if "." in x}
         with torch.no_grad():
-            extra = annotator.extra(own, output.features)
-        output = output._replace(extra=extra, own=own, beside=beside)
+            outputs = annotator.feature_outputs(own, output.features)
+        output = output._replace(feature_outputs=outputs, own=own, columns=columns)
         table = to_table(
-            rows, offsets, annotator.annotate(output, offsets, self.facts), words=words
+            rows, offsets, annotator.annotate(output, offsets, self.context), words=words
         )
         found = commit(self.store, "annotation", title.replace(" ", "-"), {"p0": table})
         self.calls.append(

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xlt_ray.cli import configure
-from xlt_ray.config import RunConfig
-from xlt_ray.data.toy import LABELS, LANGUAGES, make_source, unlabelled_text
+from xlt_ray.config.schema import RunConfig
+from xlt_ray.data.benchmarks.toy import LABELS, LANGUAGES, make_source, unlabelled_text
 from xlt_ray.labels import LabelSet
 from xlt_ray.models.pretrain import PretrainSettings, pretrain
+from xlt_ray.run.check import configure_run
 
 SOURCE, TARGETS = LANGUAGES[0], LANGUAGES[1:3]
 SIZES = {"train": 300, "dev": 96, "test": 64}
@@ -95,7 +95,7 @@ class World:
 
     def config(self, store: Path, *flags: str, noisy: bool = False) -> RunConfig[Any]:
         """The configuration of such a run."""
-        return configure(self.values(store, noisy=noisy), flags=flags)
+        return configure_run(self.values(store, noisy=noisy), flags=flags)
 
 
 def artifacts(store: Path) -> dict[tuple[str, str], dict[str, str]]:

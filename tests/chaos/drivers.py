@@ -23,9 +23,9 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from tests.world import SIZES, without_times
-from xlt_ray.files import open_root
-from xlt_ray.points import LISTENERS, Point
-from xlt_ray.store import Store
+from xlt_ray.store.artifacts import Store
+from xlt_ray.store.fault_points import LISTENERS, Point
+from xlt_ray.store.files import open_root
 
 PATIENCE = 600
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -69,13 +69,13 @@ def _drive(values: Mapping[str, Any], log: str, cache: str, trouble: Disturbance
         os.dup2(output.fileno(), 2)
     os.environ["XDG_CACHE_HOME"] = cache
     _prepare(trouble, values["resources"].get("address"))
-    from xlt_ray.cli import main
+    from xlt_ray.commands.cli import run_job
 
-    sys.exit(main(values, argv=[]))
+    sys.exit(run_job(values, argv=[]))
 
 
 def _prepare(trouble: Disturbance, address: str | None) -> None:
-    from xlt_ray import ledger, machine
+    from xlt_ray.store import lease, machine, run_folder
 
     left = trouble.count
 
@@ -88,15 +88,15 @@ def _prepare(trouble: Disturbance, address: str | None) -> None:
     if trouble.at is not None:
         LISTENERS.append(listen)
     if trouble.lease is not None:
-        defaults = ledger.Lease.__init__.__kwdefaults__
+        defaults = lease.Lease.__init__.__kwdefaults__
         assert defaults is not None
         defaults["seconds"] = trouble.lease
     if trouble.skew or trouble.host:
         now, host = time.time, trouble.host or socket.gethostname()
         clock = {"monotonic": time.monotonic, "sleep": time.sleep}
-        ledger.time = SimpleNamespace(time=lambda: now() + trouble.skew, **clock)  # type: ignore[assignment]
-        ledger.socket = SimpleNamespace(gethostname=lambda: host)  # type: ignore[assignment]
-        machine.socket = ledger.socket
+        run_folder.time = lease.time = SimpleNamespace(time=lambda: now() + trouble.skew, **clock)  # type: ignore[assignment]
+        lease.socket = SimpleNamespace(gethostname=lambda: host)  # type: ignore[assignment]
+        machine.socket = lease.socket
     if trouble.faulty:
         import ray
 

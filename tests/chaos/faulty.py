@@ -53,8 +53,9 @@ def withdraw(root: Path) -> int:
 
 def install() -> None:
     """Let the project open the scheme."""
-    from xlt_ray import files, store
-    from xlt_ray.engine import checkpoints
+    from xlt_ray.engine.train import checkpoints
+    from xlt_ray.store import artifacts as store
+    from xlt_ray.store import files
 
     real = files.open_root
 

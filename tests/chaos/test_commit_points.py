@@ -9,7 +9,7 @@ from tests.chaos.book import fault
 from tests.chaos.conftest import Scene
 from tests.chaos.drivers import Disturbance, Driver
 from tests.s3 import S3
-from xlt_ray.points import LOCAL_POINTS, POINTS, Point
+from xlt_ray.store.fault_points import LOCAL_POINTS, POINTS, Point
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 

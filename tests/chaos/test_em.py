@@ -10,7 +10,7 @@ from tests.chaos.book import fault
 from tests.chaos.conftest import Values
 from tests.chaos.drivers import Disturbance, Driver, Reference
 from tests.world import SOURCE, TARGETS, jsonl
-from xlt_ray.points import Point
+from xlt_ray.store.fault_points import Point
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 

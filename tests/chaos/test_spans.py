@@ -10,7 +10,7 @@ from tests.chaos.book import fault
 from tests.chaos.conftest import Values
 from tests.chaos.drivers import Disturbance, Driver, Reference
 from tests.world import TARGETS, jsonl
-from xlt_ray.engine.checkpoints import Checkpoints
+from xlt_ray.engine.train.checkpoints import Checkpoints
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.world import SOURCE, TARGETS, World
-from xlt_ray.cli import main
+from xlt_ray.commands.cli import run_job
 
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = sorted(path.name for path in (ROOT / "jobs").glob("*.py"))
@@ -31,7 +31,7 @@ def sets(**values: object) -> list[str]:
 def test_help_lists_every_key(job: str, capsys: pytest.CaptureFixture[str]):
     names = runpy.run_path(str(ROOT / "jobs" / job))
     with pytest.raises(SystemExit, match="0"):
-        main(names["DEFAULTS"], names["__doc__"], ["--help"], job=names.get("JOB"))
+        run_job(names["DEFAULTS"], names["__doc__"], ["--help"], job=names.get("JOB"))
     shown = capsys.readouterr().out
     own = ("compare.methods", "cltp: lambda")
     if "method" in names["DEFAULTS"]:
@@ -46,7 +46,7 @@ def test_help_lists_every_key(job: str, capsys: pytest.CaptureFixture[str]):
     if job == "export.py":
         own = ("export.run", "export.distil")
     if job == "self_train.py":
-        own = ("own.files", "method.name")
+        own = ("files.paths", "method.name")
     common = ("benchmark.root", "train.batch_size", "store.root")
     if job == "predict.py":
         common, own = ("store.root",), ("predict.model", "predict.words", "resources.annotators")
@@ -60,7 +60,8 @@ PAPER = {
     "method.lambda": 4.0, "method.tau": 10.0, "method.beta": 2.0, "method.ratio": 0.08,
     "method.prev_ratio": 1.0, "method.one_hot_rounds": 3, "method.source_lr": 2e-05,
     "method.round_epochs": 3, "train.batch_size": 32, "train.max_length": 128,
-    "train.warmup": 0.1, "train.weight_decay": 0.0001, "train.clip": 1.0, "train.dropout": 0.1,
+    "train.warmup_ratio": 0.1, "train.weight_decay": 0.0001, "train.max_grad_norm": 1.0,
+    "train.dropout": 0.1,
     "train.dim_reduce": "null",
 }  # fmt: skip
 NER = {
@@ -108,7 +109,7 @@ def test_bad_configuration_exits_with_2(tmp_path: Path, flags: dict, message: st
 
 @pytest.mark.slow
 def test_files_of_ones_own(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """So little needs no Ray, see `xlt_ray.engine.own_ray`."""
+    """So little needs no Ray, see `xlt_ray.engine.local_ray`."""
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "ray"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # with GPUs it starts at once
     (tmp_path / "ray").mkdir()

@@ -14,8 +14,8 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from tests.nodes import Cluster
 from tests.world import World
-from xlt_ray.ledger import Lease
-from xlt_ray.store import Store
+from xlt_ray.store.artifacts import Store
+from xlt_ray.store.lease import Lease
 
 pytestmark = pytest.mark.slow
 

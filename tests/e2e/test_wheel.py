@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.encoders import write_encoder
-from xlt_ray.data.toy import LABELS, LANGUAGES, make_source, unlabelled_text
+from xlt_ray.data.benchmarks.toy import LABELS, LANGUAGES, make_source, unlabelled_text
 from xlt_ray.labels import LabelSet
 
 pytestmark = pytest.mark.slow

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from tests.world import SOURCE, TARGETS, World, artifacts, jsonl
-from xlt_ray.cli import configure, run
-from xlt_ray.data.registry import BENCHMARKS
-from xlt_ray.data.toy import LABELS, make_source
+from xlt_ray.data.benchmarks.registry import BENCHMARKS
+from xlt_ray.data.benchmarks.toy import LABELS, make_source
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods import METHODS
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.session import run
 
 SIZES = {"train": 120, "dev": 48, "test": 24}
 NAMED = {"token": ("wikiann", "ner"), "pair": ("xnli", "pair")}
@@ -75,7 +76,7 @@ def carry_out(world: World, name: str, task: str, data: Path, store: Path) -> di
     values = world.values(store)
     values["benchmark"] |= {"name": NAMED[task][0], "root": str(data)}
     values["method"] = {"name": name, **{x: y for x, y in SHORT.items() if x in known}}
-    return run(configure(values))
+    return run(configure_run(values))
 
 
 def done(store: Path) -> list[tuple[str, str, str]]:

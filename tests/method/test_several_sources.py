@@ -12,9 +12,10 @@ import pytest
 from jobs.oracle_channel import DEFAULTS as MADE_UP
 from jobs.oracle_channel import INJECTED
 from jobs.oracle_confusions import DEFAULTS
-from xlt_ray.cli import configure, run
 from xlt_ray.oracle.channel import carry_out
 from xlt_ray.oracle.channel import configure as configure_rows
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.session import run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -49,8 +50,8 @@ def values_of(store: Path, name: str) -> dict[str, Any]:
 @pytest.mark.long
 @pytest.mark.parametrize("name", sorted({*OPTIONS} - {"dt"}))
 def test_target_text_gains_on_direct_transfer(ray_cluster: str, store: Path, name: str) -> None:
-    report = run(configure(values_of(store, name)))
-    direct = run(configure(values_of(store, "dt")))
+    report = run(configure_run(values_of(store, name)))
+    direct = run(configure_run(values_of(store, "dt")))
     assert report["average"] > direct["average"] + MARGIN
 
 

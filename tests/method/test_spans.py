@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-from xlt_ray.cli import configure, run
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.session import run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 BASE: dict[str, Any] = {
     "benchmark": {
         "name": "toy", "targets": ["nolu", "teska"], "unlabelled_split": "train",
-        "limit": {"train": 400, "dev": 150, "test": 300},
+        "max_rows": {"train": 400, "dev": 150, "test": 300},
     },
     "backbone": "toy",
     "resources": {"train_cpus": 1, "annotators": 0},
@@ -27,7 +28,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def report_of(store: Path, title: str, **method: Any) -> dict[str, Any]:
     values = {**BASE, "method": {**TEACHER, **method}, "run": {"name": title}}
-    return run(configure(values | {"store": {"root": str(store)}}))
+    return run(configure_run(values | {"store": {"root": str(store)}}))
 
 
 @pytest.mark.long

@@ -11,8 +11,9 @@ import pytest
 
 from jobs.quickstart import DEFAULTS
 from tests.method.test_several_sources import OPTIONS as SEVERAL
-from xlt_ray.cli import configure, run
 from xlt_ray.methods import METHODS
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.session import run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -40,7 +41,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def carry_out(store: Path, **values: Any) -> dict[str, Any]:
     resources = {"train_cpus": 1, "annotators": 0}
-    return run(configure(DEFAULTS | values | {"store": {"root": str(store)},
+    return run(configure_run(DEFAULTS | values | {"store": {"root": str(store)},
                                               "resources": resources}))  # fmt: skip
 
 

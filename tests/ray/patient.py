@@ -9,18 +9,20 @@ from typing import Any
 
 import ray
 
-from xlt_ray.cli import cluster, configure
-from xlt_ray.config import RunConfig
-from xlt_ray.driver import RayDriver
-from xlt_ray.engine.cluster import settle
+from xlt_ray.config.schema import RunConfig
+from xlt_ray.engine.compute_lock import right_to
 from xlt_ray.engine.environment import prepare
-from xlt_ray.engine.gate import right_to
 from xlt_ray.engine.nodes import look
-from xlt_ray.ledger import Lease, RunFolder
+from xlt_ray.engine.resources import settle
 from xlt_ray.methods import METHODS
 from xlt_ray.report.progress import open_progress
-from xlt_ray.steps import StepRunner
-from xlt_ray.store import Store
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.driver import RayDriver
+from xlt_ray.run.session import connected
+from xlt_ray.run.steps import StepRunner
+from xlt_ray.store.artifacts import Store
+from xlt_ray.store.lease import Lease
+from xlt_ray.store.run_folder import RunFolder
 
 PATIENCE = 90
 
@@ -61,6 +63,6 @@ def run(config: RunConfig[Any]) -> None:
 
 if __name__ == "__main__":
     prepare(local=False)
-    CONFIG = configure({}, [sys.argv[1]])
-    with cluster(CONFIG):
+    CONFIG = configure_run({}, [sys.argv[1]])
+    with connected(CONFIG):
         run(CONFIG)

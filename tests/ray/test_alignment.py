@@ -10,10 +10,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.world import SOURCE, TARGETS, World, artifacts, jsonl
-from xlt_ray.cli import configure, run
-from xlt_ray.compare import compare
-from xlt_ray.compare import configure as configure_comparison
-from xlt_ray.config import ConfigError
+from xlt_ray.commands.compare import compare
+from xlt_ray.commands.compare import configure as configure_comparison
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.session import run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -30,7 +31,7 @@ def values(world: World, store: Path, name: str, method: dict[str, Any]) -> dict
 
 
 def go(world: World, store: Path, name: str, method: dict[str, Any]) -> dict[str, Any]:
-    return run(configure(values(world, store, name, method)))
+    return run(configure_run(values(world, store, name, method)))
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +108,9 @@ def test_a_start_has_to_be_there_and_to_fit(first, world: World) -> None:
         go(world, store, "wrong", {**STUDENT, "start_from": "second"})
     other = values(world, store, "wrong", {**STUDENT, "start_from": "first"})
     other["benchmark"] = {"name": "toy_rating", "source": [SOURCE], "targets": [NEAR],
-                          "limit": {"train": 40, "dev": 20, "test": 20}}  # fmt: skip
+                          "max_rows": {"train": 40, "dev": 20, "test": 20}}  # fmt: skip
     with pytest.raises(ConfigError, match=r"has the classes \['O', 'B-PER'.*needed: \['1', '2'"):
-        run(configure(other))
+        run(configure_run(other))
 
 
 @pytest.mark.long
@@ -117,7 +118,7 @@ def test_a_start_has_a_model_for_every_target(first, world: World) -> None:
     store, _ = first
     one = values(world, store, "one", {**ALIGN, "epochs": 1})
     one["benchmark"] |= {"targets": [NEAR]}
-    run(configure(one))
+    run(configure_run(one))
     with pytest.raises(ConfigError, match=f"that run has no model for '{FAR}', there are {NEAR}"):
         go(world, store, "again", {**STUDENT, "start_from": "one"})
 
@@ -163,14 +164,14 @@ def test_labels_of_targets_are_never_used(ray_cluster: str, world: World, tmp_pa
         for name, method in (("a", ALIGN), ("b", {**STUDENT, "start_from": "a"})):
             config = world.values(store, noisy=noisy)
             config["method"], config["run"] = method, {"name": name}
-            run(configure(config))
+            run(configure_run(config))
         read = ("backbone", "tokens", "model", "annotation", "derived")
         kept.append({key: sums for key, sums in artifacts(store).items() if key[0] in read})
     assert kept[0] == kept[1]
     config = world.values(tmp_path / "True", noisy=True)
     config["method"] = {**ALIGN, "name": "iwda_oracle"}
     with pytest.raises(Exception, match="no tag"):
-        run(configure(config))
+        run(configure_run(config))
 
 
 TOLERANCE = 0.02
@@ -190,7 +191,7 @@ def test_two_workers_go_the_way_of_one(first, world: World, tmp_path: Path) -> N
         config["benchmark"] |= {"targets": [FAR], "unlabelled_split": "train"}
         config["resources"] |= {"train_workers": workers}
         config["train"] |= {"eval_every": 10}
-        run(configure(config))
+        run(configure_run(config))
         w.append(weights_of(tmp_path / str(workers), "run", every=10)[FAR])
     one, two = w
     assert one.shape == two.shape

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from xlt_ray.cli import configure
 from xlt_ray.engine import backbone
 from xlt_ray.models import pretrain
-from xlt_ray.store import Store
+from xlt_ray.run.check import configure_run
+from xlt_ray.store.artifacts import Store
 
 SMALL = partial(
     pretrain.PretrainSettings, layers=1, hidden=16, heads=2, feed_forward=16, max_length=64, steps=3
@@ -22,7 +22,7 @@ def test_a_task_gives_what_the_drivers_process_gives(
     monkeypatch.setattr(pretrain, "PretrainSettings", SMALL)
     monkeypatch.setattr(backbone, "SENTENCES", 40)
     values = {"benchmark": {"name": "toy"}, "backbone": "toy", "method": {"name": "cltp"}}
-    made = backbone.backbone_of(configure(values))
+    made = backbone.backbone_of(configure_run(values))
     files, facts = [], []
     for here in (True, False):
         monkeypatch.setattr(backbone, "is_own", lambda here=here: here)

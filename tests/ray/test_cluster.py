@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from xlt_ray.config import ConfigError, NodeGroup, ResourcesConfig
-from xlt_ray.engine import cluster
-from xlt_ray.engine.cluster import available, grown, settle
+from xlt_ray.config.schema import ConfigError, NodeGroup, ResourcesConfig
+from xlt_ray.engine import resources as cluster
+from xlt_ray.engine.resources import available, grown, settle
 
 LAPTOP = [{"CPU": 2.0}]
 EIGHT_GPUS = [{"CPU": 64.0, "GPU": 8.0}]

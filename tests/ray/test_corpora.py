@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from tests.world import SIZES, SOURCE, World
-from xlt_ray.data.registry import BENCHMARKS, sources
-from xlt_ray.engine import corpora
+from xlt_ray.data.benchmarks.registry import BENCHMARKS, sources
+from xlt_ray.engine import read as corpora
 from xlt_ray.engine.backbone import backbone_of
-from xlt_ray.engine.corpora import ReadTask, each, run_read, run_tokenise
-from xlt_ray.store import Artifact, Store
+from xlt_ray.engine.read import ReadTask, map_rows, run_read, run_tokenise
+from xlt_ray.store.artifacts import Artifact, Store
 
 pytestmark = pytest.mark.ray
 
@@ -41,7 +41,7 @@ def test_shards_of_an_earlier_attempt_are_taken_over(
 
     def watched(items: Any, function: Any, seconds: float) -> Any:
         told.append(seconds)
-        return each(items, function, seconds)
+        return map_rows(items, function, seconds)
 
     monkeypatch.setattr(corpora, "each", watched)
     store, text, backbone = inputs

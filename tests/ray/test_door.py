@@ -14,13 +14,13 @@ from ray.exceptions import RayError
 
 from tests.nodes import Cluster
 from tests.world import World
-from xlt_ray.cli import run
-from xlt_ray.config import ConfigError
-from xlt_ray.engine import door
-from xlt_ray.engine.corpora import each
-from xlt_ray.engine.derive import hire
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.engine import same_code as door
+from xlt_ray.engine.derive import start_step_actor
 from xlt_ray.engine.pool import Pool, over_shards
-from xlt_ray.store import Store
+from xlt_ray.engine.read import map_rows
+from xlt_ray.run.session import run
+from xlt_ray.store.artifacts import Store
 
 pytestmark = pytest.mark.ray
 OTHERS = "/proc/self/cwd/xlt-store"
@@ -38,9 +38,9 @@ class Nothing:
 
 
 @pytest.fixture
-def opened(ray_cluster: str, tmp_path: Path) -> Iterator[door.Door]:
+def opened(ray_cluster: str, tmp_path: Path) -> Iterator[door.CodeCheck]:
     store = Store(str(tmp_path / "store"))
-    with door.opened(store, store.run_folder("run")) as found:
+    with door.checking(store, store.run_folder("run")) as found:
         yield found
 
 
@@ -56,13 +56,13 @@ def test_a_store_that_nodes_do_not_share_is_noticed(
 
 
 def test_everything_comes_in_by_the_door(
-    opened: door.Door, monkeypatch: pytest.MonkeyPatch
+    opened: door.CodeCheck, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tasks, actors of pools, and the actor of derive steps, on nodes that joined later, too."""
     door.check_nodes()
     pool = Pool(1, 1, 1, 0.0)
     over_shards(Nothing, None, pool, ["a"])
-    assert each([{"x": 1}], lambda row: {"y": row["x"]}, 1e9) == [{"y": 1}]
+    assert map_rows([{"x": 1}], lambda row: {"y": row["x"]}, 1e9) == [{"y": 1}]
     for changed, said in (
         ({"word": "another", "place": "none"}, "does not see the driver's store"),
         ({"word": "1", "code": "0"}, "has other code of xlt_ray"),
@@ -79,8 +79,8 @@ def test_everything_comes_in_by_the_door(
             continue
         for work in (
             lambda: over_shards(Nothing, None, pool, ["a"]),
-            lambda: each([{"x": 1}], lambda row: {"y": row["x"]}, 1e9),
-            lambda: ray.get(hire().call.remote(door.checked(dict), ())),
+            lambda: map_rows([{"x": 1}], lambda row: {"y": row["x"]}, 1e9),
+            lambda: ray.get(start_step_actor().call.remote(door.guarded(dict), ())),
         ):
             with pytest.raises(RayError, match=said):
                 work()
@@ -90,7 +90,7 @@ def test_words_of_dead_drivers_go(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     folder = store.run_folder("run")
     (Path(folder) / "word-1").write_text("1")
-    with door.opened(store, folder) as found:
+    with door.checking(store, folder) as found:
         assert [path.name for path in Path(folder).glob("word-*")] == [f"word-{found.word}"]
         found.check()
     assert not list(Path(folder).glob("word-*"))
@@ -110,7 +110,10 @@ def test_a_node_with_other_libraries_is_named(world: World, tmp_path: Path) -> N
         cluster.wait_for_nodes(2)
         values = world.values(tmp_path / "store")
         values["resources"]["address"] = cluster.address
-        script = f"import sys\nfrom xlt_ray.cli import main\nsys.exit(main({values!r}, argv=[]))"
+        script = (
+            "import sys; from xlt_ray.commands.cli import run_job; "
+            f"sys.exit(run_job({values!r}, argv=[]))"
+        )
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     finally:
         cluster.stop()

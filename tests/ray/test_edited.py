@@ -10,10 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.world import SOURCE, TARGETS, World
-from xlt_ray import reading
-from xlt_ray.cli import cluster, configure, session
-from xlt_ray.driver import RayDriver
-from xlt_ray.reading import read
+from xlt_ray.commands.cli import run_job
+from xlt_ray.run import reading
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.driver import RayDriver
+from xlt_ray.run.exit_codes import BAD_CONFIG
+from xlt_ray.run.reading import read
+from xlt_ray.run.session import connected, open_session
 
 pytestmark = pytest.mark.ray
 
@@ -26,8 +29,8 @@ def driven(values: dict[str, Any], tmp_path: Path, language: str, split: str, co
     """What a step that reads a split gives."""
     values["resources"] = {"annotators": 0, "train_workers": 0, "num_cpus": 2}
     values["store"] = {"root": str(tmp_path / "store")}
-    config = configure({"method": {"name": "bl_direct"}, **values})
-    with cluster(config), session(config) as begun:
+    config = configure_run({"method": {"name": "bl_direct"}, **values})
+    with connected(config), open_session(config) as begun:
         driver = RayDriver(config, begun.runner, begun.plan)
         return read(driver.reading, content, "x", (language,), split)  # type: ignore[arg-type]
 
@@ -78,8 +81,8 @@ def test_own_files_of_which_some_rows_are_held_out(
     shutil.copy(world.corpus / SOURCE / "test.txt", tmp_path / "b.conll")
     files = {SOURCE: {"train": str(path)}, TARGETS[0]: {"unlabelled": str(tmp_path / "b.conll")}}
     values = {
-        "benchmark": {"name": "own"},
-        "own": {"files": files},
+        "benchmark": {"name": "files"},
+        "files": {"paths": files},
         "backbone": str(world.backbone),
     }
     edited_before_reading(monkeypatch, path, OTHER.encode())
@@ -97,7 +100,7 @@ def test_parquet_in_the_layout_of_the_hub(
     pq.write_table(pa.table({"text": TEXTS, "label": LABELS}), path)
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"text": [f"{text}!" for text in TEXTS], "label": LABELS}), sink)
-    chosen = {"name": name, "root": str(tmp_path / "data"), "source": ["en"], "limit": 10}
+    chosen = {"name": name, "root": str(tmp_path / "data"), "source": ["en"], "max_rows": 10}
     values = {"benchmark": chosen | {"targets": ["en"]}, "backbone": str(world.backbone)}
     values["benchmark"]["leave_one_out"] = False
     edited_before_reading(monkeypatch, path, sink.getvalue().to_pybytes())
@@ -118,8 +121,8 @@ def test_text_and_labels_of_a_split_are_of_the_same_file(
         "resources": {"annotators": 0, "train_workers": 0, "num_cpus": 2},
         "store": {"root": str(tmp_path / "store")},
     }  # fmt: skip
-    config = configure(values)
-    with cluster(config), session(config) as begun:
+    config = configure_run(values)
+    with connected(config), open_session(config) as begun:
         driver = RayDriver(config, begun.runner, begun.plan)
         read(driver.reading, "text", "x", (SOURCE,), "dev")
         (root / SOURCE / "dev.txt").write_text(OTHER)
@@ -131,8 +134,7 @@ def test_a_run_says_it_and_the_same_command_goes_on(
     ray_cluster: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    from xlt_ray import cli
-    from xlt_ray.self_train import JOB
+    from xlt_ray.commands.self_train import JOB
 
     root = Path(shutil.copytree(world.corpus, tmp_path / "corpus"))
     path = root / TARGETS[0] / "test.txt"
@@ -143,7 +145,7 @@ def test_a_run_says_it_and_the_same_command_goes_on(
     ]  # fmt: skip
     edited_before_reading(monkeypatch, path, OTHER.encode())
     argv = [part for flag in flags for part in ("--set", flag)]
-    assert cli.main({}, argv=argv, job=JOB) == cli.BAD_CONFIG
+    assert run_job({}, argv=argv, job=JOB) == BAD_CONFIG
     message = capsys.readouterr().err
     assert message.startswith(f"error: {TARGETS[0]}/test.txt: has changed while the run was")
     assert json.dumps(message).count("\\n") == 1

@@ -11,12 +11,14 @@ from huggingface_hub import ModelCard, ModelCardData
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
 from tests.world import SOURCE, TARGETS, World
-from xlt_ray.cli import configure, main, run
-from xlt_ray.config import ConfigError
-from xlt_ray.export import JOB, export
-from xlt_ray.export import configure as configure_export
+from xlt_ray.commands.cli import run_job
+from xlt_ray.commands.export import JOB, export
+from xlt_ray.commands.export import configure as configure_export
+from xlt_ray.config.schema import ConfigError
 from xlt_ray.models.span_tagger import SpanTagger
-from xlt_ray.store import Store
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.session import run
+from xlt_ray.store.artifacts import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -36,7 +38,7 @@ def store(ray_cluster: str, world: World, tmp_path_factory: pytest.TempPathFacto
         values["method"] = {"source_lr": 4e-3, "source_epochs": 3, **method}
         values["resources"] = RESOURCES
         values["run"] = {"name": name}
-        run(configure(values))
+        run(configure_run(values))
     return root
 
 
@@ -144,7 +146,7 @@ def test_a_dry_run_names_what_would_be_trained(
 ) -> None:
     flags = settings(store, run="spans", to=f"{tmp_path}/x", distil=True, epochs=7)
     sets = [part for flag in flags for part in ("--set", flag)]
-    assert main({}, argv=[*sets, "--dry-run"], job=JOB) == 0
+    assert run_job({}, argv=[*sets, "--dry-run"], job=JOB) == 0
     shown = capsys.readouterr().out
     assert "export.epochs: 7" in shown
     assert f"{TARGETS[0]} teacher's annotation" in shown
@@ -189,7 +191,7 @@ def test_pipelines_of_transformers_predict_the_same(
     benchmark: str, ray_cluster: str, world: World, tmp_path: Path
 ) -> None:
     """500 sentences, or pairs: the labels that the run was scored with."""
-    run(configure({
+    run(configure_run({
         "benchmark": {"name": benchmark, "targets": [TARGETS[0]],
                       "toy": {"train": 200, "dev": 60, "test": 250, "target_train": 20}},
         "backbone": str(world.backbone), "method": {"name": "bl_direct", "source_lr": 4e-3,

@@ -9,7 +9,7 @@ from ray.exceptions import ActorUnavailableError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from xlt_ray.engine import gate
+from xlt_ray.engine import compute_lock as gate
 
 pytestmark = pytest.mark.ray
 

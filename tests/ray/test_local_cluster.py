@@ -82,7 +82,8 @@ def test_a_gpu_on_which_nothing_computes_ends_the_run(
     values = world.values(tmp_path / "store")
     values["method"] |= {"source_epochs": 1}
     values["resources"] = {"annotators": 1, "annotator_gpus": 1, "train_workers": 0}
-    done = python(f"import sys; from xlt_ray.cli import main; sys.exit(main({values!r}, argv=[]))",
+    done = python("import sys; from xlt_ray.commands.cli import run_job; "
+                  f"sys.exit(run_job({values!r}, argv=[]))",
                   **local.env)  # fmt: skip
     assert done.returncode == 3, done.stderr
     assert "a GPU was asked for, and PyTorch says:" in done.stderr

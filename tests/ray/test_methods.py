@@ -9,10 +9,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.world import SOURCE, TARGETS, World
-from xlt_ray.cli import configure, run
-from xlt_ray.compare import compare
-from xlt_ray.compare import configure as configure_comparison
+from xlt_ray.commands.compare import compare
+from xlt_ray.commands.compare import configure as configure_comparison
 from xlt_ray.methods import METHODS
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.session import run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -50,7 +51,7 @@ def values(world: World, store: Path, benchmark: str) -> dict[str, Any]:
     found["resources"] = {"annotators": 0, "train_workers": 0, "train_cpus": 1, "num_cpus": 2}
     if benchmark != "wikiann":
         found["benchmark"] = {"name": benchmark, "source": [SOURCE], "targets": list(TARGETS),
-                              "limit": {"train": 200, "dev": 60, "test": 40}}  # fmt: skip
+                              "max_rows": {"train": 200, "dev": 60, "test": 40}}  # fmt: skip
     return found
 
 
@@ -65,7 +66,7 @@ def carry_out(world: World, store: Path, benchmark: str, name: str, **resources:
     base["method"] = {**common, **OPTIONS[name]}
     base["resources"] |= resources
     base["run"] = {"name": f"{name}-{benchmark}-{len(resources)}"}
-    return run(configure(base))
+    return run(configure_run(base))
 
 
 SHORT = {
@@ -108,7 +109,7 @@ def test_rows_are_joined_on_two_workers(
     base["resources"] |= {"train_workers": 2}
     base["train"] = {**base["train"], "max_tokens": 256}
     base["run"] = {"name": f"{name}-two"}
-    report = run(configure(base))
+    report = run(configure_run(base))
     assert set(report["final"]) == {SOURCE, *TARGETS}
 
 

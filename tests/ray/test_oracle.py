@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from tests.world import SIZES, SOURCE, TARGETS, World
-from xlt_ray.cli import Done, carry_out, cluster
+from xlt_ray.data.benchmarks.toy import LABELS, make_source
 from xlt_ray.data.schema import Example
-from xlt_ray.data.toy import LABELS, make_source
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.oracle_sets import COMPARED, MeasuredSets
-from xlt_ray.oracle.driver import Judge
+from xlt_ray.oracle.candidate_sets import COMPARED, MeasuredSets
+from xlt_ray.oracle.judge import Judge
 from xlt_ray.oracle.measures import Counted
+from xlt_ray.run.session import Done, carry_out, connected
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -28,7 +28,7 @@ def done(
     """A run of one round with candidate sets."""
     flags = ["rounds=1", "one_hot_rounds=0", "source_epochs=4", "lambda=1", "tau=2"]
     config = world.config(tmp_path_factory.mktemp("oracle"), *(f"method.{key}" for key in flags))
-    with cluster(config), carry_out(config) as finished:
+    with connected(config), carry_out(config) as finished:
         yield finished
 
 

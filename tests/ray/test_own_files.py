@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from tests.world import SOURCE, TARGETS, World
-from xlt_ray import export, predict, self_train
-from xlt_ray.config import ConfigError
-from xlt_ray.data.own import OwnSource
+from xlt_ray.commands import export, predict, self_train
+from xlt_ray.commands.predict import PredictConfig
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.data.readers.user_files import UserSource
 from xlt_ray.data.schema import Example
-from xlt_ray.engine import writing
-from xlt_ray.predict import PredictConfig
+from xlt_ray.engine import write_predictions as writing
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -21,7 +21,7 @@ FIRST, SECOND = TARGETS
 
 def words_in(path: Path) -> list[list[str]]:
     """Sentences of a two-column file."""
-    source = OwnSource((str(path),), "x", "train", "token")
+    source = UserSource((str(path),), "x", "train", "token")
     return [list(row.tokens or ()) for row in source.examples(None) if isinstance(row, Example)]
 
 
@@ -39,8 +39,8 @@ def own_values(world: World, folder: Path, store: Path) -> dict[str, Any]:
         },
     }
     values = world.values(store)
-    values["benchmark"] = {"name": "own"}
-    values["own"] = {"files": files, "words": "blanks", "dev_share": 0.2}
+    values["benchmark"] = {"name": "files"}
+    values["files"] = {"paths": files, "words": "blanks", "dev_share": 0.2}
     values["run"] = {"name": "mine"}
     return values
 
@@ -139,7 +139,7 @@ def test_predictions_keep_rows_and_order(
         _, label, confidence, vacuity, dissonance = word
         assert label in ("O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER")
         assert all(0 <= float(x) <= 1 for x in (confidence, vacuity, dissonance))
-    gold = OwnSource((f"{tmp_path}/in/a.conll",), FIRST, "test", "token")
+    gold = UserSource((f"{tmp_path}/in/a.conll",), FIRST, "test", "token")
     names = ("O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER")
     right = [
         names[label] == word[1]

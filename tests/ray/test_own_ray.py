@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from ray.util import list_named_actors
 
-from xlt_ray.engine import own_ray
-from xlt_ray.engine.corpora import each
-from xlt_ray.engine.gate import NAME, right_to
+from xlt_ray.engine import local_ray as own_ray
+from xlt_ray.engine.compute_lock import NAME, right_to
+from xlt_ray.engine.read import map_rows
 
 pytestmark = pytest.mark.ray
 
@@ -21,12 +21,12 @@ from xlt_ray.predict import JOB  # imports Ray, before it is known where it will
 from xlt_ray.engine.environment import prepare
 prepare(local=True)
 import ray
-from xlt_ray.config import ResourcesConfig
-from xlt_ray.engine.cluster import alive, available, connect
-from xlt_ray.engine import own_ray
-from xlt_ray.engine.own_ray import data_runs, dismiss_helpers, is_own, leave, needed, quiet
+from xlt_ray.config.schema import ResourcesConfig
+from xlt_ray.engine.resources import alive, available, connect
+from xlt_ray.engine import local_ray as own_ray
+from xlt_ray.engine.local_ray import data_runs, dismiss_helpers, is_own, leave, needed, quiet
 from tests.ray.test_own_ray import helpers, mine, names, squares
-from xlt_ray.engine.gate import NAME, right_to
+from xlt_ray.engine.compute_lock import NAME, right_to
 resources = ResourcesConfig(num_cpus=1)
 needed()
 assert not is_own() and not ray.is_initialized()  # nobody said that one may start
@@ -85,7 +85,7 @@ def mine(number: int, frame: object) -> None:
 def squares(seconds: float = math.inf) -> list[int]:
     """Something for Ray Data to do, unless it takes few seconds."""
     items = [{"number": number} for number in range(3)]
-    rows = each(items, lambda row: {"x": row["number"] ** 2}, seconds)
+    rows = map_rows(items, lambda row: {"x": row["number"] ** 2}, seconds)
     return sorted(row["x"] for row in rows)
 
 

@@ -23,18 +23,19 @@ import pytest
 from tests.marian import write_marian
 from tests.pages import ROOT, Block, commands, of_kind, place
 from tests.world import SOURCE, TARGETS, World
-from xlt_ray import cli
-from xlt_ray.data.registry import BENCHMARKS
-from xlt_ray.data.toy import LABELS, make_source, unlabelled_text
+from xlt_ray.commands import cli
+from xlt_ray.config.layers import merge
+from xlt_ray.data.benchmarks.registry import BENCHMARKS
+from xlt_ray.data.benchmarks.toy import LABELS, make_source, unlabelled_text
 from xlt_ray.labels import LabelSet
-from xlt_ray.layered import merge
+from xlt_ray.run.exit_codes import DONE
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 WHOLE = ("README.md", "export.md", "predict.md", "run.md")
 """Pages whose commands run to their end, on less data."""
 SMALL = {
-    "benchmark.limit": {"train": 60, "dev": 16, "test": 8},
+    "benchmark.max_rows": {"train": 60, "dev": 16, "test": 8},
     "resources.annotators": 0, "resources.train_workers": 0,
 }  # fmt: skip
 SHORT = {
@@ -125,7 +126,7 @@ def runs(reader: Path) -> Path:
 def say(reader: Path, job: str, *settings: str, flags: Sequence[str] = ()) -> None:
     """Run a job to its end, on less data."""
     words = [job, *flags, *(word for item in settings for word in ("--set", item))]
-    assert run_job(reader, words, whole=True) == cli.DONE, shlex.join(words)
+    assert run_job(reader, words, whole=True) == DONE, shlex.join(words)
 
 
 def run_job(reader: Path, words: list[str], *, whole: bool) -> int:
@@ -135,7 +136,7 @@ def run_job(reader: Path, words: list[str], *, whole: bool) -> int:
     if not whole and not {"--dry-run", "--help"} & set(flags):
         flags.append("--dry-run")
     try:
-        return cli.main(names["DEFAULTS"], names["__doc__"], flags, job=names.get("JOB"))
+        return cli.run_job(names["DEFAULTS"], names["__doc__"], flags, job=names.get("JOB"))
     except SystemExit as done:  # as --help ends
         return int(done.code or 0)
 
@@ -186,7 +187,7 @@ def jobs_in(block: Block) -> list[list[str]]:
 def test_commands_run(reader: Path, runs: Path, block: Block) -> None:
     for words in jobs_in(block):
         whole = block.page.name in WHOLE
-        assert run_job(reader, words, whole=whole) == cli.DONE, shlex.join(words)
+        assert run_job(reader, words, whole=whole) == DONE, shlex.join(words)
 
 
 @pytest.mark.filterwarnings("ignore:Tokenizer does not support real words:UserWarning")

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.world import SOURCE, TARGETS, World, jsonl
-from xlt_ray.cli import configure
 from xlt_ray.oracle import feature_shift
 from xlt_ray.oracle.prior_shift import configure as configure_study
 from xlt_ray.oracle.prior_shift import study
+from xlt_ray.run.check import configure_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -22,7 +22,7 @@ def values(world: World, store: Path) -> dict[str, Any]:
     found = world.values(store)
     found["benchmark"] = {"name": "toy_rating", "source": [SOURCE], "targets": [NEAR],
                           "unlabelled_split": "train", "metric": "macro_f1",
-                          "limit": {"train": 200, "dev": 40, "test": 120}}  # fmt: skip
+                          "max_rows": {"train": 200, "dev": 40, "test": 120}}  # fmt: skip
     return found
 
 
@@ -69,7 +69,7 @@ def test_feature_shift_has_a_number_for_each_layer(
 ) -> None:
     asked = values(world, tmp_path)
     asked["method"] = {"name": "iwda", **SHORT}
-    found = feature_shift.find(configure(asked))
+    found = feature_shift.find(configure_run(asked))
     start, end = found["records"]
     assert (start["model"], end["model"]) == ("start", "end")
     assert len(start["shift"]) == len(end["shift"]) == 2, "embeddings and one layer"

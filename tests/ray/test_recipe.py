@@ -11,9 +11,9 @@ import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
 from tests.world import SIZES, SOURCE, TARGETS, World, artifacts, jsonl, without_times
-from xlt_ray.cli import run
 from xlt_ray.engine import derive
-from xlt_ray.store import Store
+from xlt_ray.run.session import run
+from xlt_ray.store.artifacts import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

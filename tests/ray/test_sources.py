@@ -11,13 +11,14 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.world import SOURCE, TARGETS, World, artifacts, jsonl
-from xlt_ray.cli import configure, run, session
-from xlt_ray.config import ConfigError
-from xlt_ray.data.corpus import Mix, Model
-from xlt_ray.driver import RayDriver
-from xlt_ray.methods.facts import Schedule
-from xlt_ray.methods.softmax import CrossEntropy
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.methods.shared.softmax import CrossEntropy
 from xlt_ray.ops.confusion import tau_of
+from xlt_ray.recipe.corpus import Mix, Model
+from xlt_ray.recipe.schedule import Schedule
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.driver import RayDriver
+from xlt_ray.run.session import open_session, run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -42,7 +43,7 @@ def first(
 ) -> tuple[Path, dict]:
     """A finished run of LVM and its report."""
     store = tmp_path_factory.mktemp("sources")
-    return store, run(configure(values(world, store, "first")))
+    return store, run(configure_run(values(world, store, "first")))
 
 
 def titles(store: Path, name: str, *, computed: bool = False) -> list[str]:
@@ -90,7 +91,7 @@ def test_the_optimiser_is_kept_between_parts_alone(first) -> None:
 def test_leaving_one_out_shares_source_models(first, world: World) -> None:
     store, _ = first
     everything = {"targets": [SOURCE, NEAR, FAR], "leave_one_out": True}
-    report = run(configure(values(world, store, "each", **everything)))
+    report = run(configure_run(values(world, store, "each", **everything)))
     again = titles(store, "each", computed=True)
     assert not [title for title in again if title.startswith("source ") and "dev" not in title]
     folders = learnt(store, "each")
@@ -107,7 +108,7 @@ def test_source_models_are_trained_at_once_if_there_is_room(
     store, report = first
     config = values(world, tmp_path, "first")
     config["resources"] |= {"train_workers": 1}
-    at_once = run(configure(config))
+    at_once = run(configure_run(config))
     plan = next(x for x in jsonl(tmp_path / "runs/first/events.jsonl") if x["event"] == "session")
     assert plan["resources"]["trainings"] == 4
     begun = [x["title"] for x in jsonl(tmp_path / "runs/first/events.jsonl")
@@ -123,7 +124,7 @@ def test_source_models_are_trained_at_once_if_there_is_room(
 def test_matrices_are_learnt_on_two_workers(first, world: World, tmp_path: Path) -> None:
     config = values(world, tmp_path, "first")
     config["resources"] |= {"train_workers": 2}
-    run(configure(config))
+    run(configure_run(config))
     own = load_file(learnt(tmp_path, "first")[FAR] / "objective.safetensors")
     assert own["lam"] == 0.0
     alone = load_file(learnt(first[0], "first")[FAR] / "objective.safetensors")["raw"]
@@ -137,12 +138,12 @@ def test_matrices_are_learnt_on_two_workers(first, world: World, tmp_path: Path)
 @pytest.mark.long
 def test_dev_text_of_named_sources_chooses(first, world: World) -> None:
     store, report = first
-    run(configure(values(world, store, "dev", dev=[NEAR])))
+    run(configure_run(values(world, store, "dev", dev=[NEAR])))
     again = titles(store, "dev", computed=True)
     assert f"{FAR} start" in again
     assert f"source {NEAR}" not in again
     with pytest.raises(ConfigError, match=f"benchmark.dev: '{FAR}' is no source, there are"):
-        run(configure(values(world, store, "wrong", dev=[FAR])))
+        run(configure_run(values(world, store, "wrong", dev=[FAR])))
     assert report["source"] == [SOURCE, NEAR]
 
 
@@ -150,10 +151,10 @@ def test_the_only_source_cannot_be_left_out(first, world: World) -> None:
     store, _ = first
     config = values(world, store, "alone", source=[SOURCE], targets=[SOURCE], leave_one_out=True)
     with pytest.raises(ConfigError, match=f"{SOURCE} is the only source, and a target too"):
-        run(configure(config))
+        run(configure_run(config))
     config["method"] = {"name": "cltp"}
     with pytest.raises(ConfigError, match="leave_one_out: cltp trains one model for all targets"):
-        configure(config)
+        configure_run(config)
 
 
 @pytest.mark.long
@@ -164,7 +165,7 @@ def test_labels_of_targets_are_never_used(ray_cluster: str, world: World, tmp_pa
         options = {"source": [SOURCE], "targets": [NEAR, FAR], "root": str(root)}
         config = values(world, tmp_path / name, "first", **options)
         config["method"] = EM | {"epochs": 1, "predict": "q"}
-        scores.append(run(configure(config))["final"])
+        scores.append(run(configure_run(config))["final"])
         read = ("backbone", "tokens", "model", "annotation", "derived")
         found = artifacts(tmp_path / name)
         kept.append({key: sums for key, sums in found.items() if key[0] in read})
@@ -175,8 +176,8 @@ def test_labels_of_targets_are_never_used(ray_cluster: str, world: World, tmp_pa
 
 @contextmanager
 def driver_of(world: World, store: Path) -> Iterator[RayDriver]:
-    config = configure(values(world, store, "parts", source=[SOURCE]))
-    with session(config) as begun:
+    config = configure_run(values(world, store, "parts", source=[SOURCE]))
+    with open_session(config) as begun:
         yield RayDriver(config, begun.runner, begun.plan)
 
 

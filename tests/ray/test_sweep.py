@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from tests.world import SOURCE, TARGETS, World
-from xlt_ray.cli import configure as configure_run
-from xlt_ray.cli import run
-from xlt_ray.sweep import SweepError, sweep
-from xlt_ray.sweep_config import configure
+from xlt_ray.commands.sweep import SweepError, sweep
+from xlt_ray.commands.sweep_config import configure
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.session import run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

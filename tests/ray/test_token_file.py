@@ -17,8 +17,8 @@ CONNECT = """
 import os, sys
 from xlt_ray.engine.environment import prepare
 prepare(local=False)
-from xlt_ray.config import ConfigError, ResourcesConfig
-from xlt_ray.engine.cluster import connect
+from xlt_ray.config.schema import ConfigError, ResourcesConfig
+from xlt_ray.engine.resources import connect
 try:
     connect(ResourcesConfig(address=sys.argv[1]))
 except ConfigError as error:
@@ -29,9 +29,9 @@ import os
 os.umask(0o022)
 from xlt_ray.engine.environment import prepare
 prepare(local=True)
-from xlt_ray.config import ResourcesConfig
-from xlt_ray.engine.cluster import connect
-from xlt_ray.engine.own_ray import leave, needed
+from xlt_ray.config.schema import ResourcesConfig
+from xlt_ray.engine.resources import connect
+from xlt_ray.engine.local_ray import leave, needed
 connect(ResourcesConfig(num_cpus=1))
 needed()
 import ray

@@ -8,9 +8,10 @@ import pytest
 
 from tests.marian import write_marian
 from tests.world import SOURCE, TARGETS, World
-from xlt_ray.cli import configure, run
-from xlt_ray.config import ConfigError
-from xlt_ray.data.toy import LANGUAGES, unlabelled_text
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.data.benchmarks.toy import LANGUAGES, unlabelled_text
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.session import run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -35,7 +36,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def values(world: World, store: Path, name: str, **sections: Any) -> dict[str, Any]:
     found = world.values(store)
     found["benchmark"] = {"name": "toy_pair", "source": [SOURCE], "targets": [TARGET],
-                          "limit": {"train": 64, "dev": 40, "test": 24}}  # fmt: skip
+                          "max_rows": {"train": 64, "dev": 40, "test": 24}}  # fmt: skip
     return {**found, "method": CONLST, "run": {"name": name}, **sections}
 
 
@@ -45,7 +46,9 @@ def test_text_is_translated_once_and_learnt_from(
     model = str(checkpoint.parent / "{language}")  # one folder for each language
     translation = {"model": model, "back": str(checkpoint), "pivot": SOURCE, "max_new_tokens": 8}
     pool = {"annotators": 1, "train_workers": 0, "train_cpus": 1, "num_cpus": 2}
-    report = run(configure(values(world, store, "one", translation=translation, resources=pool)))
+    report = run(
+        configure_run(values(world, store, "one", translation=translation, resources=pool))
+    )
     steps = {step["title"]: step for step in report["steps"]}
     assert {f"unlabelled into {SOURCE}", "unlabelled there and back"} <= steps.keys()
     assert report["notes"] == []
@@ -64,7 +67,7 @@ def test_text_is_translated_once_and_learnt_from(
     other = {**CONLST, "name": "flexmatch", "epochs": 1}
     for key in ("stage1", "iterations"):
         del other[key]
-    again = run(configure(values(world, store, "two", translation=translation, method=other)))
+    again = run(configure_run(values(world, store, "two", translation=translation, method=other)))
     cached = {step["title"]: step["cached"] for step in again["steps"]}
     assert cached[f"unlabelled into {SOURCE}"]
     assert cached["unlabelled there and back"]
@@ -76,7 +79,7 @@ def test_targets_can_be_read_in_translation(
 ) -> None:
     translation = {"model": str(checkpoint), "pivot": SOURCE, "replace": True, "max_new_tokens": 8}
     report = run(
-        configure(
+        configure_run(
             values(world, store, "replaced", translation=translation,
                    method={**CONLST, "iterations": 1})
         )
@@ -92,7 +95,7 @@ def test_what_cannot_be_translated_is_refused(world: World, store: Path) -> None
     translation = {"model": "x", "replace": True}
     found = values(world, store, "words", translation=translation, method={"name": "bl_direct"})
     with pytest.raises(ConfigError, match="words of a token task"):
-        configure({**found, "benchmark": world.values(store)["benchmark"]})
+        configure_run({**found, "benchmark": world.values(store)["benchmark"]})
 
 
 @pytest.mark.parametrize(
@@ -109,5 +112,5 @@ def test_translators_are_looked_for_before_anything_is_trained(
 ) -> None:
     asked = values(world, tmp_path, "missing", translation={"pivot": SOURCE, **translation})
     with pytest.raises(ConfigError, match=message):
-        run(configure(asked))
+        run(configure_run(asked))
     assert not list(tmp_path.glob("artifacts/model/*"))

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.world import SOURCE, World, artifacts
-from xlt_ray.cli import run
-from xlt_ray.config import RunConfig
+from xlt_ray.config.schema import RunConfig
+from xlt_ray.run.session import run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

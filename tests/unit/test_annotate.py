@@ -12,7 +12,7 @@ import pytest
 
 from xlt_ray.engine.annotate import ShardAnnotator, read_ahead
 from xlt_ray.engine.arithmetic import Arithmetic
-from xlt_ray.store import Attempt, Store
+from xlt_ray.store.artifacts import Attempt, Store
 
 
 def test_the_next_shard_is_read_while_the_caller_is_at_one() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from xlt_ray.config import ResourcesConfig
+from xlt_ray.config.schema import ResourcesConfig
 from xlt_ray.engine import arithmetic
 from xlt_ray.engine.arithmetic import Arithmetic, DeviceError, autocast, settled
-from xlt_ray.engine.cluster import Plan, settle
+from xlt_ray.engine.resources import Plan, settle
 
 OLD = {"CPU": 8.0, "GPU": 1.0, "accelerator_type:T4": 1.0}
 NEW = {"CPU": 8.0, "GPU": 1.0, "accelerator_type:A10G": 1.0}

@@ -9,15 +9,15 @@ import pytest
 from huggingface_hub import HfApi
 
 from tests.encoders import write_encoder
-from xlt_ray.cli import configure
-from xlt_ray.config import ConfigError
+from xlt_ray.config.schema import ConfigError
 from xlt_ray.engine.backbone import Backbone, backbone_of, check_length
-from xlt_ray.store import Store
+from xlt_ray.run.check import configure_run
+from xlt_ray.store.artifacts import Store
 
 
 def find(folder: Path | str, *flags: str) -> Backbone:
     values = {"benchmark": {"name": "toy"}, "backbone": str(folder), "method": {"name": "cltp"}}
-    return backbone_of(configure(values, flags=flags))
+    return backbone_of(configure_run(values, flags=flags))
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_without_a_network_the_fetched_snapshot_is_taken(
 
 def test_the_toy_backbone_depends_on_its_generator() -> None:
     found = find("toy")
-    assert {"xlt_ray.data.toy", "xlt_ray.models.pretrain"} <= set(found.modules)
+    assert {"xlt_ray.data.benchmarks.toy", "xlt_ray.models.pretrain"} <= set(found.modules)
     assert found.identity["threads"] == 1
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlt_ray.data.batching import pass_cost, plan_batches, plan_epoch, plan_pairs, seed_of
+from xlt_ray.data.batches.planning import pass_cost, plan_batches, plan_epoch, plan_pairs, seed_of
 
 lengths = st.lists(st.tuples(st.integers(3, 40), st.integers(1, 4)), max_size=40)
 

@@ -14,10 +14,10 @@ from benchmarks.pieces import LAM, TAU, best_set
 from benchmarks.plain_cltp import MAX_LENGTH, Script
 from benchmarks.setting import EMBEDDED, Data
 from benchmarks.whole import configuration
-from xlt_ray.cli import configure
-from xlt_ray.data.examples import Layout, examples_of
-from xlt_ray.data.tokenise import TOKENISED
+from xlt_ray.data.batches.examples import InputLayout, examples_of
+from xlt_ray.data.batches.tokenise import TOKENISED
 from xlt_ray.ops import partial_labels
+from xlt_ray.run.check import configure_run
 
 
 def test_contenders_take_turns_and_the_first_turn_does_not_count() -> None:
@@ -76,7 +76,7 @@ def test_the_loop_over_sets_finds_the_same_sets(classes: int) -> None:
 @pytest.mark.parametrize("large", [False, True])
 def test_whole_runs_have_a_configuration(data: Data, large: bool) -> None:
     values = configuration(data, large=large)
-    config = configure({**values, "store": {"root": "unused"}})
+    config = configure_run({**values, "store": {"root": "unused"}})
     assert config.method.source_epochs == (3 if large else 10)
     assert len(config.benchmark.targets) == (20 if large and data.root else 6)
 
@@ -88,7 +88,7 @@ def test_the_script_reads_long_sentences_as_a_run_does(longest: int) -> None:
     pieces = generator.integers(10, 99, size=sum(lengths)).tolist()
     row = {"id": "i", "language": "de", "pieces": pieces, "lengths": lengths, "shapes": [0] * 300}
     table = pa.Table.from_pylist([row], schema=TOKENISED["token"])
-    expected = list(examples_of(table, Layout(1, 2, 0, MAX_LENGTH)).rows(0))
+    expected = list(examples_of(table, InputLayout(1, 2, 0, MAX_LENGTH)).rows(0))
     tokenizer = SimpleNamespace(cls_token_id=1, sep_token_id=2)
     script: Any = SimpleNamespace(tokenizer=tokenizer)
     windows, firsts = Script.cut(script, pieces, lengths)

@@ -5,10 +5,10 @@ from typing import Any
 
 from tests.recipes import MemoryDriver
 from xlt_ray.methods import METHODS
-from xlt_ray.methods.base import Outcome
-from xlt_ray.methods.facts import Schedule
-from xlt_ray.methods.parts import PredictLabels
-from xlt_ray.methods.softmax import CrossEntropy
+from xlt_ray.methods.shared.softmax import CrossEntropy
+from xlt_ray.recipe.annotator import PredictLabels
+from xlt_ray.recipe.method import Outcome
+from xlt_ray.recipe.schedule import Schedule
 
 
 def run(name: str, driver: MemoryDriver, **options: Any) -> Outcome:

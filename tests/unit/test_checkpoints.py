@@ -9,8 +9,8 @@ import pytest
 import torch
 from fsspec.implementations.memory import MemoryFileSystem
 
-from xlt_ray.engine import checkpoints as module
-from xlt_ray.engine.checkpoints import KEPT, Checkpoints
+from xlt_ray.engine.train import checkpoints as module
+from xlt_ray.engine.train.checkpoints import KEPT, Checkpoints
 
 TENSORS = {
     "weight": torch.arange(6, dtype=torch.float32).reshape(2, 3).T,

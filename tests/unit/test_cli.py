@@ -9,16 +9,18 @@ import pyarrow as pa
 import pytest
 from ray.exceptions import RayTaskError
 
-from xlt_ray.cli import BAD_CONFIG, DONE, RESUMABLE, Job, configure, main
-from xlt_ray.config import ConfigError
-from xlt_ray.data.toy import LANGUAGES
-from xlt_ray.ledger import Lease
+from xlt_ray.commands.cli import Job, run_job
+from xlt_ray.commands.sweep_config import configure as configure_sweep
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.data.benchmarks.toy import LANGUAGES
 from xlt_ray.methods import METHODS
-from xlt_ray.store import Store
-from xlt_ray.sweep_config import configure as configure_sweep
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.exit_codes import BAD_CONFIG, DONE, RESUMABLE
+from xlt_ray.store.artifacts import Store
+from xlt_ray.store.lease import Lease
 
 JOB: dict[str, Any] = {
-    "benchmark": {"name": "toy", "limit": 6},
+    "benchmark": {"name": "toy", "max_rows": 6},
     "backbone": "toy",
     "method": {"name": "cltp", "rounds": 1},
     "resources": {"num_cpus": 2},
@@ -27,14 +29,14 @@ JOB: dict[str, Any] = {
 
 def call(capsys: pytest.CaptureFixture[str], store: Path, *flags: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a job."""
-    code = main(JOB, "A job.", ["--set", f"store.root={store}", *flags])
+    code = run_job(JOB, "A job.", ["--set", f"store.root={store}", *flags])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
 
 def test_help_lists_every_key_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(JOB, "A job.", ["--help"])
+        run_job(JOB, "A job.", ["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
     assert "A job." in text
@@ -129,7 +131,7 @@ def test_a_missing_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path:
 def test_files_and_flags_reach_the_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("method: {rounds: 2}\nrun: {name: mine}\n")
-    flags = ["--dry-run", "--config", str(path), "--set", "benchmark.limit.train=5"]
+    flags = ["--dry-run", "--config", str(path), "--set", "benchmark.max_rows.train=5"]
     code, out, _ = call(capsys, tmp_path, *flags)
     assert code == DONE
     assert "round 2 selection" in out
@@ -178,13 +180,13 @@ def test_a_torn_file_is_not_a_wrong_configuration(
     def fail(config: Any) -> None:
         raise error
 
-    job = Job(configure, fail, fail, lambda defaults: [])  # type: ignore[arg-type]
-    assert main(JOB, argv=[], job=job) == code
+    job = Job(configure_run, fail, fail, lambda defaults: [])  # type: ignore[arg-type]
+    assert run_job(JOB, argv=[], job=job) == code
     err = capsys.readouterr().err
     assert err.startswith("error: " if code == BAD_CONFIG else "failed: ")
     assert "Traceback" not in err
     monkeypatch.setenv("XLT_DEBUG", "1")
-    assert main(JOB, argv=[], job=job) == code
+    assert run_job(JOB, argv=[], job=job) == code
     traced = capsys.readouterr().err
     assert "in fail\n" in traced
     assert traced.endswith(err)
@@ -192,14 +194,14 @@ def test_a_torn_file_is_not_a_wrong_configuration(
 
 def test_an_unknown_benchmark_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"allowed: .*toy, .*wikiann"):
-        configure({**JOB, "benchmark": {"name": "x"}})
+        configure_run({**JOB, "benchmark": {"name": "x"}})
 
 
 def test_entity_f1_needs_entities() -> None:
     toy_pair = {**JOB, "benchmark": {"name": "toy_pair", "metric": "f1"}}
     with pytest.raises(ConfigError, match=r"benchmark.metric: f1 is of entities, and toy_pair has"):
-        configure(toy_pair)
-    assert configure(JOB, flags=["benchmark.metric=macro_f1"]).benchmark.metric == "macro_f1"
+        configure_run(toy_pair)
+    assert configure_run(JOB, flags=["benchmark.metric=macro_f1"]).benchmark.metric == "macro_f1"
 
 
 def test_each_language_may_have_a_part_of_the_train_rows(
@@ -207,7 +209,7 @@ def test_each_language_may_have_a_part_of_the_train_rows(
 ) -> None:
     """The first language has the first rows, the second the next ones."""
     options = ["benchmark.targets=nolu,teska", "benchmark.unlabelled_split=train"]
-    sizes = ["benchmark.limit=null", 'benchmark.toy={"train": 25}', "benchmark.partition=10"]
+    sizes = ["benchmark.max_rows=null", 'benchmark.toy={"train": 25}', "benchmark.partition=10"]
     flags = [part for option in (*options, *sizes) for part in ("--set", option)]
     code, out, _ = call(capsys, tmp_path, "--dry-run", *flags)
     assert code == DONE
@@ -217,7 +219,7 @@ def test_each_language_may_have_a_part_of_the_train_rows(
 
 def test_an_upper_bound_is_a_run_and_no_method(tmp_path: Path) -> None:
     bound = {"name": "iwda_oracle"}
-    config = configure({**JOB, "method": bound, "store": {"root": str(tmp_path)}})
+    config = configure_run({**JOB, "method": bound, "store": {"root": str(tmp_path)}})
     assert config.run_name == "iwda_oracle-toy-s0"
     assert "iwda_oracle" not in METHODS
     with pytest.raises(ConfigError, match=r"method.name: unknown method 'iwda_oracle'"):

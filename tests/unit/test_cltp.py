@@ -17,7 +17,6 @@ from tests.encoders import tokenised
 from tests.recipes import FACTS, C, MemoryDriver, batch_of, ids, logits_of, output_of
 from xlt_ray.engine.annotate import to_table
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.base import Outcome
 from xlt_ray.methods.cltp import (
     CLTP,
     CandidateAnnotator,
@@ -25,10 +24,12 @@ from xlt_ray.methods.cltp import (
     LeveragedWeightedLoss,
     SetRule,
 )
-from xlt_ray.methods.evidential import EvidentialAnnotator, EvidentialLoss
-from xlt_ray.methods.facts import Facts, Schedule
-from xlt_ray.methods.parts import Annotator
+from xlt_ray.methods.shared.evidential import EvidentialAnnotator, EvidentialLoss
 from xlt_ray.models.tagger import Tagger
+from xlt_ray.recipe.annotator import Annotator
+from xlt_ray.recipe.method import Outcome
+from xlt_ray.recipe.schedule import Schedule
+from xlt_ray.recipe.task import TaskContext
 
 
 def evidence_of(f: float) -> float:
@@ -275,9 +276,9 @@ def test_a_shard_without_rows(annotator: Annotator) -> None:
 
 def test_the_search_is_bounded_beyond_nine_classes() -> None:
     names = ("O", *(f"{p}-{t}" for t in "UVWXY" for p in "BI"))
-    facts = Facts(LabelSet(names), ("a",))
+    context = TaskContext(LabelSet(names), ("a",))
     logits = torch.randn(4, 11, generator=torch.Generator().manual_seed(0))
-    columns = CandidateAnnotator(RULES[0]).annotate(output_of(logits), np.array([0, 4]), facts)
+    columns = CandidateAnnotator(RULES[0]).annotate(output_of(logits), np.array([0, 4]), context)
     assert columns.rows["search"].tolist() == ["top-7"]
 
 

@@ -19,8 +19,8 @@ import yaml
 from ray import autoscaler
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from xlt_ray.config import NodeGroup, ResourcesConfig
-from xlt_ray.layered import read_yaml
+from xlt_ray.config.layers import read_yaml
+from xlt_ray.config.schema import NodeGroup, ResourcesConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "cluster"

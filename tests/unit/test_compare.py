@@ -8,18 +8,19 @@ from typing import Any
 
 import pytest
 
-from xlt_ray.cli import BAD_CONFIG, DONE, RESUMABLE, main
-from xlt_ray.compare import JOB, CompareConfig, configure, dry_run, models_of, slug
-from xlt_ray.config import ConfigError
-from xlt_ray.data.corpus import Model
-from xlt_ray.ledger import Lease
-from xlt_ray.methods.base import Outcome
-from xlt_ray.oracle.driver import read_gold
-from xlt_ray.store import Artifact, Store
+from xlt_ray.commands.cli import run_job
+from xlt_ray.commands.compare import JOB, CompareConfig, configure, dry_run, models_of, slug
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.recipe.corpus import Model
+from xlt_ray.recipe.method import Outcome
+from xlt_ray.run.exit_codes import BAD_CONFIG, DONE, RESUMABLE
+from xlt_ray.run.gold_steps import read_gold
+from xlt_ray.store.artifacts import Artifact, Store
+from xlt_ray.store.lease import Lease
 
 ROOT = Path(__file__).resolve().parents[2]
 TOY: dict[str, Any] = {
-    "benchmark": {"name": "toy", "limit": 6},
+    "benchmark": {"name": "toy", "max_rows": 6},
     "backbone": "toy",
     "resources": {"num_cpus": 2},
 }
@@ -162,12 +163,12 @@ def test_what_is_wrong_is_said(section: dict[str, Any], message: str) -> None:
 
 def test_a_fault_is_said_once_with_the_rows_that_have_it() -> None:
     with pytest.raises(ConfigError) as caught:
-        of("train.clip=0", methods="bl_direct,cltp,sl_evi", shared={"rounds": -1})
+        of("train.max_grad_norm=0", methods="bl_direct,cltp,sl_evi", shared={"rounds": -1})
     lines = str(caught.value).splitlines()
     assert len(lines) == 2
     clip, rounds = sorted(lines, key=lambda line: "rounds" in line)
-    assert clip.startswith("train.clip: ")
-    assert clip.endswith("got 0 (from --set train.clip=0)")
+    assert clip.startswith("train.max_grad_norm: ")
+    assert clip.endswith("got 0 (from --set train.max_grad_norm=0)")
     assert rounds.startswith("row 'cltp', 'sl_evi': method.rounds: ")
 
 
@@ -303,7 +304,7 @@ def test_shipped_files() -> None:
 def call(capsys: pytest.CaptureFixture[str], store: Path, *flags: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a comparison."""
     defaults = {**TOY, "compare": {"methods": {"bl_direct": {}, "cltp": {}}, "seeds": [4, 5]}}
-    code = main(defaults, "A job.", ["--set", f"store.root={store}", *flags], job=JOB)
+    code = run_job(defaults, "A job.", ["--set", f"store.root={store}", *flags], job=JOB)
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
@@ -382,7 +383,7 @@ def test_help_lists_the_keys_of_the_comparison_and_of_all_methods(
 ) -> None:
     job = runpy.run_path(str(ROOT / "jobs/compare.py"))
     with pytest.raises(SystemExit) as caught:
-        main(job["DEFAULTS"], job["__doc__"], ["--help"], job=job["JOB"])
+        run_job(job["DEFAULTS"], job["__doc__"], ["--help"], job=job["JOB"])
     assert caught.value.code == 0
     shown = dict(
         re.findall(r"^  ((?:\w+: )?[a-z_.]+) +(\S+)", capsys.readouterr().out, re.MULTILINE)

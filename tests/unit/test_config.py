@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from xlt_ray.cli import configure
-from xlt_ray.config import ConfigError, NodeGroup, RunConfig
-from xlt_ray.data.registry import BENCHMARKS
-from xlt_ray.layered import describe, load, parse_set, read_yaml, schema_for, to_dict
+from xlt_ray.config.layers import describe, load, parse_set, read_yaml, schema_for, to_dict
+from xlt_ray.config.schema import ConfigError, NodeGroup, RunConfig
+from xlt_ray.data.benchmarks.registry import BENCHMARKS
 from xlt_ray.methods import METHODS
+from xlt_ray.run.check import configure_run
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = {name: item.Config for name, item in METHODS.items()}
@@ -59,7 +59,7 @@ def test_flags_apply_in_order() -> None:
 
 def test_the_defaults_of_a_job_are_not_changed() -> None:
     before = json.dumps(JOB)
-    resolve("method.tau=3", "benchmark.limit.train=5")
+    resolve("method.tau=3", "benchmark.max_rows.train=5")
     assert json.dumps(JOB) == before
 
 
@@ -118,10 +118,12 @@ def test_booleans_and_exponents_in_files(tmp_path: Path) -> None:
 
 
 def test_a_limit_holds_for_all_splits_or_for_some() -> None:
-    assert [resolve("benchmark.limit=5").benchmark.limit_of(s) for s in ("train", "test")] == [5, 5]
-    config = resolve("benchmark.limit.train=5", "benchmark.limit.dev=6")
-    assert [config.benchmark.limit_of(s) for s in ("train", "dev", "test")] == [5, 6, None]
-    assert resolve().benchmark.limit_of("train") is None
+    assert [
+        resolve("benchmark.max_rows=5").benchmark.max_rows_of(s) for s in ("train", "test")
+    ] == [5, 5]
+    config = resolve("benchmark.max_rows.train=5", "benchmark.max_rows.dev=6")
+    assert [config.benchmark.max_rows_of(s) for s in ("train", "dev", "test")] == [5, 6, None]
+    assert resolve().benchmark.max_rows_of("train") is None
 
 
 def test_a_pool_is_a_number_or_two() -> None:
@@ -140,10 +142,10 @@ def test_node_groups_are_given_as_a_list() -> None:
 
 
 def test_text_may_look_like_a_number() -> None:
-    flags = ("run.name=2024", "backbone=7", "benchmark.revision=12", "benchmark.limit=3")
+    flags = ("run.name=2024", "backbone=7", "benchmark.revision=12", "benchmark.max_rows=3")
     config = resolve(*flags, "resources.annotators=2")
     assert (config.run.name, config.backbone, config.benchmark.revision) == ("2024", "7", "12")
-    assert (config.benchmark.limit, config.resources.annotators) == (3, 2)
+    assert (config.benchmark.max_rows, config.resources.annotators) == (3, 2)
     assert "run.name: Input should be a valid string, got True" in refusal("run.name=true")
 
 
@@ -151,13 +153,13 @@ def test_text_may_look_like_a_number() -> None:
     ("flag", "reason"),
     [
         ("seed=" + "[" * 20_000, "nested more than 32 levels deep"),
-        ("own.labels=" + "[" * 500 + "]" * 500, "nested more than 32 levels deep"),
+        ("files.labels=" + "[" * 500 + "]" * 500, "nested more than 32 levels deep"),
         (".".join("a" * 5000) + "=1", "nested more than 32 levels deep"),
         ("seed=" + "9" * 5000, "4300 digits"),
         ("run.name=" + "9" * 4000, "run.name: a number of more than 1024 bits"),
         ("train.batch_size=" + "9" * 30, "train.batch_size: 9{30} does not fit into 64 bits"),
         ("run.name=a\udcff", "is no valid UTF-8"),
-        ("own.files." + "a" * 250 + ".train=b.conll", "a key has 200 letters at most"),
+        ("files.paths." + "a" * 250 + ".train=b.conll", "a key has 200 letters at most"),
     ],
 )
 def test_text_that_is_no_value_is_told_in_a_line(flag: str, reason: str) -> None:
@@ -174,17 +176,21 @@ def test_text_that_is_no_value_is_told_in_a_line(flag: str, reason: str) -> None
     ("flag", "parts"),
     [
         ("train.batch_size=0", ["train.batch_size: ", "greater than or equal to 1", "got 0"]),
-        ("train.clip=Infinity", ["train.clip: ", "finite", "got inf"]),
+        ("train.max_grad_norm=Infinity", ["train.max_grad_norm: ", "finite", "got inf"]),
         ("method.lambda=0.5", ["method.lambda: ", "greater than or equal to 1", "got 0.5"]),
         ("method.penalty=cubic", ["method.penalty: ", "'power' or 'linear'", "got 'cubic'"]),
         ("benchmark.unlabelled_split=x", ["'train', 'dev' or 'test'", "got 'x'"]),
         ('benchmark.unlabelled_split={"de": "x"}', ["unlabelled_split.de: ", "got 'x'"]),
-        ("benchmark.limit=0", ["benchmark.limit: ", "got 0"]),
-        ("benchmark.limit.train=0", ["benchmark.limit.train: ", "got 0"]),
+        ("benchmark.max_rows=0", ["benchmark.max_rows: ", "got 0"]),
+        ("benchmark.max_rows.train=0", ["benchmark.max_rows.train: ", "got 0"]),
         (
-            "benchmark.limit.half=3",
-            ["benchmark.limit.half: ", "'train', 'dev', 'test' or 'unlabelled'"],
+            "benchmark.max_rows.half=3",
+            ["benchmark.max_rows.half: ", "'train', 'dev', 'test' or 'unlabelled'"],
         ),
+        ("benchmark.limit=3", ["benchmark.limit: is called benchmark.max_rows (from --set"]),
+        ("own.files.en.train=x", ["own: is called files, and own.files files.paths (from --set"]),
+        ("train.clip=2", ["train.clip: is called train.max_grad_norm (from --set"]),
+        ("train.warmup=0.1", ["train.warmup: is called train.warmup_ratio (from --set"]),
         ("benchmark.targets=", ["benchmark.targets: ", "at least 1 item"]),
         ("benchmark.source=[3]", ["benchmark.source: ", "valid string", "got 3"]),
         ("resources.annotators=1,2,3", ["resources.annotators: ", "at most 2"]),
@@ -209,8 +215,8 @@ NAMES = ["x/../../pwned", "sw[/x]", "a" * 150, "..", "", " de", "de\n", "-de", "
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("own.files", lambda name: {name: {"train": "a.conll"}}),
-        ("own.words", lambda name: {name: "blanks"}),
+        ("files.paths", lambda name: {name: {"train": "a.conll"}}),
+        ("files.words", lambda name: {name: "blanks"}),
         ("benchmark.source", lambda name: [name]),
         ("benchmark.targets", lambda name: ["de", name]),
         ("benchmark.dev", lambda name: [name]),
@@ -239,18 +245,18 @@ def test_all_known_languages_have_such_names() -> None:
 
 
 def test_no_message_names_a_key_that_nobody_can_write() -> None:
-    for flag in ("benchmark.limit=x", "benchmark.targets=[3]", "resources.annotators=x"):
+    for flag in ("benchmark.max_rows=x", "benchmark.targets=[3]", "resources.annotators=x"):
         keys = {line.split(": ")[0] for line in refusal(flag).splitlines()}
         assert keys == {flag.split("=")[0]}
 
 
 def test_a_message_names_the_file_that_is_wrong(tmp_path: Path) -> None:
     good = yaml_file(tmp_path, "good.yaml", "seed: 3\n")
-    bad = yaml_file(tmp_path, "bad.yaml", "train: {clip: -1}\n")
-    assert f"train.clip: Input should be greater than 0, got -1 (from {bad})" in refusal(
+    bad = yaml_file(tmp_path, "bad.yaml", "train: {max_grad_norm: -1}\n")
+    assert f"train.max_grad_norm: Input should be greater than 0, got -1 (from {bad})" in refusal(
         files=(bad, good)
     )
-    assert "(from --set train.clip=-2)" in refusal("train.clip=-2", files=(bad,))
+    assert "(from --set train.max_grad_norm=-2)" in refusal("train.max_grad_norm=-2", files=(bad,))
 
 
 def test_an_unknown_key_lists_its_siblings() -> None:
@@ -258,14 +264,14 @@ def test_an_unknown_key_lists_its_siblings() -> None:
     siblings = "batch_tokens, max_bad_fraction, max_row_bytes, shard_rows"
     assert text == f"data.shardrows: unknown key; allowed: {siblings} (from --set data.shardrows=3)"
     assert "lambda" in refusal("method.lam=3").split("allowed: ")[1]
-    top = "backbone, backbone_revision, benchmark, data, method, own, resources, run, seed, store"
+    top = "backbone, backbone_revision, benchmark, data, files, method, resources, run, seed, store"
     top = f"{top}, train, translation"
-    assert f"trian: unknown key; allowed: {top} (from" in refusal("trian.clip=1")
+    assert f"trian: unknown key; allowed: {top} (from" in refusal("trian.max_grad_norm=1")
 
 
 def test_every_wrong_key_has_its_line() -> None:
-    lines = refusal("seed=-1", "train.clip=0", "data.x=1").splitlines()
-    assert sorted(line.split(":")[0] for line in lines) == ["data.x", "seed", "train.clip"]
+    lines = refusal("seed=-1", "train.max_grad_norm=0", "data.x=1").splitlines()
+    assert sorted(line.split(":")[0] for line in lines) == ["data.x", "seed", "train.max_grad_norm"]
 
 
 def test_a_missing_key_is_named() -> None:
@@ -309,7 +315,7 @@ def test_lambda_is_the_key_of_lambda() -> None:
 
 
 def test_the_written_form_resolves_to_the_same_configuration() -> None:
-    config = resolve("benchmark.limit.train=4", "resources.annotators=1,2", "method.lambda=3")
+    config = resolve("benchmark.max_rows.train=4", "resources.annotators=1,2", "method.lambda=3")
     written = json.loads(json.dumps(to_dict(config)))
     assert load(written, methods=SCHEMAS) == config
 
@@ -373,7 +379,7 @@ PATHS = sorted((ROOT / "jobs").rglob("*.yaml"))
 def test_every_shipped_file_fits(path: Path) -> None:
     values = read_yaml(path)
     assert values
-    config = configure(JOB, [str(path)])
+    config = configure_run(JOB, [str(path)])
     written = to_dict(config)
     for section, keys in values.items():
         for key, value in keys.items():

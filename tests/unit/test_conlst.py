@@ -13,24 +13,25 @@ from torch import nn
 
 from tests.encoders import commit, tokenised
 from tests.recipes import C, MemoryDriver, ids, run_method
-from xlt_ray.config import ConfigError
-from xlt_ray.data.batch import Batch
-from xlt_ray.data.corpus import Corpus, Start
-from xlt_ray.data.examples import Layout, examples_of
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.data.batches.batch import Batch
+from xlt_ray.data.batches.examples import InputLayout, examples_of
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods import kept as stage2
-from xlt_ray.methods import negatives
-from xlt_ray.methods.conlst import CoNLSTConfig
-from xlt_ray.methods.facts import Facts, Step
+from xlt_ray.methods.conlst import negative_learning as negatives
+from xlt_ray.methods.conlst import thresholding as stage2
+from xlt_ray.methods.conlst.mixup import MixUp
+from xlt_ray.methods.conlst.negative_learning import ContrastNegatives, NegativeLearning
+from xlt_ray.methods.conlst.recipe import CoNLSTConfig
 from xlt_ray.methods.flexmatch import Consistency, FlexMatchConfig
-from xlt_ray.methods.mixup import MixUp
-from xlt_ray.methods.negatives import ContrastNegatives, NegativeLearning
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import contrastive, thresholds
-from xlt_ray.store import Artifact, Store
+from xlt_ray.recipe.corpus import Corpus, Start
+from xlt_ray.recipe.schedule import OptimiserStep
+from xlt_ray.recipe.task import TaskContext
+from xlt_ray.store.artifacts import Artifact, Store
 
 LABELS = LabelSet(("x", "y", "z"))
-LAYOUT = Layout(prefix=0, suffix=2, padding=1, max_length=32, task="sentence", mask=4)
+LAYOUT = InputLayout(prefix=0, suffix=2, padding=1, max_length=32, task="sentence", mask=4)
 
 
 def said_of(store: Store, rows: Sequence[tuple[str, str, Sequence[float]]]) -> Artifact:
@@ -143,8 +144,8 @@ class Head(nn.Module):
         self.own: nn.Module | None = None
 
 
-def facts_of(num_items: int = 0) -> Facts:
-    return Facts(LABELS, (), num_items, "sentence", layout=LAYOUT)
+def facts_of(num_items: int = 0) -> TaskContext:
+    return TaskContext(LABELS, (), num_items, "sentence", layout=LAYOUT)
 
 
 def texts(labels: Sequence[int], sets: Sequence[int], parts: Sequence[int]) -> Any:
@@ -175,12 +176,12 @@ def contrast(**options: Any) -> ContrastNegatives:
 
 def prepared(loss: Any, width: int = 4, num_items: int = 0) -> tuple[Any, Head]:
     torch.manual_seed(0)
-    facts, model = facts_of(num_items), Head(width, 3)
-    model.own = loss.build(facts, width)
+    context, model = facts_of(num_items), Head(width, 3)
+    model.own = loss.build(context, width)
     if model.own is not None:
         model.own.double()
-    loss.prepare(facts, model)
-    loss.before_step(Step(0, 10, items=3, companions=2))
+    loss.prepare(context, model)
+    loss.before_step(OptimiserStep(0, 10, items=3, paired=2))
     return loss, model
 
 
@@ -194,16 +195,16 @@ def test_stage_1_is_the_formula_text_by_text(similarity: str, clcs: str) -> None
         [0, 0, 0, 1, 1, 2, 2, 2, 2],
     )  # fmt: skip
     own = np.array([0, 3, 1, 4, 2])
-    joined = loss.join(own, examples)
-    assert joined[:3].tolist() == [0, 1, 2], "the anchors once more"
-    assert sorted(joined[3:].tolist()) == [5, 6, 7, 8]
-    batch = examples.collate(np.concatenate([own, joined]), joined=len(joined))
-    assert (batch.num_items, batch.num_companions) == (3, 2)
+    extra = loss.extra_rows(own, examples)
+    assert extra[:3].tolist() == [0, 1, 2], "the anchors once more"
+    assert sorted(extra[3:].tolist()) == [5, 6, 7, 8]
+    batch = examples.collate(np.concatenate([own, extra]), extra=len(extra))
+    assert (batch.num_items, batch.num_paired) == (3, 2)
     output = output_of(batch, model)
     torch.manual_seed(5)
     found = loss.loss(output, batch)
     h = model.own(output.features)  # type: ignore[misc]
-    order = np.concatenate([own, joined]).tolist()
+    order = np.concatenate([own, extra]).tolist()
     expected = torch.zeros((), dtype=torch.float64)
     for anchor, place, positive in ((0, 0, 5), (1, 2, 6), (2, 4, 7)):
         rest = range(8, 12)
@@ -240,9 +241,9 @@ def test_an_empty_pool_leaves_the_source_alone() -> None:
     loss, model = prepared(contrast(clcs="complementary"))
     examples = texts([0, 1, 2], [0b110, 0b001, 0], [0, 0, 1])
     own = np.array([0, 1, 2])
-    joined = loss.join(own, examples)
-    assert joined.tolist() == [0, 1]
-    batch = examples.collate(np.concatenate([own, joined]), joined=2)
+    extra = loss.extra_rows(own, examples)
+    assert extra.tolist() == [0, 1]
+    batch = examples.collate(np.concatenate([own, extra]), extra=2)
     found = loss.loss(output_of(batch, model), batch)
     assert found["target"].item() == 0
     found["loss"].backward()
@@ -255,9 +256,9 @@ def test_an_empty_pool_leaves_the_source_alone() -> None:
 def test_a_pass_without_anchors_has_the_source_alone(own: list[int]) -> None:
     loss, model = prepared(contrast(clcs="literal"))
     examples = texts([0, 1, 2, 0, 1, 0, 2], [0b110] * 7, [0, 0, 0, 1, 1, 2, 2])
-    loss.join(np.array([0, 3]), examples)
-    joined = loss.join(np.array(own, np.int64), examples)
-    assert len(joined) == 0
+    loss.extra_rows(np.array([0, 3]), examples)
+    extra = loss.extra_rows(np.array(own, np.int64), examples)
+    assert len(extra) == 0
     batch = examples.collate(np.array(own, np.int64))
     found = loss.loss(output_of(batch, model), batch)
     found["loss"].backward()
@@ -272,7 +273,7 @@ def test_an_anchor_takes_k_neg_at_most() -> None:
     labels = [0, *[1] * 10, *[2] * 10]
     examples = texts(labels, [0b110, *[0] * 20], [0, *[2] * 20])
     torch.manual_seed(1)
-    drawn = {tuple(loss.join(np.array([0]), examples)[1:]) for _ in range(20)}
+    drawn = {tuple(loss.extra_rows(np.array([0]), examples)[1:]) for _ in range(20)}
     assert all(len(rows) == 4 for rows in drawn), "two of each class for all anchors"
     assert len(drawn) > 10
 
@@ -311,7 +312,7 @@ def test_stage_2_without_mixtures_is_n10() -> None:
 
 def test_stage_2_mixes_features_and_labels_of_both_texts() -> None:
     loss, model = prepared(MixUp(lambda_u=1.0, alpha=4.0, mask_rate=0.0))
-    loss.before_step(Step(0, 10, items=3, companions=3))
+    loss.before_step(OptimiserStep(0, 10, items=3, paired=3))
     examples = texts([0, 1, 2, 0, 1, 2], [0] * 6, [0, 0, 0, 1, 1, 1])
     batch = examples.collate(range(6))
     output = output_of(batch, model)
@@ -336,16 +337,18 @@ def test_words_of_the_first_part_alone_are_masked() -> None:
     examples = texts([0, 1, 2, 0], [0] * 4, [0, 0, 1, 1])
     examples.part = np.array([0, 1, 2, 2])
     batch = examples.collate(range(4))
-    found = loss.alter(batch)
+    found = loss.transform_batch(batch)
     assert found.input_ids.tolist() == [[0, 4, 2], [0, 11, 2], [0, 12, 2], [0, 13, 2]]
     assert batch.input_ids[0].tolist() == [0, 10, 2]
 
 
 def test_masking_needs_a_mask_symbol() -> None:
     loss, _ = prepared(MixUp(lambda_u=1.0, alpha=None, mask_rate=0.15))
-    loss.facts = Facts(LABELS, (), task="sentence", layout=Layout(0, 2, 1, 32, task="sentence"))
+    loss.context = TaskContext(
+        LABELS, (), task="sentence", layout=InputLayout(0, 2, 1, 32, task="sentence")
+    )
     with pytest.raises(ValueError, match="no mask symbol"):
-        loss.alter(texts([0], [0], [0]).collate([0]))
+        loss.transform_batch(texts([0], [0], [0]).collate([0]))
 
 
 def test_flexmatch_follows_its_example() -> None:
@@ -361,12 +364,12 @@ def test_flexmatch_follows_its_example() -> None:
     loss = Consistency(t0=0.9, warmup=True, lambda_u=2.0, mask_rate=0.15, translated=0.5)
     examples = texts([0, *[-100] * 6], [0] * 7, [0, *[1] * 6])
     loss, _ = prepared(loss, num_items=7)
-    loss.before_step(Step(0, 5, items=1, companions=2))
+    loss.before_step(OptimiserStep(0, 5, items=1, paired=2))
     for (rows, used), beta in zip(steps, betas, strict=True):
         chosen = np.array([0, *(1 + index for index, _, _ in rows)])
-        joined = loss.join(chosen, examples)
-        assert joined.tolist() == chosen[1:].tolist(), "copies, to be masked"
-        batch = loss.alter(examples.collate(np.concatenate([chosen, joined]), joined=2))
+        extra = loss.extra_rows(chosen, examples)
+        assert extra.tolist() == chosen[1:].tolist(), "copies, to be masked"
+        batch = loss.transform_batch(examples.collate(np.concatenate([chosen, extra]), extra=2))
         logits = torch.zeros(5, 3, dtype=torch.float64)
         for place, (_, confidence, said) in enumerate(rows, start=1):
             rest = (1 - confidence) / 2
@@ -397,9 +400,9 @@ def test_a_copy_may_be_the_translation_of_its_text() -> None:
     examples = texts([0, -100, -100, -100], [0] * 4, [0, 1, 1, 2])
     examples.ids = ["s", "one", "two", "two"]
     own = np.array([0, 1, 2])
-    joined = loss.join(own, examples)
-    assert joined.tolist() == [1, 3], "the first has no translation"
-    batch = loss.alter(examples.collate(np.concatenate([own, joined]), joined=2))
+    extra = loss.extra_rows(own, examples)
+    assert extra.tolist() == [1, 3], "the first has no translation"
+    batch = loss.transform_batch(examples.collate(np.concatenate([own, extra]), extra=2))
     assert batch.input_ids[:, 1].tolist() == [10, 11, 12, 4, 13]
 
 
@@ -427,8 +430,8 @@ def test_every_target_is_calibrated_and_trains_itself(driver: MemoryDriver) -> N
     assert driver.titles("annotate")[0] == "unlabelled", "the source model, once for all targets"
     stage = driver.call("train", "a stage 1")
     assert isinstance(stage.objective, ContrastNegatives)
-    assert stage.companion is not None
-    assert stage.companion.labels is not None
+    assert stage.paired is not None
+    assert stage.paired.labels is not None
     (anchors,), pool = stage.parts, stage.drawn_from
     assert ids(anchors.labels) == {f"a{i:02d}" for i in range(20)}
     assert pool is not None
@@ -548,8 +551,8 @@ def test_flexmatch_sees_each_text_as_often_as_it_says(driver: MemoryDriver) -> N
     call = driver.call("train", "b")
     assert call.schedule is not None
     assert (call.schedule.epochs, call.schedule.steps) == (0, 12)  # ceil(3 x 30 / 8)
-    assert call.companion is not None
-    assert call.companion.language == "b"
+    assert call.paired is not None
+    assert call.paired.language == "b"
     assert call.drawn_from is None
     assert any("masking alone" in note for note in outcome.notes)
 

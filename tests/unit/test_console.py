@@ -14,8 +14,9 @@ import pytest
 from tests.encoders import commit
 from tests.reports import example
 from tests.unit.test_report_compare import comparison
-from xlt_ray import console, shelf
-from xlt_ray.store import Store
+from xlt_ray.commands import main as console
+from xlt_ray.run import inventory as shelf
+from xlt_ray.store.artifacts import Store
 
 ROWS = {"rows": pa.table({"id": ["1"]})}
 
@@ -194,7 +195,7 @@ def test_shells_complete_commands(shell: str, capsys: pytest.CaptureFixture[str]
 def test_keys_are_listed_for_shells(capsys: pytest.CaptureFixture[str]) -> None:
     assert console.main(["keys"]) == 0
     lines = capsys.readouterr().out.split()
-    known: set[Any] = {"benchmark.root=", "own.files=", "method.lambda=", "predict.model=",
+    known: set[Any] = {"benchmark.root=", "files.paths=", "method.lambda=", "predict.model=",
                        "export.to=", "sweep.trials=", "compare.seeds="}  # fmt: skip
     assert known <= set(lines)
     assert all(line.endswith("=") for line in lines)

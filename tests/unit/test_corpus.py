@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.encoders import commit, tokenised
-from xlt_ray.data.corpus import Corpus, Mix, Model, View, sample_ids, share_of
-from xlt_ray.store import Artifact, Store
+from xlt_ray.recipe.corpus import Corpus, Mix, Model, View, sample_ids, share_of
+from xlt_ray.store.artifacts import Artifact, Store
 
 NAMES = [f"r{number:02d}" for number in range(20)]
 
@@ -155,8 +155,8 @@ def test_a_mix_is_made_of_labelled_corpora(store: Store, tokens: Artifact) -> No
     mix = Mix(one, other)
     assert mix.inputs == (*one.inputs, *other.inputs)
     parts = [one.describe(), other.describe()]
-    assert mix.describe() == {"parts": parts, "companion": None, "pool": None}
-    roles = [Mix(one, other), Mix(one, companion=other), Mix(one, pool=other)]
+    assert mix.describe() == {"parts": parts, "paired": None, "pool": None}
+    roles = [Mix(one, other), Mix(one, paired=other), Mix(one, pool=other)]
     assert len({str(item.describe()) for item in roles}) == 3, "what a corpus is for counts"
     with pytest.raises(AssertionError, match="labelled corpora"):
         Mix(one, Corpus(tokens))

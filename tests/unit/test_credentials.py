@@ -11,9 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from xlt_ray import console, export, predict
-from xlt_ray.cli import configure, main
-from xlt_ray.config import ConfigError, first_line, redacted
+from xlt_ray.commands import export, predict
+from xlt_ray.commands import main as console
+from xlt_ray.commands.cli import run_job
+from xlt_ray.config.schema import ConfigError, first_line, redacted
+from xlt_ray.run.check import configure_run
 
 SECRET = "hunter2SECRET"
 CREDENTIALS = [
@@ -158,7 +160,7 @@ def test_no_ordinary_uri_is_refused(scheme: str, path: str, parameters: dict[str
 def run_with(**given: Any) -> Any:
     """The configuration of a run with such keys."""
     base = {"benchmark": {"name": "toy"}, "backbone": "toy", "method": {"name": "cltp"}}
-    return configure(base, flags=[f"{key}={json.dumps(value)}" for key, value in given.items()])
+    return configure_run(base, flags=[f"{key}={json.dumps(value)}" for key, value in given.items()])
 
 
 URI = f"abfs://box@account/x?sv=2024&sig={SECRET}"
@@ -180,7 +182,7 @@ def test_every_key_that_holds_a_uri_refuses_them(key: str, uri: str) -> None:
 def test_files_of_ones_own_refuse_them_before_commas_part_them() -> None:
     for uri in (URI, f"s3://KEY:a,{SECRET}@bucket/x"):
         with pytest.raises(ConfigError, match="credentials") as caught:
-            run_with(**{"benchmark.name": "own", "own.files.en.train": uri})
+            run_with(**{"benchmark.name": "files", "files.paths.en.train": uri})
         assert SECRET not in str(caught.value)
 
 
@@ -216,11 +218,11 @@ def test_what_libraries_say_is_shown_without_them(
         def fail(config: object, raised: type[Exception] = error) -> object:
             raise raised(f"no answer from {URI}")
 
-        monkeypatch.setattr(sys.modules["xlt_ray.cli"], "run", fail)
+        monkeypatch.setattr(sys.modules["xlt_ray.commands.cli"], "run", fail)
         values = {"benchmark.name": "toy", "backbone": "toy", "method.name": "cltp",
                   "store.root": tmp_path}  # fmt: skip
         flags = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
-        assert main({}, "", flags) in (2, 3)
+        assert run_job({}, "", flags) in (2, 3)
         shown = capsys.readouterr()
         assert "no answer from abfs://" in shown.err
         assert SECRET not in shown.err

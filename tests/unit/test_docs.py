@@ -20,17 +20,18 @@ from pydantic import BaseModel
 
 from cluster.local import parse, shape_of
 from tests.pages import FENCE, PAGES, ROOT, Block, blocks, commands, of_kind, place
-from xlt_ray.cli import Job, configure
-from xlt_ray.compare import CompareSection
-from xlt_ray.config import RunConfig
-from xlt_ray.data.registry import BENCHMARKS
+from xlt_ray.commands.cli import Job
+from xlt_ray.commands.compare import CompareSection
+from xlt_ray.commands.sweep_config import SweepSection
+from xlt_ray.config.schema import RunConfig
+from xlt_ray.data.benchmarks.registry import BENCHMARKS
 from xlt_ray.methods import METHODS
-from xlt_ray.sweep_config import SweepSection
+from xlt_ray.run.check import configure_run
 
 MOST_LINES = 190
 CODE_LINK = re.compile(r"\[`(\w+)`\]\(([^)#]+\.py)\)")
 KEY = re.compile(
-    r"`((?:benchmark|own|method|train|data|translation|resources|store|run|compare)\.[a-z_]+[a-z_.]*)`"
+    r"`((?:benchmark|files|method|train|data|translation|resources|store|run|compare)\.[a-z_]+[a-z_.]*)`"
 )
 FILES = {"run.name", "run.md", "data.md", "compare.md", "compare.tex", "compare.json"}
 """Other things that look like keys, or are keys and files."""
@@ -70,10 +71,10 @@ def job_problem(job: str, flags: list[str]) -> str | None:
     names = runpy.run_path(str(path))
     own: Job | None = names.get("JOB")
     try:
-        (own.configure if own else configure)(names["DEFAULTS"], files, given["--set"])
+        (own.configure if own else configure_run)(names["DEFAULTS"], files, given["--set"])
     except ValueError as error:
         theirs = ("export.run: no finished run", "predict.model: 'quickstart' is no finished run")
-        if str(error).startswith(theirs) or re.match(r"own\.files\.\w+\.\w+: ", str(error)):
+        if str(error).startswith(theirs) or re.match(r"files\.paths\.\w+\.\w+: ", str(error)):
             return None  # it is the reader's
         return str(error)
     return None
@@ -156,7 +157,7 @@ def test_page(page: Path) -> None:
 
 
 def is_key(key: str) -> bool:
-    inner_of = ("benchmark.limit.", "benchmark.toy.", "compare.methods.", "compare.shared.")
+    inner_of = ("benchmark.max_rows.", "benchmark.toy.", "compare.methods.", "compare.shared.")
     inner_of += ("sweep.keys.", "sweep.groups.")
     known = [*(schema(name) for name in METHODS), compare_keys(), sweep_keys()]
     return any(key in keys_of for keys_of in known) or key.startswith(inner_of)
@@ -174,7 +175,11 @@ def test_every_key_is_documented() -> None:
     run_page = (ROOT / "docs/run.md").read_text(encoding="utf-8")
     own = {
         name: (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
-        for name, page in (("method", "cltp"), ("own", "own-data"), ("translation", "translation"))
+        for name, page in (
+            ("method", "cltp"),
+            ("files", "own-data"),
+            ("translation", "translation"),
+        )
     }
     for key in schema():
         page = own.get(key.split(".")[0], run_page)

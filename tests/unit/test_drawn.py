@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlt_ray.data.drawn import HeldOut, Part, Shuffled, Tilted, quotas
+from xlt_ray.data.readers.subsets import HeldOut, PriorShifted, RowRange, Shuffled, quotas
 from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.labels import LabelSet
 
@@ -65,7 +65,7 @@ def test_a_limit_takes_rows_of_every_class() -> None:
 
 
 def test_text_and_labels_have_the_same_rows() -> None:
-    for source in (Shuffled(Sorted(), seed=3), Tilted(Sorted(), LABELS, (0.5, 0.3, 0.2), 50)):
+    for source in (Shuffled(Sorted(), seed=3), PriorShifted(Sorted(), LABELS, (0.5, 0.3, 0.2), 50)):
         text, gold = lines(source.examples(None, 40)), lines(source.examples(LABELS, 40))
         assert text == gold
 
@@ -78,15 +78,15 @@ def test_what_is_gone_through_is_counted_with_what_it_takes_to_choose() -> None:
     assert Shuffled(Sorted()).volume() == 3000
     assert Shuffled(Sorted()).volume(5) == 6000
     assert HeldOut(Sorted(), 0.1, held=True).volume(5) == 6000
-    assert Tilted(Sorted(), LABELS, None).volume() == 6000
-    assert Part(Sorted(), 100, 120).volume() == 1200
-    assert Part(Sorted(), 100, 120).volume(5) == 1050
+    assert PriorShifted(Sorted(), LABELS, None).volume() == 6000
+    assert RowRange(Sorted(), 100, 120).volume() == 1200
+    assert RowRange(Sorted(), 100, 120).volume(5) == 1050
 
 
 def test_what_nobody_knows_stays_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sorted, "volume", lambda self, limit=None: math.inf)
-    kinds = (Shuffled(Sorted()), HeldOut(Sorted(), 0.1, held=False), Part(Sorted(), 0, 9))
-    assert {kind.volume(5) for kind in (*kinds, Tilted(Sorted(), LABELS, None))} == {math.inf}
+    kinds = (Shuffled(Sorted()), HeldOut(Sorted(), 0.1, held=False), RowRange(Sorted(), 0, 9))
+    assert {kind.volume(5) for kind in (*kinds, PriorShifted(Sorted(), LABELS, None))} == {math.inf}
 
 
 def test_seeds_draw_other_rows() -> None:
@@ -95,30 +95,30 @@ def test_seeds_draw_other_rows() -> None:
     assert Shuffled(Sorted(), 0).identity() != Shuffled(Sorted(), 1).identity()
 
 
-def shares_of(source: Tilted, limit: int | None = None) -> np.ndarray:
+def shares_of(source: PriorShifted, limit: int | None = None) -> np.ndarray:
     found = [row.labels for row in source.examples(LABELS, limit) if isinstance(row, Example)]
     return np.bincount(np.array(found), minlength=3)
 
 
 def test_texts_have_the_shares_that_are_asked_for() -> None:
-    assert shares_of(Tilted(Sorted(), LABELS, (0.5, 0.3, 0.2), 50)).tolist() == [25, 15, 10]
-    assert shares_of(Tilted(Sorted(), LABELS, (0.5, 0.3, 0.2), 50), 20).tolist() == [10, 6, 4]
-    assert shares_of(Tilted(Sorted(), LABELS, (0.0, 1.0, 0.0), 50)).tolist() == [0, 50, 0]
+    assert shares_of(PriorShifted(Sorted(), LABELS, (0.5, 0.3, 0.2), 50)).tolist() == [25, 15, 10]
+    assert shares_of(PriorShifted(Sorted(), LABELS, (0.5, 0.3, 0.2), 50), 20).tolist() == [10, 6, 4]
+    assert shares_of(PriorShifted(Sorted(), LABELS, (0.0, 1.0, 0.0), 50)).tolist() == [0, 50, 0]
 
 
 def test_a_class_with_too_few_rows_makes_the_whole_smaller() -> None:
     source = Sorted(classes=(0,) * 10 + (1,) * 100 + (2,) * 100, are_bad=False)
-    assert shares_of(Tilted(source, LABELS, (0.5, 0.25, 0.25))).tolist() == [10, 5, 5]
+    assert shares_of(PriorShifted(source, LABELS, (0.5, 0.25, 0.25))).tolist() == [10, 5, 5]
 
 
 def test_random_shares_are_those_of_language_and_seed() -> None:
     source = Sorted()
-    one = Tilted(source, LABELS, None, seed=1)
+    one = PriorShifted(source, LABELS, None, seed=1)
     assert one.wanted.sum() == pytest.approx(1)
-    test = Tilted(Sorted(split="test"), LABELS, None, seed=1)
+    test = PriorShifted(Sorted(split="test"), LABELS, None, seed=1)
     assert one.wanted.tolist() == test.wanted.tolist()
-    assert one.wanted.tolist() != Tilted(source, LABELS, None, seed=2).wanted.tolist()
-    assert one.wanted.tolist() != Tilted(Sorted("fr"), LABELS, None, seed=1).wanted.tolist()
+    assert one.wanted.tolist() != PriorShifted(source, LABELS, None, seed=2).wanted.tolist()
+    assert one.wanted.tolist() != PriorShifted(Sorted("fr"), LABELS, None, seed=1).wanted.tolist()
 
 
 class Words(Sorted):
@@ -133,14 +133,14 @@ class Words(Sorted):
 
 
 def test_sentences_come_nearer_to_the_shares() -> None:
-    rows = Tilted(Words(), LABELS, (0.2, 0.2, 0.6), 80).examples(LABELS)
+    rows = PriorShifted(Words(), LABELS, (0.2, 0.2, 0.6), 80).examples(LABELS)
     found = [label for row in rows if isinstance(row, Example) for label in row.labels]  # type: ignore[union-attr]
     assert len(found) == 480
     shares = np.bincount(found, minlength=3) / 480
     assert shares[2] > 0.15
-    many = list(Tilted(Words(), LABELS, (0.2, 0.2, 0.6), 5000).examples(LABELS))
+    many = list(PriorShifted(Words(), LABELS, (0.2, 0.2, 0.6), 5000).examples(LABELS))
     assert len(many) == 200, "at most a half, so that there is something to leave out"
-    none = Tilted(Words(), LABELS, (0.0, 0.0, 1.0)).examples(LABELS)
+    none = PriorShifted(Words(), LABELS, (0.0, 0.0, 1.0)).examples(LABELS)
     assert all(2 in row.labels for row in none if isinstance(row, Example))  # type: ignore[operator]
     assert shares[0] < 0.65
 
@@ -163,8 +163,8 @@ def test_quotas_fit_what_there_is(shares: list[float], most: int, seed: int) -> 
 
 
 def test_parts_have_no_row_in_common() -> None:
-    first, second = (lines(Part(Sorted(), at, at + 100).examples(None)) for at in (0, 100))
+    first, second = (lines(RowRange(Sorted(), at, at + 100).examples(None)) for at in (0, 100))
     assert (first, second) == (list(range(1, 101)), list(range(101, 201)))
-    assert lines(Part(Sorted(), 100, 200).examples(LABELS, 5)) == list(range(101, 106))
+    assert lines(RowRange(Sorted(), 100, 200).examples(LABELS, 5)) == list(range(101, 106))
     with pytest.raises(ValueError, match="no row 301"):
-        lines(Part(Sorted(), 300, 400).examples(None))
+        lines(RowRange(Sorted(), 300, 400).examples(None))

@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from tests.encoders import commit
-from xlt_ray.methods.drift import label_drift
-from xlt_ray.store import Store
+from xlt_ray.run.label_drift import label_drift
+from xlt_ray.store.artifacts import Store
 
 
 def shard(rows: dict[str, tuple[str, list[int]]]) -> pa.Table:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from seqeval.metrics import precision_score, recall_score
 from sklearn.metrics import accuracy_score, f1_score
 
-from xlt_ray import evaluate
-from xlt_ray.evaluate import EntityCounts, Ragged, entity_counts, micro_f1, score, seqeval_f1
+from xlt_ray import metrics as evaluate
 from xlt_ray.labels import LabelSet
+from xlt_ray.metrics import EntityCounts, Ragged, entity_counts, micro_f1, score, seqeval_f1
 
 NER = LabelSet(("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"))
 FLAT = LabelSet(("ADJ", "NOUN", "VERB"))

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.encoders import TINY, tokenised
-from xlt_ray.data.batch import Batch
-from xlt_ray.data.examples import Layout, SpanItems, examples_of, layout_of
-from xlt_ray.data.tokenise import load_tokenizer, windows
-from xlt_ray.data.toy import LANGUAGES, unlabelled_text
+from xlt_ray.data.batches.batch import Batch
+from xlt_ray.data.batches.examples import InputLayout, SpanItems, examples_of, layout_of
+from xlt_ray.data.batches.tokenise import load_tokenizer, windows
+from xlt_ray.data.benchmarks.toy import LANGUAGES, unlabelled_text
 from xlt_ray.labels import LabelSet, bio_spans_of_ids
 from xlt_ray.models.pretrain import train_tokenizer
 
-LAYOUT = Layout(prefix=1, suffix=2, padding=9, max_length=8)
+LAYOUT = InputLayout(prefix=1, suffix=2, padding=9, max_length=8)
 Sentence = list[list[int]]
 
 words = st.lists(st.integers(10, 99), min_size=1, max_size=9)
@@ -28,7 +28,7 @@ short = st.lists(st.lists(st.integers(10, 99), min_size=1, max_size=2), min_size
 corpora = st.lists(sentences, min_size=1, max_size=6) | st.lists(short, min_size=1, max_size=6)
 
 
-def slow_rows(sentence: Sentence, layout: Layout) -> list[tuple[list[int], list[int]]]:
+def slow_rows(sentence: Sentence, layout: InputLayout) -> list[tuple[list[int], list[int]]]:
     """Input of every window, and where its own words begin in it."""
     rows = []
     room = layout.max_length - 2
@@ -42,7 +42,7 @@ def slow_rows(sentence: Sentence, layout: Layout) -> list[tuple[list[int], list[
     return rows
 
 
-def check(batch: Batch, chosen: list[int], corpus: list[Sentence], layout: Layout) -> None:
+def check(batch: Batch, chosen: list[int], corpus: list[Sentence], layout: InputLayout) -> None:
     rows = [row for index in chosen for row in slow_rows(corpus[index], layout)]
     width = max(len(ids) for ids, _ in rows)
     assert batch.input_ids.shape == batch.attention_mask.shape == (len(rows), width)
@@ -142,7 +142,7 @@ def test_spans_stand_where_their_words_do(
     assert lasts.tolist() == [word[-1] for word in words]
     assert batch.spans.words.tolist() == expected
     assert batch.labels.tolist() == labels
-    assert len(batch.item_ids) == len(batch.companion) == examples.num_items == len(expected)
+    assert len(batch.item_ids) == len(batch.paired) == examples.num_items == len(expected)
     whole = [sum(len(corpus_word) for corpus_word in _words(corpus, chosen)[s : e + 1])
              for s, e in expected]  # fmt: skip
     assert batch.spans.widths.tolist() == whole
@@ -170,9 +170,9 @@ def test_spans_of_unlabelled_words_and_columns_of_wrong_lengths() -> None:
     assert unlabelled.labels.tolist() == [1, -100, -100]
     with pytest.raises(ValueError, match="s0000: 1 labels for 2 words"):
         examples_of(tokenised([[[1]] * 2], labels=[[1]]), layout)
-    beside = tokenised([[[1]] * 2]).append_column("t.q", pa.array([[1.0, 2.0]]))
+    columns = tokenised([[[1]] * 2]).append_column("t.q", pa.array([[1.0, 2.0]]))
     with pytest.raises(ValueError, match=r"s0000: 2 t\.q for 3 spans"):
-        examples_of(beside, layout)
+        examples_of(columns, layout)
 
 
 def test_rows_may_be_a_slice_in_many_chunks() -> None:
@@ -209,7 +209,9 @@ texts = st.lists(st.integers(10, 99), min_size=1, max_size=14)
 pairs = st.lists(st.tuples(texts, texts), min_size=1, max_size=5)
 
 
-def slow_pair(first: list[int], second: list[int], layout: Layout) -> tuple[list[int], list[int]]:
+def slow_pair(
+    first: list[int], second: list[int], layout: InputLayout
+) -> tuple[list[int], list[int]]:
     """Tokens and segments of a pair, sub-words taken one by one off the longer text."""
     first, second = list(first), list(second)
     while len(first) + len(second) > layout.pair_room:
@@ -225,7 +227,7 @@ def slow_pair(first: list[int], second: list[int], layout: Layout) -> tuple[list
 def test_pairs_equal_a_slow_reference(
     corpus: list[tuple[list[int], list[int]]], joint: int, longest: int, data: st.DataObject
 ) -> None:
-    layout = Layout(1, 2, 9, longest, joint, "pair")
+    layout = InputLayout(1, 2, 9, longest, joint, "pair")
     examples = examples_of(tokenised(corpus), layout)
     chosen = data.draw(st.permutations(range(len(corpus))))
     batch = examples.collate(chosen)
@@ -243,7 +245,7 @@ def test_pairs_equal_a_slow_reference(
 
 
 def test_single_texts_are_cut_at_their_end() -> None:
-    layout = Layout(1, 2, 9, 8, 2, "sentence")
+    layout = InputLayout(1, 2, 9, 8, 2, "sentence")
     examples = examples_of(
         tokenised([[list(range(10, 20))], [[10, 11]]], labels=[[2], [0]]), layout
     )
@@ -267,6 +269,6 @@ def test_pairs_are_what_the_tokenizer_makes_of_them(tmp_path: Path) -> None:
 
 
 def test_a_text_has_one_label() -> None:
-    layout = Layout(1, 2, 9, 8, 2, "pair")
+    layout = InputLayout(1, 2, 9, 8, 2, "pair")
     with pytest.raises(ValueError, match="s0000: 2 labels for 1 texts"):
         examples_of(tokenised([[[10], [11]]], labels=[[1, 2]]), layout)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.reports import example
-from xlt_ray.config import ConfigError
-from xlt_ray.report.compare import Comparison, Row, Trial
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.report.compare import Comparison, ComparisonRow, ScoredRun
 from xlt_ray.report.figures import (
     COLOURS,
     MARKERS,
@@ -56,7 +56,10 @@ def report(average: float, *, seed: int, zero_shot: float = 0.4) -> Report:
 
 def comparison(averages: dict[str, list[float]], **changes: Any) -> Comparison:
     rows = [
-        Row(title, [Trial(report(value, seed=i, **changes), {}) for i, value in enumerate(values)])
+        ComparisonRow(
+            title,
+            [ScoredRun(report(value, seed=i, **changes), {}) for i, value in enumerate(values)],
+        )
         for title, values in averages.items()
     ]
     return Comparison("test", rows, published("CLTP", "3"), {})

@@ -13,9 +13,9 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
-from xlt_ray import files as module
-from xlt_ray.files import is_parquet, placed, read_bytes, read_json, write_bytes
-from xlt_ray.points import LISTENERS, Point
+from xlt_ray.store import files as module
+from xlt_ray.store.fault_points import LISTENERS, Point
+from xlt_ray.store.files import is_parquet, placed, read_bytes, read_json, write_bytes
 
 DISK = pafs.LocalFileSystem()
 

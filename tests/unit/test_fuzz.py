@@ -17,14 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.faults import DEEP, mutated
-from xlt_ray.config import ConfigError, OwnConfig
-from xlt_ray.data.hub import HubSource
-from xlt_ray.data.own import Inventory, OwnSource, found_in
-from xlt_ray.data.readers import FileSource
+from xlt_ray.config.layers import load
+from xlt_ray.config.schema import ConfigError, FilesConfig
+from xlt_ray.data.readers.files import FileSource
+from xlt_ray.data.readers.hub import HubSource
+from xlt_ray.data.readers.user_files import TagInventory, UserSource, found_in
 from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.engine.translate import ready_of
 from xlt_ray.labels import LabelSet
-from xlt_ray.layered import load
 from xlt_ray.methods import METHODS
 
 LABELS = LabelSet(("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
@@ -149,12 +149,12 @@ def test_files_of_the_users_own(tmp_path: Path, kind: str) -> None:
     for number, data in zip(range(180), mutants(content, name, rng), strict=False):
         path.write_bytes(data)
         split = "unlabelled" if kind == "words" else "train"
-        source = OwnSource((str(path),), "de", split, task, row_bytes=50_000)  # type: ignore[arg-type]
+        source = UserSource((str(path),), "de", split, task, row_bytes=50_000)  # type: ignore[arg-type]
         try:
             told(source.identity)
             ends.add(went_through(source, labels, None))
             went_through(source, None, 5)
-            went_through(source, Inventory(), None)
+            went_through(source, TagInventory(), None)
         except Exception as error:
             raise AssertionError(f"{kind}, case {number}: {data[:200]!r}") from error
     assert len(ends) > 1
@@ -167,7 +167,7 @@ def test_what_files_say_of_themselves(tmp_path: Path, kind: str) -> None:
     for number, data in zip(range(100), mutants(content, name, rng), strict=False):
         path = tmp_path / f"{number}-{name}"  # what was found of a name is kept
         path.write_bytes(data)
-        own = OwnConfig.model_validate({"files": {"de": {"train": [str(path)]}}})
+        own = FilesConfig.model_validate({"paths": {"de": {"train": [str(path)]}}})
         try:
             told(partial(found_in, own, ("de",)))
         except Exception as error:
@@ -233,10 +233,11 @@ def test_translations_that_are_there(tmp_path: Path) -> None:
 # -- configurations -------------------------------------------------------------------------------
 
 KEYS = [
-    "seed", "run.name", "benchmark.targets", "benchmark.limit", "benchmark.prior", "own.files",
-    "own.files.de.train", "own.words", "train.batch_size", "train.clip", "resources.annotators",
+    "seed", "run.name", "benchmark.targets", "benchmark.max_rows", "benchmark.prior", "files.paths",
+    "files.paths.de.train", "files.words", "train.batch_size", "train.max_grad_norm",
+    "resources.annotators",
     "resources.autoscale", "translation.codes", "store.root", "method", "method.lambda",
-    "method.name", "benchmark.toy", "benchmark.toy.x", "benchmark", "x.y", "own.labels",
+    "method.name", "benchmark.toy", "benchmark.toy.x", "benchmark", "x.y", "files.labels",
 ]  # fmt: skip
 VALUES = [
     "[" * DEEP, "[" * 500 + "]" * 500, '{"a":' * DEEP, '{"a":' * 500 + "1" + "}" * 500,

@@ -14,8 +14,9 @@ from tests.encoders import commit
 from tests.faults import mutated, spoilt
 from tests.reports import example
 from tests.unit.test_report_compare import comparison
-from xlt_ray import cli, console
-from xlt_ray.store import Store
+from xlt_ray.commands import main as console
+from xlt_ray.run.exit_codes import BAD_CONFIG, DONE, RESUMABLE
+from xlt_ray.store.artifacts import Store
 
 FILES = (
     "artifacts/model/used/manifest.json",
@@ -89,10 +90,10 @@ def test_a_file_with_faults(store: Store, name: str, capsys: pytest.CaptureFixtu
             except Exception as error:
                 raise AssertionError(f"{name}, case {number}: {words}, {data[:300]!r}") from error
             told = capsys.readouterr().err.splitlines()
-            assert code in (cli.DONE, cli.BAD_CONFIG), (number, words)
+            assert code in (DONE, BAD_CONFIG), (number, words)
             assert len(told) <= MOST_LINES, (number, words, told)
             assert max(map(len, told), default=0) < LONGEST, (number, words)
-            assert code == cli.DONE or told, (number, words)
+            assert code == DONE or told, (number, words)
     path.write_bytes(whole)
     assert [console.main([*words, "--store", store.root]) for words in COMMANDS] == [0] * 6
 
@@ -103,5 +104,9 @@ def test_a_file_that_is_a_folder(store: Store, capsys: pytest.CaptureFixture[str
     path.mkdir()
     for words in COMMANDS:
         code = console.main([*words, "--store", store.root])
-        assert code in (cli.DONE, cli.BAD_CONFIG, cli.RESUMABLE)  # the last: the system said no
+        assert code in (
+            DONE,
+            BAD_CONFIG,
+            RESUMABLE,
+        )  # the last: the system said no
         assert len(capsys.readouterr().err.splitlines()) <= MOST_LINES

@@ -10,18 +10,19 @@ import pytest
 
 from tests.pages import ROOT
 from tests.world import SOURCE, TARGETS
-from xlt_ray import cli
-from xlt_ray.config import RunConfig
-from xlt_ray.engine.cluster import Plan
+from xlt_ray.config.schema import RunConfig
 from xlt_ray.engine.pool import Pool
-from xlt_ray.gold import ALL, OF_SOURCES, Gold
+from xlt_ray.engine.resources import Plan
 from xlt_ray.methods import METHODS
-from xlt_ray.methods.base import Driver, Outcome, UpperBound, likeliest
-from xlt_ray.oracle.iwda import UPPER_BOUNDS
-from xlt_ray.plan import PlanDriver, PlanRunner
-from xlt_ray.scoring import Scorer, all_gold
-from xlt_ray.store import Store
-from xlt_ray.verbs import ALLOWED
+from xlt_ray.methods.iwda.upper_bound import UPPER_BOUNDS
+from xlt_ray.recipe.driver import ALLOWED, Driver
+from xlt_ray.recipe.method import Outcome, UpperBound, likeliest
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.dry_run import PlanDriver, PlanRunner
+from xlt_ray.run.gold import ALL, OF_SOURCES, Gold
+from xlt_ray.run.scoring import Scorer, all_gold
+from xlt_ray.run.session import run_recipe
+from xlt_ray.store.artifacts import Store
 
 LINES = "Kari\tB-PER\nsmiler\tO\n\nOslo\tB-LOC\n\n"
 PLAN = Plan(Pool(0, 0, 1, 0.0), train_workers=0, train_cpus=1, train_gpus=0.0)
@@ -43,7 +44,7 @@ def config(tmp_path: Path) -> RunConfig[Any]:
             path = tmp_path / "data" / language / f"{split}.txt"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(LINES)
-    return cli.configure(
+    return configure_run(
         {
             "benchmark": {"name": "wikiann", "root": str(tmp_path / "data"), "source": [SOURCE],
                           "targets": list(TARGETS)},
@@ -59,7 +60,7 @@ def given(config: RunConfig[Any], monkeypatch: pytest.MonkeyPatch) -> Driver:
     monkeypatch.setitem(METHODS, "bl_direct", Curious)
     KEPT.clear()
     driver = PlanDriver(config, PlanRunner(Store(config.store.root)), PLAN)
-    cli.run_recipe(config, driver)
+    run_recipe(config, driver)
     return KEPT.pop()
 
 
@@ -83,7 +84,7 @@ def reached(start: object) -> Iterator[object]:
 
 def test_a_recipe_has_the_verbs_and_nothing_else(given: Driver) -> None:
     assert {name for name in dir(given) if not name.startswith("_")} == ALLOWED
-    assert {"train", "annotate", "derive", "source", "unlabelled", "facts"} <= ALLOWED
+    assert {"train", "annotate", "derive", "source", "unlabelled", "context"} <= ALLOWED
     for name in ("evaluate", "_gold", "_source_gold", "gold", "config", "runner", "plan", "desk",
                  "reading", "_read", "text_of", "benchmark", "store", "__self__"):  # fmt: skip
         with pytest.raises(AttributeError):

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xlt_ray.data import hub
-from xlt_ray.data.hub import HubSource, resolve_revision
-from xlt_ray.data.registry import BENCHMARKS, sources
+from xlt_ray.data.benchmarks.registry import BENCHMARKS, sources
+from xlt_ray.data.readers import hub
+from xlt_ray.data.readers.hub import HubSource, resolve_revision
 from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.labels import LabelSet
 
@@ -430,7 +430,8 @@ def test_unknown_dataset_and_revision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_importing_the_reader_is_cheap() -> None:
     code = (
-        "import sys, xlt_ray.data.registry; print(set(sys.modules) & {'datasets', 'torch', 'ray'})"
+        "import sys, xlt_ray.data.benchmarks.registry\n"
+        "print(set(sys.modules) & {'datasets', 'torch', 'ray'})"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code],

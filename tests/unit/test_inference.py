@@ -10,8 +10,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.encoders import tokenised, write_encoder
-from xlt_ray.data.examples import Examples, Layout, examples_of, layout_of
-from xlt_ray.data.tokenise import load_tokenizer
+from xlt_ray.data.batches.examples import Examples, InputLayout, examples_of, layout_of
+from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.engine.inference import predict, predict_labels
 from xlt_ray.models.tagger import Tagger, load_tagger
 
@@ -25,7 +25,7 @@ def tagger(tmp_path_factory: pytest.TempPathFactory) -> Tagger:
 
 
 @pytest.fixture(scope="module")
-def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+def layout(tmp_path_factory: pytest.TempPathFactory) -> InputLayout:
     return layout_of(load_tokenizer(str(write_encoder(tmp_path_factory.mktemp("e")))), 24)
 
 
@@ -50,7 +50,7 @@ def by_sentence(examples: Examples, found: torch.Tensor) -> dict[str, torch.Tens
 
 
 def test_items_stand_in_the_order_of_the_sentences(
-    tagger: Tagger, layout: Layout, table: pa.Table
+    tagger: Tagger, layout: InputLayout, table: pa.Table
 ) -> None:
     """Against one sentence at a time."""
     examples = examples_of(table, layout)
@@ -61,7 +61,7 @@ def test_items_stand_in_the_order_of_the_sentences(
 
 
 def test_the_order_of_sentences_does_not_matter(
-    tagger: Tagger, layout: Layout, table: pa.Table
+    tagger: Tagger, layout: InputLayout, table: pa.Table
 ) -> None:
     order = np.random.default_rng(1).permutation(NUMBER)
     one, other = examples_of(table, layout), examples_of(table.take(pa.array(order)), layout)
@@ -72,7 +72,7 @@ def test_the_order_of_sentences_does_not_matter(
         torch.testing.assert_close(values, second[name], rtol=1e-4, atol=1e-5)
 
 
-def test_the_budget_does_not_matter(tagger: Tagger, layout: Layout, table: pa.Table) -> None:
+def test_the_budget_does_not_matter(tagger: Tagger, layout: InputLayout, table: pa.Table) -> None:
     examples = examples_of(table, layout)
     first = logits(tagger, examples, budget=24)
     for budget in (100, 5000):
@@ -81,14 +81,14 @@ def test_the_budget_does_not_matter(tagger: Tagger, layout: Layout, table: pa.Ta
 
 
 def test_a_repeated_run_gives_the_same_bits(
-    tagger: Tagger, layout: Layout, table: pa.Table
+    tagger: Tagger, layout: InputLayout, table: pa.Table
 ) -> None:
     examples = examples_of(table, layout)
     assert torch.equal(logits(tagger, examples), logits(tagger, examples))
 
 
 def test_labels_are_the_largest_logits_without_dropout(
-    tagger: Tagger, layout: Layout, table: pa.Table
+    tagger: Tagger, layout: InputLayout, table: pa.Table
 ) -> None:
     examples = examples_of(table, layout)
     expected = logits(tagger, examples).argmax(1).numpy()
@@ -100,14 +100,14 @@ def test_labels_are_the_largest_logits_without_dropout(
     tagger.eval()
 
 
-def test_no_sentences(tagger: Tagger, layout: Layout, table: pa.Table) -> None:
+def test_no_sentences(tagger: Tagger, layout: InputLayout, table: pa.Table) -> None:
     examples = examples_of(table.slice(0, 0), layout)
     assert logits(tagger, examples).shape == (0, 4)
     assert len(predict_labels(tagger, examples, budget=9, device=CPU, precision="fp32")) == 0
 
 
 def test_half_precision_changes_the_encoder_and_not_the_type(
-    tagger: Tagger, layout: Layout, table: pa.Table
+    tagger: Tagger, layout: InputLayout, table: pa.Table
 ) -> None:
     examples = examples_of(table.slice(0, 5), layout)
     full = logits(tagger, examples)
@@ -131,7 +131,7 @@ class Rounded(TorchDispatchMode):
 
 
 def test_weights_are_rounded_to_half_once_per_corpus(
-    tagger: Tagger, layout: Layout, table: pa.Table
+    tagger: Tagger, layout: InputLayout, table: pa.Table
 ) -> None:
     examples, counts = examples_of(table, layout), []
     for budget in (100_000, 50):  # one batch, and many
@@ -153,7 +153,7 @@ def test_compiling_is_asked_of_the_encoder_for_rows_of_any_shape(
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # of PyTorch itself
 def test_a_compiled_encoder_says_the_same_and_keeps_the_names_of_its_weights(
-    tmp_path: Path, layout: Layout, table: pa.Table
+    tmp_path: Path, layout: InputLayout, table: pa.Table
 ) -> None:
     plain = load_tagger(write_encoder(tmp_path), ("O", "B", "C", "D")).eval()
     compiled = load_tagger(tmp_path, ("O", "B", "C", "D")).eval()

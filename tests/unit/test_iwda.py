@@ -11,21 +11,22 @@ from torch.nn.functional import cross_entropy
 
 from tests.recipes import FACTS, MemoryDriver, batch_of, logits_of
 from tests.recipes import run_method as run
-from xlt_ray.config import MethodConfig
-from xlt_ray.data.batch import Batch
-from xlt_ray.data.corpus import Start
-from xlt_ray.methods.alignment import Align, Game, Sight
-from xlt_ray.methods.facts import Facts, OwnRate, Step
-from xlt_ray.methods.iwda import IWDAConfig
+from xlt_ray.config.schema import MethodConfig
+from xlt_ray.data.batches.batch import Batch
+from xlt_ray.methods.iwda.alignment import AlignmentLoss, CriticHead, CriticSettings
+from xlt_ray.methods.iwda.recipe import IWDAConfig
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import alignment, importance
+from xlt_ray.recipe.corpus import Start
+from xlt_ray.recipe.schedule import OptimiserStep, OwnRate
+from xlt_ray.recipe.task import TaskContext
 
 K, D = FACTS.num_classes, 6
 PRIOR, W0 = (0.4, 0.3, 0.2, 0.1), (0.5, 1.0, 1.5, 2.0)
 
 
-def game(**options: Any) -> Game:
-    return IWDAConfig.model_validate({"critic_hidden": 16, **options}).game(K)
+def critic_settings(**options: Any) -> CriticSettings:
+    return IWDAConfig.model_validate({"critic_hidden": 16, **options}).critic_settings(K)
 
 
 class FakeEncoder:
@@ -33,20 +34,22 @@ class FakeEncoder:
         hidden_size = D
 
 
-def prepared(loss: Align, *, total: Callable[[torch.Tensor], torch.Tensor] | None = None) -> Align:
+def prepared(
+    loss: AlignmentLoss, *, total: Callable[[torch.Tensor], torch.Tensor] | None = None
+) -> AlignmentLoss:
     torch.manual_seed(7)
 
     class Model:
         own, width, encoder = loss.build(FACTS, D), D, FakeEncoder
 
-    facts = Facts(FACTS.labels, (), 6, "token", total) if total else FACTS
-    loss.prepare(facts, Model())  # type: ignore[arg-type]
+    context = TaskContext(FACTS.labels, (), 6, "token", total) if total else FACTS
+    loss.prepare(context, Model())  # type: ignore[arg-type]
     return loss
 
 
-def batch_with(labels: list[int], companions: int) -> Batch:
-    batch = batch_of([*labels, *[-100] * companions])
-    batch.companion[len(labels) :] = True
+def batch_with(labels: list[int], paired: int) -> Batch:
+    batch = batch_of([*labels, *[-100] * paired])
+    batch.paired[len(labels) :] = True
     return batch
 
 
@@ -60,14 +63,14 @@ LABELS = [0, 1, -100, 2, 3, 1]
 
 
 def test_the_loss_is_the_sum_by_hand() -> None:
-    loss, output = prepared(Align(game(ramp=0.0), W0, PRIOR)), output_with(10)
+    loss, output = prepared(AlignmentLoss(critic_settings(ramp=0.0), W0, PRIOR)), output_with(10)
     batch = batch_with(LABELS, 4)
-    loss.before_step(Step(3, 10, items=5, companions=4))
+    loss.before_step(OptimiserStep(3, 10, items=5, paired=4))
     torch.manual_seed(1)
     found = loss.loss(output, batch)
     source, target = [0, 1, 3, 4, 5], [6, 7, 8, 9]
     seen = alignment.outer_product(output.logits.softmax(-1), output.features)
-    critic, labels = loss.sight.critic, batch.labels[source]
+    critic, labels = loss.critic_head.critic, batch.labels[source]
     weights = torch.tensor(W0)[labels]
     gap = alignment.gap(critic(seen[source]), weights, critic(seen[target]))
     torch.manual_seed(1)
@@ -81,17 +84,19 @@ def test_the_loss_is_the_sum_by_hand() -> None:
 
 def test_the_encoder_climbs_what_the_critic_descends() -> None:
     loss, output = (
-        prepared(Align(game(lambda_da=0.25, lambda_gp=0.0, ramp=0.0), W0, PRIOR)),
+        prepared(
+            AlignmentLoss(critic_settings(lambda_da=0.25, lambda_gp=0.0, ramp=0.0), W0, PRIOR)
+        ),
         output_with(10),
     )
     batch = batch_with(LABELS, 4)
-    loss.before_step(Step(3, 10, items=5, companions=4))
+    loss.before_step(OptimiserStep(3, 10, items=5, paired=4))
     found = loss.loss(output, batch)["gap"]
     by_features, by_logits = torch.autograd.grad(
         found, [output.features, output.logits], retain_graph=True, allow_unused=True
     )
     assert by_logits is None
-    critic = loss.sight.critic
+    critic = loss.critic_head.critic
     turned = [p.clone() for p in torch.autograd.grad(found, list(critic.parameters()))]
     # The same gap without the reversal.
     z = output.features.detach().requires_grad_()
@@ -105,28 +110,27 @@ def test_the_encoder_climbs_what_the_critic_descends() -> None:
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize(
-    ("labels", "companions"), [([], 3), ([-100, -100], 2), ([1, 2], 0), ([], 0)]
-)
-def test_a_pass_without_one_of_the_domains_has_no_penalty(
-    labels: list[int], companions: int
-) -> None:
-    loss = prepared(Align(game(), W0, PRIOR))
-    loss.before_step(Step(5, 10, items=2, companions=3))
-    output = output_with(len(labels) + companions)
-    found = loss.loss(output, batch_with(labels, companions))
+@pytest.mark.parametrize(("labels", "paired"), [([], 3), ([-100, -100], 2), ([1, 2], 0), ([], 0)])
+def test_a_pass_without_one_of_the_domains_has_no_penalty(labels: list[int], paired: int) -> None:
+    loss = prepared(AlignmentLoss(critic_settings(), W0, PRIOR))
+    loss.before_step(OptimiserStep(5, 10, items=2, paired=3))
+    output = output_with(len(labels) + paired)
+    found = loss.loss(output, batch_with(labels, paired))
     assert found["penalty"].item() == 0
     assert torch.isfinite(found["loss"])
     found["loss"].backward()
-    for parameter in loss.sight.critic.parameters():  # which other workers wait for
+    for parameter in loss.critic_head.critic.parameters():  # which other workers wait for
         assert parameter.grad is not None
 
 
 def test_weights_and_alignment_set_in_over_the_ramp() -> None:
     found = []
     for number in (0, 5, 10, 40):
-        loss, output = prepared(Align(game(lambda_da=1.0), W0, PRIOR)), output_with(10)
-        loss.before_step(Step(number, 100, items=5, companions=4))
+        loss, output = (
+            prepared(AlignmentLoss(critic_settings(lambda_da=1.0), W0, PRIOR)),
+            output_with(10),
+        )
+        loss.before_step(OptimiserStep(number, 100, items=5, paired=4))
         gap = loss.loss(output, batch_with(LABELS, 4))["gap"]
         (slope,) = torch.autograd.grad(gap, [output.features])
         found.append((gap.item(), float(slope.abs().sum())))
@@ -136,30 +140,32 @@ def test_weights_and_alignment_set_in_over_the_ramp() -> None:
     assert found[1][0] == pytest.approx((found[0][0] + found[2][0]) / 2, rel=1e-5)
 
 
-def many_steps(loss: Align, steps: int, *, seed: int = 0, begin: int = 0) -> list[list[float]]:
+def many_steps(
+    loss: AlignmentLoss, steps: int, *, seed: int = 0, begin: int = 0
+) -> list[list[float]]:
     """The weights after each step of a training on made-up batches."""
     trajectory = []
     for number in range(begin, steps):
         generator = np.random.default_rng([seed, number])
         labels = generator.integers(0, K, 12).tolist()
         torch.manual_seed(number)  # as the engine does
-        loss.before_step(Step(number, steps, items=12, companions=9))
+        loss.before_step(OptimiserStep(number, steps, items=12, paired=9))
         loss.loss(output_with(21, seed=100 + number), batch_with(labels, 9))
         loss.after_step()
-        trajectory.append(loss.sight.w.tolist())
+        trajectory.append(loss.critic_head.w.tolist())
     return trajectory
 
 
 @pytest.mark.parametrize("projection", ["rescale", "euclid"])
 def test_the_weights_go_the_way_of_decoupled_adamw(projection: str) -> None:
     options = {"projection": projection, "lr_iw": 0.05, "lambda_iw": 1.0, "stats_rate": 0.1}
-    loss = prepared(Align(game(**options), W0, PRIOR))
+    loss = prepared(AlignmentLoss(critic_settings(**options), W0, PRIOR))
     w0, p = torch.tensor(W0).double(), torch.tensor(PRIOR).double()
     C, t, w, m, v = p.diag(), p * w0, w0.clone(), torch.zeros(K).double(), torch.zeros(K).double()
     for number in range(12):
         generator = np.random.default_rng([0, number])
         labels = torch.tensor(generator.integers(0, K, 12))
-        loss.before_step(Step(number, 12, items=12, companions=9))
+        loss.before_step(OptimiserStep(number, 12, items=12, paired=9))
         output = output_with(21, seed=100 + number)
         loss.loss(output, batch_with(labels.tolist(), 9))
         loss.after_step()
@@ -174,55 +180,65 @@ def test_the_weights_go_the_way_of_decoupled_adamw(projection: str) -> None:
         hats = m / (1 - 0.9 ** (number + 1)), v / (1 - 0.999 ** (number + 1))
         u = w0 + (w - w0) * (1 - lr * 1.0) - lr * hats[0] / (hats[1].sqrt() + 1e-8)
         w = importance.project(u, p) if projection == "euclid" else importance.rescale(u, p, w0)
-        torch.testing.assert_close(loss.sight.w, w)
+        torch.testing.assert_close(loss.critic_head.w, w)
         assert float(p @ w) == pytest.approx(1)
         assert float(w.min()) >= 0
 
 
 def test_the_start_is_where_nothing_pulls() -> None:
-    loss = prepared(Align(game(), W0, PRIOR))
-    slope = importance.gradient(loss.sight.w, loss.sight.C, loss.sight.t)
+    loss = prepared(AlignmentLoss(critic_settings(), W0, PRIOR))
+    slope = importance.gradient(loss.critic_head.w, loss.critic_head.C, loss.critic_head.t)
     torch.testing.assert_close(slope, torch.zeros(K).double())
 
 
 @pytest.mark.parametrize("weighting", ["none", "fixed"])
 def test_weights_that_are_not_estimated_stay(weighting: str) -> None:
-    chosen = game(lr_iw=0.1)
-    fixed = Game(**{**vars(chosen), "weighting": weighting})
-    loss = prepared(Align(fixed, W0, PRIOR))
+    chosen = critic_settings(lr_iw=0.1)
+    fixed = CriticSettings(**{**vars(chosen), "weighting": weighting})
+    loss = prepared(AlignmentLoss(fixed, W0, PRIOR))
     assert many_steps(loss, 3) == [list(W0)] * 3
 
 
 def test_the_rate_of_the_weights_falls_or_stays() -> None:
     moved = {}
     for schedule in ("linear", "constant"):
-        loss = prepared(Align(game(w_schedule=schedule, lr_iw=0.01, lambda_iw=0.0), W0, PRIOR))
+        loss = prepared(
+            AlignmentLoss(
+                critic_settings(w_schedule=schedule, lr_iw=0.01, lambda_iw=0.0), W0, PRIOR
+            )
+        )
         many_steps(loss, 10)
         moved[schedule] = loss.optimiser.param_groups[0]["lr"]
     assert moved == {"linear": pytest.approx(0.001), "constant": 0.01}
 
 
 def test_raw_counts_weigh_large_batches_more() -> None:
-    loss = prepared(Align(game(statistics="counts"), W0, PRIOR))
+    loss = prepared(AlignmentLoss(critic_settings(statistics="counts"), W0, PRIOR))
     many_steps(loss, 1)
-    assert float(loss.sight.C.sum()) == pytest.approx(0.995 + 0.005 * 12)
-    loss = prepared(Align(game(), W0, PRIOR))
+    assert float(loss.critic_head.C.sum()) == pytest.approx(0.995 + 0.005 * 12)
+    loss = prepared(AlignmentLoss(critic_settings(), W0, PRIOR))
     many_steps(loss, 1)
-    assert float(loss.sight.C.sum()) == pytest.approx(1)
+    assert float(loss.critic_head.C.sum()) == pytest.approx(1)
 
 
 def test_two_workers_have_the_weights_of_one() -> None:
-    alone = prepared(Align(game(lr_iw=0.02), W0, PRIOR))
-    pair: list[Align] = []
+    alone = prepared(AlignmentLoss(critic_settings(lr_iw=0.02), W0, PRIOR))
+    pair: list[AlignmentLoss] = []
 
     def total(counts: torch.Tensor) -> torch.Tensor:
         return counts + waiting[0]
 
     waiting = [torch.zeros(K + 1, K).double()]
-    pair = [prepared(Align(game(lr_iw=0.02), W0, PRIOR), total=total) for _ in range(2)]
+    pair = [
+        prepared(AlignmentLoss(critic_settings(lr_iw=0.02), W0, PRIOR), total=total)
+        for _ in range(2)
+    ]
     for number in range(6):
         labels = np.random.default_rng(number).integers(0, K, 12).tolist()
-        output, step = output_with(20, seed=number), Step(number, 6, items=12, companions=8)
+        output, step = (
+            output_with(20, seed=number),
+            OptimiserStep(number, 6, items=12, paired=8),
+        )
         alone.before_step(step)
         alone.loss(output, batch_with(labels, 8))
         alone.after_step()
@@ -236,48 +252,48 @@ def test_two_workers_have_the_weights_of_one() -> None:
         for rank, worker in enumerate(pair):
             waiting[0] = counts[1 - rank]
             worker.after_step()
-            assert worker.sight.w.tolist() == alone.sight.w.tolist()
+            assert worker.critic_head.w.tolist() == alone.critic_head.w.tolist()
 
 
 def test_what_is_restored_goes_on_exactly() -> None:
-    whole = prepared(Align(game(lr_iw=0.02), W0, PRIOR))
+    whole = prepared(AlignmentLoss(critic_settings(lr_iw=0.02), W0, PRIOR))
     expected = many_steps(whole, 8)
-    first = prepared(Align(game(lr_iw=0.02), W0, PRIOR))
+    first = prepared(AlignmentLoss(critic_settings(lr_iw=0.02), W0, PRIOR))
     for number in range(4):
         labels = np.random.default_rng([0, number]).integers(0, K, 12).tolist()
         torch.manual_seed(number)
-        first.before_step(Step(number, 8, items=12, companions=9))
+        first.before_step(OptimiserStep(number, 8, items=12, paired=9))
         first.loss(output_with(21, seed=100 + number), batch_with(labels, 9))
         first.after_step()
     state = {name: value.clone() for name, value in first.state_dict().items()}
-    model = {name: value.clone() for name, value in first.sight.state_dict().items()}
-    second = prepared(Align(game(lr_iw=0.02), W0, PRIOR))
-    second.sight.load_state_dict(model)
+    model = {name: value.clone() for name, value in first.critic_head.state_dict().items()}
+    second = prepared(AlignmentLoss(critic_settings(lr_iw=0.02), W0, PRIOR))
+    second.critic_head.load_state_dict(model)
     second.load_state_dict(state)
     assert many_steps(second, 8, begin=4) == expected[4:]
     assert second.progress() == whole.progress()
 
 
 def test_critic_and_encoder_take_turns() -> None:
-    loss = prepared(Align(game(critic_steps=2), W0, PRIOR))
+    loss = prepared(AlignmentLoss(critic_settings(critic_steps=2), W0, PRIOR))
     assert loss.alternates
     assert [loss.trains(number) for number in range(6)] == ["own", "own", "model"] * 2
     output = output_with(10)
-    loss.before_step(Step(0, 10, items=5, companions=4))
+    loss.before_step(OptimiserStep(0, 10, items=5, paired=4))
     found = loss.loss(output, batch_with(LABELS, 4))
     assert "source" not in found
     found["loss"].backward()
     assert output.features.grad is None
     assert output.logits.grad is None
-    loss.before_step(Step(2, 10, items=5, companions=4))
+    loss.before_step(OptimiserStep(2, 10, items=5, paired=4))
     assert "source" in loss.loss(output, batch_with(LABELS, 4))
-    before = loss.sight.w.tolist()
+    before = loss.critic_head.w.tolist()
     loss.after_step()
-    assert loss.sight.w.tolist() == before  # the weights move with the critic
+    assert loss.critic_head.w.tolist() == before  # the weights move with the critic
 
 
 def test_the_critic_sees_a_sample_that_stands_for_all() -> None:
-    loss = prepared(Align(game(critic_items=3), W0, PRIOR))
+    loss = prepared(AlignmentLoss(critic_settings(critic_items=3), W0, PRIOR))
     found, each = loss._some(torch.tensor([True, False, True, True, True, True]))
     assert len(found) == 3
     assert each == pytest.approx(5 / 3)
@@ -288,10 +304,10 @@ def test_the_critic_sees_a_sample_that_stands_for_all() -> None:
 @pytest.mark.parametrize(("view", "size"), [("outer", K * D), ("projected", 1024), ("plain", D)])
 def test_what_the_critic_sees(view: str, size: int) -> None:
     torch.manual_seed(0)
-    sight = Sight(K, D, game(critic_view=view))
-    assert sight.critic.first.in_features == size
+    critic_head = CriticHead(K, D, critic_settings(critic_view=view))
+    assert critic_head.critic.first.in_features == size
     logits, z = logits_of(5), torch.randn(5, D)
-    seen = sight.seen(logits, z)
+    seen = critic_head.seen(logits, z)
     assert seen.shape == (5, size)
     if view == "plain":
         assert seen is z
@@ -299,33 +315,36 @@ def test_what_the_critic_sees(view: str, size: int) -> None:
 
 def test_a_projection_keeps_inner_products() -> None:
     torch.manual_seed(0)
-    sight = Sight(30, D, game(critic_view="projected"), projected=20_000)
+    critic_head = CriticHead(30, D, critic_settings(critic_view="projected"), projected=20_000)
     logits, z = torch.randn(4, 30), torch.randn(4, D)
-    seen, outer = sight.seen(logits, z), alignment.outer_product(logits.softmax(-1), z)
+    seen, outer = critic_head.seen(logits, z), alignment.outer_product(logits.softmax(-1), z)
     torch.testing.assert_close(seen @ seen.T, outer @ outer.T, rtol=0.2, atol=0.05)
 
 
 def test_many_classes_are_projected() -> None:
     config = IWDAConfig()
-    assert config.game(20).critic_view == "outer"
-    assert config.game(21).critic_view == "projected"
+    assert config.critic_settings(20).critic_view == "outer"
+    assert config.critic_settings(21).critic_view == "projected"
 
 
 def test_the_raw_state_is_an_option() -> None:
-    loss, output = prepared(Align(game(feature="raw_cls"), W0, PRIOR)), output_with(10)
-    loss.before_step(Step(50, 100, items=5, companions=4))
+    loss, output = (
+        prepared(AlignmentLoss(critic_settings(feature="raw_cls"), W0, PRIOR)),
+        output_with(10),
+    )
+    loss.before_step(OptimiserStep(50, 100, items=5, paired=4))
     raw = loss.loss(output, batch_with(LABELS, 4))["gap"]
     twice = output._replace(features=output.encoded)  # type: ignore[arg-type]
-    other = prepared(Align(game(), W0, PRIOR))
-    other.before_step(Step(50, 100, items=5, companions=4))
+    other = prepared(AlignmentLoss(critic_settings(), W0, PRIOR))
+    other.before_step(OptimiserStep(50, 100, items=5, paired=4))
     assert raw.item() == other.loss(twice, batch_with(LABELS, 4))["gap"].item()
 
 
 def test_the_record_has_weights_and_means() -> None:
-    loss = prepared(Align(game(), W0, PRIOR))
+    loss = prepared(AlignmentLoss(critic_settings(), W0, PRIOR))
     many_steps(loss, 2)
     found = loss.progress()
-    assert found["w"] == loss.sight.w.tolist()
+    assert found["w"] == loss.critic_head.w.tolist()
     assert found["loss_source"] > 0
     assert loss.progress()["loss_source"] == 0
 
@@ -347,13 +366,13 @@ def test_every_target_is_aligned_from_the_source_model(tmp_path: Path) -> None:
         )
         assert weights.result is not None
         facts = weights.result.info
-        assert isinstance(call.objective, Align)
+        assert isinstance(call.objective, AlignmentLoss)
         assert call.objective.w0 == tuple(facts["w0"])
         assert call.objective.prior == tuple(facts["prior"])
         assert np.dot(facts["w0"], facts["prior"]) == pytest.approx(1)
         assert call.start == outcome.zero_shot
-        assert call.companion is not None
-        assert call.companion.language == target
+        assert call.paired is not None
+        assert call.paired.language == target
         assert call.schedule is not None
         assert call.schedule.steps == facts["steps"]
         assert (call.schedule.keep, call.schedule.batch_size) == ("last", 8)
@@ -382,9 +401,9 @@ def test_plain_alignment_weighs_all_alike(tmp_path: Path) -> None:
     driver = MemoryDriver(tmp_path)
     run("iwda", driver, weighting="none")
     objective = driver.call("train", "a").objective
-    assert isinstance(objective, Align)
+    assert isinstance(objective, AlignmentLoss)
     assert objective.w0 == (1.0,) * K
-    assert objective.game.weighting == "none"
+    assert objective.settings.weighting == "none"
 
 
 @pytest.mark.parametrize("name", ["iwda", "kd", "st"])

@@ -8,17 +8,17 @@ from pydantic import ValidationError
 
 from tests.recipes import SeveralSources, batch_of, logits_of, output_of
 from tests.recipes import run_method as run
-from xlt_ray.config import ConfigError
+from xlt_ray.config.schema import ConfigError
 from xlt_ray.methods.kd_re import KDreConfig, MatchTeacher
 
 
-def beside(count: int) -> dict[str, torch.Tensor]:
+def source_columns(count: int) -> dict[str, torch.Tensor]:
     return {f"{name}.probs": logits_of(count, seed).softmax(-1) for seed, name in enumerate("st")}
 
 
 def test_the_teacher_is_the_weighted_mean_and_unlabelled_items_are_left_out() -> None:
-    logits, said = logits_of(3, 9), beside(3)
-    batch = batch_of([0, -100, 1], beside=said)
+    logits, said = logits_of(3, 9), source_columns(3)
+    batch = batch_of([0, -100, 1], columns=said)
     objective = MatchTeacher(("s", "t"), (3.0, 1.0), "mse")
     teacher = 0.75 * said["s.probs"] + 0.25 * said["t.probs"]
     expected = (logits.softmax(-1) - teacher).square().mean(dim=1)[[0, 2]].sum()
@@ -26,11 +26,11 @@ def test_the_teacher_is_the_weighted_mean_and_unlabelled_items_are_left_out() ->
 
 
 def test_divergence_is_an_option() -> None:
-    logits, said = logits_of(3, 9), beside(3)
+    logits, said = logits_of(3, 9), source_columns(3)
     objective = MatchTeacher(("s",), (1.0,), "kl")
     p = said["s.probs"]
     expected = (p * (p.log() - logits.log_softmax(-1))).sum()
-    found = objective.loss(output_of(logits), batch_of([0] * 3, beside=said))["loss"]
+    found = objective.loss(output_of(logits), batch_of([0] * 3, columns=said))["loss"]
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 

@@ -18,8 +18,8 @@ MOST_MB = 200
 
 READ = """
 import json, resource, sys
-from xlt_ray.data.own import OwnSource, found_in
-from xlt_ray.config import OwnConfig
+from xlt_ray.data.readers.user_files import UserSource, found_in
+from xlt_ray.config.schema import FilesConfig
 from xlt_ray.data.schema import BadRow
 from xlt_ray.labels import LabelSet
 
@@ -31,13 +31,13 @@ labels = LabelSet(("O", "B-PER")) if task == "token" else LabelSet(("good", "bad
 labels = labels if labelled == "train" else None
 before, bad, good = peak(), [], 0
 try:
-    for row in OwnSource((path,), "de", labelled, task).examples(labels):
+    for row in UserSource((path,), "de", labelled, task).examples(labels):
         if isinstance(row, BadRow):
             bad.append([row.line, row.reason])
         else:
             good += 1
     if labelled == "train":
-        found_in(OwnConfig(files={"de": {"train": (path,)}}), ("de",))
+        found_in(FilesConfig(paths={"de": {"train": (path,)}}), ("de",))
 except ValueError as error:
     bad.append([0, str(error)])
 print(json.dumps({"good": good, "bad": bad, "mb": peak() - before}))

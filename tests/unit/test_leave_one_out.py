@@ -6,19 +6,21 @@ from typing import Any
 import pytest
 
 from tests.reports import example
-from xlt_ray.cli import DONE, configure, main
-from xlt_ray.config import ConfigError
-from xlt_ray.data.registry import lookup, resolve_targets
-from xlt_ray.library import Library
+from xlt_ray.commands.cli import run_job
+from xlt_ray.commands.trial import SourceOnly
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.data.benchmarks.registry import lookup, resolve_targets
 from xlt_ray.report.tables import markdown
-from xlt_ray.trial import SourceOnly
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.corpora import RunCorpora
+from xlt_ray.run.exit_codes import DONE
 
 TOY: dict[str, Any] = {"benchmark": {"name": "toy"}, "backbone": "toy", "method": {"name": "lvm"}}
 
 
-def library(**benchmark: Any) -> Library:
-    config = configure({**TOY, "benchmark": {"name": "toy", **benchmark}})
-    return Library(config, None, None)  # type: ignore[arg-type]
+def library(**benchmark: Any) -> RunCorpora:
+    config = configure_run({**TOY, "benchmark": {"name": "toy", **benchmark}})
+    return RunCorpora(config, None, None)  # type: ignore[arg-type]
 
 
 def test_all_targets_are_all_languages() -> None:
@@ -41,7 +43,7 @@ def test_sources_can_be_adapted_like_targets() -> None:
     options = {"source": ["mira"], "targets": ["mira", "pavri"], "adapt_source": True}
     adapted = library(**options)
     assert adapted.pools == ("pavri", "mira")
-    assert adapted.facts.languages == ("mira", "pavri")
+    assert adapted.context.languages == ("mira", "pavri")
     with pytest.raises(ConfigError, match="adapted already"):
         library(**options, leave_one_out=True)
 
@@ -76,18 +78,18 @@ def test_methods_with_one_model_for_all_targets_cannot_leave_one_out() -> None:
     values = {**TOY, "benchmark": {"name": "toy", "leave_one_out": True}}
     for name in ("cltp", "bl_single", "st"):
         with pytest.raises(ConfigError, match=f"leave_one_out: {name} trains one model for all"):
-            configure({**values, "method": {"name": name}})
+            configure_run({**values, "method": {"name": name}})
     for name in ("dt", "hard_cat", "kd_re", "mrt"):
-        configure({**values, "method": {"name": name}})
+        configure_run({**values, "method": {"name": name}})
 
 
 def test_the_plan_has_every_source_model_once_and_em_for_every_target(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     benchmark = {"name": "toy", "source": ["mira", "nolu"], "targets": ["mira", "nolu", "pavri"],
-                 "leave_one_out": True, "limit": 6}  # fmt: skip
+                 "leave_one_out": True, "max_rows": 6}  # fmt: skip
     values = {**TOY, "benchmark": benchmark, "store": {"root": str(tmp_path)}}
-    assert main(values, argv=["--dry-run", "--set", "method.epochs=2"]) == DONE
+    assert run_job(values, argv=["--dry-run", "--set", "method.epochs=2"]) == DONE
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     steps = [line[1:] for line in lines if line and line[0].isdigit()]
     trained = [" ".join(step[: step.index("model")]) for step in steps if "model" in step]

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from tests.s3 import S3
-from xlt_ray import ledger as module
-from xlt_ray.ledger import Lease, LeaseHeldError, RunFolder
-from xlt_ray.machine import machine
-from xlt_ray.store import Store
+from xlt_ray.store import run_folder
+from xlt_ray.store.artifacts import Store
+from xlt_ray.store.lease import Lease, LeaseHeldError
+from xlt_ray.store.machine import machine
+from xlt_ray.store.run_folder import RunFolder
 
 WATCHED = 0.6
 """Seconds of the leases that a test waits for."""
@@ -127,7 +128,7 @@ def test_a_process_of_another_container_is_not_looked_for(store: Store, folder: 
 
 NAMED = """
 import os
-from xlt_ray import machine
+from xlt_ray.store import machine
 link = os.readlink
 os.readlink = lambda path: link(path).replace("pid:[4", "pid:[5")
 print(machine.machine())
@@ -252,7 +253,7 @@ def test_on_object_storage_the_last_to_write_has_it(
     store: Store, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.is_local = False
-    monkeypatch.setattr(module.time, "sleep", lambda seconds: hold(folder))
+    monkeypatch.setattr(run_folder.time, "sleep", lambda seconds: hold(folder))
     with pytest.raises(LeaseHeldError, match="at the same moment"):
         Lease(store, folder).acquire()
     assert holder(folder)["owner"] == "somebody"

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from xlt_ray.data.lines import Overlong, lines_of
-from xlt_ray.data.own import OwnSource
-from xlt_ray.data.readers import FileSource
+from xlt_ray.data.readers.files import FileSource
+from xlt_ray.data.readers.lines import Overlong, lines_of
+from xlt_ray.data.readers.tables import sizes_of
+from xlt_ray.data.readers.user_files import UserSource
 from xlt_ray.data.schema import BadRow, Example
-from xlt_ray.data.tables import sizes_of
 from xlt_ray.labels import LabelSet
 
 REST = "\t_" * 6
@@ -52,7 +52,7 @@ def test_a_bound_that_is_set_holds_for_every_format(tmp_path: Path) -> None:
     }
     for name, content in contents.items():
         (tmp_path / name).write_text(content)
-        source = OwnSource((str(tmp_path / name),), "de", "unlabelled", "token", row_bytes=1024)
+        source = UserSource((str(tmp_path / name),), "de", "unlabelled", "token", row_bytes=1024)
         rows = list(source.examples(None))
         reasons = [row.reason for row in rows if isinstance(row, BadRow)]
         assert sum("more than 1,024 bytes" in reason for reason in reasons) == 1, name

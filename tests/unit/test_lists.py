@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from xlt_ray.data.lists import items_of, ranges
+from xlt_ray.data.keyed import items_of, ranges
 
 
 def test_values_and_where_rows_begin() -> None:

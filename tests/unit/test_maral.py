@@ -11,13 +11,12 @@ from pydantic import ValidationError
 
 from tests.encoders import commit, tokenised
 from tests.recipes import MemoryDriver, languages_of, run_method
-from xlt_ray.config import ConfigError, Split
-from xlt_ray.data.corpus import Corpus
+from xlt_ray.config.schema import ConfigError, Split
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.bl_spans import BLSpansConfig
-from xlt_ray.methods.maral import CODE, MARALConfig, epochs_of
-from xlt_ray.methods.margins import MaximumMargin
-from xlt_ray.methods.span_parts import (
+from xlt_ray.methods.maral.baseline import BLSpansConfig
+from xlt_ray.methods.maral.recipe import CODE, MARALConfig, epochs_of
+from xlt_ray.methods.maral.student import MaralStudentLoss
+from xlt_ray.methods.maral.teacher import (
     SpanCrossEntropy,
     SpanProbabilities,
     TagSpans,
@@ -26,7 +25,8 @@ from xlt_ray.methods.span_parts import (
     mean_of,
 )
 from xlt_ray.models.span_tagger import SpanHead
-from xlt_ray.store import Store
+from xlt_ray.recipe.corpus import Corpus
+from xlt_ray.store.artifacts import Store
 
 K = 3
 """O, X and Y."""
@@ -41,7 +41,7 @@ class SpanDriver(MemoryDriver):
 
         super().__init__(folder, talk=talk, **options)
         labels = LabelSet(("O", "B-X", "I-X", "B-Y", "I-Y"))
-        self.facts = replace(self.facts, labels=labels)
+        self.context = replace(self.context, labels=labels)
 
     def source(self, split: Split, *languages: str) -> Corpus:
         table = tokenised([[[1]] * 3] * 4, labels=[[1, 2, 0]] * 4)
@@ -61,16 +61,16 @@ def test_every_target_has_a_teacher_and_a_student(driver: SpanDriver) -> None:
     for target in ("a", "b"):
         teacher, student = (driver.call("train", f"{target} {x}") for x in ("teacher", "student"))
         assert isinstance(teacher.objective, SpanCrossEntropy)
-        assert isinstance(student.objective, MaximumMargin)
+        assert isinstance(student.objective, MaralStudentLoss)
         assert teacher.start == student.start == driver.backbone
         for call in (teacher, student):
-            assert call.companion is not None
-            assert languages_of(call.companion) == {target}
+            assert call.paired is not None
+            assert languages_of(call.paired) == {target}
         assert outcome.zero_shot_by_language[target].artifact == teacher.result
         assert outcome.by_language[target].artifact == student.result
-        assert student.companion is not None
-        (beside,) = student.companion.beside
-        assert (beside.name, beside.columns) == ("teacher", ("q",))
+        assert student.paired is not None
+        (columns,) = student.paired.columns
+        assert (columns.name, columns.columns) == ("teacher", ("q",))
     assert driver.titles("annotate") == ["a unlabelled", "b unlabelled"]
 
 
@@ -78,7 +78,7 @@ def test_priors_and_weights_are_counted(driver: SpanDriver) -> None:
     """Four sentences of three words, 6 spans each up to length 4: an X over two words in each."""
     run_method("maral", driver, source_weights=True)
     loss = driver.call("train", "a student").objective
-    assert isinstance(loss, MaximumMargin)
+    assert isinstance(loss, MaralStudentLoss)
     assert loss.source_prior == pytest.approx((20 / 24, 4 / 24, 0))
     assert sum(loss.target_prior) == pytest.approx(1)
     assert loss.source_weights == even_weights([20, 4, 0])
@@ -119,7 +119,7 @@ def test_the_report_names_the_epoch_and_the_last_one(driver: SpanDriver) -> None
 def test_without_guessing_the_teacher_sees_no_target_text(driver: SpanDriver) -> None:
     run_method("maral", driver, w_mlm=0, prune=True)
     teacher = driver.call("train", "a teacher")
-    assert teacher.companion is None
+    assert teacher.paired is None
     assert teacher.objective is not None
     assert teacher.objective.span_head == SpanHead()
     annotator = driver.call("annotate", "a unlabelled").annotator

@@ -13,15 +13,13 @@ import torch
 from torch import Tensor
 
 from tests.encoders import commit, tokenised, write_encoder
-from xlt_ray.data.batch import Batch
-from xlt_ray.data.corpus import Beside, Corpus, Mix
-from xlt_ray.data.examples import Examples, SpanItems, layout_of
-from xlt_ray.data.tokenise import load_tokenizer
-from xlt_ray.engine.train_rows import Share, own_examples
+from xlt_ray.data.batches.batch import Batch
+from xlt_ray.data.batches.examples import Examples, SpanItems, layout_of
+from xlt_ray.data.batches.tokenise import load_tokenizer
+from xlt_ray.engine.train.batches import WorkerShare, own_examples
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.facts import Facts, Step
-from xlt_ray.methods.margins import MaximumMargin
-from xlt_ray.methods.span_parts import (
+from xlt_ray.methods.maral.student import MaralStudentLoss
+from xlt_ray.methods.maral.teacher import (
     SpanCrossEntropy,
     SpanProbabilities,
     TagSpans,
@@ -30,7 +28,10 @@ from xlt_ray.methods.span_parts import (
 from xlt_ray.models.classifier import Output
 from xlt_ray.models.span_tagger import SpanHead, SpanTagger, load_span_tagger, unit
 from xlt_ray.ops import refinement, vmf
-from xlt_ray.store import Store
+from xlt_ray.recipe.corpus import Corpus, JoinedColumns, Mix
+from xlt_ray.recipe.schedule import OptimiserStep
+from xlt_ray.recipe.task import TaskContext
+from xlt_ray.store.artifacts import Store
 
 LABELS = LabelSet(("O", "B-X", "I-X", "B-Y", "I-Y"))
 HEAD = SpanHead(max_len=2, q=4, scores="vmf", means=True, temp=0.1)
@@ -55,8 +56,8 @@ def corpus(tmp_path: Path) -> Mix:
     text = commit(store, "tokens", "t", {"p0": target})
     q = [[[0.1, 0.8, 0.1], [0.9, 0.1, 0.0], [0.2, 0.2, 0.6]]] * 2
     said = pa.table({"id": ["t0", "t1"], "q": pa.array(q, pa.list_(pa.list_(pa.float32())))})
-    beside = Beside("teacher", commit(store, "annotation", "t", {"p0": said}), ("q",))
-    return Mix(Corpus(tokens).labelled(gold), companion=Corpus(text).with_beside(beside))
+    columns = JoinedColumns("teacher", commit(store, "annotation", "t", {"p0": said}), ("q",))
+    return Mix(Corpus(tokens).labelled(gold), paired=Corpus(text).with_columns(columns))
 
 
 @pytest.fixture
@@ -64,17 +65,17 @@ def examples(corpus: Mix, encoder: Path) -> Examples:
     """5 + 5 + 3 + 3 spans."""
     items = SpanItems(HEAD.max_len, LABELS)
     layout = layout_of(load_tokenizer(str(encoder)), 16, spans=items)
-    return own_examples(corpus, Share(0, 1), layout, ())
+    return own_examples(corpus, WorkerShare(0, 1), layout, ())
 
 
-def objective(**changes: Any) -> MaximumMargin:
+def objective(**changes: Any) -> MaralStudentLoss:
     settings = {
         "source_prior": (0.7, 0.2, 0.1), "target_prior": (0.6, 0.3, 0.1), "epochs": 4, "warmup": 2,
         "alpha": (0.95, 0.8), "k": 3, "outside": 1.0, "exponents": (1.0, 1.0), "margin": True,
         "filtering": True, "refinement": "both", "target_loss": "paper", "direction": "paper",
         "schedule": "paper", "source_weights": None, "search": "exact",
     }  # fmt: skip
-    return MaximumMargin(HEAD, 0.0, 0.25, **{**settings, **changes})
+    return MaralStudentLoss(HEAD, 0.0, 0.25, **{**settings, **changes})
 
 
 class Bench:
@@ -86,15 +87,15 @@ class Bench:
         head = HEAD if self.loss.margin else replace(HEAD, scores="softmax")
         self.loss.head = head
         self.model = load_span_tagger(encoder, LABELS.names, head, seed=1).eval()
-        facts = Facts(LABELS, (), examples.num_items, layout=examples.layout)
-        self.loss.prepare(facts, self.model)
-        self.loss.begin(examples)
+        context = TaskContext(LABELS, (), examples.num_items, layout=examples.layout)
+        self.loss.prepare(context, self.model)
+        self.loss.on_examples(examples)
         self.number = 0
 
     def step(self, rows: list[int] | None = None) -> tuple[dict[str, Tensor], Output, Batch]:
         torch.manual_seed(self.number)
-        batch = self.loss.alter(self.examples.collate(rows or [0, 1, 2, 3]))
-        self.loss.before_step(Step(self.number, 9, batch.num_items, batch.num_companions))
+        batch = self.loss.transform_batch(self.examples.collate(rows or [0, 1, 2, 3]))
+        self.loss.before_step(OptimiserStep(self.number, 9, batch.num_items, batch.num_paired))
         output = self.model(batch)
         found = self.loss.loss(output, batch)
         self.loss.after_step()
@@ -132,7 +133,7 @@ def test_the_first_step_is_m11_with_every_target_span(bench: Benches) -> None:
     start = load_span_tagger_means(b)
     pi_s = torch.tensor([0.7, 0.2, 0.1]).double().log()
     pi_t = torch.tensor([0.6, 0.3, 0.1]).double().log()
-    own, y = ~batch.companion, b.loss.memory.y_N
+    own, y = ~batch.paired, b.loss.memory.y_N
     source = -(rho[own] + pi_s).log_softmax(1).gather(1, y[:10, None]).mean()
     target = -(rho[~own] + pi_t).log_softmax(1).gather(1, y[10:, None]).mean()
     torch.testing.assert_close(found["loss"].double() / 10, source + target, rtol=1e-5, atol=0)
@@ -186,7 +187,7 @@ def test_an_epoch_later_unreliable_spans_are_not_learnt_from(bench: Benches) -> 
     memory.reliable_N[torch.tensor([10, 14])] = False
     before = memory.p_NK.clone()
     found, output, batch = b.step()
-    rho = output.logits[batch.companion].double() + vmf.log_prior(b.loss.pi_t_K)
+    rho = output.logits[batch.paired].double() + vmf.log_prior(b.loss.pi_t_K)
     kept = torch.tensor([1, 2, 3, 5])
     labels = before[10:].argmax(dim=1)
     wanted = -rho[kept].log_softmax(1).gather(1, labels[kept, None]).sum()
@@ -256,7 +257,7 @@ def test_cross_entropy_in_place_of_the_margin(bench: Benches) -> None:
     b = bench(margin=False)
     assert b.model.linear is not None
     found, output, batch = b.step()
-    own, y = ~batch.companion, b.loss.memory.y_N
+    own, y = ~batch.paired, b.loss.memory.y_N
     wanted = torch.nn.functional.cross_entropy(output.logits[own], y[:10])
     torch.testing.assert_close(found["source"] / 10, wanted)
     assert b.model.classes is not None
@@ -269,7 +270,7 @@ def test_the_codes_target_loss_has_a_second_softmax(bench: Benches) -> None:
     p = b.loss.memory.p_NK[10:].clone().double()
     found, output, batch = b.step()
     prior = 0.1 * torch.tensor([0.6, 0.3, 0.1]).double().log()
-    twice = (output.logits[batch.companion].double() + prior).softmax(1).log_softmax(1)
+    twice = (output.logits[batch.paired].double() + prior).softmax(1).log_softmax(1)
     torch.testing.assert_close(found["target"].double(), -(p * twice).sum(), rtol=1e-5, atol=0)
 
 
@@ -340,31 +341,31 @@ def test_the_teacher_guesses_hidden_tokens_of_target_rows_alone(
     head = SpanHead(max_len=2, q=4, masked_lm=True)
     model = load_span_tagger(encoder, LABELS.names, head).eval()
     loss = SpanCrossEntropy(head, 0.5, 1.0, (1.0, 2.0, 1.0))
-    loss.prepare(Facts(LABELS, (), examples.num_items, layout=examples.layout), model)
-    loss.begin(examples)
+    loss.prepare(TaskContext(LABELS, (), examples.num_items, layout=examples.layout), model)
+    loss.on_examples(examples)
     plain = examples.collate([0, 2, 3])
-    batch = loss.alter(plain)
+    batch = loss.transform_batch(plain)
     assert batch.hidden is not None
     assert len(batch.input_ids) == 5, "a copy of each target row"
     assert batch.hidden.tokens.tolist() == [20, 21, 22, 23]
     assert torch.equal(batch.input_ids[:3], plain.input_ids)
     shown = batch.input_ids.flatten()[batch.hidden.positions]
     assert set(shown.tolist()) == {examples.layout.mask}
-    loss.before_step(Step(0, 1, batch.num_items, batch.num_companions))
+    loss.before_step(OptimiserStep(0, 1, batch.num_items, batch.num_paired))
     output = model(batch)
     found = loss.loss(output, batch)
     assert output.guessed is not None
     mlm = torch.nn.functional.cross_entropy(output.guessed, batch.hidden.tokens)
     weights = torch.tensor([1.0, 2.0, 1.0])
-    own = ~batch.companion
+    own = ~batch.paired
     source = torch.nn.functional.cross_entropy(
         output.logits[own], batch.labels[own], weights, reduction="sum"
     )
     torch.testing.assert_close(found["loss"], source + 0.5 * 5 * mlm)
     no_mask = replace(examples.layout, mask=None)
-    loss.prepare(Facts(LABELS, (), examples.num_items, layout=no_mask), model)
+    loss.prepare(TaskContext(LABELS, (), examples.num_items, layout=no_mask), model)
     with pytest.raises(ValueError, match=r"method\.w_mlm"):
-        loss.alter(plain)
+        loss.transform_batch(plain)
 
 
 def test_a_pass_without_target_rows_still_reaches_all_parameters(
@@ -374,10 +375,10 @@ def test_a_pass_without_target_rows_still_reaches_all_parameters(
     head = SpanHead(max_len=2, q=4, masked_lm=True)
     model: SpanTagger = load_span_tagger(encoder, LABELS.names, head)
     loss = SpanCrossEntropy(head, 0.5, 0.25)
-    loss.prepare(Facts(LABELS, (), examples.num_items, layout=examples.layout), model)
-    loss.begin(examples)
-    batch = loss.alter(examples.collate([0]))
-    loss.before_step(Step(0, 1, batch.num_items, 0))
+    loss.prepare(TaskContext(LABELS, (), examples.num_items, layout=examples.layout), model)
+    loss.on_examples(examples)
+    batch = loss.transform_batch(examples.collate([0]))
+    loss.before_step(OptimiserStep(0, 1, batch.num_items, 0))
     loss.loss(model(batch), batch)["loss"].backward()
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
 
@@ -387,13 +388,13 @@ def test_annotators_say_probabilities_and_tags() -> None:
     logits = torch.zeros(5, K)
     logits[:, 0], logits[1, 1], logits[3, 2] = 2.0, 5.0, 6.0
     output, offsets = Output(logits, torch.zeros(5, 1)), np.array([0, 5])
-    facts = Facts(LABELS, ())
-    said = SpanProbabilities(HEAD).annotate(output, offsets, facts).items["q"]
+    context = TaskContext(LABELS, ())
+    said = SpanProbabilities(HEAD).annotate(output, offsets, context).items["q"]
     assert said == pytest.approx(logits.softmax(1).numpy())
-    pruned = SpanProbabilities(HEAD, prune=True).annotate(output, offsets, facts).items["q"]
+    pruned = SpanProbabilities(HEAD, prune=True).annotate(output, offsets, context).items["q"]
     assert pruned[1].tolist() == [1.0, 0.0, 0.0], "it overlaps a surer entity"
     assert pruned[[0, 2, 3, 4]] == pytest.approx(said[[0, 2, 3, 4]])
-    tags = TagSpans(HEAD).annotate(output, offsets, facts).words["labels"]
+    tags = TagSpans(HEAD).annotate(output, offsets, context).words["labels"]
     assert tags.tolist() == [0, 3, 4]
 
 
@@ -408,7 +409,7 @@ def test_a_worker_without_target_rows(encoder: Path, corpus: Mix) -> None:
     """Of two workers the first has the source rows here, and the second the targets."""
     items = SpanItems(HEAD.max_len, LABELS)
     layout = layout_of(load_tokenizer(str(encoder)), 16, spans=items)
-    parts = [own_examples(corpus, Share(rank, 2), layout, ()) for rank in range(2)]
+    parts = [own_examples(corpus, WorkerShare(rank, 2), layout, ()) for rank in range(2)]
     bare = [x for x in parts if x.num_parts == len(x)]
     assert bare, "some worker has no target row"
     b = Bench(encoder, bare[0])
@@ -474,10 +475,10 @@ def test_stock_is_told_at_the_end_of_an_epoch_alone(bench: Benches) -> None:
 
 
 def test_the_teachers_labels_are_copied(examples: Examples, bench: Benches) -> None:
-    before = examples.beside["teacher.q"].copy()
+    before = examples.columns["teacher.q"].copy()
     b = bench()
     b.loss.memory.p_NK.zero_()
     b.loss.memory.y_N.zero_()
-    assert np.array_equal(examples.beside["teacher.q"], before)
+    assert np.array_equal(examples.columns["teacher.q"], before)
     assert examples.labels is not None
     assert (examples.labels[10:] == -100).all()

@@ -22,17 +22,17 @@ from tests.recipes import (
     output_of,
 )
 from tests.recipes import run_method as run
-from xlt_ray.methods.channel import Channel, ChannelLoss, Confusions, EStep, likelihood
-from xlt_ray.methods.facts import OwnRate, Schedule, Step
-from xlt_ray.methods.mrt_lvm import LVM, MRT, LVMConfig, MRTConfig, scale_of
-from xlt_ray.methods.parts import PredictLabels
+from xlt_ray.methods.lvm.channel import Channel, ChannelLoss, Confusions, EStep, likelihood
+from xlt_ray.methods.lvm.recipe import LVM, MRT, LVMConfig, MRTConfig, scale_of
 from xlt_ray.ops import confusion
+from xlt_ray.recipe.annotator import PredictLabels
+from xlt_ray.recipe.schedule import OptimiserStep, OwnRate, Schedule
 
 NAMES = ("s", "t")
 HARD = Channel(NAMES, soft=False, tau_psi=2.0, tau_sigma=1.0)
 
 
-def beside(count: int) -> dict[str, torch.Tensor]:
+def source_columns(count: int) -> dict[str, torch.Tensor]:
     said = {name: logits_of(count, seed + 1).softmax(-1) for seed, name in enumerate(NAMES)}
     labels = {f"{name}.labels": p.argmax(1).to(torch.int16) for name, p in said.items()}
     return {**labels, **{f"{name}.probs": p.half() for name, p in said.items()}}
@@ -43,7 +43,7 @@ def prepared(loss: ChannelLoss, *, step: int = 0, steps: int = 3) -> ChannelLoss
         own = loss.build(FACTS, 1)
 
     loss.prepare(FACTS, WithOwn())  # type: ignore[arg-type]
-    loss.before_step(Step(step, steps))
+    loss.before_step(OptimiserStep(step, steps))
     return loss
 
 
@@ -57,36 +57,36 @@ def joint_by_hand(logits: torch.Tensor, said: dict[str, torch.Tensor], lam: floa
 
 @pytest.mark.parametrize(("step", "lam"), [(0, 1.0), (1, 0.5), (2, 0.0)])
 def test_the_direct_loss_is_the_likelihood_with_lambda_of_the_update(step: int, lam: float) -> None:
-    logits, said = logits_of(4), beside(4)
+    logits, said = logits_of(4), source_columns(4)
     loss = prepared(ChannelLoss(HARD, "direct"), step=step)
     assert loss.own is not None
     assert float(loss.own.lam) == lam
-    terms = loss.loss(output_of(logits), batch_of([0, 0, -100, 0], beside=said))
+    terms = loss.loss(output_of(logits), batch_of([0, 0, -100, 0], columns=said))
     joint = joint_by_hand(logits, said, lam)
     q = joint.softmax(1)
     assert terms["loss"].item() == pytest.approx(-(q * joint)[[0, 1, 3]].sum().item(), rel=1e-5)
 
 
 def test_the_bound_uses_the_stored_posterior() -> None:
-    logits, said, q = logits_of(4), beside(4), logits_of(4, 7).softmax(-1)
+    logits, said, q = logits_of(4), source_columns(4), logits_of(4, 7).softmax(-1)
     loss = prepared(ChannelLoss(HARD, "bound"), step=1)
-    batch = batch_of([0] * 4, beside={**said, "posterior.q": q})
+    batch = batch_of([0] * 4, columns={**said, "posterior.q": q})
     expected = -(q * joint_by_hand(logits, said, 0.5)).sum()
     assert loss.loss(output_of(logits), batch)["loss"].item() == pytest.approx(expected.item())
 
 
 def test_hard_em_of_a_batch_puts_all_weight_on_the_likeliest() -> None:
-    logits, said = logits_of(4), beside(4)
+    logits, said = logits_of(4), source_columns(4)
     loss = prepared(ChannelLoss(HARD, "direct", hard_em=True), step=1)
-    found = loss.loss(output_of(logits), batch_of([0] * 4, beside=said))["loss"]
+    found = loss.loss(output_of(logits), batch_of([0] * 4, columns=said))["loss"]
     expected = -joint_by_hand(logits, said, 0.5).max(dim=1).values.sum()
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_the_risk_is_a_product_over_each_sentence() -> None:
-    logits, said = logits_of(4), beside(4)
+    logits, said = logits_of(4), source_columns(4)
     loss = prepared(ChannelLoss(Channel(NAMES, False, 2.0), "risk"))
-    batch = batch_of([0, 0, 0, -100], beside=said, sentences=[5, 5, 9, 9])
+    batch = batch_of([0, 0, 0, -100], columns=said, sentences=[5, 5, 9, 9])
     found = loss.loss(output_of(logits), batch)["loss"]
     p = joint_by_hand(logits, said, 1.0).logsumexp(1).exp()
     assert found.item() == pytest.approx(-(p[0] * p[1] + p[2]).item(), rel=1e-5)
@@ -96,11 +96,11 @@ def test_at_lambda_1_the_matrices_have_a_gradient_and_it_is_zero() -> None:
     """Training workers wait for the gradient of every parameter."""
     loss = prepared(ChannelLoss(HARD, "direct"))
     logits = logits_of(4).requires_grad_()
-    loss.loss(output_of(logits), batch_of([0] * 4, beside=beside(4)))["loss"].backward()
+    loss.loss(output_of(logits), batch_of([0] * 4, columns=source_columns(4)))["loss"].backward()
     assert loss.own is not None
     assert loss.own.raw.grad is not None
     assert (loss.own.raw.grad == 0).all()
-    prepared(loss, step=1).loss(output_of(logits), batch_of([0] * 4, beside=beside(4)))[
+    prepared(loss, step=1).loss(output_of(logits), batch_of([0] * 4, columns=source_columns(4)))[
         "loss"
     ].backward()
     assert loss.own.raw.grad is not None
@@ -108,9 +108,9 @@ def test_at_lambda_1_the_matrices_have_a_gradient_and_it_is_zero() -> None:
 
 
 def test_an_estep_gives_the_posterior_and_its_part_of_the_likelihood() -> None:
-    logits, said = logits_of(5), beside(5)
+    logits, said = logits_of(5), source_columns(5)
     own = Confusions(2, C, 1.0, 0.25)
-    output = output_of(logits)._replace(own=own, beside=said)
+    output = output_of(logits)._replace(own=own, columns=said)
     columns = EStep(HARD).annotate(output, np.array([0, 2, 5]), FACTS)
     joint = joint_by_hand(logits.double(), said, 0.25)
     assert columns.items["q"] == pytest.approx(joint.softmax(1).numpy(), abs=1e-6)
@@ -125,8 +125,8 @@ def test_an_estep_gives_the_posterior_and_its_part_of_the_likelihood() -> None:
 
 
 def test_an_estep_of_no_rows() -> None:
-    said = {name: value[:0] for name, value in beside(1).items()}
-    output = output_of(torch.zeros(0, C))._replace(own=Confusions(2, C, 1.0, 0.5), beside=said)
+    said = {name: value[:0] for name, value in source_columns(1).items()}
+    output = output_of(torch.zeros(0, C))._replace(own=Confusions(2, C, 1.0, 0.5), columns=said)
     columns = EStep(HARD).annotate(output, np.array([0]), FACTS)
     assert columns.items["q"].shape == (0, C)
     assert columns.rows["nll"].tolist() == []
@@ -136,14 +136,14 @@ def test_a_batch_without_rows_has_no_loss() -> None:
     """As a worker has it that owns fewer rows than another; no rows have no length of vectors."""
     said = {name: torch.zeros(0, 0) for name in ("s.probs", "t.probs", "posterior.q")}
     loss = prepared(ChannelLoss(Channel(NAMES, True, 2.0, 1.0), "bound"), step=1)
-    terms = loss.loss(output_of(torch.zeros(0, C)), batch_of([], beside=said))
+    terms = loss.loss(output_of(torch.zeros(0, C)), batch_of([], columns=said))
     assert terms["loss"].item() == 0.0
     terms["loss"].backward()
 
 
 def test_soft_labels_are_mixed_inside_the_logarithm() -> None:
     channel = Channel(("s",), soft=True, tau_psi=2.0)
-    logits, said = logits_of(3), beside(3)
+    logits, said = logits_of(3), source_columns(3)
     log_phi = channel.log_phi(None, 1.0, logits)
     p = said["s.probs"].float()
     mixed = (p / p.sum(1, keepdim=True)) @ torch.softmax(2.0 * torch.eye(C), dim=0)
@@ -187,7 +187,7 @@ def test_steps_of_em_go_on_with_schedule_and_optimiser(tmp_path: Path) -> None:
         assert [name for name in part.rows().column_names if "." in name] == [
             "s.probs", "t.probs", "u.probs", "posterior.q",
         ]  # fmt: skip
-        assert part.beside[-1].artifact == part.labels
+        assert part.columns[-1].artifact == part.labels
         before = step.result
 
 

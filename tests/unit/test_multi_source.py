@@ -9,11 +9,11 @@ import torch
 
 from tests.recipes import FACTS, C, MemoryDriver, SeveralSources, ids, languages_of, output_of
 from tests.recipes import run_method as run
-from xlt_ray.config import ConfigError
-from xlt_ray.methods.facts import Schedule
-from xlt_ray.methods.multi_source import SourceLabels, dense, hard_labels, soft_labels
-from xlt_ray.methods.softmax import CrossEntropy
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.methods.shared.multi_source import SourceLabels, dense, hard_labels, soft_labels
+from xlt_ray.methods.shared.softmax import CrossEntropy
 from xlt_ray.ops.voting import majority_vote
+from xlt_ray.recipe.schedule import Schedule
 
 
 def test_each_source_has_a_model_of_its_own_gold_chosen_on_its_own_dev(tmp_path: Path) -> None:
@@ -128,11 +128,11 @@ def test_probabilities_are_kept_in_half_precision_and_read_as_distributions() ->
     logits = torch.randn(6, C, generator=torch.Generator().manual_seed(0)) * 5
     columns = SourceLabels().annotate(output_of(logits), np.array([0, 2, 6]), FACTS)
     assert columns.items["probs"].dtype == np.float16
-    beside = {f"s.{name}": torch.from_numpy(x) for name, x in columns.items.items()}
-    (p,) = soft_labels(beside, ["s"], C)
+    columns = {f"s.{name}": torch.from_numpy(x) for name, x in columns.items.items()}
+    (p,) = soft_labels(columns, ["s"], C)
     assert p.sum(dim=1).tolist() == pytest.approx([1.0] * 6, abs=1e-6)
     assert p.numpy() == pytest.approx(logits.softmax(-1).numpy(), abs=1e-3)
-    assert hard_labels(beside, ["s"]).tolist() == [logits.argmax(1).tolist()]
+    assert hard_labels(columns, ["s"]).tolist() == [logits.argmax(1).tolist()]
 
 
 def test_of_many_classes_the_largest_are_kept_and_the_rest_is_spread() -> None:
@@ -141,10 +141,10 @@ def test_of_many_classes_the_largest_are_kept_and_the_rest_is_spread() -> None:
     columns = annotator.annotate(output_of(logits), np.array([0, 1]), FACTS)
     assert annotator.columns(C) == ("probs", "top")
     assert columns.items["top"].tolist() == [[0, 1]]
-    beside = {f"s.{name}": torch.from_numpy(x) for name, x in columns.items.items()}
+    columns = {f"s.{name}": torch.from_numpy(x) for name, x in columns.items.items()}
     p = logits.softmax(-1)[0]
     rest = float(p[2] + p[3]) / 2
-    found = soft_labels(beside, ["s"], C)[0, 0].tolist()
+    found = soft_labels(columns, ["s"], C)[0, 0].tolist()
     assert found == pytest.approx([float(p[0]), float(p[1]), rest, rest], abs=1e-3)
     assert SourceLabels(top=4).columns(C) == SourceLabels().columns(C) == ("probs",)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from xlt_ray.config import ConfigError
-from xlt_ray.methods import neighbours
-from xlt_ray.methods.neighbours import LEAST_RECALL, Neighbours
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.methods.maral import neighbours
+from xlt_ray.methods.maral.neighbours import LEAST_RECALL, Neighbours
 
 K = 3
 

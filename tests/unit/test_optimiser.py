@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from xlt_ray.engine.optimiser import flatten, make_optimiser, unflatten, warmup_then_decay
-from xlt_ray.methods.facts import OwnRate, Schedule
+from xlt_ray.engine.train.optimiser import flatten, make_optimiser, unflatten, warmup_then_decay
 from xlt_ray.models.classifier import Classifier
+from xlt_ray.recipe.schedule import OwnRate, Schedule
 
 
 def test_the_rate_rises_and_falls_linearly() -> None:

@@ -11,20 +11,19 @@ import pyarrow as pa
 import pytest
 import torch
 
-from xlt_ray import ablation
-from xlt_ray.cli import Job
-from xlt_ray.config import ConfigError
-from xlt_ray.data.toy import LABELS
+from xlt_ray.commands import ablation
+from xlt_ray.commands.cli import Job
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.data.benchmarks.toy import LABELS
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.bl import BLJointConfig
 from xlt_ray.methods.cltp import CLTPConfig
-from xlt_ray.methods.facts import Facts
-from xlt_ray.methods.oracle_sets import COMPARED, MeasuredSets
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops.evidential import evidence
 from xlt_ray.ops.set_measures import MEASURES, measured_sets
 from xlt_ray.ops.uncertainty import dissonance
 from xlt_ray.oracle import job as oracle_job
+from xlt_ray.oracle.candidate_sets import COMPARED, MeasuredSets
 from xlt_ray.oracle.job import sets_of
 from xlt_ray.oracle.measures import (
     COUNTS,
@@ -38,7 +37,8 @@ from xlt_ray.oracle.measures import (
     with_sums,
 )
 from xlt_ray.oracle.page import Findings, markdown
-from xlt_ray.store import Artifact, Store
+from xlt_ray.recipe.task import TaskContext
+from xlt_ray.store.artifacts import Artifact, Store
 
 NER = LabelSet(LABELS["ner"])
 
@@ -262,8 +262,8 @@ def test_the_annotator_gives_the_sets_of_the_operation() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = 8 * torch.randn(50, 7, generator=generator)
     output = Output(logits, torch.zeros(50, 0))
-    facts = Facts(NER, ("xx",))
-    columns = MeasuredSets(2, 5, "linear").annotate(output, np.array([0, 20, 50]), facts)
+    context = TaskContext(NER, ("xx",))
+    columns = MeasuredSets(2, 5, "linear").annotate(output, np.array([0, 20, 50]), context)
     assert columns.rows == {}
     assert columns.items["labels"].dtype == np.int16
     assert columns.items["labels"].tolist() == logits.argmax(dim=1).tolist()
@@ -283,7 +283,7 @@ def test_the_annotator_gives_the_sets_of_the_operation() -> None:
 
 def test_the_annotator_takes_an_empty_shard() -> None:
     output = Output(torch.zeros(0, 7), torch.zeros(0, 4))
-    columns = MeasuredSets(4, 10).annotate(output, np.array([0]), Facts(NER, ("xx",)))
+    columns = MeasuredSets(4, 10).annotate(output, np.array([0]), TaskContext(NER, ("xx",)))
     assert all(len(values) == 0 for values in columns.items.values())
     assert len(columns.items) == 1 + 2 * len(COMPARED)
 

@@ -10,11 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 from tests.encoders import commit
-from xlt_ray.config import ConfigError
-from xlt_ray.data.corpus import Model
-from xlt_ray.methods.channel import Channel, Confusions
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.methods.lvm.channel import Channel, Confusions
 from xlt_ray.oracle import channel as study
-from xlt_ray.oracle.channel import Injected, say
+from xlt_ray.oracle.channel import Injected, draw_labels
 from xlt_ray.oracle.confusions import (
     configure,
     count,
@@ -23,8 +22,9 @@ from xlt_ray.oracle.confusions import (
     markdown,
     shares_of,
 )
-from xlt_ray.report.matrices import Matrix, matrix_figure
-from xlt_ray.store import Artifact, Store
+from xlt_ray.oracle.figures.matrices import Matrix, matrix_figure
+from xlt_ray.recipe.corpus import Model
+from xlt_ray.store.artifacts import Artifact, Store
 
 ROWS = [("a", "xx", [0, 1, -100]), ("b", "xx", [1]), ("c", "yy", [0])]
 SAID = {"a": [0, 0, 1], "b": [1], "c": [1]}
@@ -127,7 +127,7 @@ def test_what_it_says_is_drawn_from_the_column_of_the_truth(tmp_path: Path) -> N
     rng = np.random.default_rng(0)
     rows = [(f"r{n:04d}", "xx", rng.integers(0, 4, 20).tolist()) for n in range(1000)]
     gold = gold_of(store, rows)
-    table, facts = say(gold, matrix=matrix.tolist(), seed=3)
+    table, facts = draw_labels(gold, matrix=matrix.tolist(), seed=3)
     assert table["id"].to_pylist() == [row[0] for row in rows]
     said = commit(store, "annotation", "made", {"rows": table})
     counted, _ = count(said, gold, language="xx", num_classes=4, columns=["labels"])
@@ -137,8 +137,8 @@ def test_what_it_says_is_drawn_from_the_column_of_the_truth(tmp_path: Path) -> N
     probs = np.array(table["probs"][0].as_py())
     assert probs.argmax(axis=1).tolist() == table["labels"][0].as_py()
     assert probs.sum(axis=1).tolist() == [1.0] * 20
-    again, _ = say(gold, matrix=matrix.tolist(), seed=3)
-    other, _ = say(gold, matrix=matrix.tolist(), seed=4)
+    again, _ = draw_labels(gold, matrix=matrix.tolist(), seed=3)
+    other, _ = draw_labels(gold, matrix=matrix.tolist(), seed=4)
     assert again == table
     assert other != table
 

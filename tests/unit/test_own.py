@@ -10,28 +10,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xlt_ray.cli import configure
-from xlt_ray.config import ConfigError, OwnConfig
-from xlt_ray.data.globs import matching
-from xlt_ray.data.own import OwnSource, found_in, labels_of, scheme_of, source_of
-from xlt_ray.data.records import words_of
-from xlt_ray.data.registry import benchmark_of, resolve_targets, sources
+from xlt_ray.commands.recommend import recommend
+from xlt_ray.config.schema import ConfigError, FilesConfig
+from xlt_ray.data.benchmarks.registry import benchmark_of, resolve_targets, sources
+from xlt_ray.data.readers.base import Source
+from xlt_ray.data.readers.globs import matching
+from xlt_ray.data.readers.records import words_of
+from xlt_ray.data.readers.user_files import UserSource, found_in, labels_of, scheme_of, source_of
 from xlt_ray.data.schema import BadRow, Example
-from xlt_ray.data.sources import Source
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.recommend import recommend
+from xlt_ray.run.check import configure_run
 
 CONLL = "Anna\tB-PER\nlebt\tO\n\nin\tO\nUlm\tB-LOC\n\n"
 PAIRS = [("Es regnet.", "Es ist nass.", "yes"), ("Er geht.", "Er steht.", "no")]
 TEXTS = [("gut, sehr gut", "good"), ('sagt "nein"', "bad"), ("so\nso", "bad")]
 
 
-def own_of(**keys: Any) -> OwnConfig:
-    return OwnConfig.model_validate(keys)
+def own_of(**keys: Any) -> FilesConfig:
+    return FilesConfig.model_validate(keys)
 
 
-def source(path: Path, split: str = "train", **keys: Any) -> OwnSource:
-    return OwnSource((str(path),), "de", split, **{"task": "token", **keys})
+def source(path: Path, split: str = "train", **keys: Any) -> UserSource:
+    return UserSource((str(path),), "de", split, **{"task": "token", **keys})
 
 
 def read(item: Source, labels: LabelSet | None = None, limit: int | None = None) -> Any:
@@ -58,12 +58,12 @@ def test_patterns_name_files(tmp_path: Path, pattern: str, found: list[str]) -> 
     for name in ("a.txt", "b.txt", "e.conll", "x/c.txt", "x/y/d.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
-    names = [file.name for file in matching(f"{tmp_path}/{pattern}", "own.files.de.train")]
+    names = [file.name for file in matching(f"{tmp_path}/{pattern}", "files.paths.de.train")]
     assert names == found
 
 
 def test_what_a_pattern_does_not_name_is_told(tmp_path: Path) -> None:
-    key = "own.files.de.train"
+    key = "files.paths.de.train"
     with pytest.raises(ValueError, match=rf"{key}: {tmp_path}/no.txt is no file"):
         matching(f"{tmp_path}/no.txt", key)
     with pytest.raises(ValueError, match=r"\*.txt is no file"):
@@ -76,10 +76,10 @@ def test_a_file_found_by_a_uri_can_be_named_by_what_it_is_called(tmp_path: Path)
     (tmp_path / "x").mkdir()
     (tmp_path / "x/a.conll").write_text(CONLL)
     for uri in (f"file://{tmp_path}/**/*.conll", f"file://{tmp_path}/x/*?use_mmap=false"):
-        (file,) = matching(uri, "own.files.de.train")
+        (file,) = matching(uri, "files.paths.de.train")
         assert file.location.startswith(f"file://{tmp_path}/x/a.conll")
         assert file.location.endswith("?use_mmap=false") == ("?" in uri)
-        (again,) = matching(file.location, "own.files.de.train")
+        (again,) = matching(file.location, "files.paths.de.train")
         assert again.path == file.path
 
 
@@ -89,10 +89,10 @@ def test_names_with_blanks_and_wildcards_are_found_again(tmp_path: Path) -> None
         (tmp_path / name).write_text(CONLL)
     (tmp_path / "cd.conll").write_text(CONLL)
     for pattern in (f"{tmp_path}/*.conll", f"file://{tmp_path}/*.conll"):
-        found = matching(pattern, "own.files.de.train")
+        found = matching(pattern, "files.paths.de.train")
         assert sorted(file.name for file in found) == sorted([*names, "cd.conll"])
         for file in found:
-            (again,) = matching(file.location, "own.files.de.train")
+            (again,) = matching(file.location, "files.paths.de.train")
             assert again.path == file.path
 
 
@@ -100,7 +100,7 @@ def test_patterns_are_those_of_the_driver_everywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.conll").write_text(CONLL)
-    own = own_of(files={"de": {"train": "*.conll", "dev": "a.conll"}}, task="token")
+    own = own_of(paths={"de": {"train": "*.conll", "dev": "a.conll"}}, task="token")
     monkeypatch.chdir(tmp_path)
     item = source_of(own, "de", "train")
     monkeypatch.chdir("/")
@@ -113,7 +113,7 @@ def test_patterns_are_those_of_the_driver_everywhere(
 def test_task_labels_and_scheme_are_read_off_the_training_files(tmp_path: Path) -> None:
     (tmp_path / "a.conll").write_text(CONLL)
     (tmp_path / "b.conll.gz").write_bytes(gzip.compress(b"AG\tB-ORG\n\n"))
-    own = own_of(files={"de": {"train": f"{tmp_path}/*"}})
+    own = own_of(paths={"de": {"train": f"{tmp_path}/*"}})
     found = found_in(own, ("de",))
     assert (found.task, found.scheme) == ("token", "bio")
     assert found.labels == ("O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER")
@@ -162,7 +162,7 @@ def table(folder: Path, ending: str, rows: list[dict[str, str]]) -> Path:
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "tsv", "parquet"])
 def test_texts_and_pairs_are_told_by_their_fields(tmp_path: Path, ending: str) -> None:
     texts = table(tmp_path, ending, [{"text": text, "label": label} for text, label in TEXTS])
-    own = own_of(files={"de": {"train": str(texts)}})
+    own = own_of(paths={"de": {"train": str(texts)}})
     found = found_in(own, ("de",))
     assert (found.task, found.labels) == ("sentence", ("bad", "good"))
     good, bad = read(source(texts, task="sentence"), LabelSet(found.labels))
@@ -173,7 +173,7 @@ def test_texts_and_pairs_are_told_by_their_fields(tmp_path: Path, ending: str) -
     rows = [{"a": one, "b": two, "gold": label} for one, two, label in PAIRS]
     columns = {"premise": "a", "hypothesis": "b", "label": "gold"}
     pairs = table(tmp_path, ending, rows)
-    own = own_of(files={"de": {"train": str(pairs)}}, columns=columns)
+    own = own_of(paths={"de": {"train": str(pairs)}}, columns=columns)
     assert found_in(own, ("de",)).task == "pair"
     good, bad = read(source(pairs, task="pair", columns=columns), LabelSet(("no", "yes")))
     assert not bad
@@ -184,15 +184,15 @@ def test_texts_and_pairs_are_told_by_their_fields(tmp_path: Path, ending: str) -
 
 def test_files_that_say_nothing_are_errors(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"body": "x", "label": "y"}\n')
-    own = own_of(files={"de": {"train": f"{tmp_path}/a.jsonl"}})
+    own = own_of(paths={"de": {"train": f"{tmp_path}/a.jsonl"}})
     with pytest.raises(ConfigError, match="has the fields body, label; needed: tokens, or text"):
         found_in(own, ("de",))
     (tmp_path / "b.jsonl").write_text('{"text": "x", "label": 3}\n')
-    own = own_of(files={"de": {"train": f"{tmp_path}/b.jsonl"}})
+    own = own_of(paths={"de": {"train": f"{tmp_path}/b.jsonl"}})
     with pytest.raises(ConfigError, match=r"no row has labels that can be read; name"):
         found_in(own, ("de",))
     (tmp_path / "b.jsonl").write_text('{"text": "x", "label": 0}\n{"text": "y", "label": 1}\n')
-    own = own_of(files={"de": {"train": f"{tmp_path}/b.jsonl"}}, task="sentence")
+    own = own_of(paths={"de": {"train": f"{tmp_path}/b.jsonl"}}, task="sentence")
     with pytest.raises(ConfigError, match=r"de.train: labels are numbers; name the classes"):
         found_in(own, ("de",))
 
@@ -208,13 +208,13 @@ def test_tags_that_are_no_tags_are_told(tmp_path: Path, tags: list[str], reason:
     (tmp_path / "a.conll").write_text("".join(f"w\t{tag}\n" for tag in tags))
     files = {"de": {"train": f"{tmp_path}/a.conll"}}
     with pytest.raises(ConfigError, match=reason):
-        found_in(own_of(files=files), ("de",))
-    assert found_in(own_of(files=files, labels="O,B-PER,I-PER", scheme="bio"), ("de",)).labels
+        found_in(own_of(paths=files), ("de",))
+    assert found_in(own_of(paths=files, labels="O,B-PER,I-PER", scheme="bio"), ("de",)).labels
 
 
 def test_a_table_with_other_names_of_fields_is_no_sentence(tmp_path: Path) -> None:
     rows = [{"sentence": f"s {number}", "class": "good"} for number in range(300)]
-    own = own_of(files={"de": {"train": str(table(tmp_path, "tsv", rows))}})
+    own = own_of(paths={"de": {"train": str(table(tmp_path, "tsv", rows))}})
     with pytest.raises(ConfigError, match="has the fields class, sentence; needed: tokens"):
         found_in(own, ("de",))
 
@@ -340,7 +340,7 @@ def test_faults_of_files_name_the_key(tmp_path: Path) -> None:
         ("b.txt", "is empty"),
         ("c.conll", "no row"),
     ):
-        with pytest.raises(ValueError, match=rf"own.files.de.train: .*{name}.* ?{reason}"):
+        with pytest.raises(ValueError, match=rf"files.paths.de.train: .*{name}.* ?{reason}"):
             read(source(tmp_path / name))
 
 
@@ -363,7 +363,7 @@ def test_dev_rows_are_held_out_by_their_text(tmp_path: Path) -> None:
     ]
     (tmp_path / "a.conll").write_text("".join(lines))
     own = own_of(
-        files={"de": {"train": f"{tmp_path}/a.conll"}}, task="token", labels="O,B-X,I-X",
+        paths={"de": {"train": f"{tmp_path}/a.conll"}}, task="token", labels="O,B-X,I-X",
         dev_share=0.2,
     )  # fmt: skip
     train, dev = source_of(own, "de", "train"), source_of(own, "de", "dev")
@@ -385,14 +385,16 @@ def test_dev_rows_are_held_out_by_their_text(tmp_path: Path) -> None:
 
 def test_a_share_that_holds_nothing_out_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.conll").write_text("a\tO\n\n")
-    own = own_of(files={"de": {"train": f"{tmp_path}/a.conll"}}, task="token", dev_share=1e-9)
-    with pytest.raises(ValueError, match=r"own.dev_share: 1e-09 leaves de without dev rows; name"):
+    own = own_of(paths={"de": {"train": f"{tmp_path}/a.conll"}}, task="token", dev_share=1e-9)
+    with pytest.raises(
+        ValueError, match=r"files.dev_share: 1e-09 leaves de without dev rows; name"
+    ):
         list(source_of(own, "de", "dev").examples(None))
 
 
 def test_ids_of_the_hub_name_data_set_configuration_and_split() -> None:
     files = {"sw": {"train": "hub:owner/name@v1:sw:part", "dev": "hub:owner/name:sw"}}
-    own = own_of(files=files, task="token", labels="O,B-X,I-X", scheme="bio")
+    own = own_of(paths=files, task="token", labels="O,B-X,I-X", scheme="bio")
     item: Any = source_of(own, "sw", "train")
     assert (item.hub_id, item.revision, item.config, item.aliases) == (
         "owner/name", "v1", "sw", ("part",),
@@ -409,17 +411,17 @@ def values(folder: Path, **own: Any) -> dict[str, Any]:
     (folder / "sw.txt").write_text("Habari ya asubuhi.\n")
     files = {"en": {"train": f"{folder}/en.conll"}, "sw": {"unlabelled": f"{folder}/sw.txt"}}
     return {
-        "benchmark": {"name": "own"},
-        "own": {"files": files, **own},
+        "benchmark": {"name": "files"},
+        "files": {"paths": files, **own},
         "backbone": "toy",
         "method": {"name": "cltp"},
     }
 
 
 def test_files_are_a_benchmark(tmp_path: Path) -> None:
-    config = configure(values(tmp_path))
-    assert (config.own.task, config.own.scheme) == ("token", "bio")
-    assert config.own.labels == ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
+    config = configure_run(values(tmp_path))
+    assert (config.files.task, config.files.scheme) == ("token", "bio")
+    assert config.files.labels == ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
     assert config.benchmark.source == ("en",)
     benchmark = benchmark_of(config)
     assert (benchmark.metric, benchmark.sources) == ("f1", ("en",))
@@ -433,27 +435,30 @@ def test_files_are_a_benchmark(tmp_path: Path) -> None:
     ("change", "reason"),
     [
         (
-            {"own": {}},
-            "own.files: no language has labelled training files, such as own.files.en.tr",
+            {"files": {}},
+            "files.paths: no language has labelled training files, such as files.paths.en.tr",
         ),
         (
-            {"benchmark": {"name": "own", "source": ["sw"]}},
-            "benchmark.source: sw has no own.files.s",
+            {"benchmark": {"name": "files", "source": ["sw"]}},
+            "benchmark.source: sw has no files.paths.s",
         ),
         (
-            {"benchmark": {"name": "own", "root": "x"}},
+            {"benchmark": {"name": "files", "root": "x"}},
             "benchmark.root: files of your own are named",
         ),
-        ({"benchmark": {"name": "own", "revision": "x"}}, "benchmark.revision: name it with the f"),
+        (
+            {"benchmark": {"name": "files", "revision": "x"}},
+            "benchmark.revision: name it with the f",
+        ),
         (
             {"benchmark": {"name": "toy"}},
-            "own.files: benchmark.name is 'toy', needed for them: 'ow",
+            "files.paths: benchmark.name is 'toy', needed for them: 'files",
         ),
     ],
 )
 def test_what_does_not_fit_is_told(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
     with pytest.raises(ConfigError) as error:
-        configure({**values(tmp_path), **change})
+        configure_run({**values(tmp_path), **change})
     assert str(error.value).startswith(reason)
 
 

@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.encoders import commit
-from xlt_ray.data.hub import HubSource
-from xlt_ray.data.own import OwnConfig, OwnSource, found_in
-from xlt_ray.data.registry import BENCHMARKS, sources
-from xlt_ray.engine.corpora import tokenise_shard
+from xlt_ray.data.benchmarks.registry import BENCHMARKS, sources
+from xlt_ray.data.readers.hub import HubSource
+from xlt_ray.data.readers.user_files import FilesConfig, UserSource, found_in
+from xlt_ray.engine.read import tokenise_shard
 from xlt_ray.engine.translate import ready_of
 from xlt_ray.labels import LabelSet
-from xlt_ray.store import Store
+from xlt_ray.store.artifacts import Store
 
 NAME = "test.made_by_code"
 CLASSES = LabelSet(("good", "bad"))
@@ -86,8 +86,8 @@ def write(path: Path, kind: str = "", **more: pa.Array) -> Path:
     return path
 
 
-def own(path: Path) -> OwnSource:
-    return OwnSource((str(path),), "de", "train", "sentence")
+def own(path: Path) -> UserSource:
+    return UserSource((str(path),), "de", "train", "sentence")
 
 
 KINDS = ["", "list", "large list of lists", "struct", "map", "fixed list"]
@@ -124,7 +124,7 @@ def test_pickles_of_ray_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'x' has the extension type 'ray\.data\.arrow_pickled"):
         list(own(tmp_path / "a.parquet").examples(None))
     with pytest.raises(ValueError, match="arrow_pickled"):
-        found_in(OwnConfig(files={"de": {"train": (str(tmp_path / "a.parquet"),)}}), ("de",))
+        found_in(FilesConfig(paths={"de": {"train": (str(tmp_path / "a.parquet"),)}}), ("de",))
     assert not marker.exists()
 
 

@@ -13,11 +13,16 @@ from hypothesis import strategies as st
 
 from tests.encoders import commit
 from xlt_ray.labels import LabelSet, bio_spans_of_ids, has_orphan_of_ids
-from xlt_ray.methods.facts import Facts
-from xlt_ray.methods.picks import Selection, entity_scores, gather_earlier, select_sentences
-from xlt_ray.store import Artifact, Store
+from xlt_ray.methods.shared.selection import (
+    Selection,
+    entity_scores,
+    gather_earlier,
+    select_sentences,
+)
+from xlt_ray.recipe.task import TaskContext
+from xlt_ray.store.artifacts import Artifact, Store
 
-FACTS = Facts(LabelSet(("O", "B-X", "I-X", "B-Y", "I-Y")), ("a", "b"))
+FACTS = TaskContext(LabelSet(("O", "B-X", "I-X", "B-Y", "I-Y")), ("a", "b"))
 O, BX, IX, BY, IY = range(5)  # noqa: E741
 NONE = float("nan")
 

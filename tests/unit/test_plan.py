@@ -6,24 +6,24 @@ from typing import Any
 import pytest
 
 from tests.encoders import write_encoder
-from xlt_ray.cli import configure
-from xlt_ray.config import RunConfig
-from xlt_ray.data.corpus import Mix
+from xlt_ray.config.schema import RunConfig
 from xlt_ray.engine.annotate import Pool
 from xlt_ray.engine.backbone import backbone_of
-from xlt_ray.engine.checkpoints import Checkpoints
-from xlt_ray.engine.cluster import Plan
+from xlt_ray.engine.resources import Plan
+from xlt_ray.engine.train.checkpoints import Checkpoints
 from xlt_ray.methods import METHODS
 from xlt_ray.methods.cltp import EvidentialLoss
-from xlt_ray.methods.facts import Schedule
-from xlt_ray.plan import PlanDriver, PlanRunner, Unknown, planned, text_of
-from xlt_ray.scoring import Scorer, all_gold
-from xlt_ray.steps import PLANNED, Step
-from xlt_ray.store import Store
+from xlt_ray.recipe.corpus import Mix
+from xlt_ray.recipe.schedule import Schedule
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.dry_run import PlanDriver, PlanRunner, Unknown, planned, text_of
+from xlt_ray.run.scoring import Scorer, all_gold
+from xlt_ray.run.steps import PLANNED, Step
+from xlt_ray.store.artifacts import Store
 
 PLAN = Plan(Pool(1, 3, 2, 0.0), train_workers=2, train_cpus=4, train_gpus=0.0)
 TOY = {
-    "benchmark": {"name": "toy", "limit": {"train": 12, "dev": 8, "test": 6}},
+    "benchmark": {"name": "toy", "max_rows": {"train": 12, "dev": 8, "test": 6}},
     "backbone": "toy",
     "method": {"name": "cltp", "rounds": 2, "one_hot_rounds": 1},
 }
@@ -39,7 +39,7 @@ def follow(config: RunConfig[Any]) -> PlanDriver:
 
 
 def toy(folder: Path, *flags: str) -> RunConfig[Any]:
-    return configure({**TOY, "store": {"root": str(folder / "store")}}, flags=flags)
+    return configure_run({**TOY, "store": {"root": str(folder / "store")}}, flags=flags)
 
 
 def wikiann(folder: Path, *flags: str, backbone: Path | None = None) -> RunConfig[Any]:
@@ -55,7 +55,7 @@ def wikiann(folder: Path, *flags: str, backbone: Path | None = None) -> RunConfi
         "method": {"name": "cltp", "rounds": 1},
         "store": {"root": str(folder / "store")},
     }
-    return configure(values, flags=flags)
+    return configure_run(values, flags=flags)
 
 
 def test_every_step_is_listed_in_order(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_each_language_has_the_split_that_it_is_given(tmp_path: Path) -> None:
 
 def test_a_step_with_a_batch_of_its_own_says_so(tmp_path: Path) -> None:
     values = {**TOY, "method": {"name": "st", "iterations": 1, "batch_size": 16}}
-    config = configure({**values, "store": {"root": str(tmp_path / "store")}})
+    config = configure_run({**values, "store": {"root": str(tmp_path / "store")}})
     notes = {step["title"]: step["note"] for step in follow(config).plans.steps}
     assert "batch 32" in notes["source"]
     assert "batch 16" in notes["iteration 1"]
@@ -168,7 +168,7 @@ def test_norwegian_is_a_language(tmp_path: Path) -> None:
     for config in (wikiann(tmp_path), wikiann(tmp_path, "benchmark.targets=no")):
         assert follow(config).targets == ("no",)
     values = {"benchmark": {"name": "wikiann"}, "backbone": "x", "method": {"name": "cltp"}}
-    assert configure(values, [str(path)]).benchmark.targets == ("no",)
+    assert configure_run(values, [str(path)]).benchmark.targets == ("no",)
 
 
 def test_a_missing_backbone_and_split_are_named_and_the_rest_is_planned(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_source_language_is_no_target_of_self_training(tmp_path: Path) -> None
     steps = {step["title"]: step for step in driver.plans.steps}
     assert steps["unlabelled text"]["rows"] == 2
     assert steps["test text"]["rows"] == 4
-    assert driver.facts.languages == ("en", "no")
+    assert driver.context.languages == ("en", "no")
 
 
 @pytest.mark.parametrize("fraction", [0.5, 1.0])
@@ -244,4 +244,4 @@ def test_the_source_model_does_not_depend_on_the_targets(tmp_path: Path) -> None
         )
         for targets in ("nolu", "nolu,teska")
     )
-    assert one._facts_for(EvidentialLoss()) == both._facts_for(EvidentialLoss())
+    assert one._context_for(EvidentialLoss()) == both._context_for(EvidentialLoss())

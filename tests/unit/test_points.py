@@ -6,12 +6,12 @@ from typing import get_args
 
 import pytest
 
-from xlt_ray import points as module
-from xlt_ray.ledger import RunFolder
-from xlt_ray.points import LISTENERS, LOCAL_POINTS, POINTS, Point, reached
-from xlt_ray.store import Store
+from xlt_ray.store import fault_points as module
+from xlt_ray.store.artifacts import Store
+from xlt_ray.store.fault_points import LISTENERS, LOCAL_POINTS, POINTS, Point, reached
+from xlt_ray.store.run_folder import RunFolder
 
-PACKAGE = Path(module.__file__).parent
+PACKAGE = Path(module.__file__).parents[1]
 
 
 def test_every_point_is_described_and_reached_somewhere() -> None:

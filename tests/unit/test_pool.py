@@ -10,11 +10,11 @@ from typing import Any, cast
 import pytest
 
 from tests.encoders import commit, tokenised
-from xlt_ray.data.corpus import Corpus
 from xlt_ray.engine.annotate import AnnotateTask, seconds_of
 from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.pool import LITTLE_SECONDS, START_SECONDS, Pool, over_shards
-from xlt_ray.store import Artifact, Store
+from xlt_ray.recipe.corpus import Corpus
+from xlt_ray.store.artifacts import Artifact, Store
 
 SMALL = 0.9 * START_SECONDS
 
@@ -95,7 +95,7 @@ def task(tmp_path: Path, rows: int, **config: Any) -> AnnotateTask:
     nothing = cast(Any, None)
     return AnnotateTask(
         attempt=nothing, corpus=corpus, model=model(tmp_path, **config), annotator=nothing,
-        facts=nothing, dim_reduce=None, max_length=128, budget=4096, arithmetic=Arithmetic(),
+        context=nothing, dim_reduce=None, max_length=128, budget=4096, arithmetic=Arithmetic(),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-from xlt_ray.data.toy import LANGUAGES, unlabelled_text
+from xlt_ray.data.benchmarks.toy import LANGUAGES, unlabelled_text
 from xlt_ray.models.pretrain import PretrainSettings, pretrain, train_tokenizer
 
 TINY = PretrainSettings(

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from xlt_ray.config import ConfigError
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.oracle.figures.shift import Point, markdown, shift_figure, trend
 from xlt_ray.oracle.prior_shift import configure, dry_run, keys
-from xlt_ray.report.shift import Point, markdown, shift_figure, trend
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,7 +58,7 @@ def test_what_is_refused(study: dict[str, Any], benchmark: dict[str, Any], messa
 
 def test_dry_run_and_keys(capsys: pytest.CaptureFixture[str]) -> None:
     asked = values(random=2, rows=20)
-    asked["benchmark"]["limit"] = 40
+    asked["benchmark"]["max_rows"] = 40
     assert dry_run(configure(asked)) == 0
     printed = capsys.readouterr().out
     assert "subset 1: shift-toy_rating-1, priors {" in printed

@@ -14,8 +14,8 @@ import pytest
 PROGRAM = """
 import sys
 from pathlib import Path
-from xlt_ray.config import ConfigError
-from xlt_ray.export import push
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.commands.export import push
 try:
     print(push(Path(sys.argv[1]), "owner/name", **({"public": True} if sys.argv[2:] else {})))
 except ConfigError as error:

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.folders import NER, NLI, read, source, tokens_of, write
-from xlt_ray.data import layouts
-from xlt_ray.data.readers import DataFolder, FileSource
+from xlt_ray.data.readers import columns_jsonl as layouts
+from xlt_ray.data.readers.files import DataFolder, FileSource
 from xlt_ray.data.schema import BadRow, Example, Task
 from xlt_ray.labels import LabelSet
 

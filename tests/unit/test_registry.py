@@ -15,17 +15,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.folders import write
-from xlt_ray.config import ConfigError
-from xlt_ray.data import registry, toy
-from xlt_ray.data.hub import HubSource
-from xlt_ray.data.readers import FileSource
-from xlt_ray.data.registry import (
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.data.benchmarks import registry, toy
+from xlt_ray.data.benchmarks.registry import (
     BENCHMARKS,
     check_bad_fraction,
     lookup,
     resolve_targets,
     sources,
 )
+from xlt_ray.data.readers.files import FileSource
+from xlt_ray.data.readers.hub import HubSource
 from xlt_ray.data.schema import BadRow, Example
 
 WIKIANN = BENCHMARKS["wikiann"]
@@ -384,8 +384,10 @@ def test_fraction_of_bad_rows() -> None:
     with pytest.raises(ValueError, match="1 of 1 rows cannot be used"):
         check_bad_fraction(bad[:1], total=1, max_fraction=0)
     unknown = [BadRow("test.txt", 3, "unknown tag 'B-DATE', allowed: O")]
-    with pytest.raises(ValueError, match=r"^own.files.sw.test: 1 of 1 .*\n.*\nown.labels names"):
-        check_bad_fraction(unknown, total=1, max_fraction=0, key="own.files.sw.test")
+    with pytest.raises(
+        ValueError, match=r"^files.paths.sw.test: 1 of 1 .*\n.*\nfiles.labels names"
+    ):
+        check_bad_fraction(unknown, total=1, max_fraction=0, key="files.paths.sw.test")
 
 
 def test_sample_data_through_the_registry(shared_data: Path) -> None:

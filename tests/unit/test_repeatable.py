@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from xlt_ray.engine.repeatable import repeatable
+from xlt_ray.engine.train.determinism import repeatable
 
 
 @pytest.mark.parametrize("wanted", [True, False])

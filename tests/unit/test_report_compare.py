@@ -16,10 +16,10 @@ from tests.reports import example
 from xlt_ray.report.compare import (
     LATEX_COLUMNS,
     Comparison,
+    ComparisonRow,
     Grid,
-    Row,
+    ScoredRun,
     SharedStep,
-    Trial,
     caption,
     duration,
     latex,
@@ -40,7 +40,7 @@ from xlt_ray.report.record import StepReport
 SPECIAL = '[a] & b * 50% \\x{y} $1 #2 _3 ~4 ^5 <6|7> "8"'
 
 
-def trial(seed: int, nl: float, de: float, **changes: Any) -> Trial:
+def trial(seed: int, nl: float, de: float, **changes: Any) -> ScoredRun:
     """A run with these final scores; the source, en, has 0.875."""
     final = {
         "en": {"f1": 0.875, "support": 50},
@@ -49,7 +49,7 @@ def trial(seed: int, nl: float, de: float, **changes: Any) -> Trial:
     }
     config = {"seed": seed, "method": {"name": "cltp", "lambda": 8.0}}
     report = example(**{"final": final, "config": config, "run": f"x-s{seed}", **changes})
-    return Trial(report, {"zero-shot": "a", "final": "b"})
+    return ScoredRun(report, {"zero-shot": "a", "final": "b"})
 
 
 def steps(*fingerprints: str, seconds: float = 10.0) -> list[StepReport]:
@@ -60,14 +60,14 @@ def steps(*fingerprints: str, seconds: float = 10.0) -> list[StepReport]:
 def comparison(**changes: Any) -> Comparison:
     """Two rows, two seeds; both rows share the source model of each seed."""
     rows = [
-        Row(
+        ComparisonRow(
             "baseline",
             [
                 trial(0, 0.5, 0.25, steps=steps("source0")),
                 trial(1, 0.5, 0.75, steps=steps("source1")),
             ],
         ),
-        Row(
+        ComparisonRow(
             "CLTP, one_hot",
             [
                 trial(0, 0.75, 0.5, steps=steps("source0", "round0", "source0")),
@@ -94,15 +94,15 @@ def test_statistics_of_a_row() -> None:
 def test_a_score_that_one_seed_lacks_has_no_mean() -> None:
     full = trial(0, 0.5, 0.5)
     part = trial(1, 0.5, 0.5, final={"nl": {"f1": 0.5, "support": 1}}, targets=["nl"])
-    assert Row("r", [full, part]).score("de") is None
+    assert ComparisonRow("r", [full, part]).score("de") is None
 
 
 def test_one_seed_has_no_deviation() -> None:
-    assert Row("r", [trial(0, 0.5, 0.25)]).std is None
+    assert ComparisonRow("r", [trial(0, 0.5, 0.25)]).std is None
 
 
 def test_without_targets_there_is_no_average() -> None:
-    row = Row("r", [trial(seed, 0.5, 0.5, targets=["en"]) for seed in (0, 1)])
+    row = ComparisonRow("r", [trial(seed, 0.5, 0.5, targets=["en"]) for seed in (0, 1)])
     assert (row.average, row.std) == (None, None)
 
 
@@ -139,7 +139,7 @@ def test_shared_trainings() -> None:
         "train source1", "baseline; CLTP, one_hot", "1", "10.0 s",
     ]  # fmt: skip
     text = [StepReport("source", "text", "t", 1.0, False)]
-    rows = [Row(title, [trial(0, 0.5, 0.5, steps=text)]) for title in "ab"]
+    rows = [ComparisonRow(title, [trial(0, 0.5, 0.5, steps=text)]) for title in "ab"]
     assert comparison(rows=rows).shared == []
 
 
@@ -225,7 +225,7 @@ def test_markdown_keeps_measured_and_published_apart() -> None:
 
 
 def test_markdown_of_one_row_and_seed() -> None:
-    page = markdown(comparison(rows=[Row("only", [trial(0, 0.5, 0.25)])]))
+    page = markdown(comparison(rows=[ComparisonRow("only", [trial(0, 0.5, 0.25)])]))
     assert "| only | 50.00 | 25.00 | 87.50 | 37.50 | - | 12.4 s |" in page
     assert "## Computed once" not in page
     assert "seed by seed" not in page
@@ -235,7 +235,7 @@ def test_captions() -> None:
     two = caption(comparison())
     assert "mean of seeds 0, 1. The average is over the 2 targets other than the source." in two
     assert "sample standard deviation" in two
-    alone = [Row("r", [trial(3, 0.5, 0.5, targets=["nl"])])]
+    alone = [ComparisonRow("r", [trial(3, 0.5, 0.5, targets=["nl"])])]
     one = caption(comparison(rows=alone))
     assert "mean of seed 3. The average is over the 1 target other than" in one
     assert "One seed has no standard deviation." in one
@@ -249,7 +249,9 @@ def test_terminal_tables() -> None:
     names = [f"l{number}" for number in range(12)]
     scores = {name: {"f1": 0.25, "support": 1} for name in names}
     wide = trial(0, 0, 0, source=["s"], targets=names, final=scores, zero_shot=scores)
-    Console(file=out, width=110).print(terminal_tables(comparison(rows=[Row("only", [wide])])))
+    Console(file=out, width=110).print(
+        terminal_tables(comparison(rows=[ComparisonRow("only", [wide])]))
+    )
     text = out.getvalue()
     assert "toy: entity F1" in text
     assert text.count("only") == text.count("method") == 2
@@ -292,7 +294,7 @@ def tabulars(text: str) -> list[tuple[str, list[list[str]]]]:
 
 def test_latex_tables_are_well_formed() -> None:
     """The cells of a line are as many as the letters, braces match, environments close."""
-    rows = [Row(SPECIAL, [trial(0, 0.5, 0.25)])]
+    rows = [ComparisonRow(SPECIAL, [trial(0, 0.5, 0.25)])]
     text = latex(comparison(rows=rows, published=[*published("CLTP", "1"), small_table()]))
     found = tabulars(text)
     assert [letters for letters, _ in found] == [
@@ -321,7 +323,9 @@ def has_latex() -> bool:
 
 @pytest.mark.skipif(not has_latex(), reason="no pdflatex with booktabs")
 def test_latex_fragment_compiles(tmp_path: Path) -> None:
-    rows = [Row(title, [trial(0, 0.5, 0.25)]) for title in (SPECIAL, "* star", "[1ex] option")]
+    rows = [
+        ComparisonRow(title, [trial(0, 0.5, 0.25)]) for title in (SPECIAL, "* star", "[1ex] option")
+    ]
     fragment = latex(comparison(rows=rows, published=published("CLTP", "1")))
     (tmp_path / "compare.tex").write_text(fragment, encoding="utf-8")
     (tmp_path / "page.tex").write_text(

@@ -7,15 +7,23 @@ import pytest
 import yaml
 
 from xlt_ray.report.surface import cells, surface_figure, values_of
-from xlt_ray.report.sweep import Scope, Sweep, Trial, best_yaml, markdown, table_csv, write_sweep
+from xlt_ray.report.sweep import (
+    Scope,
+    Sweep,
+    SweepTrial,
+    best_yaml,
+    markdown,
+    table_csv,
+    write_sweep,
+)
 
 
-def trial(lam: float, tau: float, score: float | None, error: str | None = None) -> Trial:
+def trial(lam: float, tau: float, score: float | None, error: str | None = None) -> SweepTrial:
     parameters, scores = {"lambda": lam, "tau": tau}, [0.5, 0.6]
     if score is None:
-        return Trial(parameters, "failed" if error else "ended early", scores, error=error)
+        return SweepTrial(parameters, "failed" if error else "ended early", scores, error=error)
     computed, found = {"model": 2}, {"model": 1, "text": 3}
-    return Trial(parameters, "done", scores, score, 10.4, computed, found)
+    return SweepTrial(parameters, "done", scores, score, 10.4, computed, found)
 
 
 TRIALS = [
@@ -71,7 +79,7 @@ def test_values_and_cells() -> None:
     done = [item for item in TRIALS if item.source_dev is not None]
     assert values_of(done, "lambda") == [2, 4]
     assert cells(done, "tau", "lambda") == {(5, 2): 70.0, (5, 4): 90.0, (10, 4): 90.0}
-    words = [Trial({"by": name}, "done", source_dev=0.1) for name in ("b", "a", "b")]
+    words = [SweepTrial({"by": name}, "done", source_dev=0.1) for name in ("b", "a", "b")]
     assert values_of(words, "by") == ["b", "a"]
 
 

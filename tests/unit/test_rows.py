@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from xlt_ray.data.rows import (
+from xlt_ray.data.readers.rows import (
     RowError,
     RowIds,
     Text,

@@ -9,9 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.test_console import store
-from xlt_ray import console, shelf
-from xlt_ray.ledger import Lease, RunFolder
-from xlt_ray.store import Store
+from xlt_ray.commands import main as console
+from xlt_ray.run import inventory as shelf
+from xlt_ray.store.artifacts import Store
+from xlt_ray.store.lease import Lease
+from xlt_ray.store.run_folder import RunFolder
 
 __all__ = ["store"]
 

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 
 from tests.recipes import MemoryDriver, ids
-from xlt_ray.data.batching import seed_of
+from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.methods import METHODS
-from xlt_ray.methods.base import Method
-from xlt_ray.methods.facts import Schedule, describe
-from xlt_ray.methods.parts import Objective
+from xlt_ray.methods.shared.softmax import SoftmaxAnnotator
 from xlt_ray.methods.sl_evi import EvidentialAnnotator, EvidentialLoss
 from xlt_ray.methods.sl_leu import NoisyAnnotator, NoisyCrossEntropy
 from xlt_ray.methods.sl_lou import ScaledCrossEntropy
-from xlt_ray.methods.softmax import SoftmaxAnnotator
+from xlt_ray.recipe.method import Method
+from xlt_ray.recipe.objective import Objective
+from xlt_ray.recipe.schedule import Schedule
+from xlt_ray.store.fingerprint import describe
 
 
 def method(name: str, **options: Any) -> Method:

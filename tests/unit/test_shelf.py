@@ -9,9 +9,9 @@ import pytest
 
 from tests.encoders import commit
 from tests.s3 import S3
-from xlt_ray import shelf
-from xlt_ray.engine.checkpoints import Checkpoints
-from xlt_ray.store import Store
+from xlt_ray.engine.train.checkpoints import Checkpoints
+from xlt_ray.run import inventory as shelf
+from xlt_ray.store.artifacts import Store
 
 ROWS = {"rows": pa.table({"id": ["1"]})}
 DAY = 86400.0
@@ -125,6 +125,6 @@ def test_who_may_only_look_sees_what_could_go(
     def refused(*arguments: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("xlt_ray.store.write_bytes", refused)
+    monkeypatch.setattr("xlt_ray.store.artifacts.write_bytes", refused)
     assert loose(store) == {"artifacts/annotation/young"}
     assert loose(store, older=DAY) == set()

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.recipes import FACTS, batch_of, logits_of, output_of
-from xlt_ray.methods.facts import Facts
-from xlt_ray.methods.softmax import CrossEntropy, SoftmaxAnnotator
+from xlt_ray.methods.shared.softmax import CrossEntropy, SoftmaxAnnotator
+from xlt_ray.recipe.task import TaskContext
 
 
 def test_cross_entropy_is_a_sum_over_labelled_items() -> None:
@@ -20,10 +20,10 @@ def test_cross_entropy_is_a_sum_over_labelled_items() -> None:
 def test_rankings_by_hand() -> None:
     """Uniform over two of four classes: entropy log 2 / log 4, largest probability 1/2."""
     logits = torch.tensor([[50.0, 50.0, -50.0, -50.0], [80.0, 0.0, 0.0, 0.0]])
-    facts = Facts(FACTS.labels, ("a",), task="sentence")
+    context = TaskContext(FACTS.labels, ("a",), task="sentence")
     for rank_by, wanted in (("entropy", [0.5, 0.0]), ("max_probability", [0.5, 0.0])):
         annotator = SoftmaxAnnotator(rank_by)  # type: ignore[arg-type]
-        columns = annotator.annotate(output_of(logits), np.arange(3), facts)
+        columns = annotator.annotate(output_of(logits), np.arange(3), context)
         np.testing.assert_allclose(columns.rows["score"], wanted, atol=1e-12)
         assert columns.items["candidates"].tolist() == [1, 1]
         nan = np.nan

@@ -9,9 +9,9 @@ import torch
 from transformers import AutoModelForMaskedLM
 
 from tests.encoders import tokenised, write_encoder
-from xlt_ray.data.batch import Batch, Hidden, Spans
-from xlt_ray.data.examples import Examples, SpanItems, examples_of, layout_of
-from xlt_ray.data.tokenise import SHAPES, load_tokenizer
+from xlt_ray.data.batches.batch import Batch, Hidden, Spans
+from xlt_ray.data.batches.examples import Examples, SpanItems, examples_of, layout_of
+from xlt_ray.data.batches.tokenise import SHAPES, load_tokenizer
 from xlt_ray.labels import LabelSet
 from xlt_ray.models.load import load_classifier
 from xlt_ray.models.span_tagger import (

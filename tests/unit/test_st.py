@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from tests.recipes import FACTS, MemoryDriver, ids, output_of
-from xlt_ray.data.corpus import Model
-from xlt_ray.methods.base import Outcome
-from xlt_ray.methods.facts import Facts, Schedule
 from xlt_ray.methods.st import ST, ConfidenceAnnotator, STConfig, is_dropping
+from xlt_ray.recipe.corpus import Model
+from xlt_ray.recipe.method import Outcome
+from xlt_ray.recipe.schedule import Schedule
+from xlt_ray.recipe.task import TaskContext
 
-PAIRS = Facts(FACTS.labels, ("a", "b"), task="pair")
+PAIRS = TaskContext(FACTS.labels, ("a", "b"), task="pair")
 
 
 def run(driver: MemoryDriver, **options: Any) -> Outcome:

@@ -19,10 +19,10 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.s3 import S3
-from xlt_ray import store as module
-from xlt_ray.config import redacted
-from xlt_ray.files import write_parquet
-from xlt_ray.store import MANIFEST, STALE_SECONDS, Artifact, Attempt, Store
+from xlt_ray.config.schema import redacted
+from xlt_ray.store import artifacts as module
+from xlt_ray.store.artifacts import MANIFEST, STALE_SECONDS, Artifact, Attempt, Store
+from xlt_ray.store.files import write_parquet
 
 RECORD: dict[str, Any] = {"info": {"rows": 3}, "seconds": 1.5, "params": {"x": 1}}
 TABLE = pa.table({"id": ["a", "b", "c"], "n": [1, 2, 3]})
@@ -417,7 +417,7 @@ def test_a_commit_that_does_not_get_through_leaves_nothing(
 
 KILLED_UPLOAD = """
 import os, signal, sys
-from xlt_ray.store import Attempt
+from xlt_ray.store.artifacts import Attempt
 
 attempt = Attempt(sys.argv[1], "kind", "f1", sys.argv[2])
 stream = attempt.stream("half.parquet")
@@ -430,7 +430,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 KILLED = """
 import os, signal, sys
 import pyarrow as pa
-from xlt_ray import store as module
+from xlt_ray.store import artifacts as module
 
 store = module.Store(sys.argv[1])
 attempt = store.attempt("kind", "f1")

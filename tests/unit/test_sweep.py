@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from xlt_ray.cli import BAD_CONFIG, DONE, main
-from xlt_ray.config import ConfigError
-from xlt_ray.data.toy import LANGUAGES
+from xlt_ray.commands.cli import run_job
+from xlt_ray.commands.sweep import job
+from xlt_ray.commands.sweep_config import SweepConfig, configure
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.data.benchmarks.toy import LANGUAGES
 from xlt_ray.engine.tune import Ended, draw
 from xlt_ray.methods import METHODS
-from xlt_ray.sweep import job
-from xlt_ray.sweep_config import SweepConfig, configure
+from xlt_ray.run.exit_codes import BAD_CONFIG, DONE
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACES = ROOT / "tune_spaces"
@@ -161,7 +162,7 @@ def test_a_dry_run_prints_trials_and_steps(
 ) -> None:
     defaults = {**TOY, "method": {"name": "cltp"}, "sweep": {"keys": {"beta": [0, 1]}}}
     flags = ["--dry-run", "--set", f"store.root={tmp_path}", "--set", "sweep.search=grid"]
-    assert main(defaults, "A job.", flags, job=job(SPACES)) == DONE
+    assert run_job(defaults, "A job.", flags, job=job(SPACES)) == DONE
     out = capsys.readouterr().out
     assert "\nsweep.search: grid\n" in f"\n{out}"
     assert "\none search (grid) of 2 trials, " in out
@@ -176,7 +177,7 @@ def test_a_bad_sweep_is_refused_before_anything_happens(
 ) -> None:
     defaults = {**TOY, "method": {"name": "cltp"}, "sweep": {"keys": {"tau": [0.5]}}}
     flags = ["--set", f"store.root={tmp_path}"]
-    assert main(defaults, "A job.", flags, job=job(SPACES)) == BAD_CONFIG
+    assert run_job(defaults, "A job.", flags, job=job(SPACES)) == BAD_CONFIG
     assert capsys.readouterr().err.startswith("error: method.tau: ")
     assert list(tmp_path.iterdir()) == []
 

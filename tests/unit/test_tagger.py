@@ -16,9 +16,9 @@ from transformers import (
 )
 
 from tests.encoders import tokenised, write_encoder
-from xlt_ray.data.batch import Batch
-from xlt_ray.data.examples import examples_of, layout_of
-from xlt_ray.data.tokenise import load_tokenizer
+from xlt_ray.data.batches.batch import Batch
+from xlt_ray.data.batches.examples import examples_of, layout_of
+from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.models.tagger import Tagger, load_tagger
 from xlt_ray.ops.evidential import evidence
 

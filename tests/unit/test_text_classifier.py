@@ -14,9 +14,9 @@ from transformers import (
 )
 
 from tests.encoders import tokenised, write_encoder
-from xlt_ray.data.batch import Batch
-from xlt_ray.data.examples import Layout, examples_of, layout_of
-from xlt_ray.data.tokenise import load_tokenizer
+from xlt_ray.data.batches.batch import Batch
+from xlt_ray.data.batches.examples import InputLayout, examples_of, layout_of
+from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.models.classifier import OWN_FILE
 from xlt_ray.models.text_classifier import PROJECTION_FILE, TextClassifier, load_text_classifier
 
@@ -106,7 +106,7 @@ def test_an_encoder_with_segments_and_a_pooler(tmp_path: Path) -> None:
         intermediate_size=8,
     )  # fmt: skip
     BertModel(config).save_pretrained(tmp_path / "encoder")
-    batch = examples_of(tokenised(PAIRS), Layout(1, 2, 0, 16, 1, "pair")).collate([0, 1, 2])
+    batch = examples_of(tokenised(PAIRS), InputLayout(1, 2, 0, 16, 1, "pair")).collate([0, 1, 2])
     model = load_text_classifier(tmp_path / "encoder", LABELS)
     model.save(tmp_path / "model")
     theirs = stock_logits(tmp_path / "model", batch, segments=True)

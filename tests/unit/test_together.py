@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from xlt_ray.engine.together import at_once
+from xlt_ray.engine.parallel import at_once
 
 
 def test_results_keep_the_order_of_the_calls() -> None:

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.encoders import TINY
-from xlt_ray.data.schema import TEXT_SCHEMA
-from xlt_ray.data.tokenise import (
+from xlt_ray.data.batches.tokenise import (
     SHAPES,
     TOKENISED,
     Window,
@@ -22,7 +21,8 @@ from xlt_ray.data.tokenise import (
     tokenise,
     windows,
 )
-from xlt_ray.data.toy import LANGUAGES, unlabelled_text
+from xlt_ray.data.benchmarks.toy import LANGUAGES, unlabelled_text
+from xlt_ray.data.schema import TEXT_SCHEMA
 from xlt_ray.models.pretrain import train_tokenizer
 
 SILENT = ["\u200b", "\u00ad", "\u200d"]

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from xlt_ray.data.schema import BadRow, Example
-from xlt_ray.data.toy import (
+from xlt_ray.data.benchmarks.toy import (
     LABELS,
     LANGUAGES,
     Knobs,
@@ -21,6 +20,7 @@ from xlt_ray.data.toy import (
     make_source,
     unlabelled_text,
 )
+from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.labels import LabelSet, bio_spans, spans_to_bio
 
 TASKS = tuple(LABELS)
@@ -68,7 +68,7 @@ def test_items_repeat_and_have_the_shape_of_their_task(task: str, language: str)
 def test_another_process_makes_the_same_rows() -> None:
     """String hashing differs between processes and must not matter."""
     code = (
-        "from xlt_ray.data.toy import make_source\n"
+        "from xlt_ray.data.benchmarks.toy import make_source\n"
         "for row in make_source('ner', 'kaldi', 'dev', {}).examples(None, 20): print(row)"
     )
     command = [sys.executable, "-c", code]

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from tensorboardX.proto import event_pb2
 
-from xlt_ray.cli import configure
-from xlt_ray.config import ConfigError
+from xlt_ray.config.schema import ConfigError
 from xlt_ray.engine import trackers
 from xlt_ray.engine.trackers import TensorBoard, Trackers, begin, flat, open_trackers
-from xlt_ray.ledger import RunFolder
-from xlt_ray.store import Store
+from xlt_ray.run.check import configure_run
+from xlt_ray.store.artifacts import Store
+from xlt_ray.store.run_folder import RunFolder
 
 PROTO: Any = event_pb2
 HISTORY = [
@@ -94,8 +94,9 @@ def test_tensorboard_files_hold_the_points(tmp_path: Path) -> None:
 
 
 def test_a_later_session_begins_anew(tmp_path: Path) -> None:
-    config = configure({"benchmark": {"name": "toy"}, "backbone": "toy", "method": {"name": "cltp"},
-                        "store": {"root": str(tmp_path)}})  # fmt: skip
+    config = configure_run({"benchmark": {"name": "toy"}, "backbone": "toy",
+                            "method": {"name": "cltp"},
+                            "store": {"root": str(tmp_path)}})  # fmt: skip
     folder = RunFolder(Store(str(tmp_path)), "x")
     for _ in range(2):
         with open_trackers(config, folder, print) as found:
@@ -105,8 +106,9 @@ def test_a_later_session_begins_anew(tmp_path: Path) -> None:
 
 
 def test_trackers_that_are_asked_for_are_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = configure({"benchmark": {"name": "toy"}, "backbone": "toy", "method": {"name": "cltp"},
-                        "run": {"trackers": "mlflow,wandb"}})  # fmt: skip
+    config = configure_run({"benchmark": {"name": "toy"}, "backbone": "toy",
+                            "method": {"name": "cltp"},
+                            "run": {"trackers": "mlflow,wandb"}})  # fmt: skip
     assert config.run.trackers == ("mlflow", "wandb")
     first = Recorder()
 

@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from xlt_ray.engine.train_loop import Position, Share
-from xlt_ray.methods.choice import stalled
+from xlt_ray.engine.train.loop import Position, WorkerShare
+from xlt_ray.recipe.stopping import stalled
 
 
 def position(*scores: tuple[int, float]) -> Position:
@@ -34,7 +34,7 @@ def test_every_row_has_one_owner_and_all_are_counted(world: int) -> None:
     seen: list[str] = []
     counts = []
     for rank in range(world):
-        share = Share(rank, world)
+        share = WorkerShare(rank, world)
         rows = [item for table in tables for item in share.own(table)["id"].to_pylist()]
         assert len(rows) == share.counts[rank]
         counts.append(share.counts.tolist())

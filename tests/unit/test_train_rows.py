@@ -8,13 +8,13 @@ import pyarrow as pa
 import pytest
 
 from tests.encoders import commit, tokenised
-from xlt_ray.data.corpus import Corpus, Mix
-from xlt_ray.data.examples import Layout
-from xlt_ray.engine.train_rows import Companions, Share, joined_passes, own_examples
+from xlt_ray.data.batches.examples import InputLayout
+from xlt_ray.engine.train.batches import PairedRows, WorkerShare, own_examples, plan_passes
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.store import Store
+from xlt_ray.recipe.corpus import Corpus, Mix
+from xlt_ray.store.artifacts import Store
 
-LAYOUT = Layout(prefix=0, suffix=2, padding=1, max_length=32, task="sentence")
+LAYOUT = InputLayout(prefix=0, suffix=2, padding=1, max_length=32, task="sentence")
 
 
 def corpus(store: Store, name: str, count: int, label: int | None, length: int = 3) -> Corpus:
@@ -34,7 +34,7 @@ def mix(tmp_path: Path) -> Mix:
     return Mix(
         corpus(store, "a", 9, 0),
         corpus(store, "b", 6, 1),
-        companion=corpus(store, "c", 11, None),
+        paired=corpus(store, "c", 11, None),
         pool=corpus(store, "d", 5, 2),
     )
 
@@ -43,7 +43,7 @@ def mix(tmp_path: Path) -> Mix:
 def test_every_worker_has_its_share_and_all_of_the_pool(mix: Mix, world: int) -> None:
     seen: list[str] = []
     for rank in range(world):
-        share = Share(rank, world)
+        share = WorkerShare(rank, world)
         examples = own_examples(mix, share, LAYOUT, ("xx",))
         first, pool = examples.num_parts, examples.first_pool
         assert all(zlib.crc32(x.encode()) % world == rank for x in examples.ids[:pool])
@@ -60,25 +60,25 @@ def test_every_worker_has_its_share_and_all_of_the_pool(mix: Mix, world: int) ->
 
 
 def test_the_companion_text_ends_before_the_pool(mix: Mix) -> None:
-    examples = own_examples(mix, Share(0, 1), LAYOUT, ("xx",))
-    companions = Companions(examples, 4, seed=1)
-    drawn = np.concatenate([companions.of(number) for number in range(3)])
+    examples = own_examples(mix, WorkerShare(0, 1), LAYOUT, ("xx",))
+    paired = PairedRows(examples, 4, seed=1)
+    drawn = np.concatenate([paired.of(number) for number in range(3)])
     assert sorted(drawn) == list(range(15, 26))
 
 
 def test_what_is_joined_counts_nowhere(mix: Mix) -> None:
-    examples = own_examples(mix, Share(0, 1), LAYOUT, ("xx",))
-    own, joined = np.array([0, 10, 16]), np.array([0, 27, 28])
-    batch = examples.collate(np.concatenate([own, joined]), joined=3)
-    assert batch.joined.tolist() == [False] * 3 + [True] * 3
-    assert batch.companion.tolist() == [False, False, True, False, False, False]
+    examples = own_examples(mix, WorkerShare(0, 1), LAYOUT, ("xx",))
+    own, extra = np.array([0, 10, 16]), np.array([0, 27, 28])
+    batch = examples.collate(np.concatenate([own, extra]), extra=3)
+    assert batch.extra.tolist() == [False] * 3 + [True] * 3
+    assert batch.paired.tolist() == [False, False, True, False, False, False]
     assert batch.part.tolist() == [0, 1, 2, 0, 3, 3]
     assert batch.labels.tolist() == [0, 1, UNLABELLED, 0, 2, 2]
-    assert (batch.num_items, batch.num_companions) == (2, 1)
+    assert (batch.num_items, batch.num_paired) == (2, 1)
 
 
 def test_passes_are_cut_until_they_fit_with_what_is_joined(mix: Mix) -> None:
-    examples = own_examples(mix, Share(0, 1), LAYOUT, ("xx",))
+    examples = own_examples(mix, WorkerShare(0, 1), LAYOUT, ("xx",))
     groups = np.arange(8), np.arange(15, 23)
     asked: list[int] = []
 
@@ -86,33 +86,33 @@ def test_passes_are_cut_until_they_fit_with_what_is_joined(mix: Mix) -> None:
         asked.append(len(rows))
         return np.concatenate([rows[rows < 15], np.arange(26, 29)])
 
-    passes = joined_passes(examples, 60, groups, join)  # rows of five tokens, twelve of them
+    passes = plan_passes(examples, 60, groups, join)  # rows of five tokens, twelve of them
     assert max(part.size(examples) for part in passes) <= 60
     assert len(passes) == 3
     assert asked[0] > max(len(part.own) for part in passes), "the first plan was too large"
     assert sorted(np.concatenate([part.own for part in passes])) == [*range(8), *range(15, 23)]
     for part in passes:
-        assert part.joined.tolist()[-3:] == [26, 27, 28]
+        assert part.extra.tolist()[-3:] == [26, 27, 28]
     # below three negatives and two texts there is no pass: cut as far as that makes it smaller
-    tight = joined_passes(examples, 5, groups, join)
+    tight = plan_passes(examples, 5, groups, join)
     assert [len(part.own) for part in tight] == [2] * 8
 
 
 def test_what_is_joined_may_be_larger_than_the_budget(mix: Mix) -> None:
-    examples = own_examples(mix, Share(0, 1), LAYOUT, ("xx",))
+    examples = own_examples(mix, WorkerShare(0, 1), LAYOUT, ("xx",))
     many = np.tile(np.arange(26, 31), 40)
     groups = np.arange(8), np.zeros(0, np.int64)
-    passes = joined_passes(examples, 60, groups, lambda rows: many)
+    passes = plan_passes(examples, 60, groups, lambda rows: many)
     assert len(passes) == 1, "finer cuts would have repeated it for nothing"
 
 
 def test_without_anything_joined_the_plan_is_asked_for_once(mix: Mix) -> None:
-    examples = own_examples(mix, Share(0, 1), LAYOUT, ("xx",))
+    examples = own_examples(mix, WorkerShare(0, 1), LAYOUT, ("xx",))
     asked: list[int] = []
 
     def join(rows: np.ndarray) -> np.ndarray:
         asked.append(len(rows))
         return np.zeros(0, np.int64)
 
-    passes = joined_passes(examples, 5, (np.arange(4), np.zeros(0, np.int64)), join)
+    passes = plan_passes(examples, 5, (np.arange(4), np.zeros(0, np.int64)), join)
     assert len(asked) == len(passes) == 4

@@ -12,13 +12,13 @@ import torch
 from pydantic import ValidationError
 
 from tests.marian import write_marian
-from xlt_ray.config import ConfigError, TranslationConfig
-from xlt_ray.data.toy import LANGUAGES, unlabelled_text
+from xlt_ray.config.schema import ConfigError, TranslationConfig
+from xlt_ray.data.benchmarks.toy import LANGUAGES, unlabelled_text
 from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.pool import Pool
 from xlt_ray.engine.translate import Route, TranslateTask, ready_of, run_translate
 from xlt_ray.models.translator import Translator, _code
-from xlt_ray.store import Artifact, Store
+from xlt_ray.store.artifacts import Artifact, Store
 
 HERE = Pool(0, 0, 1, 0.0)
 SENTENCES = [" ".join(words) for x in LANGUAGES for words in unlabelled_text(x, size=60)]

@@ -11,8 +11,8 @@ import pytest
 
 from tests.encoders import write_encoder
 from tests.pages import ROOT, of_kind, place
-from xlt_ray import predict
-from xlt_ray.cli import main
+from xlt_ray.commands import predict
+from xlt_ray.commands.cli import run_job
 from xlt_ray.report.card import _SPANS, _STOCK
 
 Shown = pytest.CaptureFixture[str]
@@ -60,7 +60,7 @@ def run(encoder: Path, store: Path, *more: str) -> int:
               "resources.annotators": 0, "resources.train_workers": 0,
               "store.root": store}  # fmt: skip
     flags = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
-    return main({}, "", [*flags, *more])
+    return run_job({}, "", [*flags, *more])
 
 
 @pytest.mark.parametrize("kind", BROKEN)
@@ -131,7 +131,7 @@ def test_nor_that_of_a_model_that_labels(with_code: Path, tmp_path: Path, capsys
     values = {"predict.model": with_code, "predict.files": text, "predict.to": tmp_path / "out",
               "store.root": tmp_path / "store"}  # fmt: skip
     flags = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
-    assert main({}, "", flags, job=predict.JOB) == 2
+    assert run_job({}, "", flags, job=predict.JOB) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: predict.model: {with_code}/config.json: needs code of its own")
 

@@ -11,19 +11,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.encoders import commit
-from xlt_ray import predict
-from xlt_ray.config import ConfigError
-from xlt_ray.data.own import OwnSource
-from xlt_ray.data.readers import DataFile
+from xlt_ray.commands import predict
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.data.readers.files import DataFile
+from xlt_ray.data.readers.user_files import UserSource
 from xlt_ray.data.schema import Example
-from xlt_ray.engine.writing import WriteTask, format_of, write_file
-from xlt_ray.files import placed
-from xlt_ray.store import Store
+from xlt_ray.engine.write_predictions import WriteTask, format_of, write_file
+from xlt_ray.store.artifacts import Store
+from xlt_ray.store.files import placed
 
 LABELS = ("O", "B-X", "I-X")
 
 
-def said_of(store: Path, source: OwnSource, shard_rows: int = 2) -> tuple[Any, list[str]]:
+def said_of(store: Path, source: UserSource, shard_rows: int = 2) -> tuple[Any, list[str]]:
     """An annotation of a file's good rows, in shards: row n has class n % 3, sure to n / 10."""
     good = [row for row in source.examples(None) if isinstance(row, Example)]
     rows = []
@@ -40,7 +40,7 @@ def said_of(store: Path, source: OwnSource, shard_rows: int = 2) -> tuple[Any, l
 
 
 def task_of(
-    source: OwnSource, shards: list[str], name: str, said: Any, to: Path, form: Any = None
+    source: UserSource, shards: list[str], name: str, said: Any, to: Path, form: Any = None
 ) -> WriteTask:
     one = [source], [source.identity()], [shards], [name]
     return WriteTask(*one, said, LABELS, ("confidence",), str(to), form)
@@ -48,7 +48,7 @@ def task_of(
 
 def written(folder: Path, path: Path, task: str = "token", form: Any = None) -> tuple[Path, Any]:
     """What is written for a file, and the counts."""
-    source = OwnSource((str(path),), "f0", "unlabelled", task)  # type: ignore[arg-type]
+    source = UserSource((str(path),), "f0", "unlabelled", task)  # type: ignore[arg-type]
     annotation, shards = said_of(folder / "store", source)
     name = f"out.{form or format_of(path.name, task)}"
     job = task_of(source, shards, name, annotation, folder / "to", form)
@@ -182,7 +182,7 @@ def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
 def test_a_file_that_has_changed_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_text("a\tO\n\nb\tO\n\n")
-    source = OwnSource((str(path),), "f0", "unlabelled", "token")
+    source = UserSource((str(path),), "f0", "unlabelled", "token")
     annotation, shards = said_of(tmp_path / "store", source)
     job = task_of(source, shards, "out.conll", annotation, tmp_path)
     for content in ("a\tO\n\n", "a\tO\n\nb\tO\n\nc\tO\n\n"):

@@ -1,1 +1,8 @@
-"""Text and labels: benchmarks, readers, the embedded benchmark, tokenisation and batching."""
+"""Text and labels, from files to batches.
+
+readers     files, tables and hub datasets, row by row
+benchmarks  the named benchmarks, and the embedded one
+batches     sub-words, model inputs, token budgets
+schema      rows as readers give them
+keyed       tables looked up by id, and lists in them
+"""

@@ -1,1 +1,25 @@
-"""Everything that runs on Ray but the driver: the cluster, annotate and train steps."""
+"""Everything on Ray: reading, annotating, training, small tasks, sweeps.
+
+resources          what a run asks for, and what the cluster has
+nodes              its nodes, now and at most
+local_ray          a Ray of this process
+token_file         the token of a local cluster
+environment        variables that libraries read once
+arithmetic         device, precision, threads
+same_code          every node has this code and these libraries
+compute_lock       one step is computed once in a cluster
+parallel           independent calls at once
+read               text and gold into artifacts
+backbone           encoders into artifacts
+translate          translation in a pool
+annotate           annotate steps
+inference          batches through a model
+pool               pools of actors
+derive             derive and score steps
+train              train steps
+tune               trials of a sweep
+write_predictions  labelled files
+memory             what allocators keep
+cost               a guess of minutes
+trackers           TensorBoard, MLflow, W&B
+"""

@@ -18,17 +18,17 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from xlt_ray.data.corpus import Corpus, View
-from xlt_ray.data.examples import Examples, SpanItems, examples_of, layout_of
-from xlt_ray.data.tokenise import load_tokenizer
+from xlt_ray.data.batches.examples import Examples, SpanItems, examples_of, layout_of
+from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.inference import predict
 from xlt_ray.engine.pool import CORE, Pool, operations_of, over_shards
-from xlt_ray.methods.facts import Facts
-from xlt_ray.methods.parts import Annotator, Columns
 from xlt_ray.models.load import load_classifier
 from xlt_ray.models.span_tagger import check_head
-from xlt_ray.store import Artifact, Attempt
+from xlt_ray.recipe.annotator import Annotator, Columns
+from xlt_ray.recipe.corpus import Corpus, View
+from xlt_ray.recipe.task import TaskContext
+from xlt_ray.store.artifacts import Artifact, Attempt
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class AnnotateTask:
     corpus: Corpus
     model: Artifact
     annotator: Annotator
-    facts: Facts
+    context: TaskContext
     dim_reduce: int | None
     max_length: int
     budget: int
@@ -53,16 +53,16 @@ class ShardAnnotator:
     def __init__(self, task: AnnotateTask):
         self.task = task
         self.device = task.arithmetic.take()
-        folder, facts = task.model.local(), task.facts
+        folder, context = task.model.local(), task.context
         head = task.annotator.span_head
-        items = None if head is None else SpanItems(head.max_len, facts.labels)
-        check_head(folder, facts.labels.names, head)
+        items = None if head is None else SpanItems(head.max_len, context.labels)
+        check_head(folder, context.labels.names, head)
         tokenizer = load_tokenizer(str(folder))
-        self.layout = layout_of(tokenizer, task.max_length, facts.task, items)
+        self.layout = layout_of(tokenizer, task.max_length, context.task, items)
         model = load_classifier(
-            folder, facts.labels.names, facts.task, dim_reduce=task.dim_reduce, spans=head
+            folder, context.labels.names, context.task, dim_reduce=task.dim_reduce, spans=head
         )
-        own = task.annotator.build(facts, model.width)
+        own = task.annotator.build(context, model.width)
         if not model.attach(own, folder) and own is not None:
             raise ValueError(f"{type(task.annotator).__name__} needs a model trained for it")
         if task.compiled:
@@ -93,7 +93,7 @@ class ShardAnnotator:
     def read(self, name: str) -> tuple[pa.Table, Examples]:
         """The rows of a shard."""
         rows = self.view.shard(name)
-        return rows, examples_of(rows, self.layout, self.task.facts.languages)
+        return rows, examples_of(rows, self.layout, self.task.context.languages)
 
     def annotated(self, rows: pa.Table, examples: Examples) -> pa.Table:
         """What is said of some rows."""
@@ -103,11 +103,11 @@ class ShardAnnotator:
             budget=self.task.budget,
             device=self.device,
             precision=self.task.arithmetic.precision,
-            extra=self.task.annotator.extra,
+            feature_outputs=self.task.annotator.feature_outputs,
         )
-        output = output._replace(beside=examples.beside_of(slice(None), self.device))
+        output = output._replace(columns=examples.columns_of(slice(None), self.device))
         offsets = examples.item_offsets
-        columns = self.task.annotator.annotate(output, offsets, self.task.facts)
+        columns = self.task.annotator.annotate(output, offsets, self.task.context)
         return to_table(rows, offsets, columns, words=examples.length_offsets)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import ray
 import torch
 
-from xlt_ray.config import first_line
+from xlt_ray.config.schema import first_line
 
 Precision = Literal["fp32", "bf16"]
 WITHOUT_BF16 = re.compile(

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from xlt_ray.config import ConfigError, RunConfig
-from xlt_ray.engine.door import checked
-from xlt_ray.engine.own_ray import is_own
-from xlt_ray.store import Attempt
+from xlt_ray.config.schema import ConfigError, RunConfig
+from xlt_ray.engine.local_ray import is_own
+from xlt_ray.engine.same_code import guarded
+from xlt_ray.store.artifacts import Attempt
 
 if TYPE_CHECKING:
     from xlt_ray.models.pretrain import PretrainSettings
@@ -197,7 +197,7 @@ def _hub(name: str, revision: str | None, max_length: int, what: str) -> Backbon
 
 
 def _toy(config: RunConfig[Any]) -> Backbone:
-    from xlt_ray.data.toy import LANGUAGES, VERSION
+    from xlt_ray.data.benchmarks.toy import LANGUAGES, VERSION
     from xlt_ray.models.pretrain import PretrainSettings
 
     settings = PretrainSettings()
@@ -221,10 +221,12 @@ def _toy(config: RunConfig[Any]) -> Backbone:
                 return _pretrain(attempt, settings, SENTENCES, task, options, seed)
         hired: Any = ray.remote(num_cpus=THREADS, max_retries=3)(_pretrain_there)
         return ray.get(
-            hired.remote(checked(_pretrain), attempt, settings, SENTENCES, task, options, seed)
+            hired.remote(guarded(_pretrain), attempt, settings, SENTENCES, task, options, seed)
         )
 
-    return Backbone(identity, ("xlt_ray.models.pretrain", "xlt_ray.data.toy"), write, seed)
+    return Backbone(
+        identity, ("xlt_ray.models.pretrain", "xlt_ray.data.benchmarks.toy"), write, seed
+    )
 
 
 _DRAWING = threading.Lock()
@@ -253,7 +255,7 @@ def _pretrain(
     options: Mapping[str, Any],
     seed: int,
 ) -> dict[str, Any]:
-    from xlt_ray.data.toy import LANGUAGES, unlabelled_text
+    from xlt_ray.data.benchmarks.toy import LANGUAGES, unlabelled_text
     from xlt_ray.models.pretrain import pretrain
 
     text = [

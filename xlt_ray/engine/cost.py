@@ -11,10 +11,10 @@ from typing import Any
 
 from huggingface_hub import hf_hub_download
 
-from xlt_ray.config import RunConfig
+from xlt_ray.config.schema import RunConfig
 from xlt_ray.engine.backbone import TOY
-from xlt_ray.engine.cluster import Plan
 from xlt_ray.engine.pool import CORE, operations_of
+from xlt_ray.engine.resources import Plan
 from xlt_ray.models.pretrain import PretrainSettings
 
 GPU = 1e14
@@ -40,7 +40,7 @@ def shape_of(config: RunConfig[Any]) -> Mapping[str, Any]:
     return json.loads(Path(found).read_bytes())
 
 
-def told(config: RunConfig[Any], plan: Plan, *, trained: int, read: int) -> list[str]:
+def cost_lines(config: RunConfig[Any], plan: Plan, *, trained: int, read: int) -> list[str]:
     """The cost of a plan in words.
 
     Args:

@@ -13,12 +13,12 @@ from ray.actor import ActorProxy
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xlt_ray.data.keyed import of_language, positions
-from xlt_ray.engine.door import checked
-from xlt_ray.engine.own_ray import needed
-from xlt_ray.evaluate import Ragged, score, seqeval_f1
+from xlt_ray.engine.local_ray import needed
+from xlt_ray.engine.same_code import guarded
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.base import Derivation
-from xlt_ray.store import Artifact, Attempt
+from xlt_ray.metrics import Ragged, score, seqeval_f1
+from xlt_ray.recipe.driver import Derivation
+from xlt_ray.store.artifacts import Artifact, Attempt
 
 Work = Callable[..., dict[str, Any]]
 """`derive` or `score_predictions`."""
@@ -67,13 +67,13 @@ def is_small(*artifacts: Artifact) -> bool:
     return sum(item.info.get("rows", math.inf) for item in artifacts) <= SMALL
 
 
-class Desk:
+class StepExecutor:
     """Where the derive and score steps of a run are carried out."""
 
     @cached_property
-    def clerk(self) -> ActorProxy["Clerk"]:
+    def clerk(self) -> ActorProxy["StepActor"]:
         """The actor; it is there once there was something that is not small."""
-        return hire()
+        return start_step_actor()
 
     def derive(
         self,
@@ -92,10 +92,10 @@ class Desk:
     def _call(self, work: Work, looked_at: Sequence[Artifact], *arguments: Any) -> dict[str, Any]:
         if is_small(*looked_at):
             return work(*arguments)
-        return ray.get(self.clerk.call.remote(checked(work), arguments))
+        return ray.get(self.clerk.call.remote(guarded(work), arguments))
 
 
-class Clerk:
+class StepActor:
     """Carries out derive and score steps; one actor a run, so that modules are imported once.
 
     It holds no CPU between calls: a trial or a pool may have them all.
@@ -107,14 +107,14 @@ class Clerk:
         return work(*arguments)
 
 
-def hire() -> ActorProxy[Clerk]:
+def start_step_actor() -> ActorProxy[StepActor]:
     """Start a clerk, which is replaced if it dies and repeats what it was at.
 
     It stays on the driver's node, since a node with an actor on it is never idle.
     """
     needed()
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    remote = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(Clerk)
+    remote = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(StepActor)
     return remote.options(scheduling_strategy=here).remote()
 
 
@@ -132,7 +132,7 @@ def score_by_language(
     Args:
         predicted: ``id`` and ``labels``, at least for every gold row.
         gold: ``id``, ``language`` and ``labels``.
-        metric: A name of :data:`xlt_ray.evaluate.METRICS`.
+        metric: A name of :data:`xlt_ray.metrics.METRICS`.
         labels: Classes of the task.
 
     Returns:

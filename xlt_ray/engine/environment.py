@@ -1,6 +1,6 @@
 """What is read off the process, and set in its environment, before Ray and PyTorch have a say.
 
-Jobs import this module, by way of :mod:`xlt_ray.cli`, before either of them.
+Jobs import this module, by way of :mod:`xlt_ray.commands.cli`, before either of them.
 """
 
 import os

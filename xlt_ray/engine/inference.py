@@ -6,11 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xlt_ray.data.batching import plan_batches
-from xlt_ray.data.examples import Examples
+from xlt_ray.data.batches.examples import Examples
+from xlt_ray.data.batches.planning import plan_batches
 from xlt_ray.engine import memory
 from xlt_ray.engine.arithmetic import Precision, autocast
 from xlt_ray.models.classifier import Classifier, Output, full_precision
+
+FeatureOutputs = Callable[[nn.Module | None, Tensor], Tensor | None]
+"""Values [n, K] of the own module and the features of n items, or None."""
 
 
 @torch.no_grad()  # in inference mode no weight that was rounded is kept for the next batch
@@ -21,7 +24,7 @@ def predict(
     budget: int,
     device: torch.device,
     precision: Precision,
-    extra: Callable[[nn.Module | None, Tensor], Tensor | None] = lambda own, features: None,
+    feature_outputs: FeatureOutputs = lambda own, features: None,
 ) -> Output:
     """Logits of every item, in the order of the rows, and what is made of their features.
 
@@ -34,7 +37,8 @@ def predict(
         budget: Token budget of a batch.
         device: Where to compute.
         precision: Arithmetic of the encoder.
-        extra: Makes [n, K] values of the model's own part and the features of a batch, or None.
+        feature_outputs: Makes [n, K] values of the own module and the features of a batch, or
+            None.
 
     Returns:
         [N, C] float32 logits and, if any were made, the [N, K] values, on ``device``.
@@ -48,7 +52,7 @@ def predict(
             logits.append(output.logits)
             owners.append(batch.item_ids)
             with full_precision(output.features):
-                values = extra(model.own, output.features)
+                values = feature_outputs(model.own, output.features)
             if values is not None:
                 made.append(values)
     memory.hand_back_at_times()

@@ -8,8 +8,8 @@ from typing import Any
 
 import ray.data
 
-from xlt_ray.engine.door import checked
-from xlt_ray.engine.own_ray import data_runs, needed
+from xlt_ray.engine.local_ray import data_runs, needed
+from xlt_ray.engine.same_code import guarded
 
 AT_ONCE, TURNS = 8, 8
 """Most shards of one call, and fewest calls of an actor that there are more shards for."""
@@ -123,7 +123,7 @@ def over_shards(
     shards = ray.data.from_items(items, override_num_blocks=blocks)
     done = shards.map_batches(
         _Worker,
-        fn_constructor_args=(checked(actor), task),
+        fn_constructor_args=(guarded(actor), task),
         batch_size=at_once,
         compute=strategy,
         num_cpus=pool.cpus if not pool.gpus else 0,

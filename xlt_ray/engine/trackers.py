@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 import pyarrow.fs as pafs
 
-from xlt_ray.config import ConfigError, RunConfig, first_line
-from xlt_ray.extras import require
-from xlt_ray.layered import to_dict
-from xlt_ray.ledger import RunFolder
+from xlt_ray.config.extras import require
+from xlt_ray.config.layers import to_dict
+from xlt_ray.config.schema import ConfigError, RunConfig, first_line
+from xlt_ray.store.run_folder import RunFolder
 
 PROJECT = "xlt_ray"
 """Experiment of MLflow and project of W&B, unless their own variables name another."""

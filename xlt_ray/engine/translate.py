@@ -14,15 +14,15 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from xlt_ray.config import ConfigError, first_line
+from xlt_ray.config.schema import ConfigError, first_line
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.arithmetic import Arithmetic, autocast
 from xlt_ray.engine.backbone import Backbone
 from xlt_ray.engine.pool import Pool, over_shards
-from xlt_ray.files import open_root
 from xlt_ray.models.translator import Translator
-from xlt_ray.parquet import opened
-from xlt_ray.store import Artifact, Attempt
+from xlt_ray.store.artifacts import Artifact, Attempt
+from xlt_ray.store.files import open_root
+from xlt_ray.store.parquet import open_parquet
 
 COLUMNS: dict[Task, tuple[str, ...]] = {"sentence": ("text",), "pair": ("text", "text_pair")}
 """Columns of the text of a row, by task; words of token tasks would lose their labels."""
@@ -225,7 +225,7 @@ def ready_of(root: str, languages: Sequence[str], column: Ready) -> tuple[Backbo
 def _checked(data: bytes, where: str, column: Ready) -> pa.Table:
     schema = pa.schema([("text", pa.string()), (column, pa.string())])
     try:
-        file = opened(pa.BufferReader(data), f"translation.ready: {where}")
+        file = open_parquet(pa.BufferReader(data), f"translation.ready: {where}")
         for name in schema.names:
             kinds = [str(item.type) for item in file.schema_arrow if item.name == name]
             if kinds not in (["string"], ["large_string"]):

@@ -21,11 +21,11 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from ray.tune.search.sample import Categorical, Domain
 
-from xlt_ray.config import ConfigError, ResourcesConfig
+from xlt_ray.config.schema import ConfigError, ResourcesConfig
 from xlt_ray.engine import nodes as cluster_nodes
-from xlt_ray.engine.cluster import Node, grown, room_for, settle
-from xlt_ray.engine.door import checked
-from xlt_ray.engine.own_ray import needed
+from xlt_ray.engine.local_ray import needed
+from xlt_ray.engine.resources import Node, grown, room_for, settle
+from xlt_ray.engine.same_code import guarded
 
 Parameters = Mapping[str, Any]
 """Values by key of the method."""
@@ -96,7 +96,7 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Share:
+class TrialShare:
     """A trial's share of the cluster.
 
     Attributes:
@@ -110,7 +110,7 @@ class Share:
     concurrent: int
 
 
-def share(config: ResourcesConfig, nodes: Sequence[Node], trials: int) -> Share:
+def share(config: ResourcesConfig, nodes: Sequence[Node], trials: int) -> TrialShare:
     """Divide the cluster among trials so that none ever waits for what another one holds.
 
     Without training workers a trial computes in its own process. No more trials are at work than
@@ -156,7 +156,7 @@ def share(config: ResourcesConfig, nodes: Sequence[Node], trials: int) -> Share:
     if room < 1:
         raise ConfigError(f"resources.train_cpus: {plan.train_cpus}, but no node has as many CPUs")
     filled["train_cpus"] = plan.train_cpus
-    return Share(config.model_copy(update=filled), holds, room)
+    return TrialShare(config.model_copy(update=filled), holds, room)
 
 
 def choices(values: Mapping[str, Sequence[Any]]) -> Space:
@@ -257,7 +257,7 @@ def run_search(
     with tempfile.TemporaryDirectory(prefix="xlt-tune-") as scratch:
         # Ray Tune's own record goes with the folder: what a sweep is continued from is the store.
         tune.Tuner(
-            tune.with_resources(_trainable(checked(trial)), dict(search.holds)),
+            tune.with_resources(_trainable(guarded(trial)), dict(search.holds)),
             param_space=dict(search.space),
             tune_config=tune.TuneConfig(
                 metric=METRIC,
@@ -352,7 +352,7 @@ def in_parallel(jobs: Mapping[str, Callable[[], Any]], at_once: int) -> dict[str
     while waiting or running:
         while waiting and len(running) < at_once:
             name, job = waiting.pop(0)
-            running[task.remote(checked(job))] = name
+            running[task.remote(guarded(job))] = name
         (ready,), _ = ray.wait(list(running))
         found[running.pop(ready)] = ray.get(ready)
     return {name: found[name] for name in jobs}

@@ -11,14 +11,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from xlt_ray.config import MethodConfig
-from xlt_ray.data.batching import seed_of
-from xlt_ray.data.corpus import Mix, Model
-from xlt_ray.methods.base import Driver, Method, Outcome
-from xlt_ray.methods.facts import Schedule
-from xlt_ray.methods.parts import PredictLabels
-from xlt_ray.methods.picks import silver_labels
-from xlt_ray.methods.softmax import CrossEntropy
+from xlt_ray.config.schema import MethodConfig
+from xlt_ray.data.batches.planning import seed_of
+from xlt_ray.methods.shared.selection import silver_labels
+from xlt_ray.methods.shared.softmax import CrossEntropy
+from xlt_ray.recipe.annotator import PredictLabels
+from xlt_ray.recipe.corpus import Mix, Model
+from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.method import Method, Outcome
+from xlt_ray.recipe.schedule import Schedule
 
 
 class BLDirectConfig(MethodConfig, frozen=True):

@@ -30,15 +30,16 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from xlt_ray.data.batch import Batch
+from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.evidential import EvidentialAnnotator, EvidentialLoss, is_silent
-from xlt_ray.methods.facts import Facts
-from xlt_ray.methods.parts import Annotator, Columns, Objective
-from xlt_ray.methods.picks import Selection, annotation_columns
-from xlt_ray.methods.self_learning import SelfLearning, SelfLearningConfig
+from xlt_ray.methods.shared.evidential import EvidentialAnnotator, EvidentialLoss, is_silent
+from xlt_ray.methods.shared.selection import Selection, annotation_columns
+from xlt_ray.methods.shared.self_training import SelfLearning, SelfLearningConfig
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import evidential, leveraged, partial_labels
+from xlt_ray.recipe.annotator import Annotator, Columns
+from xlt_ray.recipe.objective import Objective
+from xlt_ray.recipe.task import TaskContext
 
 
 class CLTPConfig(SelfLearningConfig, frozen=True):
@@ -101,11 +102,11 @@ class LeveragedWeightedLoss(Objective):
     beta: float
     lw_input: Literal["evidence", "logit"] = "evidence"
 
-    def prepare(self, facts: Facts, model: Classifier) -> None:
+    def prepare(self, context: TaskContext, model: Classifier) -> None:
         """Allocate omega, [items of this worker, C] float32."""
         device = next(model.parameters()).device
-        shape = (facts.num_items, facts.num_classes)
-        self.omega = torch.full(shape, 1.0 / facts.num_classes, device=device)
+        shape = (context.num_items, context.num_classes)
+        self.omega = torch.full(shape, 1.0 / context.num_classes, device=device)
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Sum over the labelled items; their weights are renewed afterwards."""
@@ -154,15 +155,16 @@ class SetRule:
 class CandidateAnnotator(Annotator):
     """Labels, candidate sets and gamma of every item, and scores to select rows by.
 
-    Columns: those of :func:`xlt_ray.methods.picks.annotation_columns`. A row with an item without
-    evidence is never selected.
+    Columns: those of
+    :func:`xlt_ray.methods.shared.selection.annotation_columns`. A row with an item without evidence
+    is never selected.
     """
 
     rule: SetRule
     rank_by: Literal["label", "instance"] = "label"
     evidence_floor: float = 1e-3
 
-    def annotate(self, output: Output, offsets: np.ndarray, facts: Facts) -> Columns:
+    def annotate(self, output: Output, offsets: np.ndarray, context: TaskContext) -> Columns:
         """Columns of some rows."""
         evidence = evidential.evidence(output.logits.double())
         found = self.rule.sets(evidence)
@@ -172,7 +174,7 @@ class CandidateAnnotator(Annotator):
             found.gamma_N,
             found.dissonance_N if self.rank_by == "instance" else found.gamma_N,
             offsets,
-            facts,
+            context,
             silent=is_silent(evidence, self.evidence_floor),
             search=found.search,
         )

@@ -6,9 +6,10 @@ BL-Direct. With several, one of them is scored; which one is part of the configu
 
 from typing import Literal
 
-from xlt_ray.config import ConfigError
-from xlt_ray.methods.base import Driver, Method, Outcome
-from xlt_ray.methods.multi_source import SourceConfig, read_sources, source_models
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.methods.shared.multi_source import SourceConfig, read_sources, source_models
+from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.method import Method, Outcome
 
 
 class DTConfig(SourceConfig, frozen=True):

@@ -19,18 +19,20 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from xlt_ray.data.batch import Batch
-from xlt_ray.data.corpus import Mix, Model
-from xlt_ray.data.examples import Examples
-from xlt_ray.methods.base import Driver, Method, Outcome
-from xlt_ray.methods.facts import Facts, Schedule, Step
-from xlt_ray.methods.means import Means
-from xlt_ray.methods.mixup import hide_words, masked_only
-from xlt_ray.methods.parts import Objective
-from xlt_ray.methods.start import StartConfig, begin, each
+from xlt_ray.data.batches.batch import Batch
+from xlt_ray.data.batches.examples import Examples
+from xlt_ray.methods.conlst.mixup import hide_words, masked_only
+from xlt_ray.methods.shared.warm_start import StartConfig, outcome_per_target, starting_models
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import thresholds
 from xlt_ray.ops.contrastive import masked_mean
+from xlt_ray.recipe.corpus import Mix, Model
+from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.loss_means import LossMeans
+from xlt_ray.recipe.method import Method, Outcome
+from xlt_ray.recipe.objective import Objective
+from xlt_ray.recipe.schedule import OptimiserStep, Schedule
+from xlt_ray.recipe.task import TaskContext
 
 
 class FlexMatchConfig(StartConfig, frozen=True):
@@ -79,21 +81,21 @@ class Consistency(Objective):
     mask_rate: float
     translated: float
 
-    def prepare(self, facts: Facts, model: Classifier) -> None:
+    def prepare(self, context: TaskContext, model: Classifier) -> None:
         """Every text of this worker without a class yet, every threshold at 0."""
         device = next(model.parameters()).device
-        self.facts = facts
-        self.status_N = torch.full((facts.num_items,), thresholds.NO_STATUS, device=device)
-        self.is_target_N = torch.zeros(facts.num_items, dtype=torch.bool, device=device)
-        self.beta_C = torch.zeros(facts.num_classes, dtype=torch.float64, device=device)
-        self.means = Means(("source", "target", "used"), facts, device)
+        self.context = context
+        self.status_N = torch.full((context.num_items,), thresholds.NO_STATUS, device=device)
+        self.is_target_N = torch.zeros(context.num_items, dtype=torch.bool, device=device)
+        self.beta_C = torch.zeros(context.num_classes, dtype=torch.float64, device=device)
+        self.means = LossMeans(("source", "target", "used"), context, device)
         self.translations: dict[str, int] | None = None
 
-    def before_step(self, step: Step) -> None:
+    def before_step(self, step: OptimiserStep) -> None:
         """Take note of the items of the step."""
         self.step = step
 
-    def join(self, chosen: np.ndarray, examples: Examples) -> np.ndarray:
+    def extra_rows(self, chosen: np.ndarray, examples: Examples) -> np.ndarray:
         """A copy of each target text of the pass: its translation, or itself, to be masked."""
         if self.translations is None:
             first = examples.first_pool
@@ -110,22 +112,22 @@ class Consistency(Objective):
         ]
         return np.array(copies, np.int64)
 
-    def alter(self, batch: Batch) -> Batch:
+    def transform_batch(self, batch: Batch) -> Batch:
         """Mask words of the copies that are not translations."""
-        return hide_words(batch, batch.joined & batch.companion, self.facts, self.mask_rate)
+        return hide_words(batch, batch.extra & batch.paired, self.context, self.mask_rate)
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Sum over the source, and over the copies whose originals reach their threshold (N10)."""
-        source, target = ~batch.companion & ~batch.joined, batch.companion & ~batch.joined
+        source, target = ~batch.paired & ~batch.extra, batch.paired & ~batch.extra
         gold = cross_entropy(output.logits[source], batch.labels[source], reduction="sum")
         q_BC = output.logits[target].detach().double().softmax(-1)
         confidence_B, said_B = q_BC.max(dim=1)
         used_B = confidence_B >= thresholds.thresholds(self.beta_C, self.t0)[said_B]
-        copied = cross_entropy(output.logits[batch.joined], said_B, reduction="none")
+        copied = cross_entropy(output.logits[batch.extra], said_B, reduction="none")
         unsupervised = masked_mean(copied, used_B) * len(copied)  # the step's mean is below
         index_B = batch.item_ids[target]
         thresholds.learn_status(self.status_N, index_B, confidence_B, said_B, self.t0)
-        share = self.step.items / max(self.step.companions, 1)  # the engine divides by the items
+        share = self.step.items / max(self.step.paired, 1)  # the engine divides by the items
         self.means.add("source", gold, batch.num_items)
         self.means.add("target", unsupervised, len(index_B))
         self.means.add("used", used_B.sum(), len(index_B))
@@ -134,9 +136,9 @@ class Consistency(Objective):
 
     def after_step(self) -> None:
         """Renew the status from the classes of the texts of all workers."""
-        classes = self.facts.num_classes
+        classes = self.context.num_classes
         own = self.status_N[self.is_target_N]
-        counts = self.facts.total(thresholds.count_status(own, classes))
+        counts = self.context.total(thresholds.count_status(own, classes))
         if counts[:classes].sum() > 0:
             beta = thresholds.status(counts[:classes], counts[classes], warmup=self.warmup)
             self.beta_C.copy_(beta)
@@ -168,10 +170,10 @@ class FlexMatch(Method[FlexMatchConfig]):
         notes = masked_only(driver, self.config.translated)
         driver.unlabelled()
         driver.source("train")
-        start = begin(driver, self.config)
+        start = starting_models(driver, self.config)
         calls = [partial(self.learn, driver, x, start.of(x)) for x in driver.pools]
         models = dict(zip(driver.pools, driver.together(calls), strict=True))
-        return replace(each(start, models), notes=notes)
+        return replace(outcome_per_target(start, models), notes=notes)
 
     def learn(self, driver: Driver, target: str, model: Model) -> Model:
         """The model of a target."""
@@ -181,6 +183,6 @@ class FlexMatch(Method[FlexMatchConfig]):
         steps = None if sizes is None else max(1, ceil(c.epochs * sizes[target] / c.batch_size))
         loss = Consistency(c.t0, c.warmup, c.lambda_u, c.mask_rate, c.translated)
         back = driver.back_translated() if c.translated else None
-        mix = Mix(gold, companion=text, pool=back and back.of(target))
+        mix = Mix(gold, paired=text, pool=back and back.of(target))
         schedule = Schedule(c.lr, 0, steps=steps, batch_size=c.batch_size, keep="last")
         return driver.train(target, mix, loss, start=model, schedule=schedule)

@@ -14,21 +14,16 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from xlt_ray.config import ConfigError
-from xlt_ray.data.corpus import Corpus, Mix, Model
-from xlt_ray.data.keyed import of_language, positions
-from xlt_ray.data.lists import items_of
-from xlt_ray.methods.base import Driver, Outcome
-from xlt_ray.methods.facts import Schedule
-from xlt_ray.methods.multi_source import (
-    MultiSource,
-    Sources,
-    TargetConfig,
-    soft_labels,
-)
-from xlt_ray.methods.softmax import CrossEntropy
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.data.keyed import items_of, of_language, positions
+from xlt_ray.methods.shared.multi_source import MultiSource, Sources, TargetConfig, soft_labels
+from xlt_ray.methods.shared.softmax import CrossEntropy
 from xlt_ray.ops import voting
-from xlt_ray.store import Artifact
+from xlt_ray.recipe.corpus import Corpus, Mix, Model
+from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.method import Outcome
+from xlt_ray.recipe.schedule import Schedule
+from xlt_ray.store.artifacts import Artifact
 
 
 class HardConfig(TargetConfig, frozen=True):
@@ -52,7 +47,7 @@ class HardVoteConfig(TargetConfig, frozen=True):
     """Name of the method."""
 
 
-class FromHard(MultiSource[TargetConfig]):
+class HardLabelMethod(MultiSource[TargetConfig]):
     """A fresh model trained on labelled copies of the target text."""
 
     @abstractmethod
@@ -67,7 +62,7 @@ class FromHard(MultiSource[TargetConfig]):
         return driver.train(target, mix, CrossEntropy(), start=start, schedule=schedule, dev=dev)
 
 
-class HardCat(FromHard):
+class HardCat(HardLabelMethod):
     """A copy of the text per source."""
 
     Config = HardCatConfig
@@ -93,7 +88,7 @@ class Hard(HardCat):
         return super().run(driver)
 
 
-class HardVote(FromHard):
+class HardVote(HardLabelMethod):
     """One copy, labelled by majority."""
 
     Config = HardVoteConfig
@@ -104,7 +99,7 @@ class HardVote(FromHard):
             "names": list(sources.names),
             "columns": list(sources.columns),
             "language": target,
-            "num_classes": driver.facts.num_classes,
+            "num_classes": driver.context.num_classes,
         }
         title = f"{target} votes"
         return [text.labelled(driver.derive(title, vote, *sources.artifacts, **options))]
@@ -131,12 +126,12 @@ def vote(
         first = of_language(tables[0], language)
         tables = [table.take(positions(first, table)) for table in tables]
         hard_UN = np.stack([items_of(table["labels"])[0] for table in tables])
-        beside = {
+        said = {
             f"{name}.{column}": torch.tensor(items_of(table[column])[0])
             for name, table in zip(names, tables, strict=True)
             for column in columns
         }
-        labels = voting.majority_vote(hard_UN, soft_labels(beside, names, num_classes).numpy())
+        labels = voting.majority_vote(hard_UN, soft_labels(said, names, num_classes).numpy())
         ends = pa.array(items_of(first["labels"])[1].astype(np.int32))
         lists = pa.ListArray.from_arrays(ends, pa.array(labels.astype(np.int16)))
         parts.append(first.select(["id", "language"]).append_column("labels", lists))

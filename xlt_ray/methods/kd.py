@@ -14,17 +14,23 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from xlt_ray.config import ConfigError
-from xlt_ray.data.batch import Batch
-from xlt_ray.data.corpus import Beside, Mix, Model, Start
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.base import Driver, Method, Outcome
-from xlt_ray.methods.facts import Schedule, Step
-from xlt_ray.methods.multi_source import SourceLabels, dense
-from xlt_ray.methods.parts import Objective
-from xlt_ray.methods.start import StartConfig, begin, each, say
+from xlt_ray.methods.shared.multi_source import SourceLabels, dense
+from xlt_ray.methods.shared.warm_start import (
+    StartConfig,
+    annotate_source_and_target,
+    outcome_per_target,
+    starting_models,
+)
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import distillation
+from xlt_ray.recipe.corpus import JoinedColumns, Mix, Model, Start
+from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.method import Method, Outcome
+from xlt_ray.recipe.objective import Objective
+from xlt_ray.recipe.schedule import OptimiserStep, Schedule
 
 
 class KDConfig(StartConfig, frozen=True):
@@ -53,16 +59,16 @@ class MatchSoftened(Objective):
     T: float
     source_weight: float
 
-    def before_step(self, step: Step) -> None:
+    def before_step(self, step: OptimiserStep) -> None:
         """Take note of the items of the step."""
         self.step = step
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Sum over the source items of what is to be divided by their number."""
         labels, logits = batch.labels, output.logits
-        learnt = batch.companion | (labels != UNLABELLED)
-        teacher = dense(batch.beside["teacher.probs"], None, logits.shape[1])
-        items = self.step.items + self.step.companions
+        learnt = batch.paired | (labels != UNLABELLED)
+        teacher = dense(batch.columns["teacher.probs"], None, logits.shape[1])
+        items = self.step.items + self.step.paired
         match = distillation.mse(logits[learnt] / self.T, teacher[learnt]).sum()
         match = match * (self.step.items / max(items, 1))
         source = cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
@@ -82,19 +88,19 @@ class KD(Method[KDConfig]):
             raise ConfigError(
                 f"method.frozen_layers: {frozen}, but the encoder has {layers}; null: freezes none"
             )
-        start = begin(driver, self.config)
+        start = starting_models(driver, self.config)
         models = {target: self.learn(driver, target, start) for target in driver.pools}
-        return each(start, models)
+        return outcome_per_target(start, models)
 
     def learn(self, driver: Driver, target: str, start: Start) -> Model:
         """The student of a target."""
         c, soft = self.config, SourceLabels(temperature=self.config.T)
         gold, text = driver.source("train"), driver.unlabelled().of(target)
-        said_S, said_T = say(driver, start, target, soft)
-        columns = soft.columns(driver.facts.num_classes)
+        said_S, said_T = annotate_source_and_target(driver, start, target, soft)
+        columns = soft.columns(driver.context.num_classes)
         mix = Mix(
-            gold.with_beside(Beside("teacher", said_S, columns)),
-            companion=text.with_beside(Beside("teacher", said_T, columns)),
+            gold.with_columns(JoinedColumns("teacher", said_S, columns)),
+            paired=text.with_columns(JoinedColumns("teacher", said_T, columns)),
         )
         schedule = Schedule(c.lr, c.epochs, batch_size=c.batch_size, frozen_layers=c.frozen_layers)
         loss = MatchSoftened(c.T, c.source_weight)

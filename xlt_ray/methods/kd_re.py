@@ -16,21 +16,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xlt_ray.config import ConfigError
-from xlt_ray.data.batch import Batch
-from xlt_ray.data.corpus import Corpus, Mix, Model
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.base import Driver, Outcome
-from xlt_ray.methods.facts import Schedule
-from xlt_ray.methods.multi_source import (
-    MultiSource,
-    Sources,
-    TargetConfig,
-    soft_labels,
-)
-from xlt_ray.methods.parts import Objective
+from xlt_ray.methods.shared.multi_source import MultiSource, Sources, TargetConfig, soft_labels
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import distillation
+from xlt_ray.recipe.corpus import Corpus, Mix, Model
+from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.method import Outcome
+from xlt_ray.recipe.objective import Objective
+from xlt_ray.recipe.schedule import Schedule
 
 
 class KDreConfig(TargetConfig, frozen=True):
@@ -59,7 +55,7 @@ class MatchTeacher(Objective):
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Sum over the items of the text."""
         known = batch.labels != UNLABELLED
-        soft = soft_labels(batch.beside, self.names, output.logits.shape[1])
+        soft = soft_labels(batch.columns, self.names, output.logits.shape[1])
         weights = torch.tensor(self.weights, device=soft.device)
         teacher = torch.einsum("u,unk->nk", weights / weights.sum(), soft)
         measure = distillation.mse if self.kd_loss == "mse" else distillation.kl
@@ -92,7 +88,7 @@ class KDre(MultiSource[KDreConfig]):
         weights = tuple(1.0 if c.weights is None else c.weights[name] for name in sources.names)
         objective = MatchTeacher(sources.names, weights, c.kd_loss)
         marked = text.labelled(sources.artifacts[0])  # every item is learnt from
-        mix = Mix(marked.with_beside(*sources.beside(soft=True)))
+        mix = Mix(marked.with_columns(*sources.joined(soft=True)))
         schedule = Schedule(c.lr, c.epochs, frozen_layers=c.frozen_layers)
         dev, start = driver.dev(target), driver.backbone
         return driver.train(target, mix, objective, start=start, schedule=schedule, dev=dev)

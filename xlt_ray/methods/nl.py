@@ -9,11 +9,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from xlt_ray.data.corpus import Model
-from xlt_ray.methods.base import Driver, Method, Outcome, Round
-from xlt_ray.methods.conlst import NegativesConfig, adapt_all, learn_negatives
-from xlt_ray.methods.negatives import NegativeLearning
-from xlt_ray.store import Artifact
+from xlt_ray.methods.conlst.negative_learning import NegativeLearning
+from xlt_ray.methods.conlst.recipe import NegativesConfig, adapt_all, learn_negatives
+from xlt_ray.recipe.corpus import Model
+from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.method import Method, Outcome, Round
+from xlt_ray.store.artifacts import Artifact
 
 
 class NLConfig(NegativesConfig, frozen=True):

@@ -13,9 +13,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from xlt_ray.methods.evidential import EvidentialAnnotator, EvidentialLoss, EvidentialRanking
-from xlt_ray.methods.picks import Selection
-from xlt_ray.methods.self_learning import OneHotConfig, SelfLearning
+from xlt_ray.methods.shared.evidential import (
+    EvidentialAnnotator,
+    EvidentialLoss,
+    EvidentialRanking,
+)
+from xlt_ray.methods.shared.selection import Selection
+from xlt_ray.methods.shared.self_training import OneHotConfig, SelfLearning
 
 
 class SLEVIConfig(OneHotConfig, frozen=True):

@@ -15,15 +15,16 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from xlt_ray.data.batch import Batch
+from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.facts import Facts
-from xlt_ray.methods.parts import Annotator, Columns, Objective
-from xlt_ray.methods.picks import Selection, one_hot_columns
-from xlt_ray.methods.self_learning import OneHotConfig, SelfLearning
-from xlt_ray.methods.softmax import Ranking, rank
+from xlt_ray.methods.shared.selection import Selection, one_hot_columns
+from xlt_ray.methods.shared.self_training import OneHotConfig, SelfLearning
+from xlt_ray.methods.shared.softmax import Ranking, rank
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import heteroscedastic
+from xlt_ray.recipe.annotator import Annotator, Columns
+from xlt_ray.recipe.objective import Objective
+from xlt_ray.recipe.task import TaskContext
 
 
 class SLLEUConfig(OneHotConfig, frozen=True):
@@ -48,11 +49,11 @@ class NoisyCrossEntropy(Objective):
 
     samples: int
 
-    def build(self, facts: Facts, width: int) -> nn.Module:
+    def build(self, context: TaskContext, width: int) -> nn.Module:
         """The unit that predicts u."""
         return log_std_unit(width)
 
-    def prepare(self, facts: Facts, model: Classifier) -> None:
+    def prepare(self, context: TaskContext, model: Classifier) -> None:
         """Take the unit from the model."""
         assert model.own is not None
         self.unit = model.own
@@ -70,33 +71,33 @@ class NoisyCrossEntropy(Objective):
 class NoisyAnnotator(Annotator):
     """The likeliest class of every item, ranked by the mean of the perturbed softmaxes.
 
-    Columns: those of :func:`xlt_ray.methods.picks.one_hot_columns`.
+    Columns: those of :func:`xlt_ray.methods.shared.selection.one_hot_columns`.
     """
 
     samples: int
     rank_by: Ranking
     seed: int
 
-    def build(self, facts: Facts, width: int) -> nn.Module:
+    def build(self, context: TaskContext, width: int) -> nn.Module:
         """The unit that predicts u."""
         return log_std_unit(width)
 
-    def extra(self, own: nn.Module | None, features: Tensor) -> Tensor:
+    def feature_outputs(self, own: nn.Module | None, features: Tensor) -> Tensor:
         """[N, 1] u of each item."""
         assert own is not None
         return own(features)
 
-    def annotate(self, output: Output, offsets: np.ndarray, facts: Facts) -> Columns:
+    def annotate(self, output: Output, offsets: np.ndarray, context: TaskContext) -> Columns:
         """Columns of some rows."""
-        assert output.extra is not None
+        assert output.feature_outputs is not None
         shape = (self.samples, *output.logits.shape)
         generator = torch.Generator().manual_seed(self.seed)
         noise = torch.randn(shape, generator=generator).to(output.logits.device)
         p = heteroscedastic.mean_probabilities(
-            output.logits.double(), output.extra[:, 0].double(), noise.double()
+            output.logits.double(), output.feature_outputs[:, 0].double(), noise.double()
         )
         labels = output.logits.argmax(dim=1)
-        return one_hot_columns(labels, rank(p, self.rank_by), offsets, facts)
+        return one_hot_columns(labels, rank(p, self.rank_by), offsets, context)
 
 
 class SLLEU(SelfLearning[SLLEUConfig]):

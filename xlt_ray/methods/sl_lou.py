@@ -16,15 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from xlt_ray.data.batch import Batch
+from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.facts import Facts
-from xlt_ray.methods.parts import Objective
-from xlt_ray.methods.picks import Selection
-from xlt_ray.methods.self_learning import OneHotConfig, SelfLearning
-from xlt_ray.methods.softmax import Ranking, SoftmaxAnnotator
+from xlt_ray.methods.shared.selection import Selection
+from xlt_ray.methods.shared.self_training import OneHotConfig, SelfLearning
+from xlt_ray.methods.shared.softmax import Ranking, SoftmaxAnnotator
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import homoscedastic
+from xlt_ray.recipe.objective import Objective
+from xlt_ray.recipe.task import TaskContext
 
 
 class SLLOUConfig(OneHotConfig, frozen=True):
@@ -50,11 +50,11 @@ class ScaledCrossEntropy(Objective):
 
     uses_languages: ClassVar[bool] = True
 
-    def build(self, facts: Facts, width: int) -> nn.Module:
+    def build(self, context: TaskContext, width: int) -> nn.Module:
         """The log-variances."""
-        return LogVariances(len(facts.languages))
+        return LogVariances(len(context.languages))
 
-    def prepare(self, facts: Facts, model: Classifier) -> None:
+    def prepare(self, context: TaskContext, model: Classifier) -> None:
         """Take the log-variances from the model."""
         assert isinstance(model.own, LogVariances)
         self.variances = model.own

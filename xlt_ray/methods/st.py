@@ -19,19 +19,21 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from xlt_ray.data.batching import seed_of
-from xlt_ray.data.corpus import Corpus, Mix, Model
+from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.data.keyed import sorted_by_id, with_ids
-from xlt_ray.methods.base import Driver, Method, Outcome, Round
-from xlt_ray.methods.choice import best_on_source_dev, is_dropping
-from xlt_ray.methods.facts import Facts, Schedule
-from xlt_ray.methods.parts import Annotator, Columns
-from xlt_ray.methods.picks import gather_earlier, one_class_sets
-from xlt_ray.methods.softmax import CrossEntropy
-from xlt_ray.methods.start import StartConfig, begin, each
+from xlt_ray.methods.shared.selection import gather_earlier, one_class_sets
+from xlt_ray.methods.shared.softmax import CrossEntropy
+from xlt_ray.methods.shared.warm_start import StartConfig, outcome_per_target, starting_models
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import selection, uncertainty
-from xlt_ray.store import Artifact
+from xlt_ray.recipe.annotator import Annotator, Columns
+from xlt_ray.recipe.corpus import Corpus, Mix, Model
+from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.method import Method, Outcome, Round
+from xlt_ray.recipe.schedule import Schedule
+from xlt_ray.recipe.stopping import best_on_source_dev, is_dropping
+from xlt_ray.recipe.task import TaskContext
+from xlt_ray.store.artifacts import Artifact
 
 
 class STConfig(StartConfig, frozen=True):
@@ -66,13 +68,13 @@ class ConfidenceAnnotator(Annotator):
     """Labels of every item, and per row ``confidence``, the mean of the largest probabilities, and
     ``class``, the predicted class of a text and 0 for a sentence of words."""
 
-    def annotate(self, output: Output, offsets: np.ndarray, facts: Facts) -> Columns:
+    def annotate(self, output: Output, offsets: np.ndarray, context: TaskContext) -> Columns:
         """Columns of some rows."""
         labels = output.logits.argmax(dim=1).cpu().numpy()
         best = uncertainty.max_probability(output.logits.double().softmax(-1)).cpu().numpy()
         sizes = np.diff(offsets)
         sums = np.add.reduceat(np.append(best, 0.0), offsets[:-1]) if len(sizes) else best[:0]
-        classes = np.zeros(len(sizes), np.int64) if facts.task == "token" else labels
+        classes = np.zeros(len(sizes), np.int64) if context.task == "token" else labels
         return Columns(
             items={"labels": labels.astype(np.int16)},
             rows={"confidence": sums / sizes, "class": classes.astype(np.int16)},
@@ -121,7 +123,7 @@ class ST(Method[STConfig]):
     def run(self, driver: Driver) -> Outcome:
         """Self-train from source gold and unlabelled target text, together, or each target from
         the model that it has."""
-        whole, start = driver.unlabelled(), begin(driver, self.config)
+        whole, start = driver.unlabelled(), starting_models(driver, self.config)
         if not start.by_language:
             final, rounds = self.iterate(driver, "", start.model, whole)
             before = start.zero_shot
@@ -130,20 +132,20 @@ class ST(Method[STConfig]):
             target: self.iterate(driver, f"{target} ", start.of(target), whole.of(target))[0]
             for target in driver.pools
         }
-        return each(start, models)
+        return outcome_per_target(start, models)
 
     def iterate(
         self, driver: Driver, prefix: str, source: Model, whole: Corpus
     ) -> tuple[Model, list[Round]]:
         """The best model of the iterations from a source model on, and the iterations."""
-        c, words, gold = self.config, driver.facts.task == "token", driver.source("train")
+        c, words, gold = self.config, driver.context.task == "token", driver.source("train")
         sizes = whole.tokens.info["rows_by_language"]
         if whole.language is not None and sizes is not None:
             sizes = {whole.language: sizes[whole.language]}
         quota = {
             "share": c.share,
             "balanced": c.balanced and not words,
-            "num_classes": 1 if words else driver.facts.num_classes,
+            "num_classes": 1 if words else driver.context.num_classes,
             "pool_sizes": sizes,
         }
         model, pool, rounds = source, whole, list[Round]()

@@ -1,1 +1,14 @@
-"""Neural modules: encoders with the heads that the methods train."""
+"""Neural modules: encoders with heads.
+
+classifier       what every model here is
+tagger           a class per word
+text_classifier  a class per text
+span_tagger      a class per span
+critic           the critic of domain alignment
+translator       sequence to sequence
+load             any of them from a folder
+whole            checks a folder before it is loaded
+files            files beside those of transformers
+pretrain         a small encoder made here
+onnx             export
+"""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from xlt_ray.data.batch import Batch
+from xlt_ray.data.batches.batch import Batch
 
 transformers_logging.disable_progress_bar()
 
@@ -27,18 +27,18 @@ class Output(NamedTuple):
     Attributes:
         logits: [N, C] float32 output of the head.
         features: [N, H] float32 input of the head, before its dropout.
-        extra: [N, K] float32 values that an annotator made of the features, if it made any.
+        feature_outputs: [N, K] float32 values that an annotator made of the features, if any.
         own: Trainable part of the objective, if the model has one attached.
-        beside: Columns of annotations that stand beside the items, when annotating.
+        columns: Columns of annotations that stand beside the items, when annotating.
         encoded: [N, hidden] last hidden state of the encoder at the items, when training.
         guessed: [M, V] logits over the vocabulary of the hidden tokens of the batch, if it has any.
     """
 
     logits: Tensor
     features: Tensor
-    extra: Tensor | None = None
+    feature_outputs: Tensor | None = None
     own: nn.Module | None = None
-    beside: Mapping[str, Tensor] = MappingProxyType({})
+    columns: Mapping[str, Tensor] = MappingProxyType({})
     encoded: Tensor | None = None
     guessed: Tensor | None = None
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from xlt_ray.extras import require
+from xlt_ray.config.extras import require
 
 NAME = "model.onnx"
 TOLERANCE = 1e-3

@@ -23,13 +23,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedModel
 
-from xlt_ray.data.batch import Batch, Spans
-from xlt_ray.data.corpus import SPAN_SETTINGS
-from xlt_ray.data.examples import SpanItems, SpansOfSentences, layout_of
+from xlt_ray.data.batches.batch import Batch, Spans
+from xlt_ray.data.batches.examples import SpanItems, SpansOfSentences, layout_of
+from xlt_ray.data.batches.tokenise import SHAPES, load_tokenizer, tokenise
 from xlt_ray.data.schema import TEXT_SCHEMA
-from xlt_ray.data.tokenise import SHAPES, load_tokenizer, tokenise
 from xlt_ray.labels import LabelSet, Span, bio_spans_of_ids
 from xlt_ray.models.classifier import Classifier, Output, config_for, full_precision, new_head
+from xlt_ray.models.files import SPAN_SETTINGS
 from xlt_ray.ops import vmf
 from xlt_ray.ops.spans import span_classes
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from xlt_ray.data.batching import plan_batches
+from xlt_ray.data.batches.planning import plan_batches
 
 
 class Translator:

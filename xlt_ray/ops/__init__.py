@@ -1,1 +1,26 @@
-"""Pure tensor and array functions, one file per family of equations."""
+"""Pure functions on tensors and arrays, one file per family of equations.
+
+evidential       Dirichlet evidence and L_EVI
+uncertainty      vacuity, dissonance, entropy
+partial_labels   candidate sets
+leveraged        the LW loss over them
+set_measures     other measures of sets
+heteroscedastic  SL-LEU
+homoscedastic    SL-LOU
+precision        logarithms that stay finite
+confusion        confusion matrices of MRT and LVM
+voting           majorities
+distillation     KD and KD-re
+alignment        domain alignment
+importance       importance weights by quadratic programming
+contrastive      contrastive negative learning
+thresholds       FlexMatch
+masking          masked input
+mixture          Gaussian mixtures
+vmf              von Mises-Fisher distributions
+bessel           their normaliser
+refinement       label refinement
+spans            spans and their decoding
+entities         spans and BIO tags
+selection        quotas per class
+"""

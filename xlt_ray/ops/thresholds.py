@@ -35,7 +35,7 @@ def thresholds(beta_C: Tensor, t0: float) -> Tensor:
     return t0 * beta_C / (2 - beta_C)
 
 
-class Pass(NamedTuple):
+class PassThresholds(NamedTuple):
     """Thresholds of a whole prediction pass.
 
     Attributes:
@@ -53,7 +53,7 @@ class Pass(NamedTuple):
 
 def of_pass(
     confidence_N: Tensor, said_N: Tensor, num_classes: int, t0: float, *, warmup: bool = True
-) -> Pass:
+) -> PassThresholds:
     """Thresholds from a whole prediction pass, and what reaches them (N8).
 
     Args:
@@ -67,7 +67,7 @@ def of_pass(
     counts_C = torch.bincount(said_N[sure_N], minlength=num_classes)
     beta_C = status(counts_C, (~sure_N).sum(), warmup=warmup)
     threshold_C = thresholds(beta_C, t0)
-    return Pass(counts_C, beta_C, threshold_C, confidence_N >= threshold_C[said_N])
+    return PassThresholds(counts_C, beta_C, threshold_C, confidence_N >= threshold_C[said_N])
 
 
 NO_STATUS = -1

@@ -1,1 +1,15 @@
-"""Analyses that peek at gold labels of target languages, after a run and for the reader alone."""
+"""Analyses that read gold labels of targets, after a run and outside of every recipe.
+
+judge           labels and sets against gold
+measures        what is counted
+candidate_sets  sets by every measure
+job             rounds of a comparison
+calibration     probabilities against accuracy
+spans           where spans lie
+channel         known confusions
+confusions      learned confusions
+feature_shift   distances of features
+prior_shift     class shares that move
+page            tables on a page
+figures         plots
+"""

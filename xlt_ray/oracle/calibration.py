@@ -11,20 +11,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from xlt_ray import cli
-from xlt_ray.compare import CompareConfig, configure, keys
-from xlt_ray.compare import dry_run as dry_run_of_runs
-from xlt_ray.config import ConfigError
-from xlt_ray.data.keyed import positions
-from xlt_ray.data.lists import items_of
-from xlt_ray.data.registry import benchmark_of
+from xlt_ray.commands.cli import Job
+from xlt_ray.commands.compare import CompareConfig, configure, keys
+from xlt_ray.commands.compare import dry_run as dry_run_of_runs
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.data.benchmarks.registry import benchmark_of
+from xlt_ray.data.keyed import items_of, positions
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.ledger import Lease, RunFolder
-from xlt_ray.methods.softmax import Probabilities
-from xlt_ray.oracle.driver import read_gold
-from xlt_ray.report.calibration import BINS, figure, markdown
+from xlt_ray.methods.shared.softmax import Probabilities
+from xlt_ray.oracle.figures.calibration import BINS, figure, markdown
 from xlt_ray.report.figures import require_matplotlib, write_pictures
-from xlt_ray.store import Artifact, Store
+from xlt_ray.run.gold_steps import read_gold
+from xlt_ray.run.session import carry_out, connected
+from xlt_ray.store.artifacts import Artifact, Store
+from xlt_ray.store.lease import Lease
+from xlt_ray.store.run_folder import RunFolder
 
 
 def confidence_bins(
@@ -92,10 +93,10 @@ def find(config: CompareConfig) -> dict[str, Any]:
 
 def _count(config: CompareConfig) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
-    with cli.cluster(config.first):
+    with connected(config.first):
         for number, (title, seed) in enumerate(config.runs, start=1):
             print(f"[{number}/{len(config.runs)}] {title}, seed {seed}", flush=True)
-            with cli.carry_out(config.rows[title][seed], first=read_gold) as done:
+            with carry_out(config.rows[title][seed], first=read_gold) as done:
                 driver, oracle, outcome = done.driver, done.oracle, done.outcome
                 for target in driver.pools:
                     models = {
@@ -126,5 +127,5 @@ def dry_run(config: CompareConfig) -> int:
     return dry_run_of_runs(config, first=read_gold)
 
 
-JOB = cli.Job(configure, find, dry_run, keys)
+JOB = Job(configure, find, dry_run, keys)
 """What ``jobs/oracle_calibration.py`` does with its flags."""

@@ -16,29 +16,30 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from xlt_ray import cli
-from xlt_ray.compare import CompareConfig, keys
-from xlt_ray.compare import configure as configure_rows
-from xlt_ray.compare import dry_run as dry_run_of_runs
-from xlt_ray.config import ConfigError, RunConfig
-from xlt_ray.data.batching import seed_of
-from xlt_ray.data.keyed import sorted_by_id
-from xlt_ray.data.lists import items_of
-from xlt_ray.data.registry import benchmark_of
-from xlt_ray.driver import RayDriver
+from xlt_ray.commands.cli import Job
+from xlt_ray.commands.compare import CompareConfig, keys
+from xlt_ray.commands.compare import configure as configure_rows
+from xlt_ray.commands.compare import dry_run as dry_run_of_runs
+from xlt_ray.config.schema import ConfigError, RunConfig
+from xlt_ray.data.batches.planning import seed_of
+from xlt_ray.data.benchmarks.registry import benchmark_of
+from xlt_ray.data.keyed import items_of, sorted_by_id
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.ledger import Lease, RunFolder
 from xlt_ray.methods import METHODS
-from xlt_ray.methods.mrt_lvm import LVM
-from xlt_ray.methods.multi_source import MultiSource, Sources
+from xlt_ray.methods.lvm.recipe import LVM
+from xlt_ray.methods.shared.multi_source import MultiSource, Sources
 from xlt_ray.oracle.confusions import distance, learnt_matrices
-from xlt_ray.oracle.driver import Oracle, read_gold
+from xlt_ray.oracle.figures.matrices import Matrix, matrix_figure
+from xlt_ray.recipe.driver import verbs_of
 from xlt_ray.report.figures import require_matplotlib, write_pictures
-from xlt_ray.report.matrices import Matrix, matrix_figure
 from xlt_ray.report.tables import markdown_table
-from xlt_ray.scoring import Scorer, all_gold
-from xlt_ray.store import Artifact, Store
-from xlt_ray.verbs import verbs_of
+from xlt_ray.run.driver import RayDriver
+from xlt_ray.run.gold_steps import Oracle, read_gold
+from xlt_ray.run.scoring import Scorer, all_gold
+from xlt_ray.run.session import connected, open_session
+from xlt_ray.store.artifacts import Artifact, Store
+from xlt_ray.store.lease import Lease
+from xlt_ray.store.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Injected:
         return matrix
 
 
-def say(
+def draw_labels(
     gold: Artifact, *, matrix: Sequence[Sequence[float]], seed: int
 ) -> tuple[pa.Table, dict[str, Any]]:
     """What a made-up source says about a text: one draw for each item from its label's column.
@@ -105,10 +106,10 @@ def say(
 def sources(oracle: Oracle, injected: Injected) -> Sources:
     """What the made-up sources say about the unlabelled text, as durable steps."""
     gold, driver = oracle.gold, oracle.driver
-    k, said = driver.facts.num_classes, []
+    k, said = driver.context.num_classes, []
     for number, name in enumerate(injected.names):
         matrix, seed = injected.matrix(number, k).tolist(), seed_of(driver.seed, "said", number)
-        said.append(oracle.derive(f"made-up {name}", say, gold, matrix=matrix, seed=seed))
+        said.append(oracle.derive(f"made-up {name}", draw_labels, gold, matrix=matrix, seed=seed))
     return Sources(injected.names, tuple(said), ("probs",))
 
 
@@ -118,7 +119,7 @@ def carry_out(config: RunConfig[Any], injected: Injected) -> list[dict[str, Any]
     A record has the score on the test split and, for LVM, per source the matrices and how far the
     learned one is from the given one.
     """
-    with cli.session(config) as begun:
+    with open_session(config) as begun:
         driver = RayDriver(config, begun.runner, begun.plan)
         gold = all_gold(driver)
         scorer, oracle = Scorer(driver, gold), Oracle(driver, gold)
@@ -134,7 +135,7 @@ def carry_out(config: RunConfig[Any], injected: Injected) -> list[dict[str, Any]
             score = scores[target][driver.benchmark.metric]
             record: dict[str, Any] = {"target": target, "score": score, "matrices": []}
             if isinstance(method, LVM):
-                k = driver.facts.num_classes
+                k = driver.context.num_classes
                 channel = method.channel(driver, said.names)
                 begin = np.exp(channel.log_start(k).numpy())
                 learnt = learnt_matrices(channel, model, k)
@@ -149,7 +150,7 @@ def carry_out(config: RunConfig[Any], injected: Injected) -> list[dict[str, Any]
 
 def _prior(oracle: Oracle, target: str) -> np.ndarray:
     """[K] share of each class in the gold of the unlabelled text."""
-    gold, k = oracle.gold.shard(f"gold-{target}.parquet"), oracle.driver.facts.num_classes
+    gold, k = oracle.gold.shard(f"gold-{target}.parquet"), oracle.driver.context.num_classes
     labels = items_of(gold["labels"])[0]
     counts = np.bincount(labels[labels != UNLABELLED], minlength=k)
     return counts / counts.sum()
@@ -161,7 +162,7 @@ def configure(
     """The configuration of the rows, each of which has to learn from source models.
 
     Raises:
-        ConfigError: as `xlt_ray.compare.configure` does, and for a method that does not.
+        ConfigError: as `xlt_ray.commands.compare.configure` does, and for a method that does not.
     """
     config = configure_rows(defaults, files, flags)
     for title, seeds in config.rows.items():
@@ -188,7 +189,7 @@ def study(injected: Injected, config: CompareConfig) -> dict[str, Any]:
     try:
         folder.write_json("config.json", {**config.to_dict(), "injected": asdict(injected)})
         records = []
-        with cli.cluster(config.first):
+        with connected(config.first):
             for number, (title, seed) in enumerate(config.runs, start=1):
                 print(f"[{number}/{len(config.runs)}] {title}, seed {seed}", flush=True)
                 found = carry_out(config.rows[title][seed], injected)
@@ -269,6 +270,6 @@ def dry_run(config: CompareConfig) -> int:
     return dry_run_of_runs(config, first=read_gold)
 
 
-def job(injected: Injected) -> cli.Job:
+def job(injected: Injected) -> Job:
     """What ``jobs/oracle_channel.py`` does with its flags."""
-    return cli.Job(configure, partial(study, injected), dry_run, keys)
+    return Job(configure, partial(study, injected), dry_run, keys)

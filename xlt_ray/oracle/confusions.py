@@ -13,23 +13,25 @@ import pyarrow as pa
 import torch
 from safetensors.torch import load
 
-from xlt_ray import cli
-from xlt_ray.config import ConfigError, RunConfig
-from xlt_ray.data.corpus import Model
-from xlt_ray.data.keyed import of_language, positions, with_ids
-from xlt_ray.data.lists import items_of
+from xlt_ray.commands.cli import Job, run_keys
+from xlt_ray.config.schema import ConfigError, RunConfig
+from xlt_ray.data.keyed import items_of, of_language, positions, with_ids
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.ledger import RunFolder
 from xlt_ray.methods import METHODS
-from xlt_ray.methods.channel import Channel, Confusions
-from xlt_ray.methods.mrt_lvm import LVM
-from xlt_ray.methods.multi_source import Sources, dense, predictions, source_models
+from xlt_ray.methods.lvm.channel import Channel, Confusions
+from xlt_ray.methods.lvm.recipe import LVM
+from xlt_ray.methods.shared.multi_source import Sources, dense, predictions, source_models
 from xlt_ray.models.classifier import OWN_FILE
-from xlt_ray.oracle.driver import Oracle, read_gold
+from xlt_ray.oracle.figures.matrices import Matrix, matrix_figure
+from xlt_ray.recipe.corpus import Model
 from xlt_ray.report.figures import require_matplotlib, write_pictures
-from xlt_ray.report.matrices import Matrix, matrix_figure
 from xlt_ray.report.tables import markdown_table
-from xlt_ray.store import Artifact
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.gold_steps import Oracle, read_gold
+from xlt_ray.run.rehearsal import rehearse
+from xlt_ray.run.session import carry_out, connected
+from xlt_ray.store.artifacts import Artifact
+from xlt_ray.store.run_folder import RunFolder
 
 
 def count(
@@ -98,7 +100,7 @@ def learnt_matrices(channel: Channel, model: Model, num_classes: int) -> dict[st
 
 def configure(defaults: Any, files: Sequence[str] = (), flags: Sequence[str] = ()) -> RunConfig:
     """The configuration of a run of LVM; raises ConfigError for another method."""
-    config = cli.configure(defaults, files, flags)
+    config = configure_run(defaults, files, flags)
     if METHODS[config.method.name] is not LVM:
         raise ConfigError(f"method.name: {config.method.name} learns no matrices, lvm does")
     return config
@@ -111,7 +113,7 @@ def find(config: RunConfig) -> dict[str, Any]:
         ConfigError: matplotlib is missing; nothing has run.
     """
     require_matplotlib()
-    with cli.cluster(config), cli.carry_out(config, first=read_gold) as done:
+    with connected(config), carry_out(config, first=read_gold) as done:
         driver, method = done.driver, LVM(config.method)
         models = source_models(driver, config.method)
         said = predictions(driver, "unlabelled", driver.unlabelled(), models)
@@ -142,7 +144,7 @@ def find(config: RunConfig) -> dict[str, Any]:
 
 def _counts(oracle: Oracle, name: str, said: Sources, target: str, *, soft: bool) -> np.ndarray:
     """[K, K] of `count` for a source and a target."""
-    k, names = oracle.driver.facts.num_classes, list(said.columns if soft else ("labels",))
+    k, names = oracle.driver.context.num_classes, list(said.columns if soft else ("labels",))
     title, inputs = f"{target}: confusions of {name}", (said.artifacts[0], oracle.gold)
     found = oracle.derive(title, count, *inputs, language=target, num_classes=k, columns=names)
     return found.table()["count"].to_numpy().reshape(k, k)
@@ -171,8 +173,8 @@ def markdown(findings: dict[str, Any]) -> str:
 def dry_run(config: RunConfig) -> int:
     """The dry run of the run; raises ConfigError if the figure could not be drawn."""
     require_matplotlib()
-    return cli.rehearse(config, first=read_gold)
+    return rehearse(config, first=read_gold)
 
 
-JOB = cli.Job(configure, find, dry_run, cli.keys)
+JOB = Job(configure, find, dry_run, run_keys)
 """What ``jobs/oracle_confusions.py`` does with its flags."""

@@ -13,22 +13,25 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from xlt_ray import cli
-from xlt_ray.config import RunConfig
-from xlt_ray.data.batching import plan_batches
-from xlt_ray.data.corpus import Corpus, Model, sample_ids
-from xlt_ray.data.examples import Examples, examples_of, layout_of
+from xlt_ray.commands.cli import Job, run_keys
+from xlt_ray.config.schema import RunConfig
+from xlt_ray.data.batches.examples import Examples, examples_of, layout_of
+from xlt_ray.data.batches.planning import plan_batches
+from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.data.keyed import with_ids
 from xlt_ray.data.schema import Task
-from xlt_ray.data.tokenise import load_tokenizer
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.ledger import RunFolder
 from xlt_ray.models.classifier import Classifier
 from xlt_ray.models.load import load_classifier
-from xlt_ray.oracle.driver import Oracle, read_gold
+from xlt_ray.recipe.corpus import Corpus, Model, sample_ids
 from xlt_ray.report.figures import Curve, Panel, draw_lines, require_matplotlib, write_pictures
 from xlt_ray.report.tables import markdown_table
-from xlt_ray.store import Artifact
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.gold_steps import Oracle, read_gold
+from xlt_ray.run.rehearsal import rehearse
+from xlt_ray.run.session import carry_out, connected
+from xlt_ray.store.artifacts import Artifact
+from xlt_ray.store.run_folder import RunFolder
 
 ROWS = 1000
 """Rows of each side that the means are taken over at most, drawn at random."""
@@ -107,7 +110,7 @@ def find(config: RunConfig[Any]) -> dict[str, Any]:
         ConfigError: matplotlib is missing; nothing has run.
     """
     require_matplotlib()
-    with cli.cluster(config), cli.carry_out(config, first=read_gold) as done:
+    with connected(config), carry_out(config, first=read_gold) as done:
         driver, outcome = done.driver, done.outcome
         records: list[dict[str, Any]] = []
         for target in driver.pools:
@@ -134,7 +137,7 @@ def _measure(oracle: Oracle, name: str, model: Model, target: str) -> dict[str, 
         source=driver.source_languages[0],
         target=target,
         labels=list(driver.labels.names),
-        task=driver.facts.task,
+        task=driver.context.task,
         max_length=train.max_length,
         budget=driver.batch_tokens,
         seed=driver.seed,
@@ -181,8 +184,8 @@ def markdown(findings: dict[str, Any]) -> str:
 def dry_run(config: RunConfig[Any]) -> int:
     """The dry run of the run; raises ConfigError if the figure could not be drawn."""
     require_matplotlib()
-    return cli.rehearse(config, first=read_gold)
+    return rehearse(config, first=read_gold)
 
 
-JOB = cli.Job(cli.configure, find, dry_run, cli.keys)
+JOB = Job(configure_run, find, dry_run, run_keys)
 """What ``jobs/oracle_features.py`` does with its flags."""

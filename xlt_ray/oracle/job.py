@@ -4,13 +4,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from xlt_ray import cli
-from xlt_ray.compare import CompareConfig, configure, keys
-from xlt_ray.compare import dry_run as dry_run_of_runs
-from xlt_ray.config import MethodConfig
-from xlt_ray.ledger import Lease, RunFolder
-from xlt_ray.methods.oracle_sets import MeasuredSets
-from xlt_ray.oracle.driver import Judge, read_gold
+from xlt_ray.commands.cli import Job
+from xlt_ray.commands.compare import CompareConfig, configure, keys
+from xlt_ray.commands.compare import dry_run as dry_run_of_runs
+from xlt_ray.config.schema import MethodConfig
+from xlt_ray.oracle.candidate_sets import MeasuredSets
+from xlt_ray.oracle.judge import Judge
 from xlt_ray.oracle.measures import shares_of, with_sums
 from xlt_ray.oracle.page import Findings, markdown
 from xlt_ray.report.figures import (
@@ -19,7 +18,11 @@ from xlt_ray.report.figures import (
     require_matplotlib,
     write_pictures,
 )
-from xlt_ray.store import Store
+from xlt_ray.run.gold_steps import read_gold
+from xlt_ray.run.session import carry_out, connected
+from xlt_ray.store.artifacts import Store
+from xlt_ray.store.lease import Lease
+from xlt_ray.store.run_folder import RunFolder
 
 
 def sets_of(method: MethodConfig) -> MeasuredSets | None:
@@ -34,7 +37,7 @@ def find(config: CompareConfig) -> dict[str, Any]:
     """Carry out every run, count it against gold, write page and figures; returns the findings.
 
     Args:
-        config: The configuration, from `xlt_ray.compare.configure`.
+        config: The configuration, from `xlt_ray.commands.compare.configure`.
 
     Raises:
         ConfigError: matplotlib is missing; nothing has run.
@@ -67,10 +70,10 @@ def _carry_out(config: CompareConfig) -> Findings:
     recall: list[dict[str, Any]] = []
     accuracy: list[dict[str, Any]] = []
     languages: tuple[str, ...] = ()
-    with cli.cluster(first):
+    with connected(first):
         for number, (title, seed) in enumerate(config.runs, start=1):
             print(f"[{number}/{len(config.runs)}] {title}, seed {seed}", flush=True)
-            with cli.carry_out(config.rows[title][seed], first=read_gold) as done:
+            with carry_out(config.rows[title][seed], first=read_gold) as done:
                 judge, languages = Judge(done.oracle), done.driver.pools
                 place = {"row": title, "seed": seed}
                 rule = rules[title]
@@ -119,5 +122,5 @@ def _publish(findings: Findings, folder: RunFolder) -> None:
     print(f"oracle: {folder.path}/oracle.md", flush=True)
 
 
-JOB = cli.Job(configure, find, dry_run, keys)
+JOB = Job(configure, find, dry_run, keys)
 """What the job does with its flags."""

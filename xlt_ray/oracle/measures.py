@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from xlt_ray.data.keyed import positions, sorted_by_id
 from xlt_ray.labels import UNLABELLED, LabelSet
-from xlt_ray.methods.oracle_sets import COMPARED
-from xlt_ray.store import Artifact
+from xlt_ray.oracle.candidate_sets import COMPARED
+from xlt_ray.store.artifacts import Artifact
 
 EVERY = "all"
 """Name of all items and, where languages are added up, of all languages."""
@@ -125,7 +125,7 @@ def recall_table(judged: Judged, *, outside: int | None) -> pa.Table:
     """Counts per language, part and measure.
 
     Args:
-        judged: Items with the columns of `xlt_ray.methods.oracle_sets.MeasuredSets`.
+        judged: Items with the columns of `xlt_ray.oracle.candidate_sets.MeasuredSets`.
         outside: The class of words outside entities; None: there are no entities.
 
     Returns:

@@ -1,7 +1,7 @@
 """How methods fare as the class priors of source and target drift apart.
 
 Every target is read many times, each time with other class shares: rows are left out until they
-hold (`xlt_ray.data.drawn`), which takes gold labels. On each of these subsets a comparison is run;
+hold (`xlt_ray.data.readers.subsets`), which takes gold labels. A comparison runs on each;
 its runs share source models, and several subsets and seeds are at work at once where the cluster
 has room. The shares are counted after the run, for the page alone.
 """
@@ -14,20 +14,23 @@ from typing import Any
 
 from pydantic import Field
 
-from xlt_ray import cli, compare
-from xlt_ray.compare import CompareConfig
-from xlt_ray.config import ConfigError, ResourcesConfig, Section, Shares, split_commas
-from xlt_ray.data.corpus import Model
-from xlt_ray.engine.cluster import settle
-from xlt_ray.engine.together import at_once
-from xlt_ray.layered import describe, merge, settings, to_dict, validate
-from xlt_ray.ledger import Lease, RunFolder
+from xlt_ray.commands import compare
+from xlt_ray.commands.cli import Job
+from xlt_ray.commands.compare import CompareConfig
+from xlt_ray.config.layers import describe, merge, settings, to_dict, validate
+from xlt_ray.config.schema import ConfigError, ResourcesConfig, Section, Shares, split_commas
+from xlt_ray.engine.parallel import at_once
+from xlt_ray.engine.resources import settle
+from xlt_ray.methods.iwda.upper_bound import prior_of
 from xlt_ray.ops.importance import total_variation
-from xlt_ray.oracle.driver import read_gold
-from xlt_ray.oracle.iwda import prior_of
+from xlt_ray.oracle.figures.shift import Point, markdown, shift_figure
+from xlt_ray.recipe.corpus import Model
 from xlt_ray.report.figures import require_matplotlib, write_pictures
-from xlt_ray.report.shift import Point, markdown, shift_figure
-from xlt_ray.store import Store
+from xlt_ray.run.gold_steps import read_gold
+from xlt_ray.run.session import carry_out, connected
+from xlt_ray.store.artifacts import Store
+from xlt_ray.store.lease import Lease
+from xlt_ray.store.run_folder import RunFolder
 
 
 class StudySection(Section, frozen=True):
@@ -77,7 +80,7 @@ def configure(
     """The configuration of a study; every run of it is checked as far as that needs no data.
 
     Raises:
-        ConfigError: as `xlt_ray.compare.configure` does, or there is no subset.
+        ConfigError: as `xlt_ray.commands.compare.configure` does, or there is no subset.
     """
     values, origins = merge(defaults, files=files, flags=flags)
     given = {"study": values.pop("study")} if "study" in values else {}
@@ -123,7 +126,7 @@ def study(config: StudyConfig) -> list[dict[str, Any]]:
     lease.acquire()
     try:
         folder.write_json("config.json", config.to_dict())
-        with cli.cluster(first):
+        with connected(first):
             calls = [
                 partial(_runs, subset, seed, number)
                 for number, subset in enumerate(config.subsets)
@@ -147,9 +150,9 @@ def _runs(subset: CompareConfig, seed: int, number: int) -> list[Point]:
 def _run(subset: CompareConfig, title: str, seed: int, number: int) -> list[Point]:
     """Carry out one run; a point per target."""
     print(f"subset {number}: {title}, seed {seed}", flush=True)
-    with cli.carry_out(subset.rows[title][seed], first=read_gold) as done:
+    with carry_out(subset.rows[title][seed], first=read_gold) as done:
         driver, oracle, report = done.driver, done.oracle, done.report
-        k, points = driver.facts.num_classes, []
+        k, points = driver.context.num_classes, []
         gold = driver.source("train").labels
         assert gold is not None
         for target in report.counted:
@@ -221,5 +224,5 @@ def keys(defaults: Mapping[str, Any]) -> list[str]:
     return [lines[0], *describe(StudySection, defaults.get("study", {}), "study."), *lines[1:]]
 
 
-JOB = cli.Job(configure, study, dry_run, keys)
+JOB = Job(configure, study, dry_run, keys)
 """What ``jobs/prior_shift.py`` does with its flags."""

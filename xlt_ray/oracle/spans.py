@@ -14,26 +14,28 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor, nn
 
-from xlt_ray import cli
-from xlt_ray.config import ConfigError, RunConfig
-from xlt_ray.data.batching import seed_of
-from xlt_ray.data.corpus import Corpus, Model
-from xlt_ray.data.keyed import positions, sorted_by_id
-from xlt_ray.data.lists import items_of
+from xlt_ray.commands.cli import Job, run_keys
+from xlt_ray.config.schema import ConfigError, RunConfig
+from xlt_ray.data.batches.planning import seed_of
+from xlt_ray.data.keyed import items_of, positions, sorted_by_id
 from xlt_ray.labels import UNLABELLED, LabelSet
-from xlt_ray.ledger import RunFolder
 from xlt_ray.methods import METHODS
-from xlt_ray.methods.facts import Facts
-from xlt_ray.methods.maral import MARAL
-from xlt_ray.methods.parts import Annotator, Columns
+from xlt_ray.methods.maral.recipe import MARAL
 from xlt_ray.models.classifier import Output
 from xlt_ray.models.span_tagger import SpanHead, unit
 from xlt_ray.ops import spans
 from xlt_ray.ops.vmf import best_margin
-from xlt_ray.oracle.driver import read_gold
+from xlt_ray.oracle.figures.spans import markdown, span_figure
+from xlt_ray.recipe.annotator import Annotator, Columns
+from xlt_ray.recipe.corpus import Corpus, Model
+from xlt_ray.recipe.task import TaskContext
 from xlt_ray.report.figures import require_matplotlib, write_pictures
-from xlt_ray.report.spans import markdown, span_figure
-from xlt_ray.store import Artifact
+from xlt_ray.run.check import configure_run
+from xlt_ray.run.gold_steps import read_gold
+from xlt_ray.run.rehearsal import rehearse
+from xlt_ray.run.session import carry_out, connected
+from xlt_ray.store.artifacts import Artifact
+from xlt_ray.store.run_folder import RunFolder
 
 SENTENCES = 400
 """Sentences of a target whose spans are projected."""
@@ -52,14 +54,14 @@ class SpanVectors(Annotator):
         """The span head."""
         return self.head
 
-    def extra(self, own: nn.Module | None, features: Tensor) -> Tensor:
+    def feature_outputs(self, own: nn.Module | None, features: Tensor) -> Tensor:
         """The unit vectors."""
         return unit(features)
 
-    def annotate(self, output: Output, offsets: np.ndarray, facts: Facts) -> Columns:
+    def annotate(self, output: Output, offsets: np.ndarray, context: TaskContext) -> Columns:
         """``z`` and ``scores``."""
-        assert output.extra is not None
-        z, scores = output.extra.cpu().numpy(), output.logits.cpu().numpy()
+        assert output.feature_outputs is not None
+        z, scores = output.feature_outputs.cpu().numpy(), output.logits.cpu().numpy()
         return Columns(items={"z": z, "scores": scores})
 
 
@@ -153,7 +155,7 @@ def projection(
 
 def configure(defaults: Any, files: Sequence[str] = (), flags: Sequence[str] = ()) -> RunConfig:
     """The configuration of a run of MARAL; raises ConfigError for another method."""
-    config = cli.configure(defaults, files, flags)
+    config = configure_run(defaults, files, flags)
     if METHODS[config.method.name] is not MARAL:
         raise ConfigError(f"method.name: {config.method.name} has no classes of spans, maral does")
     return config
@@ -166,7 +168,7 @@ def find(config: RunConfig) -> dict[str, Any]:
         ConfigError: matplotlib is missing; nothing has run.
     """
     require_matplotlib()
-    with cli.cluster(config), cli.carry_out(config, first=read_gold) as done:
+    with connected(config), carry_out(config, first=read_gold) as done:
         driver, oracle, head = done.driver, done.oracle, MARAL(config.method).head
         names, records = list(driver.labels.names), []
         head_classes = len(spans.span_classes(driver.labels))
@@ -214,8 +216,8 @@ def sampled(text: Corpus, seed: int) -> Corpus:
 def dry_run(config: RunConfig) -> int:
     """The dry run of the run; raises ConfigError if the figure could not be drawn."""
     require_matplotlib()
-    return cli.rehearse(config, first=read_gold)
+    return rehearse(config, first=read_gold)
 
 
-JOB = cli.Job(configure, find, dry_run, cli.keys)
+JOB = Job(configure, find, dry_run, run_keys)
 """What ``jobs/oracle_spans.py`` does with its flags."""

@@ -1,4 +1,19 @@
-"""What a run shows: progress while it works, tables and files when it is done."""
+"""What a run shows: progress while it works, tables and pages when it is done.
+
+progress   a live line, or one per step
+record     the report as data
+tables     as text and Markdown
+page       as a page
+timeline   when its steps were computed
+write      report.json and report.md
+compare    a comparison: data and tables
+published  tables as the papers print them
+sweep      a sweep: data and tables
+surface    its response surface
+card       the card of a model
+figures    bars and curves by matplotlib
+svg        small pictures of a page
+"""
 
 from xlt_ray.report.page import run_page
 from xlt_ray.report.record import Report, RoundReport, StepReport, versions_of

@@ -5,8 +5,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from xlt_ray.config import RunConfig
-from xlt_ray.data.benchmark import Benchmark
+from xlt_ray.config.schema import RunConfig
+from xlt_ray.data.benchmarks.benchmark import Benchmark
 from xlt_ray.report.record import Report
 from xlt_ray.report.tables import metric_name, percent
 

@@ -23,7 +23,7 @@ TERMINAL_COLUMNS, LATEX_COLUMNS = 9, 11
 
 
 @dataclass(frozen=True)
-class Trial:
+class ScoredRun:
     """One run: a row of the table with one seed.
 
     Attributes:
@@ -46,7 +46,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """A row of the table: a method with its settings, run with every seed.
 
     Attributes:
@@ -55,7 +55,7 @@ class Row:
     """
 
     title: str
-    trials: Sequence[Trial]
+    trials: Sequence[ScoredRun]
 
     @property
     def method(self) -> Mapping[str, Any]:
@@ -122,7 +122,7 @@ class Comparison:
     """
 
     name: str
-    rows: Sequence[Row]
+    rows: Sequence[ComparisonRow]
     published: Sequence[PublishedTable]
     config: Mapping[str, Any]
 
@@ -176,7 +176,7 @@ class Comparison:
             "config": dict(self.config),
         }
 
-    def _row_to_json(self, row: Row) -> dict[str, Any]:
+    def _row_to_json(self, row: ComparisonRow) -> dict[str, Any]:
         return {
             "title": row.title,
             "method": dict(row.method),
@@ -200,10 +200,10 @@ class Comparison:
     def from_json(cls, record: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`; what is derived is computed again."""
         rows = [
-            Row(
+            ComparisonRow(
                 row["title"],
                 [
-                    Trial(Report.from_json(trial["report"]), trial["models"])
+                    ScoredRun(Report.from_json(trial["report"]), trial["models"])
                     for trial in row["trials"]
                 ],
             )

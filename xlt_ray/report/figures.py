@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from xlt_ray.extras import require
+from xlt_ray.config.extras import require
 from xlt_ray.report.compare import Comparison
 from xlt_ray.report.published import PublishedTable
 from xlt_ray.report.tables import metric_name

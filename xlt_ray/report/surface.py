@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xlt_ray.report.figures import COLOURS, Pictures, new_figure, pictures_of
-from xlt_ray.report.sweep import Scope, Trial
+from xlt_ray.report.sweep import Scope, SweepTrial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,13 +38,13 @@ def surface_figure(scope: Scope, keys: Sequence[str], *, heading: str) -> Pictur
         return pictures_of(figure)
 
 
-def values_of(trials: Sequence[Trial], key: str) -> list[Any]:
+def values_of(trials: Sequence[SweepTrial], key: str) -> list[Any]:
     """The distinct values of a key, numbers in their order, others as they came up."""
     found = list(dict.fromkeys(trial.parameters[key] for trial in trials))
     return sorted(found) if all(isinstance(item, (int, float)) for item in found) else found
 
 
-def cells(trials: Sequence[Trial], across: str, down: str) -> Mapping[tuple[Any, Any], float]:
+def cells(trials: Sequence[SweepTrial], across: str, down: str) -> Mapping[tuple[Any, Any], float]:
     """The score by values of two keys, times 100; the best where several trials share a cell."""
     found: dict[tuple[Any, Any], float] = {}
     for trial in trials:
@@ -54,7 +54,7 @@ def cells(trials: Sequence[Trial], across: str, down: str) -> Mapping[tuple[Any,
 
 
 def _draw_map(
-    axes: "Axes", trials: Sequence[Trial], down: str, across: str, best: Trial | None
+    axes: "Axes", trials: Sequence[SweepTrial], down: str, across: str, best: SweepTrial | None
 ) -> None:
     columns, rows = values_of(trials, across), values_of(trials, down)
     found = cells(trials, across, down)
@@ -75,11 +75,13 @@ def _draw_map(
     axes.set(xlabel=across, ylabel=down)
 
 
-def _draw_key(axes: "Axes", trials: Sequence[Trial], key: str, best: Trial | None) -> None:
+def _draw_key(
+    axes: "Axes", trials: Sequence[SweepTrial], key: str, best: SweepTrial | None
+) -> None:
     values = values_of(trials, key)
     has_places = len(values) <= FEW
 
-    def place(trial: Trial) -> float:
+    def place(trial: SweepTrial) -> float:
         value = trial.parameters[key]
         return values.index(value) if has_places else value
 

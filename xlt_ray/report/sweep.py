@@ -18,7 +18,7 @@ _NOT_IN_BEST = ("run",)
 
 
 @dataclass(frozen=True)
-class Trial:
+class SweepTrial:
     """One trial.
 
     Attributes:
@@ -66,16 +66,16 @@ class Scope:
 
     name: str
     targets: Sequence[str]
-    trials: Sequence[Trial]
+    trials: Sequence[SweepTrial]
 
     @property
-    def best(self) -> Trial | None:
+    def best(self) -> SweepTrial | None:
         """The finished trial of the highest source-dev score, the earliest of equals."""
         done = [trial for trial in self.trials if trial.source_dev is not None]
         return max(done, key=lambda trial: trial.source_dev or 0.0, default=None)
 
     @property
-    def ranked(self) -> list[Trial]:
+    def ranked(self) -> list[SweepTrial]:
         """Finished trials from the best on, then the others."""
         return sorted(
             self.trials,

@@ -1,0 +1,17 @@
+"""What a person calls.
+
+main            the command xlt-ray
+cli             flags, help, exit codes
+self_train      run a method
+recommend       which method fits
+compare         methods and seeds in one table
+ablation        the same with a page
+sweep           search settings
+sweep_config    its keys
+trial           one trial
+predict         label files
+trained_models  finished runs and exported models
+confidence      labels with probabilities
+export          a model for other programs
+distil          into a stock architecture
+"""

@@ -1,0 +1,141 @@
+"""What the commands share: flags, help, exit codes.
+
+Exit codes: 0 done, 2 bad configuration or data, 3 a failure after which the same command goes on.
+"""
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from xlt_ray.config.credentials import redacted
+from xlt_ray.config.layers import describe, schema_for, settings, to_dict
+from xlt_ray.config.schema import MethodConfig, RunConfig
+from xlt_ray.engine.environment import prepare
+from xlt_ray.run.check import configure_run, recipes
+from xlt_ray.run.exit_codes import BAD_CONFIG, DONE, RESUMABLE
+from xlt_ray.run.rehearsal import rehearse
+from xlt_ray.run.session import (
+    run,
+)
+from xlt_ray.store.lease import LeaseHeldError
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `main` does with its flags; a configuration is any object with ``resources``.
+
+    Attributes:
+        configure: Makes the configuration from defaults, files and ``--set`` flags.
+        run: Runs it.
+        dry_run: Checks it and prints the plan; returns the exit code.
+        keys: The lines of ``--help`` about keys, from the defaults.
+    """
+
+    configure: Callable[[Mapping[str, Any], Sequence[str], Sequence[str]], Any]
+    run: Callable[[Any], object]
+    dry_run: Callable[[Any], int]
+    keys: Callable[[Mapping[str, Any]], Sequence[str]]
+
+
+def run_job(
+    defaults: Mapping[str, Any],
+    description: str | None = None,
+    argv: Sequence[str] | None = None,
+    *,
+    job: Job | None = None,
+) -> int:
+    """Run one job from its flags; returns the exit code.
+
+    Args:
+        defaults: The job's configuration, as nested keys.
+        description: First lines of ``--help``.
+        argv: Flags; default: the command line's.
+        job: What is done; default: one run.
+    """
+    job = job or Job(configure_run, run, dry_run_job, run_keys)
+    flags = _parse(defaults, description, sys.argv[1:] if argv is None else argv, job)
+    try:
+        config = job.configure(defaults, flags.config, flags.set)
+        address = config.resources.address or os.environ.get("RAY_ADDRESS")
+        prepare(local=address in (None, "", "local"))
+        if flags.dry_run:
+            return job.dry_run(config)
+        job.run(config)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return RESUMABLE
+    except Exception as error:
+        if os.environ.get("XLT_DEBUG"):
+            traceback.print_exc()
+        if isinstance(error, LeaseHeldError) or _is_users(error):
+            print(f"error: {redacted(str(error))}", file=sys.stderr)
+            return RESUMABLE if isinstance(error, LeaseHeldError) else BAD_CONFIG
+        print(
+            f"failed: {redacted(_cause(error))}\nThe same command goes on from the last finished "
+            "step (XLT_DEBUG=1 shows the whole trace).",
+            file=sys.stderr,
+        )
+        return RESUMABLE
+    return DONE
+
+
+def _is_users(error: Exception) -> bool:
+    """Whether trying again cannot help: a message of this project about the user's input.
+
+    What Arrow, JSON and text decoding say about a file of the store, and what a task of Ray raised,
+    are values gone wrong, too, but may be a disk or a machine gone wrong.
+    """
+    others = (pa.ArrowException, json.JSONDecodeError, UnicodeError)
+    is_rays = hasattr(error, "as_instanceof_cause")
+    return isinstance(error, ValueError) and not isinstance(error, others) and not is_rays
+
+
+def _cause(error: BaseException) -> str:
+    """The first user-readable cause under Ray's wrappers."""
+    seen: BaseException = error
+    while True:
+        inner = getattr(seen, "cause", None) or seen.__cause__
+        if not isinstance(inner, BaseException) or inner is seen:
+            break
+        seen = inner
+    text = str(seen).strip() or type(seen).__name__
+    return f"{type(seen).__name__}: {text.splitlines()[-1]}"
+
+
+def _parse(
+    defaults: Mapping[str, Any], description: str | None, argv: Sequence[str], job: Job
+) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n".join(job.keys(defaults)) if {"-h", "--help"} & set(argv) else None,
+    )
+    parser.add_argument("--config", action="append", default=[], metavar="FILE",
+                        help="YAML file of keys; repeatable, later files win")  # fmt: skip
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="one key; repeatable, wins over files")  # fmt: skip
+    parser.add_argument("--dry-run", action="store_true",
+                        help="check everything and print the plan; run nothing")  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def run_keys(defaults: Mapping[str, Any]) -> list[str]:
+    """The lines of ``--help`` about the keys of a run; those of a method, if the job names one."""
+    if "name" not in (defaults.get("method") or {}):
+        lines = describe(RunConfig[MethodConfig], defaults)
+        return ["keys, with the defaults of this job; a method has more:", *lines]
+    schema = schema_for(defaults, {name: item.Config for name, item in recipes().items()})
+    return ["keys, with the defaults of this job:", *describe(schema, defaults)]
+
+
+def dry_run_job(config: RunConfig[Any]) -> int:
+    """Print the configuration, defaults too, and `rehearse` it; returns the exit code."""
+    print("\n".join(settings(to_dict(config))), end="\n\n")
+    return rehearse(config)

@@ -1,0 +1,317 @@
+"""Labelling a corpus of any size with a finished run or an exported model.
+
+Reading, tokenising and labelling are the durable steps of every run; then each input file is
+written anew, with predictions, in its order and format. A run that was killed goes on.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.fs as pafs
+from pydantic import Field
+
+from xlt_ray.commands.cli import Job
+from xlt_ray.commands.trained_models import Finished, finished_in, finished_run
+from xlt_ray.config.layers import describe, merge, settings, to_dict, validate
+from xlt_ray.config.schema import (
+    ConfigError,
+    DataConfig,
+    Language,
+    ResourcesConfig,
+    RunConfig,
+    Section,
+    StoreConfig,
+    Text,
+    Uri,
+    Uris,
+    Words,
+)
+from xlt_ray.data.readers import user_files
+from xlt_ray.data.readers.files import PACKED, ending_of
+from xlt_ray.data.readers.globs import matching
+from xlt_ray.data.readers.user_source import ENDINGS
+from xlt_ray.data.schema import Task
+from xlt_ray.engine.backbone import Backbone
+from xlt_ray.run.check import run_of_values
+from xlt_ray.run.exit_codes import DONE
+from xlt_ray.run.saved_models import RECORD
+from xlt_ray.run.session import connected, open_session
+from xlt_ray.store.artifacts import Store
+from xlt_ray.store.files import open_root, read_json, write_bytes
+
+if TYPE_CHECKING:
+    from xlt_ray.recipe.corpus import Model
+    from xlt_ray.run.driver import RayDriver
+    from xlt_ray.run.session import Session
+
+
+class PredictSection(Section, frozen=True):
+    """What labels which files."""
+
+    model: Uri
+    """Name of a finished run of the store, or folder of a model, exported or stock."""
+    files: Uris
+    """Files to label, comma separated: paths or URIs, with *, ** and ?."""
+    to: Uri
+    """Folder or URI to write into: new, empty, or one that this very command has begun."""
+    language: Language | None = None
+    """The target whose model labels, in runs that have one for each."""
+    task: Task | None = None
+    """What a stock classifier of texts is for, sentence or pair; other models say so themselves."""
+    format: Text | None = Field(default=None, pattern="^(conll|csv|jsonl|parquet)$")
+    """How to write, conll, csv, jsonl or parquet; absent: as the file was, plain text as conll."""
+    columns: dict[Text, Text] = Field(default_factory=dict)
+    """Fields of JSONL, CSV and Parquet files with another name: predict.columns.text=body."""
+    words: Words = "marks"
+    """Where words of plain text end in token tasks; marks: at blanks and punctuation marks."""
+
+
+class _Document(Section, frozen=True):
+    predict: PredictSection
+    resources: ResourcesConfig = ResourcesConfig()
+    store: StoreConfig = StoreConfig()
+    data: DataConfig = DataConfig()
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Everything that predictions depend on.
+
+    Attributes:
+        document: The sections that were given.
+        finished: The model, and how it labels.
+        run: Configuration of the steps.
+        names: What is written for each of the files, by the name that the steps know it by.
+    """
+
+    document: _Document
+    finished: Finished
+    run: RunConfig[Any]
+    names: Mapping[str, str]
+
+    @property
+    def section(self) -> PredictSection:
+        """The section ``predict``."""
+        return self.document.predict
+
+    @property
+    def resources(self) -> ResourcesConfig:
+        """What is asked of the cluster."""
+        return self.document.resources
+
+
+def configure(
+    defaults: Mapping[str, Any], files: Sequence[str] = (), flags: Sequence[str] = ()
+) -> PredictConfig:
+    """The configuration of predictions.
+
+    Raises:
+        ConfigError: there is no such model or file, or a key is wrong.
+    """
+    values, origins = merge(defaults, files=files, flags=flags)
+    document = validate(_Document, values, origins)
+    section, store = document.predict, Store(document.store.root)
+    finished = finished_run(store, section.model, section.language)
+    if finished is None:
+        finished = finished_in(section.model, section.task)
+        if section.language is not None:
+            raise ConfigError(f"predict.language: {section.model} is one model, for all languages")
+    elif section.task not in (None, finished.task):
+        raise ConfigError(f"predict.task: run {section.model!r} is a {finished.task} task")
+    if section.format == ("csv" if finished.task == "token" else "conll"):
+        raise ConfigError(f"predict.format: {section.format} is none of a {finished.task} task")
+    places, names = _files(section, finished.task)
+    keys = {key: {"unlabelled": (place,)} for key, place in places.items()}
+    told = json.dumps([to_dict(section), sorted(places.values())], sort_keys=True)
+    digest = blake2b(told.encode(), digest_size=4)
+    data = to_dict(document.data)
+    if "max_bad_fraction" not in document.data.model_fields_set:
+        data["max_bad_fraction"] = 1.0  # what cannot be read keeps its place
+    values = {
+        "benchmark": {"name": user_files.NAME, "targets": list(places)},
+        "files": {
+            "paths": keys, "task": finished.task, "labels": list(finished.labels), "scheme": "bio",
+            "columns": section.columns, "words": section.words, "ids": False,
+        },
+        "backbone": section.model,
+        "method": {"name": "bl_direct"},
+        "train": {"max_length": finished.max_length, "dim_reduce": finished.dim_reduce},
+        "data": data,
+        "resources": to_dict(document.resources),
+        "store": to_dict(document.store),
+        "run": {"name": f"predict-{digest.hexdigest()}"},
+    }  # fmt: skip
+    return PredictConfig(document, finished, run_of_values(values), names)
+
+
+def _files(section: PredictSection, task: Task) -> tuple[dict[str, str], dict[str, str]]:
+    """Place of each file, and the name of what is written for it, by a name for the steps."""
+    from xlt_ray.engine.write_predictions import format_of
+
+    to, ours = open_root(section.to, "predict.to")
+    places, names, seen = dict[str, str](), dict[str, str](), dict[str, str]()
+    for pattern in section.files:
+        try:
+            found = matching(pattern, "predict.files")
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        for file in found:
+            if file.location in places.values():
+                continue
+            if file.fs.equals(to) and file.path.startswith(f"{ours}/"):
+                continue  # what an earlier start has written
+            if ending_of(file.name) not in ENDINGS:
+                allowed = ", ".join(f".{ending}" for ending in ENDINGS)
+                raise ConfigError(
+                    f"predict.files: {file.location} is of no format that can be read; allowed: "
+                    f"{allowed}, also with .gz or .zst"
+                )
+            if not file.size:
+                print(f"left out: {file.location} is empty", flush=True)
+                continue
+            if ".." in file.name.split("/"):  # a key of object storage may have any parts
+                raise ConfigError(
+                    f"predict.files: {file.location} would be written outside of {section.to}"
+                )
+            key, kind = f"f{len(places):06d}", section.format or format_of(file.name, task)
+            name = _renamed(file.name, kind)
+            if name in seen:
+                both = f"{seen[name]} and {file.location}"
+                raise ConfigError(f"predict.files: {both} would both be written as {name}")
+            places[key], names[key], seen[name] = file.location, name, file.location
+    if not places:
+        raise ConfigError(f"predict.files: {', '.join(section.files)}: nothing in them to label")
+    return places, names
+
+
+def _renamed(name: str, kind: str) -> str:
+    """The name of an input with the ending of what is written."""
+    for ending in (*PACKED, ending_of(name)):
+        name = name.removesuffix(f".{ending}")
+    return f"{name}.{kind}"
+
+
+def _driver(config: PredictConfig, begun: "Session") -> "RayDriver":
+    """A driver whose backbone is the model itself: its tokenizer reads the text."""
+    from xlt_ray.recipe.corpus import Model
+    from xlt_ray.run.driver import RayDriver
+
+    finished = config.finished
+
+    class Predictor(RayDriver):
+        def _find_backbone(self) -> "Model":
+            if isinstance(finished.model, Backbone):
+                return Model(self._import(f"model {config.section.model}", finished.model))
+            return finished.model
+
+    return Predictor(config.run, begun.runner, begun.plan)
+
+
+def predict(config: PredictConfig) -> dict[str, Any]:
+    """Label and write everything; returns counts."""
+    from xlt_ray.engine.write_predictions import WriteTask, run_write
+
+    fs, base = _check_folder(config)
+    with connected(config.run), open_session(config.run) as begun:
+        driver = _driver(config, begun)
+        text, corpus = driver.unlabelled_text(), driver.unlabelled()
+        said = driver.annotate("predictions", corpus, driver.backbone, config.finished.annotator)
+        record = {"model": config.section.model, "annotation": said.fingerprint}
+        record |= {"labels": list(config.finished.labels), "task": config.finished.task}
+        there = read_json(fs, f"{base}/{RECORD}")
+        if there is not None and there["annotation"] != said.fingerprint:
+            raise ConfigError(
+                f"predict.to: {config.section.to} holds predictions of model {there['model']!r} or "
+                "of other text; name another folder"
+            )
+        write_bytes(fs, f"{base}/{RECORD}", (json.dumps(record, indent=1) + "\n").encode())
+        shards = shards_of(text, corpus.shards)
+        keys = list(config.names)
+        task = WriteTask(
+            [
+                user_files.source_in(
+                    config.run.files, key, "unlabelled", config.run.data.max_row_bytes
+                )
+                for key in keys
+            ],
+            text.manifest["params"]["sources"],
+            [shards[key] for key in keys],
+            [config.names[key] for key in keys],
+            said,
+            config.finished.labels,
+            config.finished.annotator.columns,
+            config.section.to,
+            config.section.format,  # type: ignore[arg-type]
+        )
+        done = run_write(task)
+        begun.runner.lease.check()
+        begun.folder.event("done")
+    bad, rows = text.info["quarantined"], text.info["rows"]
+    written = sum(item["rows"] is not None for item in done)
+    counts = {"files": len(done), "written": written, "rows": rows + bad, "unreadable": bad}
+    print("\n".join(_summary(config, counts)), flush=True)
+    return counts
+
+
+def shards_of(text: Any, names: Sequence[str]) -> dict[str, list[str]]:
+    """Names of the shards that each file of a text artifact was cut into, by its language."""
+    found, start = dict[str, list[str]](), 0
+    for file in text.names:
+        if file.startswith("text-"):
+            with text.parquet(file) as opened:
+                count = opened.num_row_groups
+            key = file.removeprefix("text-").removesuffix(".parquet")
+            found[key] = list(names[start : start + count])
+            start += count
+    return found
+
+
+def _check_folder(config: PredictConfig) -> tuple[pafs.FileSystem, str]:
+    """Where predictions go: what is there besides them is not written into."""
+    fs, base = open_root(config.section.to, "predict.to")
+    there = fs.get_file_info(pafs.FileSelector(base, recursive=True, allow_not_found=True))
+    files = [info.path for info in there if info.type == pafs.FileType.File]
+    if files and "annotation" not in (read_json(fs, f"{base}/{RECORD}") or {}):
+        raise ConfigError(f"predict.to: {config.section.to} has other files in it: {files[0]}")
+    return fs, base
+
+
+def _summary(config: PredictConfig, counts: Mapping[str, Any]) -> list[str]:
+    kept = counts["files"] - counts["written"]
+    before = f", {kept} of them were there already" if kept else ""
+    lines = [f"{counts['rows']:,} rows in {counts['files']} files{before}: {config.section.to}"]
+    if counts["unreadable"]:
+        lines.append(f"{counts['unreadable']:,} rows could not be read; they have no prediction")
+    return lines
+
+
+def dry_run(config: PredictConfig) -> int:
+    """Print what would be labelled by what; returns the exit code."""
+    print("\n".join(settings({"predict": to_dict(config.section)})), end="\n\n")
+    finished = config.finished
+    told = ", ".join(("label", *finished.annotator.columns))
+    print(f"task:   {finished.task}\nlabels: {', '.join(finished.labels)}\ntold:   {told}")
+    for key, name in config.names.items():
+        (place,) = config.run.files.paths[key]["unlabelled"]
+        print(f"  {place} -> {name}")
+    _check_folder(config)
+    return DONE
+
+
+def keys(defaults: Mapping[str, Any]) -> list[str]:
+    """The lines of ``--help`` about keys."""
+    own = describe(PredictSection, defaults.get("predict", {}), "predict.")
+    rest = [
+        line
+        for name, section in (("data", DataConfig), ("resources", ResourcesConfig),
+                              ("store", StoreConfig))
+        for line in describe(section, {}, f"{name}.")
+    ]  # fmt: skip
+    return ["keys, with their defaults:", *own, *rest]
+
+
+JOB = Job(configure, predict, dry_run, keys)
+"""What ``jobs/predict.py`` does with its flags."""

@@ -1,0 +1,114 @@
+"""Models that label text: of finished runs, exported ones, and stock ones, and how each does it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from xlt_ray.commands.confidence import Confident, ConfidentSpans
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.data.benchmarks.registry import benchmark_of
+from xlt_ray.data.schema import Task
+from xlt_ray.engine.backbone import Backbone, checkpoint_of
+from xlt_ray.models.files import SPAN_SETTINGS
+from xlt_ray.models.span_tagger import SpanHead
+from xlt_ray.recipe.corpus import Model
+from xlt_ray.run.check import recipes, run_of_values
+from xlt_ray.run.saved_models import RECORD, config_of, run_named
+from xlt_ray.store.artifacts import Store
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A model that labels text, and how it does.
+
+    Attributes:
+        model: It, or what is to be copied into the store.
+        task: Kind of task.
+        labels: Names of its classes.
+        max_length: Longest input in sub-words that it was trained on.
+        dim_reduce: Fraction of its width that the head of a text classifier projects to first.
+        annotator: What is said of text.
+    """
+
+    model: Model | Backbone
+    task: Task
+    labels: tuple[str, ...]
+    max_length: int
+    dim_reduce: int | None
+    annotator: Confident | ConfidentSpans
+
+
+def finished_run(store: Store, name: str, language: str | None) -> Finished | None:
+    """The final model of a run; None if the store has no such run.
+
+    Args:
+        store: The store.
+        name: Name of the run.
+        language: The target whose model it is, in runs that have one for each.
+
+    Raises:
+        ConfigError: the run is not finished, or has other models.
+    """
+    start = run_named(store, name, "predict.model")
+    if start is None:
+        return None
+    config = run_of_values(config_of(store, name))
+    there = ", ".join(start.by_language)
+    if start.by_language:
+        if language is None or language not in start.by_language:
+            asked = f"{language!r} has no model" if language else f"run {name!r} has one for each"
+            raise ConfigError(f"predict.language: {asked}: {there}")
+        model = start.by_language[language]
+    elif language is not None:
+        raise ConfigError(f"predict.language: run {name!r} has one model for all languages")
+    else:
+        model = start.model
+    evidential = recipes()[config.method.name].is_evidential
+    labels, annotator = _labelling(model.artifact.local(), evidential)
+    train, task = config.train, benchmark_of(config).task
+    return Finished(model, task, labels, train.max_length, train.dim_reduce, annotator)
+
+
+def finished_in(folder: str, task: Task | None) -> Finished:
+    """The model in a folder, exported or stock.
+
+    Args:
+        folder: The folder, or the id of a model on the hub.
+        task: Kind of task, of a stock classifier of texts.
+
+    Raises:
+        ConfigError: there is no such folder, or it does not say what it labels.
+    """
+    found = checkpoint_of(folder, key="predict.model")
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise ConfigError(
+            f"predict.model: {folder} is no folder; fetch it: hf download {folder} --local-dir ..."
+        )
+    record = json.loads((path / RECORD).read_bytes()) if (path / RECORD).exists() else {}
+    config = json.loads((path / "config.json").read_bytes())
+    labels, annotator = _labelling(path, bool(record.get("evidential")))
+    known: Task | None = record.get("task")
+    if known is None and (path / SPAN_SETTINGS).exists():
+        known = "token"
+    if known is None:
+        names = " ".join(config.get("architectures") or ())
+        known = "token" if "TokenClassification" in names else task
+    if known is None:
+        raise ConfigError(f"predict.task: {folder} does not say; set it to sentence or pair")
+    if task not in (None, known):
+        raise ConfigError(f"predict.task: {folder} is of a {known} task")
+    longest = int(record.get("max_length") or 128)
+    return Finished(found, known, labels, longest, record.get("dim_reduce"), annotator)
+
+
+def _labelling(
+    folder: Path, evidential: bool
+) -> tuple[tuple[str, ...], Confident | ConfidentSpans]:
+    """Names of the classes of a saved model, and what it says of text."""
+    if (folder / SPAN_SETTINGS).exists():
+        settings = json.loads((folder / SPAN_SETTINGS).read_bytes())
+        labels = tuple(settings.pop("labels"))
+        return labels, ConfidentSpans(SpanHead(**settings))
+    known = json.loads((folder / "config.json").read_bytes()).get("id2label", {})
+    return tuple(known[key] for key in sorted(known, key=int)), Confident(evidential)

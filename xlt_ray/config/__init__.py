@@ -1,0 +1,7 @@
+"""What a run depends on, and where each value came from.
+
+schema       every key: sections, defaults, limits
+layers       defaults, YAML files and --set, merged and checked
+credentials  finds secrets in URIs and keeps them out
+extras       libraries that a plain install does without
+"""

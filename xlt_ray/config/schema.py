@@ -1,0 +1,378 @@
+"""The configuration schema: everything a run depends on, as one frozen object."""
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, cast
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+from xlt_ray.config.credentials import has_credentials, redacted
+
+Split = Literal["train", "dev", "test"]
+FileSplit = Literal["train", "dev", "test", "unlabelled"]
+Words = Literal["blanks", "marks", "characters"]
+
+
+class ConfigError(ValueError):
+    """A configuration that the user can mend; the message says where and how."""
+
+
+class Section(BaseModel, frozen=True):
+    """Base of every section: unknown keys are errors, values cannot be changed later."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
+    )
+
+
+def split_commas(value: Any) -> Any:
+    """The parts of a comma-separated text; "all" and what is no text stay as they are."""
+    if isinstance(value, str) and value != "all":
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def shown(value: object, most: int = 80) -> str:
+    """A value as a message shows it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a library says, in a line and without credentials."""
+    return redacted(next(iter(str(error).splitlines()), "")) or type(error).__name__
+
+
+def without_credentials(uri: str) -> str:
+    """A URI as it is.
+
+    Raises:
+        ValueError: it holds credentials.
+    """
+    if has_credentials(uri):
+        raise ValueError("a URI with credentials would end up in reports; set them as variables")
+    return uri
+
+
+def _all_without_secrets(uris: Any) -> Any:
+    """The same of several, before commas part them: a secret may hold one."""
+    given = [uris] if isinstance(uris, str) else uris
+    for uri in cast("Iterable[Any]", given) if isinstance(given, list | tuple) else ():
+        without_credentials(str(uri))
+    return uris
+
+
+_LANGUAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def check_language(name: str) -> str:
+    """A language's name, which becomes part of names of files and folders.
+
+    Raises:
+        ValueError: it has other characters, or too many.
+    """
+    if _LANGUAGE.fullmatch(name) is None:
+        raise ValueError(
+            "the name of a language has letters a to z, digits, '.', '_' and '-', the first of "
+            "them a letter or digit, and 64 at most"
+        )
+    return name
+
+
+Text = Annotated[str, Field(coerce_numbers_to_str=True)]
+"""Text that may look like a number: ``--set run.name=2024``."""
+Language = Annotated[Text, AfterValidator(check_language)]
+RUN_NAME = 100
+"""Letters of the name of a run at most."""
+RunName = Annotated[Text, Field(pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{RUN_NAME - 1}}}$")]
+Shares = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=2)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+_Place = Annotated[Text, Field(max_length=4096)]
+Uri = Annotated[_Place, AfterValidator(without_credentials)]
+Names = Annotated[tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1)]
+Languages = Annotated[
+    tuple[Annotated[str, AfterValidator(check_language)], ...],
+    BeforeValidator(split_commas),
+    Field(min_length=1),
+]
+_Places = Annotated[
+    tuple[Annotated[str, Field(max_length=4096)], ...],
+    BeforeValidator(split_commas),
+    Field(min_length=1),
+]
+Uris = Annotated[_Places, BeforeValidator(_all_without_secrets)]
+
+
+class BenchmarkConfig(Section, frozen=True):
+    """Which labelled and unlabelled text a run uses."""
+
+    name: Text
+    """Registry name of the benchmark."""
+    root: Uri | None = None
+    """Folder or URI of <lang>/{train,dev,test}.txt|jsonl; absent: the hub."""
+    source: Languages | None = None
+    """Source languages, comma separated; absent: the benchmark's own."""
+    targets: Annotated[Literal["all"] | Languages, BeforeValidator(split_commas)] = "all"
+    """Target languages, comma separated, or "all"."""
+    leave_one_out: bool = False
+    """A source language may be a target too, which learns from the other sources alone."""
+    adapt_source: bool = False
+    """The source languages are adapted to their unlabelled text, too, as if they were targets."""
+    dev: Languages | None = None
+    """Source languages whose dev text chooses models of targets; absent: those it learns from."""
+    unlabelled_split: Split | dict[Language, Split] = "dev"
+    """Split of the targets whose text is used without labels; or {"de": "test"}, dev for others."""
+    max_rows: Count | dict[FileSplit, Count] | None = None
+    """Cap on the sentences of every split, or one cap per split (benchmark.max_rows.train=3000)."""
+    revision: Text | None = None
+    """Hub revision; absent: the registry's, or else the current commit, which is recorded."""
+    metric: Literal["f1", "accuracy", "macro_f1"] | None = None
+    """What is scored in place of the benchmark's own metric; f1 is of entities."""
+    prior: dict[Language, Literal["random"] | Shares] = Field(default_factory=dict)
+    """Class shares of a language's rows, as {"de": [3, 1, 1]}, or random; others are left out."""
+    prior_rows: Count | dict[Language, Count] | None = None
+    """Rows at most of each split of such a language, or a cap per language; of words a half."""
+    prior_seed: Seed | dict[Language, Seed] = 0
+    """Seed of the rows that are left out, and of random shares; or one per language, else 0."""
+    partition: int | None = Field(default=None, ge=1)
+    """Train rows of each language, one's after another's in their parallel files, none in two."""
+    toy: dict[str, Any] = Field(default_factory=dict)
+    """Options of the embedded benchmark: sizes, seed, knobs of its languages."""
+
+    def unlabelled_split_of(self, language: str) -> Split:
+        """Split of a language whose text is used without its labels."""
+        chosen = self.unlabelled_split
+        return chosen.get(language, "dev") if isinstance(chosen, dict) else chosen
+
+    @property
+    def unlabelled_splits(self) -> str:
+        """The same of all languages, in words."""
+        chosen = self.unlabelled_split
+        if isinstance(chosen, str):
+            return chosen
+        return ", ".join(f"{language} {split}" for language, split in chosen.items())
+
+    def max_rows_of(self, split: FileSplit) -> int | None:
+        """Cap that holds for one split, or None."""
+        return self.max_rows.get(split) if isinstance(self.max_rows, dict) else self.max_rows
+
+
+class FilesConfig(Section, frozen=True):
+    """Files of the user's own, which the benchmark "files" is made of."""
+
+    paths: dict[Language, dict[FileSplit, Uris]] = Field(default_factory=dict)
+    """By language and split, comma separated, with globs: files.paths.en.train=FOLDER/*.conll."""
+    task: Literal["token", "sentence", "pair"] | None = None
+    """What is labelled: words, sentences or pairs of them; absent: read off the training files."""
+    labels: Names | None = None
+    """Names of the classes, comma separated; absent: those in the training files."""
+    scheme: Literal["iob1", "bio", "bioes"] | None = None
+    """How tags of entities are written; absent: read off the training files."""
+    types: dict[Text, Text] = Field(default_factory=dict)
+    """Entity types that tags call otherwise: files.types.LOCATION=LOC; O makes them no entity."""
+    columns: dict[Text, Text] = Field(default_factory=dict)
+    """Fields of JSONL, CSV and Parquet files with another name: files.columns.text=review."""
+    words: Words | dict[Language, Words] = "marks"
+    """Where words of plain text end in token tasks; marks: at blanks and punctuation marks."""
+    ids: bool = True
+    """Whether a field id tells the rows of a file apart; false: it is left alone."""
+    dev_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the training rows that chooses models, in source languages without dev files."""
+
+
+class MethodConfig(Section, frozen=True):
+    """Base of the methods' own sections."""
+
+    name: str
+    """Name of the method."""
+
+    def check_classes(self, num_classes: int) -> None:
+        """Raise ValueError, beginning with its name, if a key does not fit so many classes."""
+
+
+class TrainConfig(Section, frozen=True):
+    """How a train step optimises; the methods add learning rates and epochs."""
+
+    batch_size: int = Field(default=32, ge=1)
+    """Sentences per optimiser step, over all workers."""
+    max_length: int = Field(default=128, ge=8)
+    """Longest model input in sub-words, special tokens included; longer sentences are windowed."""
+    max_tokens: int = Field(default=4096, ge=8)
+    """Token budget (rows x longest) of one forward pass; more is accumulated."""
+    weight_decay: float = Field(default=1e-4, ge=0)
+    """AdamW weight decay (not on biases and layer norms)."""
+    warmup_ratio: float = Field(default=0.1, ge=0, le=1)
+    """Fraction of the steps in which the learning rate rises; then it falls linearly to 0."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Largest norm of the gradient."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout of the encoder and the head while training."""
+    dim_reduce: int | None = Field(default=None, ge=2)
+    """Project to this fraction of the width before the head of a text classifier; absent: no."""
+    eval_every: int | None = Field(default=None, ge=1)
+    """Optimiser steps between source-dev scores, besides the one after each epoch."""
+    checkpoint_seconds: float = Field(default=300.0, ge=0)
+    """Seconds between checkpoints from which a killed step resumes; 0: after every step."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory for large encoders."""
+    deterministic: bool = True
+    """Use deterministic kernels, so that a repeated run gives the same bytes."""
+
+
+ROW_BYTES = 1 << 24
+"""Bytes of a row at most, unless data.max_row_bytes says otherwise."""
+
+
+class DataConfig(Section, frozen=True):
+    """Reading, checking and batching of text."""
+
+    max_bad_fraction: float = Field(default=0.01, ge=0, le=1)
+    """Largest fraction of quarantined rows per file; more stops the run before training."""
+    max_row_bytes: int = Field(default=ROW_BYTES, ge=1024)
+    """Bytes of a row at most, unpacked: of a line, a sentence's lines, a quoted value's lines."""
+    shard_rows: int = Field(default=1024, ge=1)
+    """Sentences per shard: what is read, annotated and written at a time."""
+    batch_tokens: int | None = Field(default=None, ge=8)
+    """Token budget (rows x longest) of one inference batch; absent: 1024 on CPUs, 4096 on GPUs,
+    which may take more."""
+
+
+Pool = int | tuple[int, int]
+
+
+class NodeGroup(Section, frozen=True):
+    """Nodes of one kind that the autoscaler of a cluster may add."""
+
+    nodes: int = Field(ge=1)
+    """Most nodes of the kind at a time."""
+    cpus: int = Field(ge=0)
+    """CPUs that Ray counts on one of them."""
+    gpus: int = Field(default=0, ge=0)
+    """GPUs of one of them."""
+
+
+class ResourcesConfig(Section, frozen=True):
+    """What a run asks the cluster for; absent values are read off the cluster."""
+
+    address: Uri | None = None
+    """Ray address to connect to; absent: RAY_ADDRESS, or else a local Ray on loopback."""
+    num_cpus: int | None = Field(default=None, ge=1)
+    """CPUs of a local Ray; absent: those that the process, or its container, may use."""
+    autoscale: tuple[NodeGroup, ...] = ()
+    """Nodes that the cluster may add, as [{"nodes": 8, "cpus": 8, "gpus": 1}]; () if it does not
+    grow. Pools are sized for, and checked against, the cluster at its largest."""
+    object_store_memory: int | None = Field(default=None, ge=100_000_000)
+    """Bytes of a local Ray's object store; absent: 10% of the memory, at most 2 GB."""
+    annotators: Annotated[Pool | None, BeforeValidator(split_commas)] = None
+    """Annotator actors: a number, or "min,max" if autoscaling; 0: in the driver's process; absent:
+    one per GPU or CPU, and none on CPUs for what the driver's process does no later."""
+    annotator_cpus: int = Field(default=1, ge=1)
+    """CPUs (threads) of one annotator."""
+    annotator_gpus: float | None = Field(default=None, ge=0)
+    """GPUs of one annotator, fractions allowed; absent: 1 if the cluster has any."""
+    train_workers: int | None = Field(default=None, ge=0)
+    """Training workers; 0: in the driver's process; absent: one per GPU, or 0 without GPUs."""
+    train_cpus: int | None = Field(default=None, ge=1)
+    """CPUs (threads) of one training worker; absent: the node's CPUs shared by its workers."""
+    train_gpus: float | None = Field(default=None, ge=0)
+    """GPUs of one training worker; absent: 1 if the cluster has any."""
+    train_retries: int = Field(default=3, ge=0)
+    """Restarts of the workers of one train step before the run gives up."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the encoder; auto: bf16 on GPUs that have it, fp32 elsewhere."""
+    compile: bool = False
+    """Compile the encoder (torch.compile), in every process anew; CPUs need a C++ compiler."""
+
+
+class TranslationConfig(Section, frozen=True):
+    """How text is translated, for methods that learn from translations: of sentences and pairs."""
+
+    model: Uri | None = None
+    """Seq2seq checkpoint into the pivot, a folder or hub id; {language} in it is the language."""
+    back: Uri | None = None
+    """Checkpoint back from the pivot; absent: the same, which has to be one of many languages."""
+    ready: Uri | None = None
+    """Folder of <language>.parquet in place of models: text, and its translations pivot, back."""
+    revision: Text | None = None
+    """Hub revision of the checkpoints; absent: the current commits, which are recorded."""
+    pivot: Language = "en"
+    """Language in between."""
+    languages: Languages | None = None
+    """Languages that are translated, comma separated; absent: all of the unlabelled text."""
+    replace: bool = False
+    """Read the target languages, unlabelled and test, in translation into the pivot."""
+    codes: dict[Language, Text] = Field(default_factory=dict)
+    """A checkpoint's own names of languages where they cannot be told: {"zh": "zh_CN"}."""
+    beams: int = Field(default=1, ge=1)
+    """Beams of the search; 1: the likeliest sub-word each time."""
+    max_new_tokens: int = Field(default=128, ge=1)
+    """Longest translation in sub-words."""
+
+    @model_validator(mode="after")
+    def _is_one_way(self) -> Self:
+        if self.model is not None and self.ready is not None:
+            raise ValueError("model and ready: one of them, translations are made or there already")
+        if self.back is not None and self.model is None:
+            raise ValueError("back: a checkpoint back from the pivot, and no model that gets there")
+        if self.replace and self.languages is not None:
+            raise ValueError("languages: with replace every target is read in translation")
+        if self.replace and self.model is None and self.ready is None:
+            raise ValueError("replace: neither model nor ready says what the translations are")
+        return self
+
+
+class StoreConfig(Section, frozen=True):
+    """Where artifacts and runs are kept."""
+
+    root: Uri = "~/xlt_ray"
+    """Folder or object-store URI, reachable from every node."""
+
+
+class RunSection(Section, frozen=True):
+    """Identity of a run and what its report adds."""
+
+    name: RunName | None = None
+    """Name of the run's folder; absent: <method>-<benchmark>-s<seed>."""
+    trackers: Annotated[tuple[Literal["mlflow", "wandb"], ...], BeforeValidator(split_commas)] = ()
+    """Told of every step, comma separated: mlflow, wandb; TensorBoard's files are made anyway."""
+    score_rounds: bool = False
+    """Also score every round's model on the test splits, after training, for the report only."""
+
+
+M = TypeVar("M", bound=MethodConfig)
+
+
+class RunConfig(Section, Generic[M], frozen=True):
+    """Everything a run depends on."""
+
+    benchmark: BenchmarkConfig
+    files: FilesConfig = FilesConfig()
+    backbone: Uri
+    """Hub id or folder of the pre-trained encoder; "toy" for the embedded benchmark's own."""
+    backbone_revision: Text | None = None
+    """Hub revision of the backbone; absent: the current commit, which is recorded."""
+    method: M
+    train: TrainConfig = TrainConfig()
+    data: DataConfig = DataConfig()
+    translation: TranslationConfig = TranslationConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+    store: StoreConfig = StoreConfig()
+    run: RunSection = RunSection()
+    seed: Seed = 0
+    """Seed of everything random in the run."""
+
+    @property
+    def run_name(self) -> str:
+        """Name of the run's folder."""
+        return self.run.name or f"{self.method.name}-{self.benchmark.name}-s{self.seed}"

@@ -1,0 +1,16 @@
+"""One source of rows per language and split.
+
+base           what a source is
+files          folders of a benchmark; the endings of files
+columns_jsonl  columns of words and tags, and JSONL
+conll          CoNLL-U and OntoNotes
+tables         CSV, TSV and Parquet
+records        rows with named fields
+rows           a row checked, or turned down with a reason
+lines          lines of a packed or plain file, bounded
+hub            datasets of the hub
+globs          patterns of files, here or in a bucket
+user_files     files of the user: what they hold
+user_source    the same as a source
+subsets        parts of a source: held out, limited, with other class shares
+"""

@@ -1,0 +1,9 @@
+"""Train steps.
+
+launch       in this process, or in workers of Ray Train
+loop         what every worker does
+batches      its rows and passes
+optimiser    parameters, rates, state
+checkpoints  from which a killed step resumes
+determinism  kernels that repeat their bytes
+"""

@@ -1,0 +1,60 @@
+"""Train steps: the training loop in this process, or in workers of a Ray Train trainer."""
+
+from typing import Any
+
+import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from xlt_ray.engine.local_ray import needed, quiet
+from xlt_ray.engine.resources import Plan
+from xlt_ray.engine.same_code import guarded
+from xlt_ray.engine.train.checkpoints import Checkpoints
+from xlt_ray.engine.train.loop import TrainTask, run_in_group, run_worker
+
+_START_LIMIT = 60
+"""How often Ray Train looks for room and processes before it gives up: once a minute at most."""
+
+
+class _Trainer(TorchTrainer):
+    def _register_sigint_handler(self, controller: Any) -> None:
+        """Ctrl-C stays the driver's own, which ends with code 3; Ray's would end with 0."""
+
+
+def run_train(task: TrainTask, plan: Plan, *, retries: int) -> dict[str, Any]:
+    """Train a model into the task's attempt; returns facts for the manifest.
+
+    With 0 workers the loop runs in this process. A worker that dies is replaced, up to ``retries``
+    times, and the step goes on from its newest checkpoint, as it does when this is called again.
+    """
+    workers, notes = plan.train_workers, Checkpoints(task.root, task.fingerprint)
+    if not workers:  # a trainer would add nothing, and trials of Ray Tune may have none in them
+        with quiet():
+            done = run_worker(task)
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()  # actors may share the GPU
+        return done
+    needed()
+    work = guarded(run_in_group)
+    resources = {"CPU": float(plan.train_cpus), "GPU": plan.train_gpus}
+    trainer = _Trainer(
+        lambda: work(task),
+        scaling_config=ScalingConfig(
+            num_workers=workers,
+            use_gpu=bool(plan.train_gpus),
+            resources_per_worker=resources,
+        ),
+        run_config=RunConfig(
+            # Ray silently takes up a run of the same name; an attempt's name is used once, so that
+            # resuming is left to the checkpoints of the loop.
+            name=task.attempt.folder.replace("/", "-"),
+            storage_path=f"{notes.folder}/ray",
+            storage_filesystem=notes.fs,
+            failure_config=FailureConfig(
+                max_failures=retries, controller_failure_limit=_START_LIMIT
+            ),
+        ),
+    )
+    result = trainer.fit()
+    assert result.return_value is not None, "training ended without a result"
+    return dict(result.return_value)

@@ -1,0 +1,498 @@
+"""What a training worker does: the same loop in one process, or in many with Ray Train.
+
+Rows belong to the worker that their id hashes to. An optimiser step takes ``batch_size`` sentences
+over all workers, split into forward passes under the token budget; gradients are those of the loss
+summed over the step's labelled items on all workers, divided by their number. Every step draws its
+randomness from the run's seed and its own number, so a step that resumes repeats itself exactly.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import ray.train
+import torch
+import torch.distributed as dist
+from ray.train.torch import get_device, prepare_model
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from xlt_ray.config.schema import TrainConfig
+from xlt_ray.data.batches.batch import Batch
+from xlt_ray.data.batches.examples import SpanItems, examples_of, layout_of
+from xlt_ray.data.batches.planning import plan_epoch, seed_of
+from xlt_ray.data.batches.tokenise import load_tokenizer
+from xlt_ray.data.schema import Task
+from xlt_ray.engine import memory
+from xlt_ray.engine.arithmetic import Arithmetic, Precision, autocast
+from xlt_ray.engine.inference import predict_labels
+from xlt_ray.engine.train.batches import PairedRows, WorkerShare, own_examples, plan_passes
+from xlt_ray.engine.train.checkpoints import Checkpoints
+from xlt_ray.engine.train.determinism import repeatable
+from xlt_ray.engine.train.optimiser import (
+    flatten,
+    make_optimiser,
+    own_parameters,
+    unflatten,
+    warmup_then_decay,
+)
+from xlt_ray.labels import LabelSet
+from xlt_ray.metrics import Ragged, score
+from xlt_ray.models.classifier import Classifier, full_precision
+from xlt_ray.models.files import OPTIMISER, SPAN_SETTINGS
+from xlt_ray.models.load import load_classifier
+from xlt_ray.recipe.corpus import Corpus, Mix
+from xlt_ray.recipe.objective import Objective
+from xlt_ray.recipe.schedule import OptimiserStep, Schedule
+from xlt_ray.recipe.stopping import stalled
+from xlt_ray.recipe.task import TaskContext
+from xlt_ray.store.artifacts import Artifact, Attempt
+from xlt_ray.store.fault_points import reached
+
+
+@dataclass
+class TrainTask:
+    """Everything a worker needs; it travels by value."""
+
+    root: str
+    fingerprint: str
+    attempt: Attempt
+    mix: Mix
+    dev: Corpus
+    start: Artifact
+    objective: Objective
+    schedule: Schedule
+    train: TrainConfig
+    task: Task
+    labels: LabelSet
+    languages: tuple[str, ...]
+    metric: str
+    seed: int
+    arithmetic: Arithmetic
+    budget: int
+    compiled: bool = False
+
+
+class Position:
+    """Where training stands: finished optimiser steps, and the scores so far."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.step_in_epoch = 0
+        self.total = 0
+        self.items = 0
+        self.tokens = 0
+        self.history: list[dict[str, Any]] = []
+        self.stopped = False
+
+    def by_epoch(self) -> list[float]:
+        """The best source-dev score of each epoch so far."""
+        best: dict[int, float] = {}
+        for entry in self.history:
+            best[entry["epoch"]] = max(entry["source_dev"], best.get(entry["epoch"], 0.0))
+        return list(best.values())
+
+    def best(self) -> int | None:
+        """Index of the best source-dev score, the earliest on ties."""
+        scores = [entry["source_dev"] for entry in self.history]
+        return int(np.argmax(scores)) if scores else None
+
+
+def run_in_group(task: TrainTask) -> dict[str, Any]:
+    """`run_worker` as one of the workers of a trainer."""
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    device = task.arithmetic.take()
+    if device.type == "cuda":
+        device = get_device()  # of several, this worker's own
+    return run_worker(task, rank, world, device=device, on_epoch=ray.train.report)
+
+
+def run_worker(
+    task: TrainTask,
+    rank: int = 0,
+    world: int = 1,
+    device: torch.device | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Train, and leave the chosen model in the attempt; returns facts for the manifest.
+
+    Args:
+        task: What to train.
+        rank: Number of this worker.
+        world: Number of workers.
+        device: Where this worker computes; absent: as the task's arithmetic says.
+        on_epoch: Is told the facts of every epoch, at its end.
+    """
+    device = device or task.arithmetic.take()
+    with repeatable(task.train.deterministic):
+        worker = Worker(task, rank, world, device)
+        worker.resume()
+        while worker.position.epoch < worker.epochs and not worker.position.stopped:
+            worker.epoch()
+            if on_epoch is not None:
+                on_epoch(worker.position.history[-1])
+        return worker.finish()
+
+
+class Trainee(nn.Module):
+    """Model and objective as one module: what is computed of either has its gradients averaged."""
+
+    def __init__(self, model: Classifier, objective: Objective, precision: Precision):
+        super().__init__()
+        self.model, self.objective = model, objective
+        self.precision: Precision = precision
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The objective's terms."""
+        with autocast(batch.input_ids.device, self.precision):
+            output = self.model(batch)
+        with full_precision(output.logits):
+            return self.objective.loss(output, batch)
+
+
+class Worker:
+    """One worker's model, optimiser, rows and position."""
+
+    def __init__(self, task: TrainTask, rank: int, world: int, device: torch.device):
+        self.task, self.rank, self.world, self.device = task, rank, world, device
+        self.checkpoints = Checkpoints(task.root, task.fingerprint)
+        folder = task.start.local()
+        self.head = task.objective.span_head
+        items = None if self.head is None else SpanItems(self.head.max_len, task.labels)
+        tokenizer = load_tokenizer(str(folder))
+        layout = layout_of(tokenizer, task.train.max_length, task.task, items)
+        share = WorkerShare(rank, world)
+        self.examples = own_examples(task.mix, share, layout, task.languages)
+        if not share.counts.any():
+            raise ValueError("the training set is empty: no row of its text has a label to learn")
+        dev = task.dev.rows()
+        if not len(dev):
+            raise ValueError("the source dev set is empty: there is nothing to choose a model by")
+        self.dev_gold = Ragged.from_arrow(dev["labels"])
+        dev_rows = np.arange(rank, len(dev), world)
+        self.dev = examples_of(dev.take(pa.array(dev_rows)).drop_columns(["labels"]), layout)
+        context = TaskContext(
+            task.labels,
+            task.languages,
+            self.examples.num_items,
+            task.task,
+            self._total,
+            self._everyone,
+            layout,
+            rank,
+        )
+        self.model = self._load(folder, context)
+        task.objective.prepare(context, self.model)
+        task.objective.on_examples(self.examples)
+        trainee = Trainee(self.model, task.objective, task.arithmetic.precision)
+        self.trainee: nn.Module = trainee
+        if world > 1:  # a step that leaves parameters out has to say which
+            spares = {"find_unused_parameters": task.objective.alternates}
+            self.trainee = prepare_model(trainee, parallel_strategy_kwargs=spares)
+        self.optimiser = make_optimiser(self.model, task.schedule, task.train.weight_decay)
+        if task.schedule.before:
+            unflatten(self.optimiser, load_file(folder / OPTIMISER), device)
+        self.position = Position()
+        # The sum since the last score; it stays on the device, so that no step waits for it.
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.best: dict[str, Tensor] | None = None
+        per_rank = max(1, (task.schedule.batch_size or task.train.batch_size) // world)
+        self.rows_per_step = per_rank
+        self.steps_per_epoch = max(1, math.ceil(share.counts.max() / per_rank))
+        self.before = self.steps_per_epoch * task.schedule.before
+        self.steps = task.schedule.steps or self.steps_per_epoch * task.schedule.whole
+        self.epochs = task.schedule.epochs
+        if task.schedule.steps is not None:
+            self.epochs = math.ceil(self.steps / self.steps_per_epoch)
+        own = {id(item) for item in own_parameters(self.model, task.schedule)}
+        clips_own = task.schedule.own is None or task.schedule.own.clipped
+        self.clipped = [p for p in self.model.parameters() if clips_own or id(p) not in own]
+        self.paired = PairedRows(self.examples, per_rank, seed=task.seed)
+        self.saved = time.monotonic()
+
+    def _load(self, folder: Path, context: TaskContext) -> Classifier:
+        """The model to start from, with the objective's part attached, on this worker's device."""
+        task = self.task
+        model = load_classifier(
+            folder,
+            task.labels.names,
+            task.task,
+            dropout=task.train.dropout,
+            seed=seed_of(task.seed, "head") % 2**31,
+            gradient_checkpointing=task.train.gradient_checkpointing,
+            dim_reduce=task.train.dim_reduce,
+            spans=self.head,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(task.seed, "own"))
+            model.attach(task.objective.build(context, model.width), folder)
+        if task.schedule.frozen_layers is not None:
+            model.freeze(task.schedule.frozen_layers)
+        if task.compiled:
+            model.compile_encoder()
+        return model.to(self.device)
+
+    # -- one epoch -------------------------------------------------------------------------------
+
+    def epoch(self) -> None:
+        """Go through the rows once, from where the position says."""
+        task, position = self.task, self.position
+        seed = seed_of(task.seed, "epoch", task.schedule.before + position.epoch)
+        own = self.examples.longest[: self.examples.num_parts]
+        plan = plan_epoch(own, self.rows_per_step, seed=seed)
+        plan += [np.zeros(0, np.int64)] * (self.steps_per_epoch - len(plan))
+        if task.schedule.steps is not None:
+            plan = plan[: self.steps - position.epoch * self.steps_per_epoch]
+        self.trainee.train()
+        while position.step_in_epoch < len(plan):
+            due = self.step(plan[position.step_in_epoch])
+            position.step_in_epoch += 1
+            position.total += 1
+            memory.hand_back_at_times()
+            if position.step_in_epoch == len(plan):
+                self.end_epoch()
+            elif task.train.eval_every and position.total % task.train.eval_every == 0:
+                self.score()
+            if due:
+                self.checkpoint()
+            if position.step_in_epoch == 0:
+                break
+
+    def end_epoch(self) -> None:
+        """Score the epoch, move on to the next, and see whether there is to be one."""
+        position = self.position
+        self.task.objective.after_epoch()
+        self.score()
+        position.epoch, position.step_in_epoch = position.epoch + 1, 0
+        position.stopped = stalled(position.by_epoch(), self.task.schedule.patience)
+
+    def step(self, chosen: np.ndarray) -> bool:
+        """One optimiser step over some of this worker's sentences.
+
+        Returns:
+            Whether a checkpoint is due; the first worker's clock decides for all.
+        """
+        task, examples = self.task, self.examples
+        number = self.before + self.position.total
+        torch.manual_seed(seed_of(task.seed, "step", number, self.rank))
+        groups = chosen, self.paired.of(number)
+        passes = plan_passes(
+            examples,
+            task.train.max_tokens,
+            groups,
+            lambda rows: task.objective.extra_rows(rows, examples),
+        )
+        batches = [task.objective.transform_batch(part.collate(examples)) for part in passes]
+        late = time.monotonic() - self.saved >= task.train.checkpoint_seconds
+        items = sum(batch.num_items for batch in batches)
+        others = sum(batch.num_paired for batch in batches)
+        due = float(late and self.rank == 0)
+        count, paired, due = self._sum([float(items), float(others), due])
+        task.objective.before_step(OptimiserStep(number, self.steps, int(count), int(paired)))
+        total = torch.zeros_like(self.loss)
+        for index, batch in enumerate(batches):
+            with self._sync(index == len(batches) - 1):
+                loss = self.trainee(batch.to(self.device))["loss"]
+                (loss * (self.world / max(count, 1.0))).backward()
+            total += loss.detach()
+            self.position.tokens += int(batch.attention_mask.sum())
+        self._spare(task.objective.trains(number))
+        torch.nn.utils.clip_grad_norm_(self.clipped, task.train.max_grad_norm)
+        rate = warmup_then_decay(number, self.steps, task.train.warmup_ratio)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * (1.0 if group["constant"] else rate)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        task.objective.after_step()
+        self.loss += total
+        self.position.items += items
+        return due > 0
+
+    def _sync(self, last: bool) -> AbstractContextManager[object]:
+        """Workers exchange gradients in a step's last backward pass only."""
+        if isinstance(self.trainee, DistributedDataParallel) and not last:
+            return self.trainee.no_sync()
+        return nullcontext()
+
+    def _spare(self, trained: Literal["all", "model", "own"]) -> None:
+        """Take away the gradients of what the step leaves as it is."""
+        if trained == "all" or self.model.own is None:
+            return
+        own = {id(parameter) for parameter in self.model.own.parameters()}
+        for parameter in self.model.parameters():
+            if (id(parameter) in own) != (trained == "own"):
+                parameter.grad = None
+
+    def _total(self, tensor: Tensor) -> Tensor:
+        if self.world > 1:
+            dist.all_reduce(tensor := tensor.clone())
+        return tensor
+
+    def _everyone(self, tensor: Tensor) -> Tensor:
+        if self.world == 1:
+            return tensor
+        own = torch.zeros(self.world, dtype=torch.int64, device=tensor.device)
+        own[self.rank] = len(tensor)
+        counts = self._total(own).tolist()
+        padded = tensor.new_zeros(max(counts), *tensor.shape[1:])
+        padded[: len(tensor)] = tensor
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    def _sum(self, values: list[float]) -> list[float]:
+        if self.world == 1:
+            return values
+        return self._total(torch.tensor(values, dtype=torch.float64, device=self.device)).tolist()
+
+    # -- source dev ------------------------------------------------------------------------------
+
+    def score(self) -> None:
+        """Score source dev and remember the best model."""
+        task, position = self.task, self.position
+        predicted = predict_labels(
+            self.model,
+            self.dev,
+            budget=task.budget,
+            device=self.device,
+            precision=task.arithmetic.precision,
+        )
+        parts: list[Any] = [None] * self.world
+        if self.world > 1:
+            dist.all_gather_object(parts, predicted)
+        else:
+            parts = [predicted]
+        found = score(task.metric, self.dev_gold, self._dev_order(parts), task.labels)
+        loss, items = self._sum([float(self.loss), float(position.items)])
+        entry = {
+            "epoch": position.epoch + (position.step_in_epoch > 0),
+            "step": position.total,
+            "loss": loss / max(items, 1.0),
+            "source_dev": float(found[task.metric]),
+        }
+        if own := task.objective.progress():
+            entry["own"] = own
+        position.history.append(entry)
+        self.loss, position.items = torch.zeros_like(self.loss), 0
+        best = position.best()
+        if best == len(position.history) - 1 and task.schedule.keep == "best":
+            self.best = {k: v.cpu().clone() for k, v in self.model.weights().items()}
+
+    def _dev_order(self, parts: list[np.ndarray]) -> Ragged:
+        flat = np.empty_like(self.dev_gold.flat)
+        offsets = self.dev_gold.offsets
+        for rank, values in enumerate(parts):
+            at = 0
+            for row in range(rank, len(self.dev_gold), self.world):
+                size = offsets[row + 1] - offsets[row]
+                flat[offsets[row] : offsets[row + 1]] = values[at : at + size]
+                at += size
+        return Ragged(flat, offsets)
+
+    # -- checkpoints and the result --------------------------------------------------------------
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint; it counts once every worker has written its part."""
+        step = self.position.total
+        reached("checkpoint.begun")
+        self.checkpoints.save_part(step, f"worker-{self.rank}", self._own_state())
+        if self.rank == 0:
+            self.checkpoints.save_part(step, "model", self.model.weights())
+            self.checkpoints.save_part(step, "optimiser", flatten(self.optimiser))
+            if self.best is not None:
+                self.checkpoints.save_part(step, "best", self.best)
+        if self.world > 1:
+            dist.barrier()
+        if self.rank == 0:
+            meta = {**vars(self.position), "has_best": self.best is not None}
+            self.checkpoints.complete(step, meta)
+        self.saved = time.monotonic()
+
+    def _own_state(self) -> dict[str, Tensor]:
+        """What only this worker knows: the objective's state and its share of the sums."""
+        position = self.position
+        sums = torch.tensor([self.loss, position.items, position.tokens], dtype=torch.float64)
+        state = self.task.objective.state_dict()
+        return {**{f"objective.{name}": value for name, value in state.items()}, "sums": sums}
+
+    def _take_own_state(self, state: dict[str, Tensor]) -> None:
+        loss, items, tokens = state.pop("sums").tolist()
+        position = self.position
+        self.loss.fill_(loss)
+        position.items, position.tokens = int(items), int(tokens)
+        self.task.objective.load_state_dict(
+            {name.removeprefix("objective."): v.to(self.device) for name, v in state.items()}
+        )
+
+    def resume(self) -> None:
+        """Go on from the newest checkpoint of the step, which fixes the number of workers too."""
+        found: list[Any] = [None]
+        if self.rank == 0:
+            steps = self.checkpoints.steps()
+            found = [steps[-1] if steps else None]
+        if self.world > 1:
+            dist.broadcast_object_list(found)
+        step = found[0]
+        if step is None:
+            return
+        meta = self.checkpoints.meta(step)
+        for name in vars(self.position):
+            setattr(self.position, name, meta[name])
+        self.model.take_weights(self.checkpoints.load_part(step, "model"))
+        unflatten(self.optimiser, self.checkpoints.load_part(step, "optimiser"), self.device)
+        self._take_own_state(self.checkpoints.load_part(step, f"worker-{self.rank}"))
+        if meta["has_best"]:
+            self.best = self.checkpoints.load_part(step, "best")
+
+    def finish(self) -> dict[str, Any]:
+        """Write the chosen model into the attempt (first worker only) and sum up."""
+        position, schedule = self.position, self.task.schedule
+        if not position.history:
+            self.score()
+        best = position.best()
+        chosen = best if schedule.keep == "best" else len(position.history) - 1
+        assert chosen is not None
+        (rows, items, tokens) = self._sum(
+            [*map(float, self.examples.before_pool), float(position.tokens)]
+        )
+        for name, table in self.task.objective.findings(self.examples).items():
+            self.task.attempt.write_table(f"{name}-{self.rank:03d}.parquet", table)
+        if self.world > 1:
+            dist.barrier()
+        if self.rank == 0:
+            if schedule.keep == "best" and self.best is not None:
+                self.model.take_weights(self.best)
+            with TemporaryDirectory() as folder:
+                self.model.save(Path(folder))
+                if 0 < schedule.before + schedule.epochs < schedule.whole:
+                    save_file(flatten(self.optimiser), Path(folder) / OPTIMISER)
+                self.task.attempt.write_folder(Path(folder))
+            for path in _tokenizer_files(self.task.start.local()):
+                self.task.attempt.copy(path.name, path)
+        kept = {key: position.history[chosen].get(key) for key in ("source_dev", "own")}
+        return {
+            **{key: value for key, value in kept.items() if value is not None},
+            "chosen": chosen,
+            "history": position.history,
+            "rows": int(rows),
+            "items": int(items),
+            "tokens": int(tokens),
+            "steps": position.total,
+        }
+
+
+def _tokenizer_files(folder: Path) -> Iterator[Path]:
+    others = {"config.json", "generation_config.json", "manifest.json", SPAN_SETTINGS}
+    for path in sorted(folder.iterdir()):
+        is_weights = path.name.endswith((".safetensors", ".safetensors.index.json"))
+        if path.is_file() and path.name not in others and not is_weights:
+            yield path

@@ -1,0 +1,74 @@
+"""The optimiser of a train step: its groups, its learning rate, and its state as plain tensors."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xlt_ray.models.classifier import Classifier
+from xlt_ray.recipe.schedule import Schedule
+
+
+def warmup_then_decay(step: int, steps: int, share: float) -> float:
+    """Fraction of the peak learning rate: a rise over ``share`` of the steps, then a fall to 0."""
+    rising = share * steps
+    if step < rising:
+        return (step + 1) / max(rising, 1.0)
+    return max(0.0, (steps - step) / max(steps - rising, 1.0))
+
+
+def make_optimiser(model: Classifier, schedule: Schedule, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW over what is trained of a model.
+
+    Matrices have weight decay, biases and norms have none. The objective's own parameters are in
+    groups of their own where the schedule has a rate for them. ``peak`` of a group is its largest
+    learning rate, ``constant`` whether it has no other.
+    """
+    own = own_parameters(model, schedule)
+    apart = {id(parameter) for parameter in own}
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in apart]
+    groups = _groups(others, weight_decay, schedule.lr, constant=False)
+    if own and schedule.own is not None:
+        rate = schedule.own
+        groups += _groups(own, rate.weight_decay, rate.lr, constant=rate.constant)
+    return torch.optim.AdamW(groups, lr=schedule.lr, fused=True)
+
+
+def own_parameters(model: Classifier, schedule: Schedule) -> list[nn.Parameter]:
+    """The objective's own parameters, if the schedule has a rate for them."""
+    if schedule.own is None or model.own is None:
+        return []
+    return list(model.own.parameters())
+
+
+def _groups(
+    parameters: Sequence[nn.Parameter], weight_decay: float, lr: float, *, constant: bool
+) -> list[dict[str, Any]]:
+    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+    others = [parameter for parameter in parameters if parameter.ndim <= 1]
+    rate = {"peak": lr, "constant": constant}
+    return [
+        {"params": matrices, "weight_decay": weight_decay, **rate},
+        {"params": others, "weight_decay": 0.0, **rate},
+    ]
+
+
+def flatten(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of every parameter, as ``<number>.<name>``."""
+    return {
+        f"{index}.{name}": value
+        for index, entry in optimiser.state_dict()["state"].items()
+        for name, value in entry.items()
+    }
+
+
+def unflatten(
+    optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor], device: torch.device
+) -> None:
+    """Take up what `flatten` gave."""
+    state = optimiser.state_dict()
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        state["state"].setdefault(int(index), {})[name] = value.to(device)
+    optimiser.load_state_dict(state)

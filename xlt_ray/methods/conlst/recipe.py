@@ -1,0 +1,253 @@
+"""CoNLST: contrastive negative learning and self-training.
+
+"Improving Cross-lingual Transfer with Contrastive Negative Learning and Self-training". A source
+model is calibrated on the text of one target language: every text is moved away from texts of
+classes that it almost certainly does not have (stage 1). Then it trains itself on the texts that
+reach the threshold of their class, with words masked or translated there and back, mixed with
+source gold (stage 2). Stage 1 is one epoch with predictions made before it; stage 2 predicts and
+selects anew in every iteration.
+
+Departures are listed in docs/conlst.md.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+
+from pydantic import Field
+
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.data.batches.planning import seed_of
+from xlt_ray.methods.conlst.mixup import MixUp, masked_only
+from xlt_ray.methods.conlst.negative_learning import (
+    Consistency,
+    ContrastNegatives,
+    NegativeLearning,
+    complements,
+)
+from xlt_ray.methods.conlst.thresholding import copies, reaching
+from xlt_ray.methods.shared.softmax import Probabilities
+from xlt_ray.methods.shared.warm_start import StartConfig, outcome_per_target, starting_models
+from xlt_ray.ops.contrastive import Similarity
+from xlt_ray.recipe.corpus import Corpus, Mix, Model
+from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.method import Method, Outcome, Round
+from xlt_ray.recipe.schedule import Schedule
+from xlt_ray.recipe.stopping import best_on_source_dev, is_dropping
+from xlt_ray.store.artifacts import Artifact
+
+
+class NegativesConfig(StartConfig, frozen=True):
+    """Hyper-parameters of stage 1."""
+
+    joint: bool = False
+    """All target languages make one model, and negatives come from all of them; else each its
+    own."""
+    lambda_clcs: float = Field(default=1e-3, ge=0)
+    """Weight of the cross-space consistency on source gold."""
+    clcs: Consistency = "complementary"
+    """-log(1 - p_k) of a random wrong class k; literal: log(1 - p_gold) >= -20, as printed."""
+    stage1_lr: float = Field(default=2e-6, gt=0)
+    """Peak learning rate of stage 1."""
+    stage1_epochs: int = Field(default=1, ge=1)
+    """Epochs of stage 1 over the target text."""
+    batch_size: int = Field(default=32, ge=1)
+    """Target texts per optimiser step, and as many of the source."""
+
+
+class CoNLSTConfig(NegativesConfig, frozen=True):
+    """Hyper-parameters."""
+
+    name: Literal["conlst"] = "conlst"
+    """Name of the method."""
+    stage1: Literal["contrastive", "negative", "none"] = "contrastive"
+    """Contrastive negative learning; vanilla negative learning; or no first stage."""
+    gamma: float = Field(default=0.9, gt=0, lt=1)
+    """Confidence above 1/C from which a text is certain to be of its class."""
+    k_neg: int = Field(default=8, ge=1)
+    """K_neg, negatives of a text at most."""
+    temp: float = Field(default=1.0, gt=0)
+    """Contrastive temperature."""
+    similarity: Similarity = "neg_sq_l2"
+    """Minus the squared distance, or minus the distance."""
+    iterations: int = Field(default=3, ge=0)
+    """T_iter, iterations of stage 2 at most; 0: none."""
+    t0: float = Field(default=0.9, gt=0, lt=1)
+    """Threshold, above 1/C, of the class that is learnt best."""
+    warmup: bool = True
+    """Thresholds are lower while most texts are below t0."""
+    lr: float = Field(default=5e-6, gt=0)
+    """Peak learning rate of an iteration."""
+    lambda_u: float = Field(default=1.0, ge=0)
+    """Weight of pseudo-labelled texts."""
+    mixup: bool = True
+    """Train on mixtures of texts."""
+    alpha: float = Field(default=4.0, gt=0)
+    """alpha of the mixing weight, Beta(alpha, alpha)."""
+    mask_rate: float = Field(default=0.15, ge=0, le=1)
+    """Share of words masked in a text that is not translated."""
+    translated: float = Field(default=0.5, ge=0, le=1)
+    """Share of kept texts that are translated there and back, if there is a translator."""
+    least_change: float = Field(default=0.005, ge=0, le=1)
+    """Share of texts below which a change of what is kept ends stage 2."""
+
+    def check_classes(self, num_classes: int) -> None:
+        """Both thresholds are above an even guess."""
+        for name in ("gamma", "t0"):
+            if getattr(self, name) <= 1 / num_classes:
+                raise ValueError(
+                    f"{name}: has to be above 1/C = {1 / num_classes:.3g}, got "
+                    f"{getattr(self, name)}"
+                )
+
+
+class CoNLST(Method[CoNLSTConfig]):
+    """The recipe: source model, calibration, and iterations of predict, keep and train."""
+
+    Config = CoNLSTConfig
+    tasks = frozenset({"sentence", "pair"})
+
+    def run(self, driver: Driver) -> Outcome:
+        """Adapt the source model to every target, or to all of them together."""
+        share = self.config.translated if self.config.iterations else 0.0
+        notes = masked_only(driver, share)  # translates, before anything is trained
+        return replace(adapt_all(driver, self.config, self.adapt), notes=notes)
+
+    def adapt(
+        self, driver: Driver, target: str | None, model: Model, said: Artifact
+    ) -> tuple[Model, list[Round]]:
+        """Both stages for a target language, or for all; the model, and the iterations."""
+        model = self.calibrated(driver, target, model, said)
+        return self.self_trained(driver, target, model)
+
+    def calibrated(self, driver: Driver, target: str | None, model: Model, said: Artifact) -> Model:
+        """Stage 1."""
+        c = self.config
+        if c.stage1 == "none":
+            return model
+        consistency = {"lambda_clcs": c.lambda_clcs, "clcs": c.clcs}
+        if c.stage1 == "negative":
+            return learn_negatives(driver, c, target, model, said, NegativeLearning(**consistency))
+        loss = ContrastNegatives(**consistency, k_neg=c.k_neg, temp=c.temp, similarity=c.similarity)
+        return learn_negatives(driver, c, target, model, said, loss, gamma=c.gamma)
+
+    def self_trained(
+        self, driver: Driver, target: str | None, model: Model
+    ) -> tuple[Model, list[Round]]:
+        """Stage 2."""
+        c, text, first = self.config, text_of(driver, target), model
+        loss = MixUp(c.lambda_u, c.alpha if c.mixup else None, c.mask_rate)
+        rule = {"t0": c.t0, "warmup": c.warmup, "num_classes": driver.context.num_classes}
+        rounds = list[Round]()
+        for number in range(1, c.iterations + 1):
+            title = f"{prefix_of(target)}iteration {number}"
+            scored = driver.annotate(title, text, model, Probabilities())
+            last = [item.picked for item in rounds[-1:]]
+            picked = driver.derive(
+                f"{title} kept", reaching, scored, *last, language=target, **rule
+            )
+            changed = picked.info.get("changed")
+            if picked.info["rows"] == 0 or (changed is not None and changed < c.least_change):
+                break
+            parts = self.changed_texts(driver, target, title, picked, number)
+            mix = Mix(*parts, paired=driver.source("train"))
+            schedule = Schedule(c.lr, 1, keep="last", batch_size=c.batch_size)
+            model = driver.train(title, mix, loss, start=model, schedule=schedule)
+            selected, in_sets = picked.info["selected"], picked.info["set_sizes"]
+            rounds.append(Round(number, selected, in_sets, model, scored, picked))
+            if is_dropping(models := [first, *(item.model for item in rounds)], 2):
+                return best_on_source_dev(models), rounds
+        return model, rounds
+
+    def changed_texts(
+        self, driver: Driver, target: str | None, title: str, picked: Artifact, number: int
+    ) -> Sequence[Corpus]:
+        """The kept texts: those whose words are masked, and translations of the others."""
+        c, text = self.config, text_of(driver, target)
+        back = driver.back_translated() if c.translated else None
+        if back is None:
+            return [text.labelled(picked)]
+        seed = seed_of(driver.seed, "translated", target or "", number)
+        draw = partial(driver.derive, share=c.translated, seed=seed)
+        masked = draw(f"{title} masked", copies, picked, back.tokens, masked=True)
+        translated = draw(f"{title} translated", copies, picked, back.tokens, masked=False)
+        return [text.labelled(masked), back.labelled(translated)]
+
+
+def prefix_of(target: str | None) -> str:
+    """Beginning of the titles of steps about a target."""
+    return "" if target is None else f"{target} "
+
+
+def text_of(driver: Driver, target: str | None) -> Corpus:
+    """Unlabelled text of a target, or of all."""
+    whole = driver.unlabelled()
+    return whole if target is None else whole.of(target)
+
+
+def adapt_all(driver: Driver, config: NegativesConfig, adapt: Any) -> Outcome:
+    """The outcome of a recipe that adapts a source model to every target, or to all together.
+
+    Args:
+        driver: The driver.
+        config: Says where to begin, and whether there is one model.
+        adapt: Is called with the driver, a target or None, the model to begin with and what it says
+            of the unlabelled text; gives a model and rounds.
+    """
+    start = starting_models(driver, config)
+    if config.joint and start.by_language:
+        raise ConfigError(
+            "method.joint: one model of all targets, but method.start_from has one for each"
+        )
+
+    def said(target: str | None) -> Artifact:
+        # One model labels the text of all targets at once.
+        one = target is None or not start.by_language
+        text, model = text_of(driver, None if one else target), start.of(target or "")
+        title = "unlabelled" if one else f"{target} unlabelled"
+        return driver.annotate(title, text, model, Probabilities())
+
+    if config.joint:
+        model, rounds = adapt(driver, None, start.model, said(None))
+        before = start.zero_shot
+        return Outcome(before.model, model, rounds, zero_shot_by_language=before.by_language)
+    driver.source("train")  # once, and not by several targets at a time
+    given = [(target, start.of(target), said(target)) for target in driver.pools]
+    found = driver.together([partial(adapt, driver, *item) for item in given])
+    models = {target: model for (target, _, _), (model, _) in zip(given, found, strict=True)}
+    return outcome_per_target(start, models)
+
+
+def learn_negatives(
+    driver: Driver,
+    config: NegativesConfig,
+    target: str | None,
+    model: Model,
+    said: Artifact,
+    loss: NegativeLearning | ContrastNegatives,
+    *,
+    gamma: float = 0.0,
+) -> Model:
+    """The model after the target texts were learnt from once, with predictions made before.
+
+    Args:
+        driver: The driver.
+        config: Learning rate, epochs and batch size.
+        target: The target, or None for all.
+        model: The model to begin with.
+        said: What it says of the texts.
+        loss: What is minimised.
+        gamma: Confidence from which a text is certain.
+    """
+    c, text, title = config, text_of(driver, target), f"{prefix_of(target)}stage 1"
+    parameters = {"language": target, "num_classes": driver.context.num_classes, "gamma": gamma}
+    anchors = driver.derive(f"{title} anchors", complements, said, certain=False, **parameters)
+    pool = None
+    if isinstance(loss, ContrastNegatives):
+        found = driver.derive(f"{title} pool", complements, said, certain=True, **parameters)
+        pool = text.labelled(found)
+    gold = driver.source("train") if c.lambda_clcs else None
+    mix = Mix(text.labelled(anchors), paired=gold, pool=pool)
+    schedule = Schedule(c.stage1_lr, c.stage1_epochs, keep="last", batch_size=c.batch_size)
+    return driver.train(title, mix, loss, start=model, schedule=schedule)

@@ -1,0 +1,5 @@
+"""MRT and LVM: risk minimisation and latent-variable EM over sources.
+
+recipe   both methods
+channel  confusion matrices that are learned
+"""

@@ -1,0 +1,269 @@
+"""MARAL: maximum-margin contrastive span NER with a von Mises-Fisher distribution per class.
+
+"Large Margin Representation Learning for Robust Cross-lingual Named Entity Recognition". Every span
+of up to a few words is classified by how well its unit vector fits the distribution of each class:
+
+    L = mean over source spans of L_mmc(z, y, pi_s) + mean over reliable target spans of
+        L_mmc(z, yhat, pi_t) + w_mlm masked LM of target text,
+    L_mmc(z, y, pi) = -log softmax(log pi + rho(z))[y].
+
+A teacher trained on the source labels the target spans. The student learns from all of them at
+first, then from those of each class whose score is on the upper side of a mixture of two Gaussians,
+and moves the labels of the others towards what class means and nearest neighbours say.
+
+The objective is in margins.py, the teacher's in span_parts.py; departures are in docs/maral.md.
+"""
+
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+
+from xlt_ray.config.schema import MethodConfig
+from xlt_ray.methods.maral.neighbours import Search, require_faiss
+from xlt_ray.methods.maral.student import MaralStudentLoss, Refinement, Variant
+from xlt_ray.methods.maral.teacher import (
+    SpanCrossEntropy,
+    SpanProbabilities,
+    TagSpans,
+    count_spans,
+    even_weights,
+    mean_of,
+)
+from xlt_ray.models.span_tagger import SpanHead
+from xlt_ray.ops import vmf
+from xlt_ray.recipe.corpus import Corpus, JoinedColumns, Mix, Model
+from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.method import Method, Outcome
+from xlt_ray.recipe.schedule import Schedule
+from xlt_ray.store.artifacts import Artifact
+
+CODE: dict[str, Any] = {
+    "target_exponent": 0.1,
+    "kappa": "code",
+    "target_loss": "code",
+    "direction": "code",
+    "schedule": "code",
+    "source_weights": True,
+    "prune": True,
+}
+"""What the released code has in place of the paper's."""
+
+
+class SpanConfig(MethodConfig, frozen=True):
+    """Hyper-parameters of a model of spans that is trained on the source."""
+
+    source_lr: float = Field(default=2e-5, gt=0)
+    """Peak learning rate on the source gold."""
+    source_epochs: int = Field(default=8, ge=1)
+    """Epochs on the source gold; the best of them on source dev is kept."""
+    batch_size: int = Field(default=32, ge=1)
+    """Sentences per optimiser step, and as many of the target text where it is used."""
+    max_len: int = Field(default=4, ge=1)
+    """Words of the longest span; a longer entity cannot be found."""
+    q: int = Field(default=64, ge=2)
+    """Size of a span's vector."""
+    w_mlm: float = Field(default=0.0, ge=0)
+    """Weight of guessing hidden tokens of the target text."""
+    mask_rate: float = Field(default=0.25, ge=0, le=1)
+    """Share of its tokens that are hidden."""
+    even: bool = True
+    """Weights of the classes in the source model's loss in proportion to 1 / log(count)."""
+
+
+class MARALConfig(SpanConfig, frozen=True):
+    """Hyper-parameters."""
+
+    name: Literal["maral"] = "maral"
+    """Name of the method."""
+    preset: Variant = "paper"
+    """Defaults of the keys that the released code has otherwise: the paper's, or the code's."""
+    joint: bool = False
+    """All target languages make one model; else each its own."""
+    w_mlm: float = Field(default=0.01, ge=0)
+    """Weight of guessing hidden tokens of the target text."""
+    lr: float = Field(default=2e-5, gt=0)
+    """Peak learning rate of the student."""
+    epochs: int = Field(default=20, ge=1)
+    """Epochs of the student; the best of them on source dev is kept."""
+    warmup: int = Field(default=2, ge=1)
+    """Epochs that learn from every target span as the teacher labels it."""
+    temp: float = Field(default=0.07, gt=0, le=1)
+    """Temperature of the vMF score."""
+    kappa: Variant = "paper"
+    """Concentration R (q - R^2) / (1 - R^2), or R q / (1 - R^2)."""
+    source_exponent: float = Field(default=1.0, ge=0, le=1)
+    """Exponent of the class prior of source spans."""
+    target_exponent: float = Field(default=1.0, ge=0, le=1)
+    """Exponent of the class prior of target spans."""
+    loss: Literal["mmc", "cross_entropy"] = "mmc"
+    """L_mmc, or cross-entropy of a linear layer over the vectors."""
+    target_loss: Variant = "paper"
+    """Hard pseudo-labels, or soft ones and a second softmax."""
+    source_weights: bool = False
+    """Weights of the classes in the student's source loss, as for the teacher."""
+    filtering: bool = True
+    """Learn from reliable target spans alone."""
+    refinement: Refinement = "both"
+    """Labels are moved by class means (global), neighbours (local), both, or none."""
+    direction: Variant = "paper"
+    """Votes of both are added, or each is normalised first."""
+    alpha_start: float = Field(default=0.95, ge=0, le=1)
+    """Weight of the old label at the first epoch of refinement."""
+    alpha_end: float = Field(default=0.8, ge=0, le=1)
+    """Weight of the old label at the last epoch, at most alpha_start."""
+    schedule: Variant = "paper"
+    """From the one to the other, or beginning and ending between them."""
+    k: int = Field(default=200, ge=1, le=2047)
+    """Neighbours."""
+    outside: float = Field(default=0.03, gt=0, le=1)
+    """Share of O spans that are stored for their neighbours."""
+    search: Search = "exact"
+    """How neighbours are found; approximate: with a recall above 0.95, which is measured."""
+    prune: bool = False
+    """A span that overlaps a likelier entity of the teacher's is certain to be none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, values: Any) -> Any:
+        is_code = isinstance(values, dict) and values.get("preset") == "code"
+        return {**CODE, **values} if is_code else values
+
+    @model_validator(mode="after")
+    def _order(self) -> "MARALConfig":
+        if self.alpha_end > self.alpha_start:
+            raise ValueError(f"alpha_end: at most alpha_start = {self.alpha_start}")
+        if self.epochs < self.warmup:
+            raise ValueError(f"warmup: at most epochs = {self.epochs}")
+        return self
+
+
+class MARAL(Method[MARALConfig]):
+    """The recipe: a teacher, what it says of the target spans, a student."""
+
+    Config = MARALConfig
+    tasks = frozenset({"token"})
+    needs_bio = True
+
+    def run(self, driver: Driver) -> Outcome:
+        """A student for every target, or for all together."""
+        c, text = self.config, driver.unlabelled()
+        if c.refinement in ("both", "local"):
+            require_faiss()  # and not after the teacher
+        counts = source_counts(driver, c)
+        if c.joint:
+            teacher, student = self.adapt(driver, None, text, counts)
+            return self.outcome(teacher, student)
+        calls = [partial(self.adapt, driver, x, text.of(x), counts) for x in driver.pools]
+        models = dict(zip(driver.pools, driver.together(calls), strict=True))
+        first, *others = models.values()
+        teacher = first[0]
+        student = teacher if others else first[1]
+        return self.outcome(
+            teacher,
+            student,
+            by_language={name: pair[1] for name, pair in models.items()},
+            zero_shot_by_language={name: pair[0] for name, pair in models.items()},
+        )
+
+    def outcome(self, teacher: Model, student: Model, **by_language: Any) -> Outcome:
+        """Models, and how they label text: each with its own kind of head."""
+        before = [teacher, *by_language.get("zero_shot_by_language", {}).values()]
+        teachers = {model.artifact.fingerprint for model in before}
+
+        def label(driver: Driver, title: str, corpus: Corpus, model: Model) -> Artifact:
+            is_teacher = model.artifact.fingerprint in teachers
+            head = head_of(self.config) if is_teacher else self.head
+            return driver.annotate(title, corpus, model, TagSpans(head))
+
+        students = by_language.get("by_language") or {"": student}
+        notes = [note for name, model in students.items() for note in epochs_of(name, model)]
+        labellers = {"labeller": label, "plain_labeller": label}
+        return Outcome(teacher, student, notes=notes, **labellers, **by_language)
+
+    @property
+    def head(self) -> SpanHead:
+        """The student's head."""
+        c = self.config
+        scores = "vmf" if c.loss == "mmc" else "softmax"
+        return SpanHead(
+            c.max_len, c.q, scores, True, temp=c.temp, kappa=c.kappa, masked_lm=c.w_mlm > 0
+        )
+
+    def adapt(
+        self, driver: Driver, target: str | None, text: Corpus, counts: list[int] | None
+    ) -> tuple[Model, Model]:
+        """Teacher and student of a target language, or of all."""
+        c, prefix = self.config, "" if target is None else f"{target} "
+        teacher = train_on_source(driver, c, f"{prefix}teacher", text, counts)
+        annotator = SpanProbabilities(head_of(c), c.prune)
+        said = driver.annotate(f"{prefix}unlabelled", text, teacher, annotator)
+        prior = driver.derive(f"{prefix}prior", mean_of, said, language=target).info["prior"]
+        known = counts or [1]
+        objective = MaralStudentLoss(
+            self.head,
+            c.w_mlm,
+            c.mask_rate,
+            source_prior=tuple(vmf.shares(torch.tensor(known)).tolist()),
+            target_prior=tuple(prior or [1.0]),
+            epochs=c.epochs,
+            warmup=c.warmup,
+            alpha=(c.alpha_start, c.alpha_end),
+            k=c.k,
+            outside=c.outside,
+            exponents=(c.source_exponent, c.target_exponent),
+            margin=c.loss == "mmc",
+            filtering=c.filtering,
+            refinement=c.refinement,
+            target_loss=c.target_loss,
+            direction=c.direction,
+            schedule=c.schedule,
+            source_weights=even_weights(known) if c.source_weights else None,
+            search=c.search,
+        )
+        labelled = text.with_columns(JoinedColumns("teacher", said, ("q",)))
+        mix = Mix(driver.source("train"), paired=labelled)
+        schedule = Schedule(c.lr, c.epochs, batch_size=c.batch_size)
+        student = driver.train(
+            f"{prefix}student", mix, objective, start=driver.backbone, schedule=schedule
+        )
+        return teacher, student
+
+
+def epochs_of(name: str, model: Model) -> list[str]:
+    """Which epoch of a student is reported, and how the last one stands beside it."""
+    history, chosen = model.history, model.artifact.info.get("chosen")
+    if chosen is None or not history:  # only planned
+        return []
+    (best, last), student = (history[chosen], history[-1]), f"{name} student".strip()
+    return [
+        f"{student}: source dev {100 * best['source_dev']:.2f} in epoch {best['epoch']} of "
+        f"{last['epoch']}, which is reported, and {100 * last['source_dev']:.2f} in the last"
+    ]
+
+
+def head_of(config: SpanConfig) -> SpanHead:
+    """The head of a model that is trained on the source."""
+    return SpanHead(config.max_len, config.q, masked_lm=config.w_mlm > 0)
+
+
+def source_counts(driver: Driver, config: SpanConfig) -> list[int] | None:
+    """Spans of each class in the source gold; None if the run is only planned."""
+    gold = driver.source("train").labels
+    assert gold is not None
+    names = list(driver.context.labels.names)
+    found = driver.derive("source spans", count_spans, gold, labels=names, max_len=config.max_len)
+    return found.info["counts"]
+
+
+def train_on_source(
+    driver: Driver, config: SpanConfig, title: str, text: Corpus | None, counts: list[int] | None
+) -> Model:
+    """A model of spans by cross-entropy on source gold, which guesses hidden target tokens too."""
+    c = config
+    weights = even_weights(counts or [1]) if c.even else None
+    objective = SpanCrossEntropy(head_of(c), c.w_mlm, c.mask_rate, weights)
+    mix = Mix(driver.source("train"), paired=text if c.w_mlm else None)
+    schedule = Schedule(c.source_lr, c.source_epochs, batch_size=c.batch_size)
+    return driver.train(title, mix, objective, start=driver.backbone, schedule=schedule)

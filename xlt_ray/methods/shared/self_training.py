@@ -1,0 +1,155 @@
+"""The self-learning loop that CLTP and the SL baselines share.
+
+Xu et al., "Boosting Cross-Lingual Transfer via Self-Learning with Uncertainty Estimation" (2021):
+train on the source; then, round by round, annotate what is left of every target language's pool,
+select the most certain rows of each predicted class per language, and go on training on a sample of
+the source, on them and on a sample of earlier ones. A last pass learns from everything selected. A
+method says which objective and which annotator each stage has.
+"""
+
+from abc import abstractmethod
+from typing import Literal, TypeVar
+
+from pydantic import Field
+
+from xlt_ray.config.schema import MethodConfig
+from xlt_ray.data.batches.planning import seed_of
+from xlt_ray.methods.shared.selection import Selection, gather_earlier, select_sentences
+from xlt_ray.recipe.annotator import Annotator
+from xlt_ray.recipe.corpus import Corpus, Mix, Model
+from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.method import Method, Outcome, Round
+from xlt_ray.recipe.objective import Objective
+from xlt_ray.recipe.schedule import Schedule
+from xlt_ray.recipe.stopping import best_on_source_dev, stalled
+from xlt_ray.store.artifacts import Artifact
+
+
+class SelfLearningConfig(MethodConfig, frozen=True):
+    """Hyper-parameters of the loop; the defaults are the WikiANN setting."""
+
+    ratio: float = Field(default=0.08, gt=0, le=1)
+    """Quota per class and round, as a share of the language's first pool."""
+    src_ratio: float = Field(default=0.6, gt=0, le=1)
+    """Share of the source gold that each round trains on."""
+    prev_ratio: float = Field(default=1.0, ge=0)
+    """Earlier selections trained on again, per newly selected row of the language."""
+    rounds: int = Field(default=4, ge=0)
+    """Rounds at most."""
+    patience: int | None = Field(default=None, ge=1)
+    """Rounds without a better source-dev score after which self-training stops; absent: never."""
+    source_lr: float = Field(default=2e-5, gt=0)
+    """Peak learning rate on the source gold."""
+    source_epochs: int = Field(default=10, ge=1)
+    """Epochs on the source gold."""
+    round_lr: float = Field(default=2e-5, gt=0)
+    """Peak learning rate of the rounds and the final pass."""
+    round_epochs: int = Field(default=3, ge=1)
+    """Epochs of a round."""
+    final_epochs: int = Field(default=3, ge=0)
+    """Epochs of the final pass at most; 0: none, the best round on source dev is the result."""
+    final_patience: int = Field(default=1, ge=1)
+    """Epochs without a better source-dev score that end the final pass."""
+
+
+class OneHotConfig(SelfLearningConfig, frozen=True):
+    """The loop with one class per item in every round."""
+
+    selection: Literal["per_class", "top_n"] = "per_class"
+    """per_class: quota k per language and class; top_n: the k lowest scores of a language."""
+
+
+C = TypeVar("C", bound=SelfLearningConfig)
+
+
+class SelfLearning(Method[C]):
+    """The recipe: source, rounds of annotate, select and train, and a final pass."""
+
+    tasks = frozenset({"token", "sentence", "pair"})
+    needs_bio = True
+
+    @abstractmethod
+    def objective(self, number: int) -> Objective:
+        """Objective of a round; of the source training for round 0."""
+
+    @abstractmethod
+    def annotator(self, number: int, seed: int) -> Annotator:
+        """Annotator of a round; the seed is that of what it draws, if it draws anything."""
+
+    @abstractmethod
+    def selection(self, number: int) -> Selection:
+        """How a round selects."""
+
+    def final_objective(self) -> Objective:
+        """Objective of the final pass."""
+        return self.objective(self.config.rounds)
+
+    def refills_before(self, number: int) -> bool:
+        """Whether a round starts from full pools."""
+        return False
+
+    def run(self, driver: Driver) -> Outcome:
+        """Self-train from source gold and unlabelled target text."""
+        c = self.config
+        gold, whole = driver.source("train"), driver.unlabelled()
+        mix, schedule = Mix(gold), Schedule(c.source_lr, c.source_epochs)
+        objective, start = self.objective(0), driver.backbone
+        source = driver.train("source", mix, objective, start=start, schedule=schedule)
+        model, pool = source, whole
+        quota = {"ratio": c.ratio, "pool_sizes": whole.tokens.info["rows_by_language"]}
+        rounds: list[Round] = []
+        for number in range(1, c.rounds + 1):
+            if self.refills_before(number):
+                pool = whole
+            annotator = self.annotator(number, seed_of(driver.seed, "annotator", number))
+            scored = driver.annotate(f"round {number}", pool, model, annotator)
+            title, rule = f"round {number} selection", self.selection(number)
+            picked = driver.derive(title, select_sentences, scored, selection_rule=rule, **quota)
+            if picked.info["rows"] == 0:
+                if any(self.refills_before(later) for later in range(number + 1, c.rounds + 1)):
+                    continue
+                break
+            picks = [*(item.picked for item in rounds), picked]
+            mix = Mix(
+                gold.sample(c.src_ratio, seed=seed_of(driver.seed, "source sample", number)),
+                whole.labelled(picked),
+                *self.earlier(driver, number, picks, whole),
+            )
+            title, objective = f"round {number}", self.objective(number)
+            schedule = Schedule(c.round_lr, c.round_epochs, keep="last")
+            model = driver.train(title, mix, objective, start=model, schedule=schedule)
+            selected, sizes = picked.info["selected"], picked.info["set_sizes"]
+            rounds.append(Round(number, selected, sizes, model, scored, picked))
+            pool = pool.without(picked)
+            if stalled([item.model.source_dev for item in rounds], c.patience):
+                break
+        if not rounds:
+            return Outcome(source, source)
+        return Outcome(source, self.final(driver, gold, whole, rounds), rounds)
+
+    def final(self, driver: Driver, gold: Corpus, whole: Corpus, rounds: list[Round]) -> Model:
+        """The last pass over the source gold and everything selected, from the best round.
+
+        Whichever of the two is better on source dev is the result, the pass if they are equal.
+        """
+        c, best = self.config, best_on_source_dev([item.model for item in rounds])
+        if c.final_epochs == 0:
+            return best
+        picks = [item.picked for item in rounds]
+        every = driver.derive("all selections", gather_earlier, *picks, ratio=None, seed=0)
+        schedule = Schedule(c.round_lr, c.final_epochs, patience=c.final_patience)
+        mix, objective = Mix(gold, whole.labelled(every)), self.final_objective()
+        last = driver.train("final", mix, objective, start=best, schedule=schedule)
+        return best_on_source_dev([last, best])
+
+    def earlier(
+        self, driver: Driver, number: int, picks: list[Artifact], whole: Corpus
+    ) -> list[Corpus]:
+        """Earlier selections that the round trains on again, as a corpus, if there are any."""
+        ratio = self.config.prev_ratio
+        if len(picks) < 2 or ratio == 0:
+            return []
+        seed = seed_of(driver.seed, "earlier selections", number)
+        title = f"round {number} earlier"
+        drawn = driver.derive(title, gather_earlier, *picks, ratio=ratio, seed=seed)
+        return [whole.labelled(drawn)] if drawn.info["rows"] != 0 else []

@@ -1,0 +1,6 @@
+"""Files in the folder of a model, besides those of transformers."""
+
+OPTIMISER = "optimiser.safetensors"
+"""State of the optimiser, kept with the model of a step that a later one goes on from."""
+SPAN_SETTINGS = "spans.json"
+"""Settings of a span head; the folder of a model that has one is that of a tagger of spans."""

@@ -1,0 +1,43 @@
+"""The task as objectives and annotators see it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xlt_ray.data.schema import Task
+from xlt_ray.labels import LabelSet
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from xlt_ray.data.batches.examples import InputLayout
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """What an objective or an annotator is told about the task when it starts.
+
+    Attributes:
+        labels: Classes of the task.
+        languages: Names by the language numbers of a batch.
+        num_items: Items (words or texts) that this worker trains on; 0 when annotating.
+        task: Kind of task.
+        total: Sum of a tensor over all workers, which all have to ask for alike.
+        everyone: Rows [N, ...] of all workers, one worker's after another's; likewise.
+        layout: How rows become model input; None when annotating.
+        worker: Number of the worker.
+    """
+
+    labels: LabelSet
+    languages: tuple[str, ...]
+    num_items: int = 0
+    task: Task = "token"
+    total: "Callable[[Tensor], Tensor]" = lambda tensor: tensor
+    everyone: "Callable[[Tensor], Tensor]" = lambda tensor: tensor
+    layout: "InputLayout | None" = None
+    worker: int = 0
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes C."""
+        return len(self.labels)

@@ -1,0 +1,20 @@
+"""A run, from its configuration to its report.
+
+check         the configuration, checked
+session       lease, cluster, recipe
+driver        the verbs, each a durable step
+corpora       the text of a run, read once
+reading       one split into an artifact
+translations  the text in translation
+steps         look up, or compute and commit
+gold          the right to read gold labels, the only way to them
+gold_steps    durable steps over those of targets
+scoring       scores of models
+results       report, page and model
+label_drift   labels that change from round to round
+saved_models  models of finished runs
+inventory     the runs of a store, and what nobody uses
+dry_run       a driver that looks up and counts
+rehearsal     checks and prints the plan
+exit_codes    how commands end
+"""

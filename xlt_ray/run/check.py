@@ -1,0 +1,96 @@
+"""The configuration of a run: merged, validated, and checked against its benchmark and method."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from xlt_ray.config.layers import load, schema_for, validate
+from xlt_ray.config.schema import ConfigError, RunConfig
+from xlt_ray.data.benchmarks.registry import benchmark_of
+from xlt_ray.data.readers.user_files import resolved
+
+if TYPE_CHECKING:
+    from xlt_ray.recipe.method import Method
+
+
+def recipes() -> "dict[str, type[Method]]":
+    """What a run or a row of a comparison can name: the methods, and upper bounds."""
+    from xlt_ray.methods import METHODS
+    from xlt_ray.methods.iwda.upper_bound import UPPER_BOUNDS
+
+    return {**METHODS, **UPPER_BOUNDS}
+
+
+def configure_run(
+    defaults: Mapping[str, Any], files: Sequence[str] = (), flags: Sequence[str] = ()
+) -> RunConfig[Any]:
+    """The configuration of a run, checked as far as that needs no data.
+
+    Raises:
+        ConfigError: what is wrong, where it came from, what is allowed.
+    """
+    schemas = {name: item.Config for name, item in recipes().items()}
+    return check_run(load(defaults, files=files, flags=flags, methods=schemas))
+
+
+def run_of_values(values: Mapping[str, Any]) -> RunConfig[Any]:
+    """The configuration that plain values stand for; it is not checked.
+
+    Raises:
+        ConfigError: a key or value is not one of a run.
+    """
+    schemas = {name: item.Config for name, item in recipes().items()}
+    return validate(schema_for(values, schemas, {}), values, {})
+
+
+def check_run(config: RunConfig[Any]) -> RunConfig[Any]:
+    """The configuration, if its benchmark, method and training fit each other, with what files of
+    the user's own say of their task and labels.
+
+    Raises:
+        ConfigError: they do not; says why.
+    """
+    config = resolved(config)
+    name, benchmark = config.benchmark.name, benchmark_of(config)
+    method, task = recipes()[config.method.name], benchmark.task
+    if task not in method.tasks:
+        able = ", ".join(sorted(method.tasks))
+        raise ConfigError(
+            f"method.name: {config.method.name} works on {able} tasks, and {name} is a {task} task"
+        )
+    if method.needs_bio and task == "token" and not benchmark.label_set.is_bio:
+        raise ConfigError(
+            f"method.name: {config.method.name} selects by entities, and {name} has no BIO labels"
+        )
+    if config.benchmark.leave_one_out and not method.leaves_one_out:
+        raise ConfigError(
+            f"benchmark.leave_one_out: {config.method.name} trains one model for all targets"
+        )
+    if config.benchmark.leave_one_out and config.benchmark.adapt_source:
+        raise ConfigError("benchmark.adapt_source: a source that is left out is adapted already")
+    if config.benchmark.metric == "f1" and not (task == "token" and benchmark.label_set.is_bio):
+        raise ConfigError(f"benchmark.metric: f1 is of entities, and {name} has no BIO labels")
+    for language, prior in config.benchmark.prior.items():
+        if prior != "random" and (len(prior) != len(benchmark.labels) or sum(prior) == 0):
+            raise ConfigError(
+                f"benchmark.prior: {language} has {len(prior)} shares, {name} has "
+                f"{len(benchmark.labels)} classes: {', '.join(benchmark.labels)}; their sum is "
+                "above 0"
+            )
+    given = config.translation
+    if task == "token" and (given.model or given.ready):
+        raise ConfigError(
+            "translation: words of a token task would lose their labels; it is for sentences and "
+            "pairs"
+        )
+    if config.benchmark.leave_one_out and given.replace:
+        raise ConfigError("translation.replace: a source that is left out is not translated")
+    if config.train.dim_reduce is not None and task == "token":
+        raise ConfigError(
+            f"train.dim_reduce: {config.train.dim_reduce}, but {name} is a token task, whose head "
+            "has no projection"
+        )
+    try:
+        config.method.check_classes(len(benchmark.labels))
+    except ValueError as error:
+        raise ConfigError(f"method.{error} for {name}") from None
+    return config

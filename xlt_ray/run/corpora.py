@@ -1,0 +1,206 @@
+"""The corpora of a run: read, checked and tokenised once, as durable steps."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from xlt_ray.config.schema import ConfigError, RunConfig, Split
+from xlt_ray.data.benchmarks.registry import benchmark_of, resolve_targets
+from xlt_ray.engine.backbone import Backbone, backbone_of, checkpoint_of
+from xlt_ray.engine.read import run_tokenise
+from xlt_ray.engine.resources import Plan
+from xlt_ray.labels import LabelSet
+from xlt_ray.recipe.corpus import Corpus, Model, Start
+from xlt_ray.recipe.task import TaskContext
+from xlt_ray.run.gold import OF_SOURCES, Gold
+from xlt_ray.run.reading import READ, AnySplit, Carry, Reading
+from xlt_ray.run.saved_models import check_start, run_named
+from xlt_ray.run.steps import Compute, Runner, Step
+from xlt_ray.run.translations import Translations
+from xlt_ray.store.artifacts import Artifact, Attempt
+
+
+class RunCorpora:
+    """The corpora, the backbone and the task of one run's task."""
+
+    may_judge_itself = False
+    """Whether the dev text of a target that is left out may choose its model, to find settings."""
+
+    def __init__(self, config: RunConfig[Any], runner: Runner, plan: Plan):
+        self.config, self.runner, self.plan = config, runner, plan
+        named = benchmark_of(config)
+        self.benchmark = replace(
+            named,
+            revision=config.benchmark.revision or named.revision,
+            metric=config.benchmark.metric or named.metric,
+        )
+        self.labels = LabelSet(self.benchmark.labels)
+        self.seed = config.seed
+        self.source_languages = tuple(config.benchmark.source or named.sources)
+        for name in config.benchmark.dev or ():
+            if name not in self.source_languages:
+                sources = ", ".join(self.source_languages)
+                raise ConfigError(f"benchmark.dev: {name!r} is no source, there are: {sources}")
+        self.targets = resolve_targets(
+            self.benchmark,
+            config.benchmark.root,
+            config.benchmark.targets,
+            source_languages=self.source_languages,
+            keep_sources=config.benchmark.leave_one_out,
+        )
+        # Languages in a fixed order, sources first.
+        languages = tuple(dict.fromkeys((*self.source_languages, *self.targets)))
+        self.context = TaskContext(self.labels, languages, task=self.benchmark.task)
+        for name in config.benchmark.prior:
+            if name not in languages:
+                there = ", ".join(languages)
+                raise ConfigError(f"benchmark.prior: the run has no {name!r}, it has {there}")
+        run, found = self._run_translation, self._import
+        task = self.benchmark.task
+        self.translations = Translations(config, task, runner, plan, run, found)
+        known = (*self.source_languages, *self.benchmark.languages, *self.pools)
+        order = tuple(dict.fromkeys(known))
+        self.reading = Reading(config, self.benchmark, self.labels, order, self._carry())
+        self._source_gold = Gold(self.reading, self.source_languages, OF_SOURCES)
+        self._back: Corpus | None = None
+        self._backbone: Model | None = None
+        self._sources: dict[tuple[str, ...], Corpus] = {}
+        self._corpora: dict[tuple[tuple[str, ...], AnySplit], Corpus] = {}
+
+    def _carry(self) -> Carry:
+        return Carry(self.runner)
+
+    @property
+    def batch_tokens(self) -> int:
+        """Token budget of an inference batch, of every kind of model."""
+        return self.translations.batch_tokens
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """Languages of the unlabelled text: the targets, and of the sources those that are left out
+        or adapted, too."""
+        if self.config.benchmark.leave_one_out:
+            return self.targets
+        others = tuple(name for name in self.targets if name not in self.source_languages)
+        return (*others, *self.source_languages) if self.config.benchmark.adapt_source else others
+
+    def sources_of(self, target: str) -> tuple[str, ...]:
+        """Source languages that a target learns from: all but itself."""
+        names = tuple(name for name in self.source_languages if name != target)
+        if not names:
+            raise ConfigError(f"benchmark.source: {target} is the only source, and a target too")
+        return names
+
+    @property
+    def backbone(self) -> Model:
+        """The pre-trained encoder, copied into the store."""
+        if self._backbone is None:
+            self._backbone = self._find_backbone()
+        return self._backbone
+
+    def _find_backbone(self) -> Model:
+        found = backbone_of(self.config)
+        step = Step("backbone", "backbone", found.identity, (), found.modules, found.seed)
+        return Model(self.runner.run(step, found.write))
+
+    def start_from(self, reference: str) -> Start:
+        """The models of a finished run of the store, or a checkpoint, copied into the store.
+
+        Raises:
+            ConfigError: there is neither, or it is for other labels or another tokenizer.
+        """
+        start = run_named(self.runner.store, reference)
+        if start is None:
+            found = checkpoint_of(reference, self.config.train.max_length)
+            start = Start(Model(self._import(f"checkpoint {reference}", found)))
+        for model in (start.model, *start.by_language.values()):
+            check_start(model, reference, self.labels, self.backbone)
+        return start
+
+    def _import(self, title: str, found: Backbone) -> Artifact:
+        step = Step("backbone", title, found.identity, (), found.modules)
+        return self.runner.run(step, found.write)
+
+    def source(self, split: Split, *languages: str) -> Corpus:
+        """Gold-labelled text of the source languages, or of some of them.
+
+        Raises:
+            PermissionError: a language is no source, or its test labels are asked for.
+        """
+        names = languages or self.source_languages
+        key = (split, *names)
+        if key not in self._sources:
+            self._source_gold.check(names, split)
+            named = () if names == self.source_languages else names
+            title = f"source {' '.join((*named, split))}"
+            corpus = self.text_of(title, names, split)
+            self._sources[key] = corpus.labelled(self._source_gold.read(title, names, split))
+        return self._sources[key]
+
+    def dev(self, target: str | None = None) -> Corpus:
+        """Gold-labelled dev text that chooses models: of the sources that a target learns from, or
+        of the source languages that the configuration names, without the target itself."""
+        names = self.config.benchmark.dev or self.source_languages
+        kept = tuple(name for name in names if name != target or self.may_judge_itself)
+        if not kept:
+            raise ConfigError(
+                f"benchmark.dev: {target} is a target, and its own labels may not choose its "
+                "model, but in a sweep"
+            )
+        return self.source("dev", *kept)
+
+    def unlabelled(self) -> Corpus:
+        """Text of the target languages without labels."""
+        if not self.pools:
+            raise ConfigError("benchmark.targets: no language besides the source, which has labels")
+        return self.text_of("unlabelled", self.pools, "unlabelled")
+
+    def unlabelled_text(self) -> Artifact:
+        """The same before it is tokenised."""
+        return self.reading.text("unlabelled", self.pools, "unlabelled")
+
+    def back_translated(self) -> Corpus | None:
+        """The unlabelled text translated there and back; None if nothing translates it, or if it
+        is read in translation anyway."""
+        languages = self.translations.among(self.pools)
+        if not (self.translations.is_there and languages) or self.config.translation.replace:
+            return None
+        if self._back is None:
+            text = self.unlabelled_text()
+            back = self.translations.back("unlabelled", text, languages)
+            self._back = self._tokenised("unlabelled there and back", back)
+        return self._back
+
+    @property
+    def tested(self) -> tuple[str, ...]:
+        """Languages that can be scored: all, but of the user's own files those with test files."""
+        return tuple(name for name in self.context.languages if self.benchmark.has(name, "test"))
+
+    def text_of(self, title: str, languages: Sequence[str], split: AnySplit) -> Corpus:
+        """A split of some languages without its labels."""
+        key = (tuple(languages), split)
+        if key not in self._corpora:
+            text = self.reading.text(title, languages, split)
+            targets = [name for name in languages if name not in self.source_languages]
+            foreign = self.translations.among(targets)
+            if foreign and self.config.translation.replace:
+                text = self.translations.into_pivot(title, text, foreign, whole=True)
+            self._corpora[key] = self._tokenised(title, text)
+        return self._corpora[key]
+
+    def _tokenised(self, title: str, text: Artifact) -> Corpus:
+        task, backbone = self.benchmark.task, self.backbone.artifact
+        modules = (READ, "xlt_ray.data.batches.tokenise")
+        step = Step("tokens", f"{title} tokens", {"task": task}, (text, backbone), modules)
+
+        def compute(attempt: Attempt) -> dict[str, Any]:
+            self.runner.store.adopt(attempt)
+            return run_tokenise(text, backbone, attempt, task)
+
+        return Corpus(self._run_tokens(step, compute))
+
+    def _run_tokens(self, step: Step, compute: Compute) -> Artifact:
+        return self.runner.run(step, compute)
+
+    def _run_translation(self, step: Step, text: Artifact, compute: Compute) -> Artifact:
+        return self.runner.run(step, compute)

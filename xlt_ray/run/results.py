@@ -1,0 +1,91 @@
+"""What a finished recipe leaves: scores, report, page, model."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from xlt_ray.config.layers import to_dict
+from xlt_ray.config.schema import RunConfig
+from xlt_ray.store.fault_points import reached
+
+if TYPE_CHECKING:
+    from xlt_ray.recipe.method import Outcome, Round
+    from xlt_ray.report import Report
+    from xlt_ray.run.driver import RayDriver
+    from xlt_ray.run.scoring import Scorer
+    from xlt_ray.store.run_folder import RunFolder
+
+
+def report_of(
+    config: RunConfig[Any],
+    scorer: "Scorer",
+    outcome: "Outcome",
+    ledger: Sequence[Mapping[str, Any]],
+) -> "Report":
+    """Score what a recipe made on the test splits, and join its rounds and steps."""
+    from xlt_ray.report import Report, RoundReport, StepReport, versions_of
+
+    driver = scorer.driver
+    zero_shot = scorer.zero_shot(outcome)
+    final = scorer.final(outcome)
+    rounds: list[RoundReport] = []
+    before: Round | None = None
+    for item in outcome.rounds:
+        scores = None
+        if config.run.score_rounds:
+            label = outcome.plain_labeller
+            scores = scorer.evaluate(f"round {item.number}", item.model, "test", labeller=label)
+        dev = item.model.source_dev
+        drift = _label_drift(driver, before, item)
+        sizes = item.set_sizes
+        rounds.append(RoundReport(item.number, item.selected, sizes, dev, scores, drift))
+        before = item
+    return Report(
+        run=config.run_name,
+        method=config.method.name,
+        benchmark=config.benchmark.name,
+        metric=driver.benchmark.metric,
+        source=driver.source_languages,
+        targets=driver.targets,
+        zero_shot=zero_shot,
+        final=final,
+        rounds=rounds,
+        steps=[StepReport.of(entry) for entry in ledger],
+        config=to_dict(config),
+        versions=versions_of(ledger),
+        notes=list(outcome.notes),
+    )
+
+
+def _label_drift(driver: "RayDriver", before: "Round | None", item: "Round") -> float | None:
+    """Share of the labels of a round that differ from those of the one before."""
+    from xlt_ray.run.label_drift import label_drift
+
+    if before is None or "labels" not in item.scored.columns():
+        return None
+    found = driver.derive(f"round {item.number} drift", label_drift, before.scored, item.scored)
+    return found.info["changed"] / found.info["items"] if found.info["items"] else None
+
+
+def publish(folder: "RunFolder", report: "Report", outcome: "Outcome") -> None:
+    """Write the report, its page and the model into the run's folder, and show the scores."""
+    from rich.console import Console
+
+    from xlt_ray.engine.memory import peak_mb
+    from xlt_ray.methods.iwda.upper_bound import UPPER_BOUNDS
+    from xlt_ray.recipe.corpus import Start
+    from xlt_ray.report import run_page, terminal_table, write_report
+    from xlt_ray.run.saved_models import MODELS_FILE, files_of, models_of
+
+    before = Start(outcome.zero_shot, outcome.zero_shot_by_language)
+    start = Start(outcome.final, outcome.by_language, before)
+    knows_targets = report.method in UPPER_BOUNDS
+    folder.write_json(MODELS_FILE, models_of(start, report.config, knows_targets=knows_targets))
+    folder.publish("model", files_of(outcome.final.artifact))
+    reached("model.published")
+    folder.event("scored", driver_mb=round(peak_mb()))
+    ledger, events = folder.read_lines("ledger.jsonl"), folder.read_lines("events.jsonl")
+    folder.write("report.html", run_page(report, ledger, events).encode())
+    write_report(report, folder.write)
+    reached("report.written")
+    Console().print(terminal_table(report))
+    print(f"report: {folder.path}/report.html\nmodel:  {folder.path}/model", flush=True)

@@ -1,0 +1,124 @@
+"""Models that finished runs have left in a store, for others to start from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from xlt_ray.config.schema import ConfigError
+from xlt_ray.labels import LabelSet
+from xlt_ray.models.files import OPTIMISER, SPAN_SETTINGS
+from xlt_ray.recipe.corpus import Model, Start
+from xlt_ray.store.artifacts import Artifact, Store
+from xlt_ray.store.manifest import is_inside
+from xlt_ray.store.shapes import parsed
+
+MODELS_FILE = "models.json"
+"""Which artifacts of the store are the models of a run."""
+RECORD = "xlt_ray.json"
+"""In the folder of an exported model, where it comes from and how it labels."""
+
+
+def models_of(start: Start, config: Mapping[str, Any], *, knows_targets: bool) -> dict[str, Any]:
+    """Content of the file.
+
+    Args:
+        start: What the run leaves to others.
+        config: Configuration that they came of; that of the run may be another one by now.
+        knows_targets: Whether labels of target text went into it.
+    """
+    return {
+        "config": dict(config),
+        "knows_targets": knows_targets,
+        **_entries(start),
+        "zero_shot": _entries(start.zero_shot),
+    }
+
+
+def _entries(start: Start) -> dict[str, Any]:
+    by_language = {name: _entry(model) for name, model in start.by_language.items()}
+    return {"final": _entry(start.model), "by_language": by_language}
+
+
+def _entry(model: Model) -> dict[str, str]:
+    artifact = model.artifact
+    return {
+        "kind": artifact.kind,
+        "fingerprint": artifact.fingerprint,
+        "folder": artifact.folder,
+    }
+
+
+def run_named(store: Store, name: str, key: str = "method.start_from") -> Start | None:
+    """The models of a finished run, or None if the store has no such run.
+
+    Args:
+        store: The store.
+        name: Name of the run.
+        key: The key that names it, for messages.
+
+    Raises:
+        ConfigError: the store has the run, but not its models, or they know labels of targets.
+        UnreadableError: the file of its models cannot be read.
+    """
+    is_name = is_inside(name) and "/" not in name
+    found = _models(store, name) if is_name else None
+    if found is None:
+        return None
+    where = f"{key}: run {name!r}"
+    if not {"zero_shot", "config"} <= found.keys():
+        raise ConfigError(f"{where} is of an older version; run it again")
+    if found["knows_targets"]:
+        raise ConfigError(f"{where} is an upper bound, which knows labels of the targets")
+
+    def model(entry: Mapping[str, str]) -> Model:
+        artifact = store.find(entry["kind"], entry["fingerprint"])
+        if artifact is None:
+            raise ConfigError(
+                f"{key}: the model {entry['folder']} of run {name!r} is not in the "
+                "store any more; run it again"
+            )
+        return Model(artifact)
+
+    def start(entries: Mapping[str, Any], before: Start | None = None) -> Start:
+        by_language = {name: model(entry) for name, entry in entries["by_language"].items()}
+        return Start(model(entries["final"]), by_language, before)
+
+    return start(found, start(found["zero_shot"]))
+
+
+def config_of(store: Store, name: str) -> dict[str, Any]:
+    """The configuration that the models of a finished run came of."""
+    return dict((_models(store, name) or {}).get("config", {}))
+
+
+def _models(store: Store, name: str) -> dict[str, Any] | None:
+    path = f"{store.base}/runs/{name}/{MODELS_FILE}"
+    return parsed(path, store.read(path))
+
+
+def files_of(model: Artifact) -> dict[str, Path]:
+    """The files of a trained model that others load: without its optimiser and its findings."""
+    own = {"manifest.json", OPTIMISER}
+    files = [path for path in model.local().iterdir() if path.suffix != ".parquet"]
+    return {path.name: path for path in sorted(files) if path.name not in own}
+
+
+def check_start(model: Model, reference: str, labels: LabelSet, backbone: Model) -> None:
+    """See whether a model can be gone on with.
+
+    Raises:
+        ConfigError: its classes or its tokenizer are not those of the run.
+    """
+    where, ours = f"method.start_from: {reference!r}", backbone.artifact
+    if "config.json" not in model.artifact.names or "config.json" not in ours.names:
+        return  # one of the two is planned only
+    if SPAN_SETTINGS in model.artifact.names:
+        raise ConfigError(f"{where} is a tagger of spans, from which other methods cannot go on")
+    known = model.artifact.json("config.json").get("id2label", {})
+    names = [known[key] for key in sorted(known, key=int)]
+    if names != list(labels.names):
+        raise ConfigError(f"{where} has the classes {names}, needed: {list(labels.names)}")
+    name = "tokenizer.json"
+    there = [item.manifest["files"].get(name, {}).get("sha256") for item in (model.artifact, ours)]
+    if there[0] != there[1]:
+        raise ConfigError(f"{where} has another tokenizer than the backbone, whose text is read")

@@ -1,0 +1,180 @@
+"""Durable steps: a result is looked up by its fingerprint and computed only if it is not there."""
+
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from xlt_ray.report.progress import Progress
+from xlt_ray.store.artifacts import Artifact, Attempt, Store
+from xlt_ray.store.fault_points import reached
+from xlt_ray.store.fingerprint import code_digest, fingerprint
+from xlt_ray.store.lease import Lease
+from xlt_ray.store.libraries import computing, versions
+from xlt_ray.store.run_folder import RunFolder
+
+PLANNED = "planned"
+
+
+def hardware() -> dict[str, Any]:
+    """The machine of the driver."""
+    return {"machine": platform.machine(), "system": platform.system(), "cpus": os.cpu_count()}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step, before it has run.
+
+    Attributes:
+        kind: Folder of the store.
+        title: What the reader of a ledger sees.
+        params: Everything the result depends on besides inputs, seed and code.
+        inputs: Artifacts that it reads.
+        modules: Modules that compute it.
+        seed: Seed, or 0 where nothing is random.
+    """
+
+    kind: str
+    title: str
+    params: Any
+    inputs: Sequence[Artifact]
+    modules: Sequence[str]
+    seed: int = 0
+
+    def fingerprint(self) -> str:
+        """Hash of the step; "planned" if an input is not there yet.
+
+        It holds major and minor versions of the libraries that compute the step.
+        """
+        if any(item.fingerprint == PLANNED for item in self.inputs):
+            return PLANNED
+        names = [item.identity for item in self.inputs]
+        return fingerprint(
+            self.kind,
+            params=self.params,
+            inputs=names,
+            seed=self.seed,
+            code=code_digest(*self.modules),
+            libraries=computing(self.kind, self.modules),
+        )
+
+
+Compute = Callable[[Attempt], Mapping[str, Any]]
+
+
+class Runner(Protocol):
+    """What a driver hands its steps to."""
+
+    store: Store
+
+    def run(
+        self, step: Step, compute: Compute, *, afterwards: Callable[[], None] | None = None
+    ) -> Artifact:
+        """The step's artifact."""
+        ...
+
+
+@dataclass
+class StepRunner:
+    """Runs the steps of one run, in order, and writes them into its ledger."""
+
+    store: Store
+    folder: RunFolder
+    lease: Lease
+    progress: Progress
+    right_to: Callable[[str], AbstractContextManager[None]]
+    track: Callable[[str, str, Mapping[str, Any]], None] = lambda title, kind, info: None
+    ledger: list[dict[str, Any]] = field(default_factory=list)
+    noting: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(
+        self, step: Step, compute: Compute, *, afterwards: Callable[[], None] | None = None
+    ) -> Artifact:
+        """The step's artifact, from the store or newly computed.
+
+        Args:
+            step: The step.
+            compute: Fills an attempt and returns facts for the manifest (counts, scores).
+            afterwards: Tidies up once the artifact is there.
+        """
+        self.lease.check()
+        name = step.fingerprint()
+        self.progress.started(step.title, step.kind, "")
+        artifact = self.store.find(step.kind, name)
+        cached = artifact is not None
+        if artifact is None:
+            with self.noting:
+                self.folder.event("started", title=step.title, kind=step.kind, fingerprint=name)
+            with self.right_to(f"{step.kind}/{name}"):
+                artifact = self.store.find(step.kind, name)
+                cached = artifact is not None  # somebody else has computed it meanwhile
+                artifact = artifact or self._compute(step, name, compute)
+        if afterwards is not None:
+            afterwards()  # also by a driver that has lost the run: what it wrote is of no use
+        self.lease.check()
+        if not cached:
+            reached("step.committed")
+        self._record(step, artifact, cached=cached)
+        return artifact
+
+    def _compute(self, step: Step, name: str, compute: Compute) -> Artifact:
+        began = time.monotonic()
+        attempt = self.store.attempt(step.kind, name)
+        info = compute(attempt)
+        record = {
+            "kind": step.kind,
+            "title": step.title,
+            "run": self.folder.name,
+            "fingerprint": name,
+            "params": step.params,
+            "inputs": [item.fingerprint for item in step.inputs],
+            "seed": step.seed,
+            "info": dict(info),
+            "seconds": round(time.monotonic() - began, 3),
+            "hardware": hardware(),
+            "versions": versions(),
+        }
+        return self.store.commit(attempt, record)
+
+    def _record(self, step: Step, artifact: Artifact, *, cached: bool) -> None:
+        with self.noting:  # several steps may be at work
+            self._note(step, artifact, cached)
+
+    def _note(self, step: Step, artifact: Artifact, cached: bool) -> None:
+        entry = {
+            "step": len(self.ledger) + 1,
+            "title": step.title,
+            "kind": step.kind,
+            "fingerprint": artifact.fingerprint,
+            "inputs": [item.fingerprint for item in step.inputs],
+            "seconds": artifact.seconds,
+            "cached": cached,
+            "versions": dict(artifact.manifest.get("versions", {})),
+            "info": _brief(artifact.info),
+        }
+        self.ledger.append(entry)
+        self.folder.step(entry)
+        reached("step.noted")
+        self.folder.event("finished", **entry)
+        self.track(step.title, step.kind, artifact.info)
+        detail = _detail(artifact.info)
+        self.progress.finished(step.title, step.kind, artifact.seconds, cached, detail)
+
+
+def _brief(info: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in info.items() if key != "history"}
+
+
+def _detail(info: Mapping[str, Any]) -> str:
+    parts = []
+    if "rows" in info:
+        parts.append(f"{info['rows']} rows")
+    if info.get("quarantined"):
+        parts.append(f"{info['quarantined']} quarantined")
+    if "source_dev" in info:
+        parts.append(f"source dev {100 * info['source_dev']:.2f}")
+    return ", ".join(parts)

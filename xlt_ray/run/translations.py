@@ -1,0 +1,169 @@
+"""What a run has translated: which languages, by what, and the durable steps that do it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from xlt_ray.config.schema import ConfigError, RunConfig
+from xlt_ray.data.schema import Task
+from xlt_ray.engine.backbone import Backbone, checkpoint_of
+from xlt_ray.engine.resources import Plan
+from xlt_ray.engine.translate import Ready, Route, TranslateTask, ready_of, run_translate
+from xlt_ray.run.steps import Compute, Runner, Step
+from xlt_ray.store.artifacts import Artifact, Attempt
+
+
+class RunTranslation(Protocol):
+    """Runs a translate step of a text artifact."""
+
+    def __call__(self, step: Step, text: Artifact, compute: Compute) -> Artifact:
+        """The translated text."""
+        ...
+
+
+@dataclass(frozen=True)
+class Translations:
+    """Translates text artifacts of a run.
+
+    Attributes:
+        config: The run's configuration.
+        task: Kind of task.
+        runner: Runs steps.
+        plan: Its annotators translate, too.
+        run: Runs a translate step.
+        found: Puts what was found of a checkpoint, or of ready translations, into the store.
+        models: Checkpoints that were found, by folder or hub id.
+    """
+
+    config: RunConfig[Any]
+    task: Task
+    runner: Runner
+    plan: Plan
+    run: RunTranslation
+    found: Callable[[str, Backbone], Artifact]
+    models: dict[str, Artifact] = field(default_factory=dict)
+
+    @property
+    def batch_tokens(self) -> int:
+        """Token budget of a batch."""
+        return self.config.data.batch_tokens or self.plan.batch_tokens
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is anything that translates."""
+        config = self.config.translation
+        return config.model is not None or config.ready is not None
+
+    def among(self, languages: Sequence[str]) -> list[str]:
+        """The languages that are translated."""
+        config = self.config.translation
+        chosen = languages if config.languages is None else config.languages
+        return [name for name in languages if name != config.pivot and name in chosen]
+
+    def back(self, title: str, text: Artifact, languages: Sequence[str]) -> Artifact:
+        """Text translated into the pivot language and back; rows without translation are left out,
+        and so are the other languages."""
+        config = self.config.translation
+        if config.ready is not None:
+            ready, there = self._ready(languages, "back")
+            routes = {name: Route(name, name, ready=ready) for name in there}
+            return self._translate(f"{title} there and back", text, routes)
+        if config.back is None and "{language}" in (config.model or ""):
+            raise ConfigError(
+                f"translation.back: needed, since {config.model} translates one way alone"
+            )
+        first = self.into_pivot(title, text, languages)
+        routes = {
+            name: Route(config.pivot, name, self._model(config.back or config.model, name))
+            for name in languages
+        }
+        return self._translate(f"{title} there and back", first, routes)
+
+    def into_pivot(
+        self, title: str, text: Artifact, languages: Sequence[str], *, whole: bool = False
+    ) -> Artifact:
+        """Text translated into the pivot language.
+
+        Args:
+            title: Beginning of the step's title.
+            text: A text artifact.
+            languages: What is translated of it.
+            whole: Text of other languages stays as it is, and every row has to have a translation;
+                else both are left out.
+        """
+        config = self.config.translation
+        if config.ready is not None:
+            ready, there = self._ready(languages, "pivot")
+            missing = [name for name in languages if name not in there]
+            if whole and missing:
+                raise ConfigError(
+                    f"translation.ready: {config.ready} has no <language>.parquet of "
+                    f"{', '.join(missing)}"
+                )
+            routes = {
+                name: Route(name, config.pivot, ready=ready, column="pivot", must=whole)
+                for name in there
+            }
+        else:
+            routes = {
+                name: Route(name, config.pivot, self._model(config.model, name))
+                for name in languages
+            }
+        return self._translate(f"{title} into {config.pivot}", text, routes, whole=whole)
+
+    def _model(self, reference: str | None, language: str) -> Artifact:
+        assert reference is not None
+        config = self.config.translation
+        name = reference.replace("{language}", config.codes.get(language, language))
+        if name not in self.models:
+            try:
+                found = checkpoint_of(name, revision=config.revision, key="translation", nor="")
+            except ConfigError as error:
+                raise ConfigError(f"translation of {language}: {error}") from None
+            self.models[name] = self.found(f"translator {name}", found)
+        return self.models[name]
+
+    def _ready(self, languages: Sequence[str], column: Ready) -> tuple[Artifact, list[str]]:
+        assert self.config.translation.ready is not None
+        found, there = ready_of(self.config.translation.ready, languages, column)
+        return self.found("ready translations", found), there
+
+    def _translate(
+        self, title: str, text: Artifact, routes: Mapping[str, Route], *, whole: bool = False
+    ) -> Artifact:
+        config = self.config.translation
+        used = {name: route.model or route.ready for name, route in routes.items()}
+        params = {
+            "routes": {
+                name: [x.source, x.target, x.column, x.must, (by := used[name]) and by.identity]
+                for name, x in routes.items()
+            },
+            "whole": whole,
+            "task": self.task,
+            "codes": config.codes,
+            "beams": config.beams,
+            "max_new_tokens": config.max_new_tokens,
+            "batch_tokens": self.batch_tokens,
+            "arithmetic": self.plan.annotation.describe(),
+        }
+        inputs = (text, *(artifact for artifact in used.values() if artifact is not None))
+        modules = ("xlt_ray.engine.translate", "xlt_ray.models.translator")
+        step = Step("translation", title, params, inputs, modules)
+
+        def compute(attempt: Attempt) -> dict[str, Any]:
+            self.runner.store.adopt(attempt)
+            task = TranslateTask(
+                attempt,
+                text,
+                self.task,
+                routes,
+                whole=whole,
+                codes=config.codes,
+                beams=config.beams,
+                max_new_tokens=config.max_new_tokens,
+                budget=self.batch_tokens,
+                arithmetic=self.plan.annotation,
+            )
+            return run_translate(task, self.plan.annotators)
+
+        return self.run(step, text, compute)

@@ -1,0 +1,14 @@
+"""Results that last: artifacts, and the folders of runs.
+
+artifacts     the store: attempts, commits, look-up by fingerprint
+manifest      the file that makes a folder an artifact
+files         reading and writing on any pyarrow file system
+parquet       opens Parquet files that run no code
+fingerprint   the hash of what a step depends on
+libraries     which versions count in it
+run_folder    a run: configuration, ledger, events, report, model
+lease         keeps two drivers off one run
+shapes        what the JSON files of a run must hold
+machine       which processes can be seen from here
+fault_points  the moments at which work becomes durable
+"""
