@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from tests.world import SOURCE, TARGETS, World, artifacts, jsonl
 from xlt_ray.commands.compare import compare
 from xlt_ray.commands.compare import configure as configure_comparison
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.run.check import configure_run
 from xlt_ray.run.session import run
 

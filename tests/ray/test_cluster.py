@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from xlt_ray.config.schema import ConfigError, NodeGroup, ResourcesConfig
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import NodeGroup, ResourcesConfig
 from xlt_ray.engine import resources as cluster
 from xlt_ray.engine.resources import available, grown, settle
 

@@ -14,7 +14,7 @@ from ray.exceptions import RayError
 
 from tests.nodes import Cluster
 from tests.world import World
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.engine import same_code as door
 from xlt_ray.engine.derive import start_step_actor
 from xlt_ray.engine.pool import Pool, over_shards

@@ -14,7 +14,7 @@ from tests.world import SOURCE, TARGETS, World
 from xlt_ray.commands.cli import run_job
 from xlt_ray.commands.export import JOB, export
 from xlt_ray.commands.export import configure as configure_export
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.models.span_tagger import SpanTagger
 from xlt_ray.run.check import configure_run
 from xlt_ray.run.session import run

@@ -9,7 +9,7 @@ import pytest
 from tests.world import SOURCE, TARGETS, World
 from xlt_ray.commands import export, predict, self_train
 from xlt_ray.commands.predict import PredictConfig
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.readers.user_files import UserSource
 from xlt_ray.data.schema import Example
 from xlt_ray.engine import write_predictions as writing

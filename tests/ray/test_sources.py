@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.world import SOURCE, TARGETS, World, artifacts, jsonl
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.methods.shared.softmax import CrossEntropy
 from xlt_ray.ops.confusion import tau_of
 from xlt_ray.recipe.corpus import Mix, Model

@@ -17,7 +17,8 @@ CONNECT = """
 import os, sys
 from xlt_ray.engine.environment import prepare
 prepare(local=False)
-from xlt_ray.config.schema import ConfigError, ResourcesConfig
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import ResourcesConfig
 from xlt_ray.engine.resources import connect
 try:
     connect(ResourcesConfig(address=sys.argv[1]))

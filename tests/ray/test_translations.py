@@ -8,7 +8,7 @@ import pytest
 
 from tests.marian import write_marian
 from tests.world import SOURCE, TARGETS, World
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.benchmarks.toy import LANGUAGES, unlabelled_text
 from xlt_ray.run.check import configure_run
 from xlt_ray.run.session import run

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from tests.encoders import write_encoder
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.engine.backbone import Backbone, backbone_of, check_length
 from xlt_ray.run.check import configure_run
 from xlt_ray.store.artifacts import Store

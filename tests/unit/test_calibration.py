@@ -8,7 +8,7 @@ import pytest
 
 from tests.encoders import commit
 from xlt_ray.commands.compare import configure
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.oracle.calibration import confidence_bins, dry_run
 from xlt_ray.oracle.figures.calibration import BANDS, BINS, band, figure, markdown, sums
 from xlt_ray.store.artifacts import Store

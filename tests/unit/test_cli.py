@@ -11,7 +11,7 @@ from ray.exceptions import RayTaskError
 
 from xlt_ray.commands.cli import Job, run_job
 from xlt_ray.commands.sweep_config import configure as configure_sweep
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.benchmarks.toy import LANGUAGES
 from xlt_ray.methods import METHODS
 from xlt_ray.run.check import configure_run

@@ -10,7 +10,7 @@ import pytest
 
 from xlt_ray.commands.cli import run_job
 from xlt_ray.commands.compare import JOB, CompareConfig, configure, dry_run, models_of, slug
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.recipe.corpus import Model
 from xlt_ray.recipe.method import Outcome
 from xlt_ray.run.exit_codes import BAD_CONFIG, DONE, RESUMABLE

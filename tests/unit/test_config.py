@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.layers import describe, load, parse_set, read_yaml, schema_for, to_dict
-from xlt_ray.config.schema import ConfigError, NodeGroup, RunConfig
+from xlt_ray.config.schema import NodeGroup, RunConfig
 from xlt_ray.data.benchmarks.registry import BENCHMARKS
 from xlt_ray.methods import METHODS
 from xlt_ray.run.check import configure_run

@@ -13,7 +13,7 @@ from torch import nn
 
 from tests.encoders import commit, tokenised
 from tests.recipes import C, MemoryDriver, ids, run_method
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.batches.examples import InputLayout, examples_of
 from xlt_ray.labels import LabelSet

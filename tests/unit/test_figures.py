@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.reports import example
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.report.compare import Comparison, ComparisonRow, ScoredRun
 from xlt_ray.report.figures import (
     COLOURS,

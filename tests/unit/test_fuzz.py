@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.faults import DEEP, mutated
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.layers import load
-from xlt_ray.config.schema import ConfigError, FilesConfig
+from xlt_ray.config.schema import FilesConfig
 from xlt_ray.data.readers.files import FileSource
 from xlt_ray.data.readers.hub import HubSource
 from xlt_ray.data.readers.user_files import TagInventory, UserSource, found_in

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tests.recipes import SeveralSources, batch_of, logits_of, output_of
 from tests.recipes import run_method as run
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.methods.kd_re import KDreConfig, MatchTeacher
 
 

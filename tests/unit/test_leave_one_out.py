@@ -8,7 +8,7 @@ import pytest
 from tests.reports import example
 from xlt_ray.commands.cli import run_job
 from xlt_ray.commands.trial import SourceOnly
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.benchmarks.registry import lookup, resolve_targets
 from xlt_ray.report.tables import markdown
 from xlt_ray.run.check import configure_run

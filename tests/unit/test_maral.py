@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from tests.encoders import commit, tokenised
 from tests.recipes import MemoryDriver, languages_of, run_method
-from xlt_ray.config.schema import ConfigError, Split
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import Split
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.maral.baseline import BLSpansConfig
 from xlt_ray.methods.maral.recipe import CODE, MARALConfig, epochs_of

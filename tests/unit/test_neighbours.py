@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.methods.maral import neighbours
 from xlt_ray.methods.maral.neighbours import LEAST_RECALL, Neighbours
 

@@ -13,7 +13,7 @@ import torch
 
 from xlt_ray.commands import ablation
 from xlt_ray.commands.cli import Job
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.benchmarks.toy import LABELS
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.bl import BLJointConfig

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.encoders import commit
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.methods.lvm.channel import Channel, Confusions
 from xlt_ray.oracle import channel as study
 from xlt_ray.oracle.channel import Injected, draw_labels

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from tests.encoders import commit
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.oracle.figures.spans import markdown, noise_of, off_diagonal, span_figure
 from xlt_ray.oracle.spans import OUTSIDE, configure, label_noise, projection
 from xlt_ray.store.artifacts import Artifact, Store

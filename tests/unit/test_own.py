@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from xlt_ray.commands.recommend import recommend
-from xlt_ray.config.schema import ConfigError, FilesConfig
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import FilesConfig
 from xlt_ray.data.benchmarks.registry import benchmark_of, resolve_targets, sources
 from xlt_ray.data.readers.base import Source
 from xlt_ray.data.readers.globs import matching

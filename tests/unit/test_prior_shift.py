@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.oracle.figures.shift import Point, markdown, shift_figure, trend
 from xlt_ray.oracle.prior_shift import configure, dry_run, keys
 

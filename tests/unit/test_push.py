@@ -14,7 +14,7 @@ import pytest
 PROGRAM = """
 import sys
 from pathlib import Path
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.commands.export import push
 try:
     print(push(Path(sys.argv[1]), "owner/name", **({"public": True} if sys.argv[2:] else {})))

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.folders import write
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.benchmarks import registry, toy
 from xlt_ray.data.benchmarks.registry import (
     BENCHMARKS,

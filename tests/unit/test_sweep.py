@@ -8,7 +8,7 @@ import pytest
 from xlt_ray.commands.cli import run_job
 from xlt_ray.commands.sweep import job
 from xlt_ray.commands.sweep_config import SweepConfig, configure
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.benchmarks.toy import LANGUAGES
 from xlt_ray.engine.tune import Ended, draw
 from xlt_ray.methods import METHODS

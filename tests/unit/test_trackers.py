@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tensorboardX.proto import event_pb2
 
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.engine import trackers
 from xlt_ray.engine.trackers import TensorBoard, Trackers, begin, flat, open_trackers
 from xlt_ray.run.check import configure_run

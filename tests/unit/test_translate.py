@@ -12,7 +12,8 @@ import torch
 from pydantic import ValidationError
 
 from tests.marian import write_marian
-from xlt_ray.config.schema import ConfigError, TranslationConfig
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import TranslationConfig
 from xlt_ray.data.benchmarks.toy import LANGUAGES, unlabelled_text
 from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.pool import Pool

@@ -3,7 +3,8 @@
 import pytest
 from ray import tune
 
-from xlt_ray.config.schema import ConfigError, ResourcesConfig
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import ResourcesConfig
 from xlt_ray.engine import tune as tune_module
 from xlt_ray.engine.tune import HEAD, Search, draw, grid, is_point, points, share
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.encoders import commit
 from xlt_ray.commands import predict
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.readers.files import DataFile
 from xlt_ray.data.readers.user_files import UserSource
 from xlt_ray.data.schema import Example

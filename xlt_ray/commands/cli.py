@@ -4,7 +4,6 @@ Exit codes: 0 done, 2 bad configuration or data, 3 a failure after which the sam
 """
 
 import argparse
-import json
 import os
 import sys
 import traceback
@@ -12,14 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from xlt_ray.config.credentials import redacted
+from xlt_ray.config.errors import RunInterrupted
 from xlt_ray.config.layers import describe, schema_for, settings, to_dict
 from xlt_ray.config.schema import MethodConfig, RunConfig
 from xlt_ray.engine.environment import prepare
 from xlt_ray.run.check import configure_run, recipes
 from xlt_ray.run.exit_codes import BAD_CONFIG, DONE, RESUMABLE
+from xlt_ray.run.failures import GOES_ON, first_cause, public_error
 from xlt_ray.run.rehearsal import rehearse
 from xlt_ray.run.session import (
     run,
@@ -74,39 +73,18 @@ def run_job(
     except Exception as error:
         if os.environ.get("XLT_DEBUG"):
             traceback.print_exc()
-        if isinstance(error, LeaseHeldError) or _is_users(error):
-            print(f"error: {redacted(str(error))}", file=sys.stderr)
-            return RESUMABLE if isinstance(error, LeaseHeldError) else BAD_CONFIG
-        print(
-            f"failed: {redacted(_cause(error))}\nThe same command goes on from the last finished "
-            "step (XLT_DEBUG=1 shows the whole trace).",
-            file=sys.stderr,
-        )
-        return RESUMABLE
+        found = public_error(error)
+        code = RESUMABLE if isinstance(found, RunInterrupted) else BAD_CONFIG
+        if code == BAD_CONFIG or isinstance(found, LeaseHeldError):
+            print(f"error: {found}", file=sys.stderr)
+        else:
+            print(
+                f"failed: {redacted(first_cause(error))}\n{GOES_ON} "
+                "(XLT_DEBUG=1 shows the whole trace).",
+                file=sys.stderr,
+            )
+        return code
     return DONE
-
-
-def _is_users(error: Exception) -> bool:
-    """Whether trying again cannot help: a message of this project about the user's input.
-
-    What Arrow, JSON and text decoding say about a file of the store, and what a task of Ray raised,
-    are values gone wrong, too, but may be a disk or a machine gone wrong.
-    """
-    others = (pa.ArrowException, json.JSONDecodeError, UnicodeError)
-    is_rays = hasattr(error, "as_instanceof_cause")
-    return isinstance(error, ValueError) and not isinstance(error, others) and not is_rays
-
-
-def _cause(error: BaseException) -> str:
-    """The first user-readable cause under Ray's wrappers."""
-    seen: BaseException = error
-    while True:
-        inner = getattr(seen, "cause", None) or seen.__cause__
-        if not isinstance(inner, BaseException) or inner is seen:
-            break
-        seen = inner
-    text = str(seen).strip() or type(seen).__name__
-    return f"{type(seen).__name__}: {text.splitlines()[-1]}"
 
 
 def _parse(

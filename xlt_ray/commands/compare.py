@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import BeforeValidator, Field
 
 from xlt_ray.commands.cli import Job
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.layers import (
     describe,
     merge,
@@ -24,7 +25,6 @@ from xlt_ray.config.layers import (
 )
 from xlt_ray.config.schema import (
     RUN_NAME,
-    ConfigError,
     MethodConfig,
     ResourcesConfig,
     RunConfig,

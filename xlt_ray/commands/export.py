@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from xlt_ray.commands.cli import Job, run_keys
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.layers import describe, merge, origin_of, settings, to_dict, validate
 from xlt_ray.config.schema import (
-    ConfigError,
     Language,
     ResourcesConfig,
     RunConfig,
@@ -37,7 +37,7 @@ from xlt_ray.models.onnx import require_onnx, write_onnx
 from xlt_ray.recipe.corpus import Model, Start
 from xlt_ray.report.card import card
 from xlt_ray.report.record import Report
-from xlt_ray.run.check import configure_run, recipes
+from xlt_ray.run.check import configure_run, method_of
 from xlt_ray.run.exit_codes import BAD_CONFIG, DONE
 from xlt_ray.run.saved_models import RECORD, config_of, files_of, run_named
 from xlt_ray.run.session import connected, open_session
@@ -205,7 +205,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
         "language": section.language,
         "artifact": artifact.fingerprint,
         "task": benchmark_of(config.run).task,
-        "evidential": recipes()[config.run.method.name].is_evidential and not section.distil,
+        "evidential": method_of(config.run.method).is_evidential and not section.distil,
         "max_length": config.run.train.max_length,
         "dim_reduce": config.run.train.dim_reduce,
         "distilled": None,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from xlt_ray.commands.cli import run_job, run_keys
 from xlt_ray.config.credentials import redacted
-from xlt_ray.config.schema import ConfigError, StoreConfig, first_line, without_credentials
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import StoreConfig, first_line, without_credentials
 from xlt_ray.run.exit_codes import BAD_CONFIG, DONE, RESUMABLE
 from xlt_ray.store.shapes import UnreadableError
 

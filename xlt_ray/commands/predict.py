@@ -15,9 +15,9 @@ from pydantic import Field
 
 from xlt_ray.commands.cli import Job
 from xlt_ray.commands.trained_models import Finished, finished_in, finished_run
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.layers import describe, merge, settings, to_dict, validate
 from xlt_ray.config.schema import (
-    ConfigError,
     DataConfig,
     Language,
     ResourcesConfig,

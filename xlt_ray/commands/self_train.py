@@ -9,7 +9,7 @@ from typing import Any
 
 from xlt_ray.commands.cli import Job, run_keys
 from xlt_ray.commands.recommend import Recommendation, recommend
-from xlt_ray.config.layers import merge, validate
+from xlt_ray.config.layers import merge, validate, with_keys
 from xlt_ray.config.schema import DataConfig, FilesConfig, RunConfig
 from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.data.readers import user_files
@@ -35,7 +35,7 @@ def configure(
         section = validate(FilesConfig, given.get("files", {}), origins)
         data = validate(DataConfig, given.get("data", {}), origins)
         method = {**(given.get("method") or {}), "name": advice(section, data, given).method}
-        defaults = {**defaults, "method": method}
+        defaults = with_keys(defaults, method=method)
     return configure_run(defaults, files, flags)
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from xlt_ray.commands.cli import Job, run_keys
 from xlt_ray.commands.compare import slug
 from xlt_ray.commands.sweep_config import SweepConfig, SweepSection, beforehand, configure
+from xlt_ray.config.errors import ConfigError, RunInterrupted
 from xlt_ray.config.layers import describe, settings, to_dict
-from xlt_ray.config.schema import ConfigError
 from xlt_ray.report.sweep import Scope, Sweep, SweepTrial, write_sweep
 from xlt_ray.run.rehearsal import rehearse
 from xlt_ray.run.session import connected
@@ -26,7 +26,7 @@ SPACES = Path(__file__).parents[1] / "tune_spaces"
 """The search spaces of the methods: in a checkout a link, in a wheel their files."""
 
 
-class SweepError(RuntimeError):
+class SweepError(RunInterrupted):
     """Trials of a sweep failed; the others are kept, and the same command goes on from there."""
 
 

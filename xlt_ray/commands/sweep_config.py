@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from xlt_ray.commands.compare import slug
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.extras import require
-from xlt_ray.config.layers import merge, origin_of, schema_for, to_dict, validate
+from xlt_ray.config.layers import (
+    merge,
+    origin_of,
+    schema_for,
+    to_dict,
+    validate,
+    with_keys,
+)
 from xlt_ray.config.schema import (
     RUN_NAME,
-    ConfigError,
     Language,
     MethodConfig,
     ResourcesConfig,
@@ -28,7 +35,7 @@ from xlt_ray.data.benchmarks.registry import benchmark_of, resolve_targets
 from xlt_ray.data.readers.globs import absolute
 from xlt_ray.data.readers.user_files import HUB
 from xlt_ray.engine.environment import prepare
-from xlt_ray.run.check import check_run
+from xlt_ray.run.check import check_run, known_methods
 from xlt_ray.store.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -206,7 +213,7 @@ def _without_keys(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict
     other = method not in (None, (defaults.get("method") or {}).get("name"))
     if other or {"keys", "space"} & set(given.get("sweep") or {}):
         own.pop("keys", None)
-    return {**defaults, "sweep": own}
+    return with_keys(defaults, sweep=own)
 
 
 def _at_home(config: RunConfig[Any]) -> RunConfig[Any]:
@@ -230,9 +237,7 @@ def _absolute(path: str) -> str:
 
 
 def _schemas() -> dict[str, type[MethodConfig]]:
-    from xlt_ray.methods import METHODS
-
-    return {name: method.Config for name, method in METHODS.items()}
+    return {name: method.Config for name, method in known_methods().items()}
 
 
 def _check_section(section: SweepSection, origins: Mapping[str, str]) -> None:

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xlt_ray.commands.confidence import Confident, ConfidentSpans
-from xlt_ray.config.schema import ConfigError
-from xlt_ray.data.benchmarks.registry import benchmark_of
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.backbone import Backbone, checkpoint_of
 from xlt_ray.models.files import SPAN_SETTINGS
 from xlt_ray.models.span_tagger import SpanHead
 from xlt_ray.recipe.corpus import Model
-from xlt_ray.run.check import recipes, run_of_values
-from xlt_ray.run.saved_models import RECORD, config_of, run_named
+from xlt_ray.run.saved_models import RECORD, labelling_of_run, run_named
 from xlt_ray.store.artifacts import Store
 
 
@@ -52,7 +50,9 @@ def finished_run(store: Store, name: str, language: str | None) -> Finished | No
     start = run_named(store, name, "predict.model")
     if start is None:
         return None
-    config = run_of_values(config_of(store, name))
+    how = labelling_of_run(store, name)
+    if how is None:
+        raise ConfigError(f"predict.model: run {name!r} is of an older version; run it again")
     there = ", ".join(start.by_language)
     if start.by_language:
         if language is None or language not in start.by_language:
@@ -63,10 +63,8 @@ def finished_run(store: Store, name: str, language: str | None) -> Finished | No
         raise ConfigError(f"predict.language: run {name!r} has one model for all languages")
     else:
         model = start.model
-    evidential = recipes()[config.method.name].is_evidential
-    labels, annotator = _labelling(model.artifact.local(), evidential)
-    train, task = config.train, benchmark_of(config).task
-    return Finished(model, task, labels, train.max_length, train.dim_reduce, annotator)
+    labels, annotator = _labelling(model.artifact.local(), how["evidential"])
+    return Finished(model, how["task"], labels, how["max_length"], how["dim_reduce"], annotator)
 
 
 def finished_in(folder: str, task: Task | None) -> Finished:

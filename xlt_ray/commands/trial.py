@@ -11,11 +11,11 @@ from typing import Any
 from xlt_ray.config.schema import RunConfig
 from xlt_ray.engine.resources import Plan, connect
 from xlt_ray.engine.tune import Report
-from xlt_ray.methods import METHODS
 from xlt_ray.recipe.corpus import Mix, Model
 from xlt_ray.recipe.driver import verbs_of
 from xlt_ray.recipe.method import Outcome
 from xlt_ray.recipe.schedule import Schedule
+from xlt_ray.run.check import method_of
 from xlt_ray.run.driver import RayDriver
 from xlt_ray.run.session import Session, open_session
 from xlt_ray.run.steps import Runner
@@ -56,7 +56,7 @@ def run_trial(config: RunConfig[Any], report: Report) -> dict[str, Any]:
     connect(config.resources)
     with _in_turn(config) as begun:
         driver = SourceOnly(config, begun.runner, begun.plan, report)
-        outcome = METHODS[config.method.name](config.method).run(verbs_of(driver))
+        outcome = method_of(config.method)(config.method).run(verbs_of(driver))
         record = {
             "run": config.run_name,
             "source_dev": score_of(outcome),
@@ -92,7 +92,7 @@ def read_corpora(config: RunConfig[Any]) -> None:
     """
     with open_session(config) as begun:
         driver = SourceOnly(config, begun.runner, begun.plan, lambda score: None)
-        METHODS[config.method.name](config.method).read(verbs_of(driver))
+        method_of(config.method)(config.method).read(verbs_of(driver))
         begun.folder.event("done")
 
 

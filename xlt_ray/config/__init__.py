@@ -1,5 +1,6 @@
 """What a run depends on, and where each value came from.
 
+errors       the errors that callers meet
 schema       every key: sections, defaults, limits
 layers       defaults, YAML files and --set, merged and checked
 credentials  finds secrets in URIs and keeps them out

@@ -2,7 +2,7 @@
 
 import importlib.util
 
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 
 
 def is_there(module: str) -> bool:

@@ -15,7 +15,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from xlt_ray.config.credentials import redacted
-from xlt_ray.config.schema import ConfigError, MethodConfig, RunConfig, shown
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import MethodConfig, RunConfig, shown
 
 _DEEPEST, _MOST, _LONGEST = 32, 100_000, 200
 """Keys below each other, values of a file or flag, and letters of a key, at most: more is a slip,
@@ -185,6 +186,23 @@ def _nested(value: Any) -> dict[str, Any] | None:
     return json.loads(json.dumps(value)) if isinstance(value, Mapping) else None
 
 
+class Keys(dict[str, Any]):
+    """Nested keys, and what messages call the place that they are from."""
+
+    def __init__(self, values: Mapping[str, Any], origin: str = "the job's defaults"):
+        super().__init__(values)
+        self.origin = origin
+
+
+def with_keys(keys: Mapping[str, Any], **changes: Any) -> Keys:
+    """Nested keys with some of the top ones in place of theirs; messages name the same place."""
+    return Keys({**keys, **changes}, _origin_of_keys(keys))
+
+
+def _origin_of_keys(keys: Mapping[str, Any]) -> str:
+    return (keys if isinstance(keys, Keys) else Keys({})).origin
+
+
 @dataclass(frozen=True)
 class _Layer:
     origin: str
@@ -318,7 +336,7 @@ def merge(
     Raises:
         ConfigError: a file or flag cannot be read.
     """
-    layers = [_Layer("the job's defaults", defaults)]
+    layers = [_Layer(_origin_of_keys(defaults), defaults)]
     layers += [_Layer(str(path), read_yaml(path)) for path in files]
     layers += [_Layer(_origin_of_flag(flag), parse_set(flag)) for flag in flags]
     merged: dict[str, Any] = {}

@@ -20,10 +20,6 @@ FileSplit = Literal["train", "dev", "test", "unlabelled"]
 Words = Literal["blanks", "marks", "characters"]
 
 
-class ConfigError(ValueError):
-    """A configuration that the user can mend; the message says where and how."""
-
-
 class Section(BaseModel, frozen=True):
     """Base of every section: unknown keys are errors, values cannot be changed later."""
 

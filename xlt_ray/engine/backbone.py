@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from xlt_ray.config.schema import ConfigError, RunConfig
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import RunConfig
 from xlt_ray.engine.local_ray import is_own
 from xlt_ray.engine.same_code import guarded
 from xlt_ray.store.artifacts import Attempt

@@ -19,7 +19,7 @@ from ray.autoscaler.v2.sdk import get_cluster_resource_state
 from ray.core.generated import autoscaler_pb2
 from ray.exceptions import RayError
 
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.engine import token_file
 
 HEAD = "node:__internal_head__"

@@ -16,7 +16,8 @@ from typing import Any
 import ray
 import ray.data
 
-from xlt_ray.config.schema import ConfigError, NodeGroup, ResourcesConfig
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import NodeGroup, ResourcesConfig
 from xlt_ray.engine import token_file
 from xlt_ray.engine.arithmetic import ON_CPU, Arithmetic, settled
 from xlt_ray.engine.environment import CPUS

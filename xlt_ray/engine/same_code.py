@@ -20,7 +20,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xlt_ray.config.credentials import redacted
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.engine.local_ray import is_own
 from xlt_ray.store.artifacts import Store
 from xlt_ray.store.fingerprint import package_digest

@@ -11,7 +11,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _STRANGERS = stat.S_IRWXO

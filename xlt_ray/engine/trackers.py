@@ -15,9 +15,10 @@ from typing import Any, Protocol
 
 import pyarrow.fs as pafs
 
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.extras import require
 from xlt_ray.config.layers import to_dict
-from xlt_ray.config.schema import ConfigError, RunConfig, first_line
+from xlt_ray.config.schema import RunConfig, first_line
 from xlt_ray.store.run_folder import RunFolder
 
 PROJECT = "xlt_ray"

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from xlt_ray.config.schema import ConfigError, first_line
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import first_line
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.arithmetic import Arithmetic, autocast
 from xlt_ray.engine.backbone import Backbone

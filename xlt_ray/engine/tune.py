@@ -21,7 +21,8 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from ray.tune.search.sample import Categorical, Domain
 
-from xlt_ray.config.schema import ConfigError, ResourcesConfig
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import ResourcesConfig
 from xlt_ray.engine import nodes as cluster_nodes
 from xlt_ray.engine.local_ray import needed
 from xlt_ray.engine.resources import Node, grown, room_for, settle

@@ -6,7 +6,7 @@ BL-Direct. With several, one of them is scored; which one is part of the configu
 
 from typing import Literal
 
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.methods.shared.multi_source import SourceConfig, read_sources, source_models
 from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.method import Method, Outcome

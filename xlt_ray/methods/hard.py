@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.keyed import items_of, of_language, positions
 from xlt_ray.methods.shared.multi_source import MultiSource, Sources, TargetConfig, soft_labels
 from xlt_ray.methods.shared.softmax import CrossEntropy

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.shared.multi_source import SourceLabels, dense

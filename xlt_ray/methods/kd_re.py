@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.shared.multi_source import MultiSource, Sources, TargetConfig, soft_labels

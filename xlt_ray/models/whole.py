@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoTokenizer
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from xlt_ray.config.credentials import redacted
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 
 CODE = "needs code of its own (auto_map), which is not run; take one that transformers has itself"
 

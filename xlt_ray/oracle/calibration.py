@@ -14,7 +14,7 @@ import pyarrow as pa
 from xlt_ray.commands.cli import Job
 from xlt_ray.commands.compare import CompareConfig, configure, keys
 from xlt_ray.commands.compare import dry_run as dry_run_of_runs
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.data.keyed import items_of, positions
 from xlt_ray.labels import UNLABELLED

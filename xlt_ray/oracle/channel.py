@@ -20,7 +20,8 @@ from xlt_ray.commands.cli import Job
 from xlt_ray.commands.compare import CompareConfig, keys
 from xlt_ray.commands.compare import configure as configure_rows
 from xlt_ray.commands.compare import dry_run as dry_run_of_runs
-from xlt_ray.config.schema import ConfigError, RunConfig
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.data.keyed import items_of, sorted_by_id

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load
 
 from xlt_ray.commands.cli import Job, run_keys
-from xlt_ray.config.schema import ConfigError, RunConfig
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.keyed import items_of, of_language, positions, with_ids
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods import METHODS

@@ -17,8 +17,14 @@ from pydantic import Field
 from xlt_ray.commands import compare
 from xlt_ray.commands.cli import Job
 from xlt_ray.commands.compare import CompareConfig
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.layers import describe, merge, settings, to_dict, validate
-from xlt_ray.config.schema import ConfigError, ResourcesConfig, Section, Shares, split_commas
+from xlt_ray.config.schema import (
+    ResourcesConfig,
+    Section,
+    Shares,
+    split_commas,
+)
 from xlt_ray.engine.parallel import at_once
 from xlt_ray.engine.resources import settle
 from xlt_ray.methods.iwda.upper_bound import prior_of

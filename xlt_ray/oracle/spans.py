@@ -15,7 +15,8 @@ import pyarrow as pa
 from torch import Tensor, nn
 
 from xlt_ray.commands.cli import Job, run_keys
-from xlt_ray.config.schema import ConfigError, RunConfig
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.data.keyed import items_of, positions, sorted_by_id
 from xlt_ray.labels import UNLABELLED, LabelSet

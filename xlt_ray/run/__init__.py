@@ -16,5 +16,6 @@ saved_models  models of finished runs
 inventory     the runs of a store, and what nobody uses
 dry_run       a driver that looks up and counts
 rehearsal     checks and prints the plan
+failures      what went wrong, in the words of config.errors
 exit_codes    how commands end
 """

@@ -1,10 +1,12 @@
 """The configuration of a run: merged, validated, and checked against its benchmark and method."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.layers import load, schema_for, validate
-from xlt_ray.config.schema import ConfigError, RunConfig
+from xlt_ray.config.schema import MethodConfig, RunConfig
 from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.data.readers.user_files import resolved
 
@@ -12,12 +14,68 @@ if TYPE_CHECKING:
     from xlt_ray.recipe.method import Method
 
 
+_registered: "dict[str, type[Method]]" = {}
+"""Methods of callers of this process, by name."""
+
+
+def known_methods() -> "dict[str, type[Method]]":
+    """The methods by name, those of callers among them."""
+    from xlt_ray.methods import METHODS
+
+    return {**METHODS, **_registered}
+
+
 def recipes() -> "dict[str, type[Method]]":
     """What a run or a row of a comparison can name: the methods, and upper bounds."""
-    from xlt_ray.methods import METHODS
     from xlt_ray.methods.iwda.upper_bound import UPPER_BOUNDS
 
-    return {**METHODS, **UPPER_BOUNDS}
+    return {**known_methods(), **UPPER_BOUNDS}
+
+
+def register(method: "type[Method]") -> str:
+    """Make a caller's method known to this process; gives its name.
+
+    Raises:
+        ConfigError: it is no method, has the name of another one, or its code is in no file, so
+            that no fingerprint could hold it.
+    """
+    from xlt_ray.methods import METHODS
+    from xlt_ray.methods.iwda.upper_bound import UPPER_BOUNDS
+    from xlt_ray.recipe.method import Method
+
+    shown = getattr(method, "__qualname__", repr(method))
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        raise ConfigError(f"method: {shown} is neither a name nor a subclass of Method")
+    name = method.Config.model_fields["name"].default
+    if not isinstance(name, str):
+        raise ConfigError(f"method: the configuration of {shown} has no default for its name")
+    others = {**METHODS, **UPPER_BOUNDS}
+    if name in others and others[name] is not method:
+        raise ConfigError(f"method: {shown} is called {name!r}, the name of another method")
+    if getattr(sys.modules.get(method.__module__), "__file__", None) is None:
+        raise ConfigError(
+            f"method: {shown} is of a notebook or an interactive session; put it into a file, so "
+            "that its steps are known by its code"
+        )
+    if name not in others:
+        _registered[name] = method
+    return name
+
+
+def method_of(config: MethodConfig) -> "type[Method]":
+    """The method that a configuration is of, also in a process that it was sent to."""
+    from xlt_ray.recipe.method import Method
+
+    found = recipes().get(config.name)
+    if found is not None and found.Config is type(config):
+        return found
+    pending = [Method]
+    while pending:
+        method = pending.pop()
+        if getattr(method, "Config", None) is type(config):
+            return method
+        pending += method.__subclasses__()
+    raise ConfigError(f"method.name: unknown method {config.name!r}")
 
 
 def configure_run(
@@ -51,7 +109,7 @@ def check_run(config: RunConfig[Any]) -> RunConfig[Any]:
     """
     config = resolved(config)
     name, benchmark = config.benchmark.name, benchmark_of(config)
-    method, task = recipes()[config.method.name], benchmark.task
+    method, task = method_of(config.method), benchmark.task
     if task not in method.tasks:
         able = ", ".join(sorted(method.tasks))
         raise ConfigError(

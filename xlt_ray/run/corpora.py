@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from xlt_ray.config.schema import ConfigError, RunConfig, Split
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import RunConfig, Split
 from xlt_ray.data.benchmarks.registry import benchmark_of, resolve_targets
 from xlt_ray.engine.backbone import Backbone, backbone_of, checkpoint_of
 from xlt_ray.engine.read import run_tokenise

@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from xlt_ray.config.schema import ConfigError, RunConfig
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.benchmarks.registry import check_bad_fraction
 from xlt_ray.data.readers.base import Source
 from xlt_ray.data.readers.user_source import key_of

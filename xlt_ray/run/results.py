@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 from xlt_ray.config.layers import to_dict
 from xlt_ray.config.schema import RunConfig
+from xlt_ray.data.benchmarks.registry import benchmark_of
+from xlt_ray.run.check import method_of
 from xlt_ray.store.fault_points import reached
 
 if TYPE_CHECKING:
     from xlt_ray.recipe.method import Outcome, Round
     from xlt_ray.report import Report
     from xlt_ray.run.driver import RayDriver
+    from xlt_ray.run.saved_models import Labelling
     from xlt_ray.run.scoring import Scorer
     from xlt_ray.store.run_folder import RunFolder
 
@@ -56,6 +59,16 @@ def report_of(
     )
 
 
+def labelling_of(config: RunConfig[Any]) -> "Labelling":
+    """How the models of a run label text."""
+    return {
+        "task": benchmark_of(config).task,
+        "max_length": config.train.max_length,
+        "dim_reduce": config.train.dim_reduce,
+        "evidential": method_of(config.method).is_evidential,
+    }
+
+
 def _label_drift(driver: "RayDriver", before: "Round | None", item: "Round") -> float | None:
     """Share of the labels of a round that differ from those of the one before."""
     from xlt_ray.run.label_drift import label_drift
@@ -66,7 +79,9 @@ def _label_drift(driver: "RayDriver", before: "Round | None", item: "Round") -> 
     return found.info["changed"] / found.info["items"] if found.info["items"] else None
 
 
-def publish(folder: "RunFolder", report: "Report", outcome: "Outcome") -> None:
+def publish(
+    folder: "RunFolder", report: "Report", outcome: "Outcome", labelling: "Labelling"
+) -> None:
     """Write the report, its page and the model into the run's folder, and show the scores."""
     from rich.console import Console
 
@@ -79,7 +94,9 @@ def publish(folder: "RunFolder", report: "Report", outcome: "Outcome") -> None:
     before = Start(outcome.zero_shot, outcome.zero_shot_by_language)
     start = Start(outcome.final, outcome.by_language, before)
     knows_targets = report.method in UPPER_BOUNDS
-    folder.write_json(MODELS_FILE, models_of(start, report.config, knows_targets=knows_targets))
+    folder.write_json(
+        MODELS_FILE, models_of(start, report.config, labelling, knows_targets=knows_targets)
+    )
     folder.publish("model", files_of(outcome.final.artifact))
     reached("model.published")
     folder.event("scored", driver_mb=round(peak_mb()))

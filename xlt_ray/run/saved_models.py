@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.data.schema import Task
 from xlt_ray.labels import LabelSet
 from xlt_ray.models.files import OPTIMISER, SPAN_SETTINGS
 from xlt_ray.recipe.corpus import Model, Start
@@ -18,16 +19,29 @@ RECORD = "xlt_ray.json"
 """In the folder of an exported model, where it comes from and how it labels."""
 
 
-def models_of(start: Start, config: Mapping[str, Any], *, knows_targets: bool) -> dict[str, Any]:
+class Labelling(TypedDict):
+    """How the models of a run label text, for whoever does not know its method."""
+
+    task: Task
+    max_length: int
+    dim_reduce: int | None
+    evidential: bool
+
+
+def models_of(
+    start: Start, config: Mapping[str, Any], labelling: Labelling, *, knows_targets: bool
+) -> dict[str, Any]:
     """Content of the file.
 
     Args:
         start: What the run leaves to others.
         config: Configuration that they came of; that of the run may be another one by now.
+        labelling: How they label text.
         knows_targets: Whether labels of target text went into it.
     """
     return {
         "config": dict(config),
+        "labelling": labelling,
         "knows_targets": knows_targets,
         **_entries(start),
         "zero_shot": _entries(start.zero_shot),
@@ -89,6 +103,11 @@ def run_named(store: Store, name: str, key: str = "method.start_from") -> Start 
 def config_of(store: Store, name: str) -> dict[str, Any]:
     """The configuration that the models of a finished run came of."""
     return dict((_models(store, name) or {}).get("config", {}))
+
+
+def labelling_of_run(store: Store, name: str) -> Labelling | None:
+    """How the models of a finished run label text; None if it is of an older version."""
+    return (_models(store, name) or {}).get("labelling")
 
 
 def _models(store: Store, name: str) -> dict[str, Any] | None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from xlt_ray.config.layers import to_dict
 from xlt_ray.config.schema import RunConfig
-from xlt_ray.run.check import recipes
-from xlt_ray.run.results import publish, report_of
+from xlt_ray.run.check import method_of
+from xlt_ray.run.results import labelling_of, publish, report_of
 from xlt_ray.store.fault_points import reached
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def carry_out(
         outcome = run_recipe(config, driver)
         report = report_of(config, scorer, outcome, begun.runner.ledger)
         begun.runner.lease.check()
-        publish(begun.folder, report, outcome)
+        publish(begun.folder, report, outcome, labelling_of(config))
         begun.folder.event("done", average=report.average)
         yield Done(driver, oracle, outcome, report)
 
@@ -125,7 +125,7 @@ def run_recipe(config: RunConfig[Any], driver: "RayDriver") -> "Outcome":
     from xlt_ray.run.gold import Gold
     from xlt_ray.run.gold_steps import Oracle
 
-    method = recipes()[config.method.name](config.method)
+    method = method_of(config.method)(config.method)
     if not isinstance(method, UpperBound):
         return method.run(verbs_of(driver))
     method.see(Oracle(driver, Gold(driver.reading, driver.pools, ("unlabelled",))))
@@ -145,11 +145,15 @@ def connected(config: RunConfig[Any]) -> Iterator[None]:
     from xlt_ray.engine.resources import connect
 
     is_own = connect(config.resources)
-    if threading.current_thread() is threading.main_thread():
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    if is_main:
         signal.signal(signal.SIGTERM, _interrupt)  # it ends a run as Ctrl-C does
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         yield
     finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, before)
         if is_own:
             leave()

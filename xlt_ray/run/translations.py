@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from xlt_ray.config.schema import ConfigError, RunConfig
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.backbone import Backbone, checkpoint_of
 from xlt_ray.engine.resources import Plan

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from xlt_ray.config.errors import RunInterrupted
 from xlt_ray.store.artifacts import Store
 from xlt_ray.store.machine import is_gone, machine
 from xlt_ray.store.shapes import UnreadableError, parsed
@@ -25,7 +26,7 @@ SETTLE_SECONDS = 0.3
 """Longer than a driver takes from reading a lease to having written its own."""
 
 
-class LeaseHeldError(RuntimeError):
+class LeaseHeldError(RunInterrupted):
     """Another driver is at work on this run."""
 
 

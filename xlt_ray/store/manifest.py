@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from xlt_ray.config.errors import DataError
 from xlt_ray.store.files import read_bytes
 
 MANIFEST = "manifest.json"
@@ -21,7 +22,7 @@ _ADVICE = "no run wrote that: remove the artifact's folder, and it is computed a
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class ManifestError(ValueError):
+class ManifestError(DataError):
     """A manifest that names what is not its own: it was not written by a run."""
 
 

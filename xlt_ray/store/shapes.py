@@ -7,12 +7,14 @@ an editor. What is checked is what others rely on; there may be more. A file tha
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
+from xlt_ray.config.errors import DataError
 
-class UnreadableError(ValueError):
+
+class UnreadableError(DataError):
     """A file of a store that is not what this project writes there."""
 
 
@@ -95,9 +97,17 @@ class _Start(_Part):
     by_language: dict[str, _Model] = Field(default_factory=dict)
 
 
+class _Labelling(_Part):
+    task: Literal["token", "sentence", "pair"]
+    max_length: int
+    dim_reduce: int | None
+    evidential: bool
+
+
 class _Models(_Start):
     """models.json: those that a run has left."""
 
+    labelling: _Labelling | None = None
     zero_shot: _Start | None = None
     config: _Config | None = None
     knows_targets: bool = False

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from xlt_ray.config.schema import ROW_BYTES, ConfigError, FileSplit, RunConfig
+from xlt_ray.config.errors import ConfigError, DataError
+from xlt_ray.config.schema import ROW_BYTES, FileSplit, RunConfig
 from xlt_ray.data.benchmarks import toy as embedded
 from xlt_ray.data.benchmarks.benchmark import Benchmark
 from xlt_ray.data.readers import user_files
@@ -394,7 +395,7 @@ def check_bad_fraction(
     reasons = "".join(f"\n  {row.file}:{row.line}: {row.reason}" for row in bad[:_REASONS])
     if key and any(row.reason.startswith(("unknown tag", "unknown label")) for row in bad):
         reasons += f"\n{_OTHER_LABELS}"
-    raise ValueError(
+    raise DataError(
         f"{f'{key}: ' if key else ''}{len(bad)} of {total} rows cannot be used "
         f"({len(bad) / total:.1%}, data.max_bad_fraction is {max_fraction:.1%}) in {where}; "
         f"the first:{reasons}"

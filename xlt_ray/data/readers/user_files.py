@@ -11,9 +11,9 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import (
     ROW_BYTES,
-    ConfigError,
     FilesConfig,
     FileSplit,
     RunConfig,

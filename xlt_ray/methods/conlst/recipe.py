@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.methods.conlst.mixup import MixUp, masked_only
 from xlt_ray.methods.conlst.negative_learning import (

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.keyed import items_of, of_language, positions
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.iwda.alignment import MOST_OUTER, AlignmentLoss, CriticSettings

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xlt_ray.config.schema import ConfigError
+from xlt_ray.config.errors import ConfigError
 
 Search = Literal["exact", "approximate"]
 

@@ -16,7 +16,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xlt_ray.config.schema import ConfigError, MethodConfig
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import MethodConfig
 from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.methods.shared.softmax import CrossEntropy
 from xlt_ray.models.classifier import Output
