@@ -6,12 +6,9 @@ With data of your own: --set benchmark.root=FOLDER, laid out as <language>/{trai
 import sys
 
 from xlt_ray.commands.cli import run_job
+from xlt_ray.commands.presets import preset
 
-DEFAULTS = {
-    "benchmark": {"name": "wikiann", "source": ["en"], "targets": "all"},
-    "backbone": "FacebookAI/xlm-roberta-large",
-    "method": {"name": "cltp"},
-}
+DEFAULTS = preset("cltp-wikiann").keys
 
 if __name__ == "__main__":
     sys.exit(run_job(DEFAULTS, __doc__))

@@ -8,16 +8,9 @@ With data of your own: --set benchmark.root=FOLDER, laid out as <language>/{trai
 import sys
 
 from xlt_ray.commands.cli import run_job
+from xlt_ray.commands.presets import preset
 
-DEFAULTS = {
-    "benchmark": {"name": "xnli", "source": ["en"], "targets": "all"},
-    "backbone": "FacebookAI/xlm-roberta-large",
-    "method": {
-        "name": "cltp",
-        "source_epochs": 5, "round_lr": 5e-6,
-        "rounds": 8, "src_ratio": 0.01,
-    },
-}  # fmt: skip
+DEFAULTS = preset("cltp-xnli").keys
 
 if __name__ == "__main__":
     sys.exit(run_job(DEFAULTS, __doc__))

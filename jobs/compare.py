@@ -1,6 +1,6 @@
 """Several methods on one benchmark with several seeds, in one table.
 
-Rows, seeds and benchmark come from a file: --config jobs/configs/compare-toy.yaml needs no data and
+Rows, seeds and benchmark come from a file: --config jobs/presets/compare-toy.yaml needs no data and
 no GPU; compare-wikiann.yaml and compare-xnli.yaml are the setting of the paper that proposes CLTP.
 """
 

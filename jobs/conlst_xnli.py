@@ -15,13 +15,9 @@ With data of your own: --set benchmark.root=FOLDER, laid out as <language>/{trai
 import sys
 
 from xlt_ray.commands.cli import run_job
+from xlt_ray.commands.presets import preset
 
-DEFAULTS = {
-    "benchmark": {"name": "xnli", "source": ["en"], "targets": "all", "adapt_source": True},
-    "backbone": "google-bert/bert-base-multilingual-cased",
-    "train": {"weight_decay": 0.0, "max_tokens": 16384},
-    "method": {"name": "conlst", "source_lr": 2e-5, "source_epochs": 3},
-}  # fmt: skip
+DEFAULTS = preset("conlst-xnli").keys
 
 if __name__ == "__main__":
     sys.exit(run_job(DEFAULTS, __doc__))

@@ -7,16 +7,9 @@ Stars from 1 to 5. With data of your own: --set benchmark.root=FOLDER, laid out 
 import sys
 
 from xlt_ray.commands.cli import run_job
+from xlt_ray.commands.presets import preset
 
-DEFAULTS = {
-    "benchmark": {
-        "name": "marc", "source": ["en"], "targets": "all",
-        "unlabelled_split": "train",
-    },
-    "backbone": "google-bert/bert-base-multilingual-cased",
-    "train": {"max_length": 512, "weight_decay": 0.01},
-    "method": {"name": "iwda"},
-}  # fmt: skip
+DEFAULTS = preset("iwda-marc").keys
 
 if __name__ == "__main__":
     sys.exit(run_job(DEFAULTS, __doc__))

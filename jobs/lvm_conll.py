@@ -8,16 +8,9 @@ out: --set benchmark.root=FOLDER. From English alone: --set benchmark.source=en
 import sys
 
 from xlt_ray.commands.cli import run_job
+from xlt_ray.commands.presets import preset
 
-DEFAULTS = {
-    "benchmark": {
-        "name": "conll", "source": ["en", "de", "es", "nl"], "targets": "all",
-        "leave_one_out": True, "unlabelled_split": "train",
-    },
-    "backbone": "google-bert/bert-base-multilingual-cased",
-    "method": {"name": "lvm", "mu_psi": 0.9995, "mu_sigma": 0.4249},
-    "train": {"weight_decay": 0.01},
-}  # fmt: skip
+DEFAULTS = preset("lvm-conll").keys
 
 if __name__ == "__main__":
     sys.exit(run_job(DEFAULTS, __doc__))

@@ -8,16 +8,9 @@ as the released code has it. Its other settings: --set method.preset=code.
 import sys
 
 from xlt_ray.commands.cli import run_job
+from xlt_ray.commands.presets import preset
 
-DEFAULTS = {
-    "benchmark": {
-        "name": "conll", "source": ["en"], "targets": ["de", "es", "nl"],
-        "unlabelled_split": "train",
-    },
-    "backbone": "FacebookAI/xlm-roberta-large",
-    "train": {"dropout": 0.2, "weight_decay": 0.01},
-    "method": {"name": "maral"},
-}  # fmt: skip
+DEFAULTS = preset("maral-conll").keys
 
 if __name__ == "__main__":
     sys.exit(run_job(DEFAULTS, __doc__))

@@ -1,7 +1,7 @@
 """Improvement over zero-shot as source and target come to differ in their class proportions.
 
-Figure 3 of the IWDA paper: jobs/configs/shift-toy.yaml on ratings of the embedded benchmark,
-jobs/configs/shift-marc.yaml on reviews. Every target is read with one prior after another, which
+Figure 3 of the IWDA paper: jobs/presets/shift-toy.yaml on ratings of the embedded benchmark,
+jobs/presets/shift-marc.yaml on reviews. Every target is read with one prior after another, which
 takes its gold labels.
 """
 

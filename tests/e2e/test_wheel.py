@@ -27,7 +27,7 @@ from xlt_ray.labels import LabelSet
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "xlt_ray", "tune_spaces")
+BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "xlt_ray", "tune_spaces", "jobs")
 OPTIONAL = ("onnxruntime", "optuna", "matplotlib", "mlflow", "wandb", "sacremoses")
 """What extras bring, one module of each."""
 
@@ -188,8 +188,8 @@ def write_files(folder: Path) -> dict[str, object]:
     text = unlabelled_text(target, size=30)
     (folder / "text.txt").write_text("".join(f"{' '.join(words)}\n" for words in text))
     return {
-        f"own__files__{source}__train": folder / "train.conll",
-        f"own__files__{target}__unlabelled": folder / "text.txt",
+        f"files__paths__{source}__train": folder / "train.conll",
+        f"files__paths__{target}__unlabelled": folder / "text.txt",
     }
 
 

@@ -43,7 +43,7 @@ def test_shards_of_an_earlier_attempt_are_taken_over(
         told.append(seconds)
         return map_rows(items, function, seconds)
 
-    monkeypatch.setattr(corpora, "each", watched)
+    monkeypatch.setattr(corpora, "map_rows", watched)
     store, text, backbone = inputs
     killed = store.attempt("tokens", "x")
     whole = run_tokenise(text, backbone, killed, "token")

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.ray
 
 PROGRAM = """
 import signal, time
-from xlt_ray.predict import JOB  # imports Ray, before it is known where it will run
+from xlt_ray.commands.predict import JOB  # imports Ray, before it is known where it will run
 from xlt_ray.engine.environment import prepare
 prepare(local=True)
 import ray

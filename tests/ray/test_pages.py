@@ -119,7 +119,7 @@ def runs(reader: Path) -> Path:
     say(reader, "jobs/maral_wikiann.py", "run.name=maral-wikiann-s0")
     short = [f"compare.shared.{key}=1" for key in ("source_epochs", "round_epochs", "final_epochs")]
     rows = ["compare.methods=bl_direct,sl_leu", "compare.seeds=0", *short]
-    say(reader, "jobs/compare.py", *rows, flags=["--config", "jobs/configs/compare-toy.yaml"])
+    say(reader, "jobs/compare.py", *rows, flags=["--config", "jobs/presets/compare-toy.yaml"])
     return reader / "home/xlt_ray"
 
 

@@ -17,7 +17,7 @@ from xlt_ray.store.artifacts import Store
 @pytest.mark.parametrize("name", ["toy", "xnli-small"])
 def test_shipped_files_have_rows_of_the_comparisons(name: str) -> None:
     """With the same settings, so that a store has their steps already."""
-    folder = Path(__file__).resolve().parents[2] / "jobs/configs"
+    folder = Path(__file__).resolve().parents[2] / "jobs/presets"
     flags = ["backbone=folder"] if name != "toy" else []
     config = configure({}, [str(folder / f"calibration-{name}.yaml")], flags=flags)
     whole = configure({}, [str(folder / f"compare-conlst-{name}.yaml")], flags=flags)

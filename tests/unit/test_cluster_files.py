@@ -309,7 +309,7 @@ def test_kuberay_gpu_workers_start_at_none(name: str) -> None:
 
 
 def test_the_configuration_for_these_clusters_has_their_sizes() -> None:
-    values = read_yaml(ROOT / "jobs/configs/autoscale.yaml")["resources"]
+    values = read_yaml(ROOT / "jobs/presets/autoscale.yaml")["resources"]
     groups = ResourcesConfig.model_validate(values).autoscale
     for name in LAUNCHED:
         gpu = load(name)["available_node_types"]["gpu"]

@@ -129,7 +129,7 @@ def test_shared_keys_reach_the_methods_that_have_them() -> None:
         ({"methods": "cltp", "seeds": []}, "compare.seeds: Value should have at least 1 item"),
         ({"methods": "cltp", "seeds": "0,1,0"}, "0 is listed twice"),
         ({"methods": "cltp", "seeds": [-1]}, "compare.seeds: Input should be greater than or equ"),
-        ({"methods": "cltp", "seed": 1}, "compare.seed: unknown key; allowed: methods, published"),
+        ({"methods": "cltp", "seed": 1}, "compare.seed: unknown key; allowed: figure, methods, p"),
         (
             {"methods": {"a": {"name": "cltp"}, "A!": {"name": "cltp"}}},
             "would share the folder 'a'",
@@ -233,7 +233,7 @@ def test_published_tables_follow_the_benchmark() -> None:
 
 def test_shipped_files() -> None:
     """Each is complete, and has the compared methods in the paper's setting."""
-    files = {path.stem: path for path in (ROOT / "jobs/configs").glob("compare-*.yaml")}
+    files = {path.stem: path for path in (ROOT / "jobs/presets").glob("compare-*.yaml")}
     small = {"compare-wikiann-small", "compare-xnli-small"}
     several = {"compare-udpos-small": 8, "compare-absa-small": 4}
     aligned = {"compare-sentiment-small": 7, "compare-iwda-wikiann-small": 5}

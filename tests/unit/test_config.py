@@ -10,11 +10,10 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from xlt_ray.config.errors import ConfigError
-from xlt_ray.config.layers import describe, load, parse_set, read_yaml, schema_for, to_dict
+from xlt_ray.config.layers import describe, load, parse_set, schema_for, to_dict
 from xlt_ray.config.schema import NodeGroup, RunConfig
 from xlt_ray.data.benchmarks.registry import BENCHMARKS
 from xlt_ray.methods import METHODS
-from xlt_ray.run.check import configure_run
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = {name: item.Config for name, item in METHODS.items()}
@@ -367,24 +366,6 @@ def test_help_has_every_key_with_default_and_meaning() -> None:
     assert shown["method.lambda"] == "4.0"
     assert shown["seed"] == "0"
     assert "(required)" in next(x for x in describe(schema, {}) if x.split()[0] == "backbone")
-
-
-PATHS = sorted((ROOT / "jobs").rglob("*.yaml"))
-
-
-@pytest.mark.parametrize(
-    "path",
-    [x for x in PATHS if not x.name.startswith(("compare-", "shift-", "calibration-"))],
-    ids=lambda path: path.name,
-)
-def test_every_shipped_file_fits(path: Path) -> None:
-    values = read_yaml(path)
-    assert values
-    config = configure_run(JOB, [str(path)])
-    written = to_dict(config)
-    for section, keys in values.items():
-        for key, value in keys.items():
-            assert written[section][key] == value
 
 
 @pytest.mark.parametrize("key", ["store.root", "benchmark.root"])

@@ -297,7 +297,7 @@ def test_documents(tmp_path: Path, number: int) -> None:
 
 
 def test_documents_with_faults(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "jobs/configs/small-encoder.yaml").read_bytes()
+    text = (Path(__file__).parents[2] / "jobs/presets/small-encoder.yaml").read_bytes()
     rng, path, ends = random.Random("documents"), tmp_path / "a.yaml", set[str]()
     for _ in range(200):
         path.write_bytes(mutated(text, rng))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from xlt_ray.commands import ablation
+from xlt_ray.commands import compare
 from xlt_ray.commands.cli import Job
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.benchmarks.toy import LABELS
@@ -381,12 +381,14 @@ def test_a_method_that_makes_sets_has_a_rule() -> None:
     assert sets_of(BLJointConfig()) is None
 
 
-@pytest.mark.parametrize("job", [oracle_job.JOB, ablation.JOB], ids=["oracle", "ablation"])
+@pytest.mark.parametrize("job", [oracle_job.JOB, compare.JOB], ids=["oracle", "compare"])
 def test_without_matplotlib_nothing_is_run(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = tmp_path / "store"
     flags = [f"store.root={store}", "compare.methods=cltp", "benchmark.name=toy", "backbone=toy"]
+    if job is compare.JOB:
+        flags.append("compare.figure=true")
     config = job.configure({}, (), flags)
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # as if it were not installed
     for act in (job.run, job.dry_run):

@@ -118,7 +118,7 @@ def test_the_figure_has_every_row() -> None:
 @pytest.mark.parametrize(("name", "subsets", "runs"), [("toy", 5, 10), ("marc", 500, 5)])
 def test_shipped_files(name: str, subsets: int, runs: int) -> None:
     job = runpy.run_path(str(ROOT / "jobs/prior_shift.py"))["DEFAULTS"]
-    config = configure(job, [str(ROOT / f"jobs/configs/shift-{name}.yaml")])
+    config = configure(job, [str(ROOT / f"jobs/presets/shift-{name}.yaml")])
     assert (len(config.subsets), len(config.subsets[0].runs)) == (subsets, runs)
     benchmark = config.subsets[0].first.benchmark
     assert benchmark.metric == "macro_f1"

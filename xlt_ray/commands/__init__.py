@@ -5,7 +5,7 @@ cli             flags, help, exit codes
 self_train      run a method
 recommend       which method fits
 compare         methods and seeds in one table
-ablation        the same with a page
+presets         settings that ship with the package
 sweep           search settings
 sweep_config    its keys
 trial           one trial

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xlt_ray.commands.presets import preset
 from xlt_ray.config.credentials import redacted
-from xlt_ray.config.errors import RunInterrupted
+from xlt_ray.config.errors import ConfigError, RunInterrupted
 from xlt_ray.config.layers import describe, schema_for, settings, to_dict
 from xlt_ray.config.schema import MethodConfig, RunConfig
 from xlt_ray.engine.environment import prepare
@@ -49,6 +50,7 @@ def run_job(
     argv: Sequence[str] | None = None,
     *,
     job: Job | None = None,
+    command: str | None = None,
 ) -> int:
     """Run one job from its flags; returns the exit code.
 
@@ -57,11 +59,14 @@ def run_job(
         description: First lines of ``--help``.
         argv: Flags; default: the command line's.
         job: What is done; default: one run.
+        command: Word of ``xlt-ray`` that this is, which takes a preset first; None: a job's file.
     """
     job = job or Job(configure_run, run, dry_run_job, run_keys)
-    flags = _parse(defaults, description, sys.argv[1:] if argv is None else argv, job)
+    words = sys.argv[1:] if argv is None else argv
+    flags = _parse(defaults, description, words, job, takes_preset=command is not None)
     try:
-        config = job.configure(defaults, flags.config, flags.set)
+        files = [*_preset_of(flags, command), *flags.config]
+        config = job.configure(defaults, files, flags.set)
         address = config.resources.address or os.environ.get("RAY_ADDRESS")
         prepare(local=address in (None, "", "local"))
         if flags.dry_run:
@@ -87,14 +92,36 @@ def run_job(
     return DONE
 
 
+def _preset_of(flags: argparse.Namespace, command: str | None) -> list[str]:
+    """The file of the preset that is asked for, if one is.
+
+    Raises:
+        ConfigError: there is none of that name, or it is one of another command.
+    """
+    name = getattr(flags, "preset", None)
+    if name is None:
+        return []
+    found = preset(name)
+    if found.command not in ("", command) and command != "sweep":
+        raise ConfigError(f"preset {found.name}: is one of xlt-ray {found.command}")
+    return [str(found.path)]
+
+
 def _parse(
-    defaults: Mapping[str, Any], description: str | None, argv: Sequence[str], job: Job
+    defaults: Mapping[str, Any],
+    description: str | None,
+    argv: Sequence[str],
+    job: Job,
+    *,
+    takes_preset: bool,
 ) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="\n".join(job.keys(defaults)) if {"-h", "--help"} & set(argv) else None,
     )
+    if takes_preset:
+        parser.add_argument("preset", nargs="?", help="a preset (xlt-ray presets), or a file")
     parser.add_argument("--config", action="append", default=[], metavar="FILE",
                         help="YAML file of keys; repeatable, later files win")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",

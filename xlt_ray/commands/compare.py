@@ -40,6 +40,7 @@ from xlt_ray.report.compare import (
     terminal_tables,
     write_comparison,
 )
+from xlt_ray.report.figures import comparison_figure, require_matplotlib, write_pictures
 from xlt_ray.report.page import comparison_page
 from xlt_ray.report.published import PublishedTable, published
 from xlt_ray.run.check import check_run, recipes
@@ -109,6 +110,8 @@ class CompareSection(Section, frozen=True):
         Field(min_length=1),
     ] = (0, 1, 2)
     """Seeds of every row, comma separated."""
+    figure: bool = False
+    """Draw the averages as bars, too; needs matplotlib."""
     published: tuple[PublishedChoice, ...] | None = None
     """Printed tables to show, as paper and table; absent: the benchmark's own, if it has one."""
 
@@ -352,8 +355,11 @@ def compare(config: CompareConfig) -> dict[str, Any]:
         config: The configuration, from `configure`.
 
     Raises:
+        ConfigError: matplotlib is missing for the figure; nothing has run.
         LeaseHeldError: another driver is at work on this comparison or on one of its runs.
     """
+    if config.section.figure:
+        require_matplotlib()
     store = Store(config.first.store.root)
     folder = RunFolder(store, config.name)
     lease = Lease(store, folder.path)
@@ -369,7 +375,7 @@ def compare(config: CompareConfig) -> dict[str, Any]:
         rows = [ComparisonRow(title, found) for title, found in trials.items()]
         comparison = Comparison(config.name, rows, config.published, config.to_dict())
         lease.check()
-        _publish(comparison, folder)
+        _publish(comparison, folder, figure=config.section.figure)
         return comparison.to_json()
     finally:
         lease.release()
@@ -385,13 +391,17 @@ def models_of(outcome: "Outcome") -> dict[str, str]:
     return {name: model.artifact.fingerprint for name, model in models.items()}
 
 
-def _publish(comparison: Comparison, folder: RunFolder) -> None:
+def _publish(comparison: Comparison, folder: RunFolder, *, figure: bool) -> None:
     from rich.console import Console
 
     folder.write("compare.html", comparison_page(comparison).encode())
     write_comparison(comparison, folder.write)
     Console().print(terminal_tables(comparison))
     print(f"comparison: {folder.path}/compare.html", flush=True)
+    if figure:
+        pictures = comparison_figure(comparison, heading=comparison.name)
+        write_pictures("figure-averages", pictures, folder.write)
+        print(f"figure:     {folder.path}/figure-averages.svg", flush=True)
 
 
 def dry_run(config: CompareConfig, *, first: "Callable[[Oracle], object] | None" = None) -> int:
@@ -404,6 +414,8 @@ def dry_run(config: CompareConfig, *, first: "Callable[[Oracle], object] | None"
     Returns:
         The exit code: 2 if something is missing.
     """
+    if config.section.figure:
+        require_matplotlib()
     common = {key: value for key, value in config.to_dict().items() if key != "compare"}
     print("\n".join(settings(common)), runs_text(config), sep="\n\n")
     codes, coming = [], list[str]()

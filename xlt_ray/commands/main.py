@@ -29,21 +29,22 @@ def _run(argv: Sequence[str]) -> int:
     """Run a method: on your own files, or on a benchmark (--set benchmark.name=wikiann)."""
     from xlt_ray.commands.self_train import JOB
 
-    return run_job({"benchmark": {"name": "files"}}, _run.__doc__, argv, job=JOB)
+    files = {"benchmark": {"name": "files"}}
+    return run_job(files, _run.__doc__, argv, job=JOB, command="run")
 
 
 def _sweep(argv: Sequence[str]) -> int:
     """Search the settings of a method, by its score on source dev alone."""
     from xlt_ray.commands.sweep import SPACES, job
 
-    return run_job({}, _sweep.__doc__, argv, job=job(SPACES))
+    return run_job({}, _sweep.__doc__, argv, job=job(SPACES), command="sweep")
 
 
 def _compare(argv: Sequence[str]) -> int:
     """Run several methods with several seeds, and make one table of them."""
     from xlt_ray.commands.compare import JOB
 
-    return run_job({}, _compare.__doc__, argv, job=JOB)
+    return run_job({}, _compare.__doc__, argv, job=JOB, command="compare")
 
 
 def _predict(argv: Sequence[str]) -> int:
@@ -226,11 +227,22 @@ def _keys(flags: argparse.Namespace) -> int:
     return DONE
 
 
+def _presets(flags: argparse.Namespace) -> int:
+    """List the presets: settings of papers and of measured tables."""
+    from xlt_ray.commands.presets import presets
+
+    for item in presets():
+        command = f"xlt-ray {item.command}" if item.command else "--config"
+        print(f"{item.name:32} {command:16} {item.description.partition(chr(10))[0]}".rstrip())
+    return DONE
+
+
 LOOKS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "runs": _runs,
     "report": _report,
     "gc": _gc,
     "keys": _keys,
+    "presets": _presets,
 }
 
 
@@ -245,6 +257,8 @@ def parser() -> argparse.ArgumentParser:
         words = (function.__doc__ or "").partition("\n")[0]
         inner = commands.add_parser(name, help=words, description=words)
         if name in JOBS:
+            if name in ("run", "compare", "sweep"):
+                inner.add_argument("preset", nargs="?", help="a preset by name, or a file")
             config = inner.add_argument("--config", action="append", metavar="FILE",
                                         help="YAML file of keys")  # fmt: skip
             config.complete = shtab.FILE  # type: ignore[attr-defined]
@@ -252,6 +266,8 @@ def parser() -> argparse.ArgumentParser:
                                      help="one key, wins over files")  # fmt: skip
             key.complete = {"bash": "_xlt_ray_keys", "zsh": "_xlt_ray_keys"}  # type: ignore[attr-defined]
             inner.add_argument("--dry-run", action="store_true", help="check, and run nothing")
+        elif name == "presets":
+            continue
         elif name == "keys":
             inner.add_argument("--method", default="cltp", help="whose keys are among them")
         else:
