@@ -53,11 +53,11 @@ def page() -> str:
 
 _PAGE = """# Faults
 
-What the chaos suite did to small runs of CLTP, and what became of them. A line is identical if
-after it the store held the same artifacts as an undisturbed run (fingerprints, and sha256 of every
-file), the same model and the same report, if every row was accounted for, and if nothing
-half-written was visible in between. The seconds lost are the wall time of all sessions of the
-disturbed run, less that of the undisturbed one; each session pays for its own start.
+The chaos suite injects faults into small runs of CLTP and restarts them; each line is a fault.
+"Identical" means that the store then held the same artifacts as an undisturbed run (fingerprints,
+and sha256 of every file), the same model and the same report, that every row was accounted for, and
+that nothing half-written was visible in between. Seconds lost are the wall time of all sessions of
+the disturbed run minus that of the undisturbed one; each session includes its own start.
 
 Measured on {day} with {cpus} CPU cores by `make chaos TABLE=docs/results/chaos.md`.
 
