@@ -2,11 +2,15 @@
 #
 # PYTHON=/path/to/python3.12   the interpreter .venv is made from (3.11 or newer)
 # ARGS="-k name"               more arguments for pytest or for the quickstart
+# WORKERS=2                    processes that tests run in side by side
 # pip takes its index, cache and certificates from its own configuration and environment.
 
 PYTHON ?= python3
 ARGS ?=
 TABLE ?=
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$n || echo 4)
+# The tests of a file stay in one process; files that take minutes begin first.
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -23,13 +27,13 @@ quickstart: $(STAMP) ## install, then CLTP on the embedded benchmark (minutes, C
 	$(BIN)/python jobs/quickstart.py $(ARGS)
 
 test: $(STAMP) ## install, then all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-all: $(STAMP) ## install, then all tests and those that take minutes each
-	XLT_LONG=1 $(BIN)/python -m pytest $(ARGS)
+	XLT_LONG=1 $(PYTEST) $(ARGS)
 
-check: lint ## lint, types and the quick unit tests (under two minutes)
-	$(BIN)/python -m pytest tests/unit -m "not ray and not slow" $(ARGS)
+check: lint ## lint, types and the quick unit tests (under a minute)
+	$(PYTEST) tests/unit -m "not ray and not slow" $(ARGS)
 
 lint: $(STAMP) ## ruff and pyright
 	$(BIN)/ruff check .

@@ -44,12 +44,21 @@ from tests.world import World, write_backbone, write_corpus  # noqa: E402
 torch.set_num_threads(1)  # threads that wait for a busy core cost more than they give
 
 
+SLOW_FIRST = ("test_toy", "test_wheel", "test_sweep", "test_no_target_leak", "test_workers")
+"""Files that take minutes: where tests run side by side, none of them begins last."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what this machine cannot run; marks what uses the cluster or the sample data."""
+    """Skips what this machine cannot run; marks what uses the cluster or the sample data.
+
+    The tests of a file stay in one process, whose fixtures they share; see ``make test``.
+    """
+    items.sort(key=lambda item: item.path.stem not in SLOW_FIRST)
     no_gpu = pytest.mark.skip(reason="no CUDA device")
     no_network = pytest.mark.skip(reason="needs the model hub: set XLT_NETWORK=1")
     too_long = pytest.mark.skip(reason="takes long: set XLT_LONG=1, as `make test-all` does")
     for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.path.name))
         fixtures = getattr(item, "fixturenames", ())
         if "ray_cluster" in fixtures:
             item.add_marker("ray")

@@ -9,9 +9,8 @@ Commands of a cloud, of Kubernetes, of Docker and of the hub's client are only c
 """
 
 import json
-import runpy
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.marian import write_marian
-from tests.pages import ROOT, Block, commands, of_kind, place
+from tests.pages import ROOT, Block, called, commands, of_kind, place
 from tests.world import SOURCE, TARGETS, World
 from xlt_ray.commands import cli
 from xlt_ray.config.layers import merge
@@ -115,33 +114,36 @@ def reader(
 @pytest.fixture(scope="module")
 def runs(reader: Path) -> Path:
     """The finished runs that pages begin from, made by the jobs that they name."""
-    say(reader, "jobs/quickstart.py")
-    say(reader, "jobs/maral_wikiann.py", "run.name=maral-wikiann-s0")
+    say(reader, "xlt-ray run quickstart")
+    say(reader, "xlt-ray run maral-wikiann", "run.name=maral-wikiann-s0")
     short = [f"compare.shared.{key}=1" for key in ("source_epochs", "round_epochs", "final_epochs")]
     rows = ["compare.methods=bl_direct,sl_leu", "compare.seeds=0", *short]
-    say(reader, "jobs/compare.py", *rows, flags=["--config", "jobs/presets/compare-toy.yaml"])
+    say(reader, "xlt-ray compare compare-toy", *rows)
     return reader / "home/xlt_ray"
 
 
-def say(reader: Path, job: str, *settings: str, flags: Sequence[str] = ()) -> None:
-    """Run a job to its end, on less data."""
-    words = [job, *flags, *(word for item in settings for word in ("--set", item))]
+def say(reader: Path, command: str, *settings: str) -> None:
+    """Run a command to its end, on less data."""
+    words = [*command.split(), *(word for item in settings for word in ("--set", item))]
     assert run_job(reader, words, whole=True) == DONE, shlex.join(words)
 
 
 def run_job(reader: Path, words: list[str], *, whole: bool) -> int:
     """Run a command of a job in this process; its exit code."""
-    names = runpy.run_path(str(ROOT / words[0]))
-    flags = here(reader, words[1:], names["DEFAULTS"], small=whole)
+    found = called(words)
+    assert found is not None
+    flags = here(reader, found.flags, found.defaults, small=whole)
     if not whole and not {"--dry-run", "--help"} & set(flags):
         flags.append("--dry-run")
     try:
-        return cli.run_job(names["DEFAULTS"], names["__doc__"], flags, job=names.get("JOB"))
+        return cli.run_job(found.defaults, found.description, flags, job=found.job)
     except SystemExit as done:  # as --help ends
         return int(done.code or 0)
 
 
-def here(reader: Path, flags: Sequence[str], defaults: dict[str, Any], *, small: bool) -> list[str]:
+def here(
+    reader: Path, flags: Sequence[str], defaults: Mapping[str, Any], *, small: bool
+) -> list[str]:
     """Flags with the reader's folders in place of FOLDER, buckets and the hub."""
     moved = [
         flag.replace("FOLDER", str(reader))
@@ -174,13 +176,7 @@ def shown(value: Any) -> str:
 
 def jobs_in(block: Block) -> list[list[str]]:
     """The commands of jobs in a block, those that are handed to a cluster, too."""
-    found = []
-    for words in commands(block.text):
-        for at, word in enumerate(words):
-            if word.startswith("jobs/") and words[at - 1].endswith("python"):
-                found.append(words[at:])
-                break
-    return found
+    return [words for words in commands(block.text) if called(words) is not None]
 
 
 @pytest.mark.parametrize("block", [b for b in of_kind("sh") if jobs_in(b)], ids=place)

@@ -8,7 +8,6 @@ targets, jobs, their flags and keys; what needs a cluster runs in ``tests/ray/te
 
 import importlib.util
 import re
-import runpy
 import shlex
 import sys
 from collections.abc import Iterator
@@ -19,14 +18,14 @@ import pytest
 from pydantic import BaseModel
 
 from cluster.local import parse, shape_of
-from tests.pages import FENCE, PAGES, ROOT, Block, blocks, commands, of_kind, place
-from xlt_ray.commands.cli import Job
+from tests.pages import FENCE, PAGES, ROOT, Block, blocks, called, commands, of_kind, place
 from xlt_ray.commands.compare import CompareSection
+from xlt_ray.commands.main import parser
 from xlt_ray.commands.sweep_config import SweepSection
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.benchmarks.registry import BENCHMARKS
 from xlt_ray.methods import METHODS
-from xlt_ray.run.check import configure_run
 
 MOST_LINES = 190
 CODE_LINK = re.compile(r"\[`(\w+)`\]\(([^)#]+\.py)\)")
@@ -36,6 +35,7 @@ KEY = re.compile(
 FILES = {"run.name", "run.md", "data.md", "compare.md", "compare.tex", "compare.json"}
 """Other things that look like keys, or are keys and files."""
 PYTHON = {"python", ".venv/bin/python"}
+COMMAND = {"xlt-ray", ".venv/bin/xlt-ray"}
 NOT_OURS = {"docker", "hf", "kubectl", "ray", "sh"}
 """Programs of others; how they are called is not checked."""
 
@@ -47,8 +47,8 @@ def problem(words: list[str]) -> str | None:
         targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
         wrong = [word for word in rest if "=" not in word and word not in targets]
         return f"no target {wrong[0]}" if wrong else None
-    if program in PYTHON and rest and rest[0].startswith("jobs/"):
-        return job_problem(rest[0], rest[1:])
+    if (program in PYTHON and rest and rest[0].startswith("jobs/")) or program in COMMAND:
+        return job_problem(words)
     if program in PYTHON and rest[:1] == ["cluster/local.py"]:
         return local_problem(rest[1:])
     if program in PYTHON and rest[:1] == ["-m"]:
@@ -56,27 +56,37 @@ def problem(words: list[str]) -> str | None:
     return None if program in NOT_OURS else f"unknown program {program}"
 
 
-def job_problem(job: str, flags: list[str]) -> str | None:
-    path = ROOT / job
-    if not path.is_file():
-        return f"no file {job}"
+def job_problem(words: list[str]) -> str | None:
+    try:
+        found = called(words)
+    except (FileNotFoundError, ConfigError) as error:
+        return str(error) if isinstance(error, ConfigError) else f"no file {words[1]}"
+    if found is None:
+        return _look_problem(words[1:])
     given: dict[str, list[str]] = {"--config": [], "--set": []}
-    rest = iter(flags)
+    rest = iter(found.flags)
     for flag in rest:
         if flag in given:
             given[flag].append(next(rest))
         elif flag not in ("--dry-run", "--help"):
             return f"unknown flag {flag}"
     files = [str(ROOT / name) for name in given["--config"]]
-    names = runpy.run_path(str(path))
-    own: Job | None = names.get("JOB")
     try:
-        (own.configure if own else configure_run)(names["DEFAULTS"], files, given["--set"])
+        found.job.configure(found.defaults, files, given["--set"])
     except ValueError as error:
         theirs = ("export.run: no finished run", "predict.model: 'quickstart' is no finished run")
         if str(error).startswith(theirs) or re.match(r"files\.paths\.\w+\.\w+: ", str(error)):
             return None  # it is the reader's
         return str(error)
+    return None
+
+
+def _look_problem(words: list[str]) -> str | None:
+    """What is wrong with a command that looks at a store."""
+    try:
+        parser().parse_args(words)
+    except SystemExit as error:
+        return f"xlt-ray {shlex.join(words)}: exit code {error.code}" if error.code else None
     return None
 
 

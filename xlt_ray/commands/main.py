@@ -9,9 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from xlt_ray.commands.cli import run_job, run_keys
+from xlt_ray.commands.cli import Job, run_job, run_keys
 from xlt_ray.config.credentials import redacted
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import StoreConfig, first_line, without_credentials
@@ -25,48 +26,69 @@ DAY = 86400.0
 _ROOT = StoreConfig().root
 
 
-def _run(argv: Sequence[str]) -> int:
-    """Run a method: on your own files, or on a benchmark (--set benchmark.name=wikiann)."""
+@dataclass(frozen=True)
+class Command:
+    """A command that is a job: it takes ``--config``, ``--set`` and ``--dry-run``.
+
+    Attributes:
+        words: What it does, for ``--help``.
+        job: Imports what carries it out.
+        defaults: Its configuration where nothing else is said.
+        takes_preset: Whether its first word may be a preset.
+    """
+
+    words: str
+    job: Callable[[], Job]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    takes_preset: bool = True
+
+
+def _run() -> Job:
     from xlt_ray.commands.self_train import JOB
 
-    files = {"benchmark": {"name": "files"}}
-    return run_job(files, _run.__doc__, argv, job=JOB, command="run")
+    return JOB
 
 
-def _sweep(argv: Sequence[str]) -> int:
-    """Search the settings of a method, by its score on source dev alone."""
+def _sweep() -> Job:
     from xlt_ray.commands.sweep import SPACES, job
 
-    return run_job({}, _sweep.__doc__, argv, job=job(SPACES), command="sweep")
+    return job(SPACES)
 
 
-def _compare(argv: Sequence[str]) -> int:
-    """Run several methods with several seeds, and make one table of them."""
+def _compare() -> Job:
     from xlt_ray.commands.compare import JOB
 
-    return run_job({}, _compare.__doc__, argv, job=JOB, command="compare")
+    return JOB
 
 
-def _predict(argv: Sequence[str]) -> int:
-    """Label files with a finished run or an exported model."""
+def _predict() -> Job:
     from xlt_ray.commands.predict import JOB
 
-    return run_job({}, _predict.__doc__, argv, job=JOB)
+    return JOB
 
 
-def _export(argv: Sequence[str]) -> int:
-    """Put the model of a finished run into a folder for other programs."""
+def _export() -> Job:
     from xlt_ray.commands.export import JOB
 
-    return run_job({}, _export.__doc__, argv, job=JOB)
+    return JOB
 
 
-JOBS: Mapping[str, Callable[[Sequence[str]], int]] = {
-    "run": _run,
-    "sweep": _sweep,
-    "compare": _compare,
-    "predict": _predict,
-    "export": _export,
+JOBS: Mapping[str, Command] = {
+    "run": Command(
+        "Run a method: a preset, your own files, or a benchmark (--set benchmark.name=wikiann).",
+        _run,
+        {"benchmark": {"name": "files"}},
+    ),
+    "sweep": Command("Search the settings of a method, by its score on source dev alone.", _sweep),
+    "compare": Command("Run several methods with several seeds; one table of them.", _compare),
+    "predict": Command(
+        "Label files with a finished run or an exported model.", _predict, takes_preset=False
+    ),
+    "export": Command(
+        "Put the model of a finished run into a folder for other programs.",
+        _export,
+        takes_preset=False,
+    ),
 }
 
 
@@ -253,11 +275,12 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(prog="xlt-ray", description=(__doc__ or "").partition("\n")[0])
     shtab.add_argument_to(found, "--print-completion", preamble=PREAMBLE)
     commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, function in {**JOBS, **LOOKS}.items():
-        words = (function.__doc__ or "").partition("\n")[0]
+    told = {name: command.words for name, command in JOBS.items()}
+    told |= {name: (look.__doc__ or "").partition("\n")[0] for name, look in LOOKS.items()}
+    for name, words in told.items():
         inner = commands.add_parser(name, help=words, description=words)
         if name in JOBS:
-            if name in ("run", "compare", "sweep"):
+            if JOBS[name].takes_preset:
                 inner.add_argument("preset", nargs="?", help="a preset by name, or a file")
             config = inner.add_argument("--config", action="append", metavar="FILE",
                                         help="YAML file of keys")  # fmt: skip
@@ -307,7 +330,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else list(argv)
     if words and words[0] in JOBS:
-        return JOBS[words[0]](words[1:])
+        name, command = words[0], JOBS[words[0]]
+        asked = name if command.takes_preset else None
+        job = command.job()
+        return run_job(command.defaults, command.words, words[1:], job=job, command=asked)
     flags = parser().parse_args(words)
     try:
         return LOOKS[flags.command](flags)
