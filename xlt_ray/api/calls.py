@@ -13,8 +13,6 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from xlt_ray.api.inputs import inside, is_paths, places_of
 from xlt_ray.api.keys import Data, keys_of, named
 from xlt_ray.api.results import ComparisonResult, Run, SweepResult
@@ -198,7 +196,7 @@ def predict(
     store: str | None = None,
     resources: Mapping[str, Any] | None = None,
     **keys: Any,
-) -> pa.Table | str:
+) -> Any:
     """Label text of any size on the cluster with a finished run, or with a model in a folder.
 
     Args:

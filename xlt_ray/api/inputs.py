@@ -131,7 +131,7 @@ def _tables(data: Any, key: str) -> Iterator[pa.Table]:
         return iter([pa.Table.from_pandas(data, preserve_index=False)])
     if isinstance(data, Sequence):
         return iter([_of_list(data, key)])
-    raise DataError(f"{key}: a {type(data).__name__} has no rows; allowed: {KINDS}")
+    raise DataError(f"{key}: no rows in a value of type {type(data).__name__}; allowed: {KINDS}")
 
 
 def _of_list(rows: Sequence[Any], key: str) -> pa.Table:

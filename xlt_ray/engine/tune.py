@@ -331,7 +331,7 @@ class _Watcher(tune.Callback):
         self._on_end(self._trials[trial.trial_id])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        told = self._trials[trial.trial_id]
+        told = self._trials.get(trial.trial_id, Ended(dict(trial.config)))  # may not have begun
         reason = "its process died again and again; see the logs of Ray"
         self._trials[trial.trial_id] = Ended(told.parameters, told.scores, error=reason)
         self._on_end(self._trials[trial.trial_id])
