@@ -57,8 +57,10 @@ def annotator(
 ) -> ShardAnnotator:
     """What an actor of `annotate` is, over a corpus."""
     task = AnnotateTask(
-        attempt(setting), corpus, setting.model.artifact, PredictLabels(), setting.driver.context,
-        None, MAX_LENGTH, budget, Arithmetic("cpu", precision), compiled,
+        attempt=attempt(setting), corpus=corpus, model=setting.model.artifact,
+        annotator=PredictLabels(), context=setting.driver.context, dim_reduce=None,
+        max_length=MAX_LENGTH, batch_tokens=budget, arithmetic=Arithmetic("cpu", precision),
+        compiled=compiled,
     )  # fmt: skip
     return ShardAnnotator(task)
 

@@ -31,8 +31,9 @@ from xlt_ray.data.batches.planning import plan_epoch
 from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.train.batches import plan_passes
-from xlt_ray.engine.train.loop import TrainTask, Worker
+from xlt_ray.engine.train.loop import Worker
 from xlt_ray.engine.train.optimiser import warmup_then_decay
+from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.shared.softmax import CrossEntropy
 from xlt_ray.recipe.corpus import Mix
@@ -57,14 +58,12 @@ def ours(setting: Setting, losses: Losses) -> Contender:
     def run() -> None:
         name = f"bench-{time.monotonic_ns()}"
         task = TrainTask(
-            root=driver.runner.store.root, fingerprint=name,
             attempt=driver.runner.store.attempt("model", name), mix=mix, dev=dev,
             start=setting.model.artifact, objective=CrossEntropy(),
-            schedule=Schedule(LR, EPOCHS), train=train, task="token", labels=driver.labels,
-            languages=driver.context.languages, metric="f1", seed=0, arithmetic=Arithmetic(),
-            budget=driver.batch_tokens,
+            schedule=Schedule(LR, EPOCHS), train=train, context=driver.context, metric="f1",
+            seed=0, arithmetic=Arithmetic(), batch_tokens=driver.batch_tokens,
         )  # fmt: skip
-        worker = Worker(task, 0, 1, torch.device("cpu"))
+        worker = Worker(task, 0, torch.device("cpu"))
         while worker.position.epoch < worker.epochs:
             worker.epoch()
         losses.last["train"] = worker.position.history[-1]["loss"]

@@ -7,9 +7,10 @@ import pytest
 
 from tests.world import SIZES, SOURCE, World
 from xlt_ray.data.benchmarks.registry import BENCHMARKS, sources
+from xlt_ray.data.readers.base import NamedSource
 from xlt_ray.engine import read as corpora
 from xlt_ray.engine.backbone import backbone_of
-from xlt_ray.engine.read import ReadTask, map_rows, run_read, run_tokenise
+from xlt_ray.engine.read import ReadText, TokeniseTask, map_rows, run_read, run_tokenise
 from xlt_ray.store.artifacts import Artifact, Store
 
 pytestmark = pytest.mark.ray
@@ -21,8 +22,11 @@ def inputs(ray_cluster: str, world: World, tmp_path: Path) -> tuple[Store, Artif
     store = Store(str(tmp_path))
     found = sources(BENCHMARKS["wikiann"], root=str(world.corpus), languages=[SOURCE], split="dev")
     text = store.attempt("text", "t")
-    task = ReadTask(text, "text", "token", None, {"dev": None}, 32, 0.0)
-    record = {"info": run_read(found, task, [item.identity() for item in found])}
+    task = ReadText(
+        attempt=text, sources=tuple(map(NamedSource.of, found)), task="token",
+        limits={"dev": None}, shard_rows=32, max_bad_fraction=0.0,
+    )  # fmt: skip
+    record = {"info": run_read(task)}
     encoder = store.attempt("backbone", "b")
     backbone_of(world.config(tmp_path)).write(encoder)
     return (
@@ -46,7 +50,8 @@ def test_shards_of_an_earlier_attempt_are_taken_over(
     monkeypatch.setattr(corpora, "map_rows", watched)
     store, text, backbone = inputs
     killed = store.attempt("tokens", "x")
-    whole = run_tokenise(text, backbone, killed, "token")
+    task = TokeniseTask(text=text, backbone=backbone, task="token")
+    whole = run_tokenise(task.into(killed))
     assert whole["rows"] == SIZES["dev"]
     assert whole["shards"] == 3
     for number in range(kept, 3):
@@ -54,6 +59,6 @@ def test_shards_of_an_earlier_attempt_are_taken_over(
         Path(path).unlink()
     attempt = store.attempt("tokens", "x")
     assert store.adopt(attempt) == kept
-    assert run_tokenise(text, backbone, attempt, "token") == whole
+    assert run_tokenise(task.into(attempt)) == whole
     assert len(told) == (2 if kept < 3 else 1)
     assert told[-1] == (told[0] if kept in (0, 3) else pytest.approx(told[0] * 2 / 3, rel=0.2))

@@ -1,5 +1,6 @@
 """``--dry-run``: what a run would do, without doing it."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from xlt_ray.run.dry_run import PlanDriver, PlanRunner, Unknown, planned, text_o
 from xlt_ray.run.scoring import Scorer, all_gold
 from xlt_ray.run.steps import PLANNED, Step
 from xlt_ray.store.artifacts import Store
+from xlt_ray.store.step_task import StepTask
 
 PLAN = Plan(Pool(1, 3, 2, 0.0), train_workers=2, train_cpus=4, train_gpus=0.0)
 TOY = {
@@ -154,7 +156,7 @@ def test_what_is_in_the_store_is_cached(tmp_path: Path) -> None:
     assert before.missing == []
     assert not any(step["cached"] for step in before.plans.steps)
     found, store = backbone_of(config), before.plans.store
-    step = Step("backbone", "backbone", found.identity, (), found.modules, found.seed)
+    step = Step("backbone", found)
     attempt = store.attempt("backbone", step.fingerprint())
     info = found.write(attempt)
     store.commit(attempt, {"info": info, "seconds": 0.0})
@@ -226,9 +228,16 @@ def test_unknown_facts_are_none() -> None:
     assert Unknown()["x"] is None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Made(StepTask):
+    kind = "model"
+    inputs = ()
+    modules = ("xlt_ray.labels",)
+
+
 def test_a_plan_leaves_checkpoints_alone(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "store"))
-    step = Step("model", "source", {}, (), ("xlt_ray.labels",))
+    step = Step("source", Made())
     checkpoints = Checkpoints(store.root, step.fingerprint())
     checkpoints.complete(5, {"world": 1})
     PlanRunner(store).run(step, lambda _: {}, afterwards=checkpoints.drop)

@@ -94,8 +94,9 @@ def task(tmp_path: Path, rows: int, **config: Any) -> AnnotateTask:
     )
     nothing = cast(Any, None)
     return AnnotateTask(
-        attempt=nothing, corpus=corpus, model=model(tmp_path, **config), annotator=nothing,
-        context=nothing, dim_reduce=None, max_length=128, budget=4096, arithmetic=Arithmetic(),
+        corpus=corpus, model=model(tmp_path, **config), annotator=nothing,
+        context=nothing, dim_reduce=None, max_length=128, batch_tokens=4096,
+        arithmetic=Arithmetic(),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from xlt_ray.methods.sl_lou import ScaledCrossEntropy
 from xlt_ray.recipe.method import Method
 from xlt_ray.recipe.objective import Objective
 from xlt_ray.recipe.schedule import Schedule
-from xlt_ray.store.fingerprint import describe
+from xlt_ray.store.fingerprint import parameters
 
 
 def method(name: str, **options: Any) -> Method:
@@ -30,8 +30,8 @@ def steps(driver: MemoryDriver) -> list[dict[str, Any]]:
         {
             "verb": call.verb,
             "title": call.title,
-            "objective": call.objective and describe(call.objective),
-            "annotator": call.annotator and describe(call.annotator),
+            "objective": call.objective and parameters(call.objective),
+            "annotator": call.annotator and parameters(call.annotator),
             "schedule": call.schedule,
             "start": call.start and call.start.artifact.fingerprint,
             "parts": [part.describe() for part in call.parts],

@@ -101,14 +101,15 @@ def ready_in(store: Store, rows: dict[str, str], name: str = "ready") -> Artifac
 def task_of(
     store: Store, text: Artifact, routes: dict[str, Route], **options: Any
 ) -> TranslateTask:
-    values = {"whole": False, "codes": {}, "beams": 1, "max_new_tokens": 8, "budget": 256,
+    values = {"whole": False, "codes": {}, "beams": 1, "max_new_tokens": 8, "batch_tokens": 256,
               "arithmetic": Arithmetic(), **options}  # fmt: skip
-    return TranslateTask(store.attempt("translation", "t"), text, "pair", routes, **values)
+    attempt = store.attempt("translation", "t")
+    return TranslateTask(attempt=attempt, text=text, task="pair", routes=routes, **values)
 
 
 def rows_of(task: TranslateTask, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    store = Store(task.attempt.root)
-    made = store.commit(task.attempt, {"info": facts, "seconds": 0.0})
+    store = Store(task.out.root)
+    made = store.commit(task.out, {"info": facts, "seconds": 0.0})
     return made.table().to_pylist()
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.encoders import commit
 from xlt_ray.commands import predict
 from xlt_ray.config.errors import ConfigError
+from xlt_ray.data.readers.base import NamedSource
 from xlt_ray.data.readers.files import DataFile
 from xlt_ray.data.readers.user_files import UserSource
 from xlt_ray.data.schema import Example
@@ -42,8 +43,10 @@ def said_of(store: Path, source: UserSource, shard_rows: int = 2) -> tuple[Any, 
 def task_of(
     source: UserSource, shards: list[str], name: str, said: Any, to: Path, form: Any = None
 ) -> WriteTask:
-    one = [source], [source.identity()], [shards], [name]
-    return WriteTask(*one, said, LABELS, ("confidence",), str(to), form)
+    return WriteTask(
+        sources=[NamedSource.of(source)], shards=[shards], names=[name], annotation=said,
+        labels=LABELS, columns=("confidence",), to=str(to), format=form,
+    )  # fmt: skip
 
 
 def written(folder: Path, path: Path, task: str = "token", form: Any = None) -> tuple[Path, Any]:

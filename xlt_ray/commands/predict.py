@@ -230,21 +230,17 @@ def predict(config: PredictConfig) -> dict[str, Any]:
         write_bytes(fs, f"{base}/{RECORD}", (json.dumps(record, indent=1) + "\n").encode())
         shards = shards_of(text, corpus.shards)
         keys = list(config.names)
+        read = driver.reading.sources(driver.pools, "unlabelled")
+        sources = {item.source.language: item for item in read}
         task = WriteTask(
-            [
-                user_files.source_in(
-                    config.run.files, key, "unlabelled", config.run.data.max_row_bytes
-                )
-                for key in keys
-            ],
-            text.manifest["params"]["sources"],
-            [shards[key] for key in keys],
-            [config.names[key] for key in keys],
-            said,
-            config.finished.labels,
-            config.finished.annotator.columns,
-            config.section.to,
-            config.section.format,  # type: ignore[arg-type]
+            sources=[sources[key] for key in keys],
+            shards=[shards[key] for key in keys],
+            names=[config.names[key] for key in keys],
+            annotation=said,
+            labels=config.finished.labels,
+            columns=config.finished.annotator.columns,
+            to=config.section.to,
+            format=config.section.format,  # type: ignore[arg-type]
         )
         done = run_write(task)
         begun.runner.lease.check()

@@ -90,7 +90,7 @@ def dry_run(config: RunConfig[Any]) -> int:
     made: list[PlanDriver] = []
     code = rehearse(config, first=lambda oracle: made.append(oracle.driver))  # type: ignore[arg-type]
     (driver,) = made
-    trained, read = driver.row_passes
+    trained, read = driver.plans.row_passes
     print("\n".join(["", *cost_lines(config, driver.plan, trained=trained, read=read)]))
     return code
 

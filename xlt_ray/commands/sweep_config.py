@@ -178,7 +178,7 @@ def configure(
         own["method"] |= parameters
         own["benchmark"]["targets"] = list(scopes[scope])
         key = fingerprint(
-            "trial", params=[own["method"], own["benchmark"]], inputs=(), seed=base.seed, code=""
+            "trial", params=[own["method"], own["benchmark"], base.seed], inputs=(), code=""
         )
         own["run"]["name"] = f"{name}-{slug(scope)}-{key[:_KEY]}"
         return build(own, {f"method.{key}": "the space of the sweep" for key in parameters})

@@ -20,6 +20,11 @@ FileSplit = Literal["train", "dev", "test", "unlabelled"]
 Words = Literal["blanks", "marks", "characters"]
 
 
+RUNTIME = {"runtime": True}
+"""Marks a field that changes no byte of a result, and so no fingerprint: as ``metadata`` of a field
+of a dataclass, as ``json_schema_extra`` of a key."""
+
+
 class Section(BaseModel, frozen=True):
     """Base of every section: unknown keys are errors, values cannot be changed later."""
 
@@ -218,7 +223,7 @@ class TrainConfig(Section, frozen=True):
     """Project to this fraction of the width before the head of a text classifier; absent: no."""
     eval_every: int | None = Field(default=None, ge=1)
     """Optimiser steps between source-dev scores, besides the one after each epoch."""
-    checkpoint_seconds: float = Field(default=300.0, ge=0)
+    checkpoint_seconds: float = Field(default=300.0, ge=0, json_schema_extra={**RUNTIME})
     """Seconds between checkpoints from which a killed step resumes; 0: after every step."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory for large encoders."""

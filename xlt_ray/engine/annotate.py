@@ -28,23 +28,48 @@ from xlt_ray.models.span_tagger import check_head
 from xlt_ray.recipe.annotator import Annotator, Columns
 from xlt_ray.recipe.corpus import Corpus, View
 from xlt_ray.recipe.task import TaskContext
-from xlt_ray.store.artifacts import Artifact, Attempt
+from xlt_ray.store.artifacts import Artifact
+from xlt_ray.store.step_task import StepTask
 
 
-@dataclass(frozen=True)
-class AnnotateTask:
-    """Everything an annotator actor needs; it travels by value."""
+@dataclass(frozen=True, kw_only=True)
+class AnnotateTask(StepTask):
+    """Everything an annotator actor needs; it travels by value.
 
-    attempt: Attempt
+    Attributes:
+        corpus: The rows.
+        model: What is put to work on them.
+        annotator: What is made of its output.
+        context: The task, as far as the annotator looks at it.
+        dim_reduce: Fraction of its width that the model's head projects to first.
+        max_length: Longest input in sub-words.
+        batch_tokens: Token budget of a batch.
+        arithmetic: How an actor computes.
+        compiled: Whether the encoder is compiled.
+    """
+
+    kind = "annotation"
+    resumes = True
+
     corpus: Corpus
     model: Artifact
     annotator: Annotator
     context: TaskContext
     dim_reduce: int | None
     max_length: int
-    budget: int
+    batch_tokens: int
     arithmetic: Arithmetic
     compiled: bool = False
+
+    @property
+    def inputs(self) -> tuple[Artifact, ...]:
+        """The model and the text."""
+        return (self.model, *self.corpus.inputs)
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """This one, and that of the annotator."""
+        return (__name__, type(self.annotator).__module__)
 
 
 class ShardAnnotator:
@@ -78,14 +103,14 @@ class ShardAnnotator:
         """
         task, names = self.task, [str(name) for name in shards["shard"]]
         torch.set_num_threads(task.arithmetic.threads)  # it is one's own of each thread that calls
-        missing = [name for name in names if not task.attempt.has(name)]
+        missing = [name for name in names if not task.out.has(name)]
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             behind: Future[None] | None = None
             for name, (rows, examples) in read_ahead(reader, self.read, missing):
                 table = self.annotated(rows, examples)
                 if behind is not None:
                     behind.result()  # a file that failed ends the work here
-                behind = writer.submit(task.attempt.write_table, name, table)
+                behind = writer.submit(task.out.write_table, name, table)
             if behind is not None:
                 behind.result()
         return shards
@@ -100,7 +125,7 @@ class ShardAnnotator:
         output = predict(
             self.model,
             examples,
-            budget=self.task.budget,
+            budget=self.task.batch_tokens,
             device=self.device,
             precision=self.task.arithmetic.precision,
             feature_outputs=self.task.annotator.feature_outputs,
@@ -173,10 +198,10 @@ def run_annotate(task: AnnotateTask, pool: Pool) -> dict[str, Any]:
         RuntimeError: an actor failed for good; the message is its cause.
     """
     names = task.corpus.shards
-    todo = [name for name in names if not task.attempt.has(name)]
+    todo = [name for name in names if not task.out.has(name)]
     share = len(todo) / max(len(names), 1)
     pool = pool.for_work(share * seconds_of(task))
     threads = 1 if task.compiled else pool.threads
     over_shards(ShardAnnotator, task, pool, todo, threads=threads)
-    rows = sum(task.attempt.rows(name) for name in names)
+    rows = sum(task.out.rows(name) for name in names)
     return {"rows": rows, "shards": len(names)}

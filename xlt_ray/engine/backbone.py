@@ -8,7 +8,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,9 @@ from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import RunConfig
 from xlt_ray.engine.local_ray import is_own
 from xlt_ray.engine.same_code import guarded
-from xlt_ray.store.artifacts import Attempt
+from xlt_ray.store.artifacts import Artifact, Attempt
+from xlt_ray.store.fingerprint import RUNTIME
+from xlt_ray.store.step_task import StepTask
 
 if TYPE_CHECKING:
     from xlt_ray.models.pretrain import PretrainSettings
@@ -37,21 +39,38 @@ _AFTER_PAD = {"camembert", "data2vec-text", "longformer", "mpnet", "xmod"}
 """Encoders that count positions from the padding id + 1, besides those named roberta."""
 
 
-@dataclass(frozen=True)
-class Backbone:
+@dataclass(frozen=True, kw_only=True)
+class Backbone(StepTask):
     """A backbone before it is in the store.
 
     Attributes:
         identity: What its bytes depend on.
-        modules: Modules whose code its bytes depend on.
+        code: Modules whose code its bytes depend on.
         write: Fills an attempt and returns facts.
         seed: Seed of its training, if it is trained here.
     """
 
+    kind = "backbone"
+
     identity: Mapping[str, Any]
-    modules: tuple[str, ...]
-    write: Callable[[Attempt], Mapping[str, Any]]
+    code: tuple[str, ...]
+    write: Callable[[Attempt], Mapping[str, Any]] = field(metadata=RUNTIME)
     seed: int = 0
+
+    @property
+    def inputs(self) -> tuple[Artifact, ...]:
+        """Nothing of the store."""
+        return ()
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Modules that its bytes depend on."""
+        return self.code
+
+
+def run_write(task: Backbone) -> Mapping[str, Any]:
+    """Put a backbone into the store; returns facts for the manifest."""
+    return task.write(task.out)
 
 
 def backbone_of(config: RunConfig[Any]) -> Backbone:
@@ -160,7 +179,7 @@ def _folder(folder: Path, max_length: int, what: str) -> Backbone:
                 )
         return {"origin": folder.name}
 
-    return Backbone({"folder": sums}, (__name__,), write)
+    return Backbone(identity={"folder": sums}, code=(__name__,), write=write)
 
 
 def _sha256(path: Path) -> str:
@@ -194,7 +213,7 @@ def _hub(name: str, revision: str | None, max_length: int, what: str) -> Backbon
             attempt.copy(file.name, file)
         return {"origin": name, "revision": commit}
 
-    return Backbone({"hub": name, "revision": commit}, (__name__,), write)
+    return Backbone(identity={"hub": name, "revision": commit}, code=(__name__,), write=write)
 
 
 def _toy(config: RunConfig[Any]) -> Backbone:
@@ -225,9 +244,8 @@ def _toy(config: RunConfig[Any]) -> Backbone:
             hired.remote(guarded(_pretrain), attempt, settings, SENTENCES, task, options, seed)
         )
 
-    return Backbone(
-        identity, ("xlt_ray.models.pretrain", "xlt_ray.data.benchmarks.toy"), write, seed
-    )
+    modules = ("xlt_ray.models.pretrain", "xlt_ray.data.benchmarks.toy")
+    return Backbone(identity=identity, code=modules, write=write, seed=seed)
 
 
 _DRAWING = threading.Lock()

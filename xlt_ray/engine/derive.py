@@ -2,10 +2,10 @@
 in the driver's process where little is looked at."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import ray
@@ -18,15 +18,59 @@ from xlt_ray.engine.same_code import guarded
 from xlt_ray.labels import LabelSet
 from xlt_ray.metrics import Ragged, score, seqeval_f1
 from xlt_ray.recipe.driver import Derivation
-from xlt_ray.store.artifacts import Artifact, Attempt
+from xlt_ray.store.artifacts import Artifact
+from xlt_ray.store.step_task import StepTask
 
-Work = Callable[..., dict[str, Any]]
-"""`derive` or `score_predictions`."""
+T = TypeVar("T", bound=StepTask)
 
 
-@dataclass(frozen=True)
-class ScoreTask:
-    """What a score step compares: predictions and gold, of one language or (None) of all."""
+@dataclass(frozen=True, kw_only=True)
+class DeriveTask(StepTask):
+    """A function over whole artifacts.
+
+    Attributes:
+        function: It, of a module.
+        artifacts: What it is called with.
+        arguments: What it is called with by name.
+    """
+
+    kind = "derived"
+
+    function: Derivation
+    artifacts: tuple[Artifact, ...]
+    arguments: Mapping[str, Any]
+
+    @property
+    def inputs(self) -> tuple[Artifact, ...]:
+        """What it is called with."""
+        return self.artifacts
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The module of the function."""
+        return (self.function.__module__,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OracleTask(DeriveTask):
+    """A function over gold labels that no recipe sees."""
+
+    kind = "oracle"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreTask(StepTask):
+    """What a score step compares.
+
+    Attributes:
+        predicted: Labels that a model gave.
+        gold: Those that are right.
+        metric: How they are compared.
+        labels: Classes of the task.
+        language: The one language that is scored; None: all.
+    """
+
+    kind = "scores"
 
     predicted: Artifact
     gold: Artifact
@@ -34,26 +78,31 @@ class ScoreTask:
     labels: LabelSet
     language: str | None = None
 
+    @property
+    def inputs(self) -> tuple[Artifact, ...]:
+        """Predictions and gold."""
+        return (self.predicted, self.gold)
 
-def derive(
-    function: Derivation,
-    artifacts: Sequence[Artifact],
-    parameters: Mapping[str, Any],
-    attempt: Attempt,
-) -> dict[str, Any]:
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """This one, and the metrics."""
+        return (__name__, "xlt_ray.metrics")
+
+
+def derive(task: DeriveTask) -> dict[str, Any]:
     """Call a derivation, write its table, and return its facts."""
-    table, facts = function(*artifacts, **parameters)
-    attempt.write_table("rows.parquet", table)
+    table, facts = task.function(*task.artifacts, **task.arguments)
+    task.out.write_table("rows.parquet", table)
     return {"rows": len(table), **facts}
 
 
-def score_predictions(task: ScoreTask, attempt: Attempt) -> dict[str, Any]:
+def score_predictions(task: ScoreTask) -> dict[str, Any]:
     """Score predictions per language; entity F1 by seqeval."""
     predicted, gold = task.predicted.table(["id", "language", "labels"]), gold_table(task.gold)
     if task.language is not None:
         gold = of_language(gold, task.language)
     scores = score_by_language(predicted, gold, task.metric, task.labels)
-    attempt.write_json("scores.json", scores)
+    task.out.write_json("scores.json", scores)
     return {"scores": scores}
 
 
@@ -75,24 +124,18 @@ class StepExecutor:
         """The actor; it is there once there was something that is not small."""
         return start_step_actor()
 
-    def derive(
-        self,
-        function: Derivation,
-        artifacts: Sequence[Artifact],
-        parameters: Mapping[str, Any],
-        attempt: Attempt,
-    ) -> dict[str, Any]:
+    def derive(self, task: DeriveTask) -> dict[str, Any]:
         """`derive`, here or by the actor."""
-        return self._call(derive, artifacts, function, artifacts, parameters, attempt)
+        return self._call(derive, task)
 
-    def score(self, task: ScoreTask, attempt: Attempt) -> dict[str, Any]:
+    def score(self, task: ScoreTask) -> dict[str, Any]:
         """`score_predictions`, here or by the actor."""
-        return self._call(score_predictions, (task.predicted, task.gold), task, attempt)
+        return self._call(score_predictions, task)
 
-    def _call(self, work: Work, looked_at: Sequence[Artifact], *arguments: Any) -> dict[str, Any]:
-        if is_small(*looked_at):
-            return work(*arguments)
-        return ray.get(self.clerk.call.remote(guarded(work), arguments))
+    def _call(self, work: Callable[[T], dict[str, Any]], task: T) -> dict[str, Any]:
+        if is_small(*task.inputs):
+            return work(task)
+        return ray.get(self.clerk.call.remote(guarded(work), task))
 
 
 class StepActor:
@@ -102,9 +145,9 @@ class StepActor:
     """
 
     @ray.method
-    def call(self, work: Work, arguments: tuple[Any, ...]) -> dict[str, Any]:
+    def call(self, work: Callable[[Any], dict[str, Any]], task: StepTask) -> dict[str, Any]:
         """Do one of them."""
-        return work(*arguments)
+        return work(task)
 
 
 def start_step_actor() -> ActorProxy[StepActor]:

@@ -9,13 +9,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import ray.data
 
 from xlt_ray.data.batches.tokenise import load_tokenizer, tokenise
 from xlt_ray.data.benchmarks.registry import check_bad_fraction
-from xlt_ray.data.readers.base import Source, check_unchanged
+from xlt_ray.data.readers.base import NamedSource, check_unchanged
 from xlt_ray.data.readers.user_source import key_of
 from xlt_ray.data.schema import GOLD_SCHEMA, TEXT_SCHEMA, BadRow, Example, Task
 from xlt_ray.engine.local_ray import data_runs, is_own, needed
@@ -23,58 +23,117 @@ from xlt_ray.engine.pool import START_SECONDS
 from xlt_ray.engine.resources import alive, readers
 from xlt_ray.engine.same_code import guarded
 from xlt_ray.labels import LabelSet
-from xlt_ray.store.artifacts import Artifact, Attempt
+from xlt_ray.store.artifacts import Artifact
 from xlt_ray.store.files import write_parquet
+from xlt_ray.store.step_task import StepTask
 
-Content = Literal["text", "gold"]
 READ, TOKENISE = 6e-7, 2e-6
 """Seconds that a byte of text takes to read, or to read again and write, and one of a column of it,
 encoded, to tokenise, as measured on one core, rounded up."""
 
 
-@dataclass(frozen=True)
-class ReadTask:
-    """What a reading task needs besides its source."""
+@dataclass(frozen=True, kw_only=True)
+class ReadTask(StepTask):
+    """What is read, and how: the text of some sources, or their gold labels.
 
-    attempt: Attempt
-    content: Content
+    Attributes:
+        sources: What is read.
+        task: Kind of task.
+        labels: Classes that gold labels are numbered by; None: they are left unread.
+        limits: Rows at most of a source, by split.
+        shard_rows: Rows of a shard.
+        max_bad_fraction: Share of the rows of a source that may be bad.
+    """
+
+    sources: tuple[NamedSource, ...]
     task: Task
-    labels: LabelSet | None
+    labels: LabelSet | None = None
     limits: Mapping[str, int | None]
-    """Rows at most of a source, by split."""
     shard_rows: int
     max_bad_fraction: float
 
+    @property
+    def inputs(self) -> tuple[Artifact, ...]:
+        """Nothing of the store."""
+        return ()
 
-def read_source(source: Source, task: ReadTask, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Read one file into the attempt; returns its counts.
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """This one, and those of the sources."""
+        return (__name__, *sorted({type(item.source).__module__ for item in self.sources}))
 
-    Rows go to ``<content>-<language>.parquet`` in row groups of one shard, bad rows to
+
+@dataclass(frozen=True, kw_only=True)
+class ReadText(ReadTask):
+    """The text, without labels."""
+
+    kind = "text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadGold(ReadTask):
+    """The gold labels, without text."""
+
+    kind = "gold"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokeniseTask(StepTask):
+    """What is tokenised, by whose tokenizer.
+
+    Attributes:
+        text: A text artifact.
+        backbone: A checkpoint, whose tokenizer it is.
+        task: Kind of task.
+    """
+
+    kind = "tokens"
+    resumes = True
+
+    text: Artifact
+    backbone: Artifact
+    task: Task
+
+    @property
+    def inputs(self) -> tuple[Artifact, ...]:
+        """The text and the checkpoint."""
+        return (self.text, self.backbone)
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """This one, and the one that tokenises."""
+        return (__name__, "xlt_ray.data.batches.tokenise")
+
+
+def read_source(task: ReadTask, number: int) -> dict[str, Any]:
+    """Read one source into the attempt; returns its counts.
+
+    Rows go to ``<kind>-<language>.parquet`` in row groups of one shard, bad rows to
     ``quarantine-<language>.jsonl``.
 
     Args:
-        source: What is read.
-        task: Where it goes.
-        identity: Of the source, which the attempt is named by.
+        task: What is read.
+        number: Which of its sources.
 
     Raises:
         ValueError: it cannot be read, has too many bad rows, or is something else by now.
     """
     bad: list[BadRow] = []
+    source = task.sources[number].source
 
     def rows() -> Iterator[dict[str, Any]]:
         for item in source.examples(task.labels, task.limits[source.split]):
             if isinstance(item, BadRow):
                 bad.append(item)
             else:
-                yield _text_row(item) if task.content == "text" else _gold_row(item)
+                yield _text_row(item) if task.labels is None else _gold_row(item)
 
-    schema = TEXT_SCHEMA[task.task] if task.content == "text" else GOLD_SCHEMA[task.task]
-    name = f"{task.content}-{source.language}.parquet"
-    count = write_parquet(lambda: task.attempt.stream(name), schema, rows(), chunk=task.shard_rows)
-    check_unchanged(source, identity)
+    schema = (TEXT_SCHEMA if task.labels is None else GOLD_SCHEMA)[task.task]
+    name = f"{task.kind}-{source.language}.parquet"
+    count = write_parquet(lambda: task.out.stream(name), schema, rows(), chunk=task.shard_rows)
+    check_unchanged(task.sources[number])
     lines = [json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in bad]
-    task.attempt.write(f"quarantine-{source.language}.jsonl", "".join(lines).encode())
+    task.out.write(f"quarantine-{source.language}.jsonl", "".join(lines).encode())
     key = key_of(source)
     check_bad_fraction(bad, total=count + len(bad), max_fraction=task.max_bad_fraction, key=key)
     return {"language": source.language, "rows": count, "bad": len(bad)}
@@ -120,15 +179,8 @@ def _gold_row(item: Example) -> dict[str, Any]:
     return {"id": item.id, "language": item.language, "labels": values}
 
 
-def run_read(
-    sources: Sequence[Source], task: ReadTask, identities: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def run_read(task: ReadTask) -> dict[str, Any]:
     """Read several files at once; returns facts for the manifest.
-
-    Args:
-        sources: What is read.
-        task: Where it goes.
-        identities: Of the sources, which the attempt is named by.
 
     Raises:
         ValueError: a file cannot be read, is empty, has too many bad rows, or was edited since.
@@ -136,11 +188,11 @@ def run_read(
 
     def read(row: dict[str, Any]) -> dict[str, Any]:
         try:
-            at = row["index"]
-            return {"result": read_source(sources[at], task, identities[at]), "error": None}
+            return {"result": read_source(task, row["index"]), "error": None}
         except ValueError as error:
             return {"result": None, "error": str(error)}
 
+    sources = [item.source for item in task.sources]
     indices = [{"index": index} for index in range(len(sources))]
     seconds = READ * sum(source.volume(task.limits[source.split]) for source in sources)
     results = sorted(map_rows(indices, read, seconds), key=lambda row: str(row["result"]))
@@ -161,30 +213,20 @@ def _tokenizer(folder: str) -> Any:
     return load_tokenizer(folder)
 
 
-def tokenise_shard(
-    text: Artifact,
-    backbone: Artifact,
-    attempt: Attempt,
-    task: Task,
-    *,
-    file: str,
-    group: int,
-    name: str,
-) -> None:
+def tokenise_shard(task: TokeniseTask, *, file: str, group: int, name: str) -> None:
     """Tokenise one row group of a text file into one shard."""
-    with text.parquet(file) as found:
+    with task.text.parquet(file) as found:
         rows = found.read_row_group(group, use_threads=False)
-    table = tokenise(rows, _tokenizer(str(backbone.local())), task=task)
-    attempt.write_table(name, table)
+    table = tokenise(rows, _tokenizer(str(task.backbone.local())), task=task.task)
+    task.out.write_table(name, table)
 
 
-def run_tokenise(
-    text: Artifact, backbone: Artifact, attempt: Attempt, task: Task
-) -> dict[str, Any]:
+def run_tokenise(task: TokeniseTask) -> dict[str, Any]:
     """Tokenise every row group of a text artifact; returns facts for the manifest.
 
     Shards that the attempt has already are left as they are.
     """
+    text = task.text
     shards, seconds = list[dict[str, Any]](), dict[str, float]()
     for file in text.names:
         if file.startswith("text-"):
@@ -196,10 +238,10 @@ def run_tokenise(
                 seconds[name] = TOKENISE * found.row_group(group).total_byte_size
 
     def one(row: dict[str, Any]) -> dict[str, Any]:
-        tokenise_shard(text, backbone, attempt, task, **row)
+        tokenise_shard(task, **row)
         return {"name": row["name"]}
 
-    if todo := [shard for shard in shards if not attempt.has(shard["name"])]:
+    if todo := [shard for shard in shards if not task.out.has(shard["name"])]:
         map_rows(todo, one, sum(seconds[shard["name"]] for shard in todo))
     return {
         "rows": text.info["rows"],

@@ -24,6 +24,7 @@ from xlt_ray.models.translator import Translator
 from xlt_ray.store.artifacts import Artifact, Attempt
 from xlt_ray.store.files import open_root
 from xlt_ray.store.parquet import open_parquet
+from xlt_ray.store.step_task import StepTask
 
 COLUMNS: dict[Task, tuple[str, ...]] = {"sentence": ("text",), "pair": ("text", "text_pair")}
 """Columns of the text of a row, by task; words of token tasks would lose their labels."""
@@ -55,16 +56,25 @@ class Route:
     must: bool = False
 
 
-@dataclass(frozen=True)
-class TranslateTask:
+@dataclass(frozen=True, kw_only=True)
+class TranslateTask(StepTask):
     """Everything an actor needs; it travels by value.
 
     Attributes:
+        text: The text.
+        task: Kind of task.
         routes: How the text of each language is translated.
         whole: Whether text of other languages is copied as it is; else it is left out.
+        codes: What checkpoints call languages.
+        beams: Beams of the search.
+        max_new_tokens: Longest translation in sub-words.
+        batch_tokens: Token budget of a batch.
+        arithmetic: How an actor computes.
     """
 
-    attempt: Attempt
+    kind = "translation"
+    resumes = True
+
     text: Artifact
     task: Task
     routes: Mapping[str, Route]
@@ -72,8 +82,19 @@ class TranslateTask:
     codes: Mapping[str, str]
     beams: int
     max_new_tokens: int
-    budget: int
+    batch_tokens: int
     arithmetic: Arithmetic
+
+    @property
+    def inputs(self) -> tuple[Artifact, ...]:
+        """The text, and what translates it."""
+        used = (route.model or route.ready for route in self.routes.values())
+        return (self.text, *(artifact for artifact in used if artifact is not None))
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """This one, and that of the translator."""
+        return (__name__, "xlt_ray.models.translator")
 
 
 def places_of(text: Artifact) -> dict[str, tuple[str, str, int]]:
@@ -115,7 +136,7 @@ class ShardTranslator:
             rows = found.read_row_group(group, use_threads=False)
         if language in self.task.routes:
             rows = self.translated(rows, self.task.routes[language], language)
-        self.task.attempt.write_table(name, rows)
+        self.task.out.write_table(name, rows)
 
     def translated(self, rows: pa.Table, route: Route, language: str) -> pa.Table:
         """The rows in the other language, without those that have no translation."""
@@ -161,7 +182,7 @@ class ShardTranslator:
                 codes=task.codes,
                 beams=task.beams,
                 max_new_tokens=task.max_new_tokens,
-                budget=task.budget,
+                budget=task.batch_tokens,
                 device=self.device,
                 arithmetic=partial(autocast, self.device, task.arithmetic.precision),
             )
@@ -182,10 +203,10 @@ def run_translate(task: TranslateTask, pool: Pool) -> dict[str, Any]:
         for name, place in places_of(task.text).items()
         if task.whole or place[0] in task.routes
     }
-    over_shards(ShardTranslator, task, pool, [x for x in places if not task.attempt.has(x)])
+    over_shards(ShardTranslator, task, pool, [x for x in places if not task.out.has(x)])
     rows: dict[str, int] = {}
     for name, (language, _, _) in places.items():
-        rows[language] = rows.get(language, 0) + task.attempt.rows(name)
+        rows[language] = rows.get(language, 0) + task.out.rows(name)
     return {"rows": sum(rows.values()), "rows_by_language": rows, "shards": len(places)}
 
 
@@ -220,7 +241,7 @@ def ready_of(root: str, languages: Sequence[str], column: Ready) -> tuple[Backbo
             attempt.write_table(f"{language}.parquet", table)
         return {"rows": sum(len(table) for table in tables.values())}
 
-    return Backbone({"ready": sums}, (__name__,), write), there
+    return Backbone(identity={"ready": sums}, code=(__name__,), write=write), there
 
 
 def _checked(data: bytes, where: str, column: Ready) -> pa.Table:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from xlt_ray.data.readers.base import check_unchanged
+from xlt_ray.data.readers.base import NamedSource, check_unchanged
 from xlt_ray.data.readers.columns_jsonl import Sentence
 from xlt_ray.data.readers.files import PARQUET, DataFile, ending_of
 from xlt_ray.data.readers.rows import RowError, Text
@@ -35,13 +35,12 @@ Row = tuple[Any, Text | None, Mapping[str, Any] | None]
 """A row as it was read, its text, and what is said of it; None: it could not be read."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WriteTask:
     """What a writing task needs besides its file.
 
     Attributes:
-        sources: What each file is read from.
-        identities: Of the sources, when the text that is annotated was read.
+        sources: What each file is read from, as it was when its text was annotated.
         shards: Of each the names of the annotation's shards, in order.
         names: Of each the name of what is written.
         annotation: Columns of the rows that could be read.
@@ -51,8 +50,7 @@ class WriteTask:
         format: How everything is written; None: as it was.
     """
 
-    sources: Sequence[UserSource]
-    identities: Sequence[Mapping[str, Any]]
+    sources: Sequence[NamedSource]
     shards: Sequence[Sequence[str]]
     names: Sequence[str]
     annotation: Artifact
@@ -68,9 +66,15 @@ class WriteTask:
                 row["labels"] = [self.labels[label] for label in row["labels"]]
                 yield row
 
+    def source(self, number: int) -> UserSource:
+        """What a file is read from."""
+        source = self.sources[number].source
+        assert isinstance(source, UserSource)
+        return source
+
     def rows(self, number: int) -> Iterator[Row]:
         """The rows of a file beside what is said of them."""
-        source, said = self.sources[number], self.said(number)
+        source, said = self.source(number), self.said(number)
         (file,) = source.files()
         layout = source.layout(file)
         with source.raw(file, layout) as raws:
@@ -104,7 +108,7 @@ def format_of(name: str, task: str) -> Format:
 
 def write_file(task: WriteTask, number: int) -> dict[str, Any]:
     """Write one file, unless it is there; returns its name and counts."""
-    source, name = task.sources[number], task.names[number]
+    source, name = task.source(number), task.names[number]
     fs, base = open_root(task.to, "predict.to")
     path = f"{base}/{name}"
     if fs.get_file_info(path).type == pafs.FileType.File:
@@ -124,7 +128,7 @@ def write_file(task: WriteTask, number: int) -> dict[str, Any]:
             _parquet(stream, counted(), _schema(file, source.task, task.columns))
         else:
             _WRITERS[kind](stream, counted(), task.columns)
-        check_unchanged(source, task.identities[number])
+        check_unchanged(task.sources[number])
     return {"name": name, **counts}
 
 
@@ -287,7 +291,7 @@ def run_write(task: WriteTask) -> list[dict[str, Any]]:
         except ValueError as error:
             return {"number": row["number"], "found": None, "error": str(error)}
 
-    seconds = READ * sum(source.volume() for source in task.sources)
+    seconds = READ * sum(item.source.volume() for item in task.sources)
     done = map_rows(numbers, one, seconds)
     if errors := sorted(row["error"] for row in done if row["error"]):
         raise ValueError("\n".join(errors))

@@ -1,11 +1,12 @@
 """The task as objectives and annotators see it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from xlt_ray.data.schema import Task
 from xlt_ray.labels import LabelSet
+from xlt_ray.store.fingerprint import RUNTIME
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,12 +31,12 @@ class TaskContext:
 
     labels: LabelSet
     languages: tuple[str, ...]
-    num_items: int = 0
+    num_items: int = field(default=0, metadata=RUNTIME)
     task: Task = "token"
-    total: "Callable[[Tensor], Tensor]" = lambda tensor: tensor
-    everyone: "Callable[[Tensor], Tensor]" = lambda tensor: tensor
-    layout: "InputLayout | None" = None
-    worker: int = 0
+    total: "Callable[[Tensor], Tensor]" = field(default=lambda tensor: tensor, metadata=RUNTIME)
+    everyone: "Callable[[Tensor], Tensor]" = field(default=lambda tensor: tensor, metadata=RUNTIME)
+    layout: "InputLayout | None" = field(default=None, metadata=RUNTIME)
+    worker: int = field(default=0, metadata=RUNTIME)
 
     @property
     def num_classes(self) -> int:

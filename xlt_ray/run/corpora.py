@@ -7,18 +7,18 @@ from typing import Any
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import RunConfig, Split
 from xlt_ray.data.benchmarks.registry import benchmark_of, resolve_targets
-from xlt_ray.engine.backbone import Backbone, backbone_of, checkpoint_of
-from xlt_ray.engine.read import run_tokenise
+from xlt_ray.engine.backbone import Backbone, backbone_of, checkpoint_of, run_write
+from xlt_ray.engine.read import TokeniseTask, run_tokenise
 from xlt_ray.engine.resources import Plan
 from xlt_ray.labels import LabelSet
 from xlt_ray.recipe.corpus import Corpus, Model, Start
 from xlt_ray.recipe.task import TaskContext
 from xlt_ray.run.gold import OF_SOURCES, Gold
-from xlt_ray.run.reading import READ, AnySplit, Carry, Reading
+from xlt_ray.run.reading import AnySplit, Carry, Reading
 from xlt_ray.run.saved_models import check_start, run_named
-from xlt_ray.run.steps import Compute, Runner, Step
+from xlt_ray.run.steps import Runner, Step
 from xlt_ray.run.translations import Translations
-from xlt_ray.store.artifacts import Artifact, Attempt
+from xlt_ray.store.artifacts import Artifact
 
 
 class RunCorpora:
@@ -56,9 +56,8 @@ class RunCorpora:
             if name not in languages:
                 there = ", ".join(languages)
                 raise ConfigError(f"benchmark.prior: the run has no {name!r}, it has {there}")
-        run, found = self._run_translation, self._import
         task = self.benchmark.task
-        self.translations = Translations(config, task, runner, plan, run, found)
+        self.translations = Translations(config, task, runner, plan, self._import)
         known = (*self.source_languages, *self.benchmark.languages, *self.pools)
         order = tuple(dict.fromkeys(known))
         self.reading = Reading(config, self.benchmark, self.labels, order, self._carry())
@@ -100,9 +99,7 @@ class RunCorpora:
         return self._backbone
 
     def _find_backbone(self) -> Model:
-        found = backbone_of(self.config)
-        step = Step("backbone", "backbone", found.identity, (), found.modules, found.seed)
-        return Model(self.runner.run(step, found.write))
+        return Model(self._import("backbone", backbone_of(self.config)))
 
     def start_from(self, reference: str) -> Start:
         """The models of a finished run of the store, or a checkpoint, copied into the store.
@@ -119,8 +116,7 @@ class RunCorpora:
         return start
 
     def _import(self, title: str, found: Backbone) -> Artifact:
-        step = Step("backbone", title, found.identity, (), found.modules)
-        return self.runner.run(step, found.write)
+        return self.runner.run(Step(title, found), run_write)
 
     def source(self, split: Split, *languages: str) -> Corpus:
         """Gold-labelled text of the source languages, or of some of them.
@@ -190,18 +186,6 @@ class RunCorpora:
         return self._corpora[key]
 
     def _tokenised(self, title: str, text: Artifact) -> Corpus:
-        task, backbone = self.benchmark.task, self.backbone.artifact
-        modules = (READ, "xlt_ray.data.batches.tokenise")
-        step = Step("tokens", f"{title} tokens", {"task": task}, (text, backbone), modules)
-
-        def compute(attempt: Attempt) -> dict[str, Any]:
-            self.runner.store.adopt(attempt)
-            return run_tokenise(text, backbone, attempt, task)
-
-        return Corpus(self._run_tokens(step, compute))
-
-    def _run_tokens(self, step: Step, compute: Compute) -> Artifact:
-        return self.runner.run(step, compute)
-
-    def _run_translation(self, step: Step, text: Artifact, compute: Compute) -> Artifact:
-        return self.runner.run(step, compute)
+        backbone = self.backbone.artifact
+        task = TokeniseTask(text=text, backbone=backbone, task=self.benchmark.task)
+        return Corpus(self.runner.run(Step(f"{title} tokens", task), run_tokenise))

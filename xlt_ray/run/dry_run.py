@@ -7,19 +7,20 @@ from typing import Any
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.benchmarks.registry import check_bad_fraction
-from xlt_ray.data.readers.base import Source
 from xlt_ray.data.readers.user_source import key_of
 from xlt_ray.data.schema import BadRow
+from xlt_ray.engine.annotate import AnnotateTask
 from xlt_ray.engine.parallel import R
-from xlt_ray.engine.read import Content
+from xlt_ray.engine.read import ReadTask, TokeniseTask
 from xlt_ray.engine.resources import Plan
-from xlt_ray.recipe.annotator import Annotator
-from xlt_ray.recipe.corpus import Corpus, Mix, Model, Start, share_of
-from xlt_ray.recipe.schedule import Schedule
+from xlt_ray.engine.train.task import TrainTask
+from xlt_ray.engine.translate import TranslateTask
+from xlt_ray.recipe.corpus import Corpus, Model, Start, share_of
 from xlt_ray.run.driver import RayDriver
-from xlt_ray.run.reading import Carry
-from xlt_ray.run.steps import PLANNED, Compute, Step
+from xlt_ray.run.reading import Carry, Content
+from xlt_ray.run.steps import PLANNED, Compute, Step, T
 from xlt_ray.store.artifacts import Artifact, Store
+from xlt_ray.store.step_task import StepTask
 
 
 class Unknown(dict[str, Any]):
@@ -37,26 +38,109 @@ def planned(kind: str, facts: Mapping[str, Any]) -> Artifact:
 
 @dataclass
 class PlanRunner:
-    """Looks steps up in the store instead of running them."""
+    """Looks steps up in the store instead of running them.
+
+    Attributes:
+        store: The store.
+        steps: What the reader of the plan sees of each step.
+        row_passes: Rows that are trained on, once an epoch, and rows that are annotated, as far as
+            known and not in the store.
+    """
 
     store: Store
     steps: list[dict[str, Any]] = field(default_factory=list)
+    row_passes: tuple[int, int] = (0, 0)
 
     def run(
-        self,
-        step: Step,
-        compute: Compute,
-        *,
-        afterwards: Callable[[], None] | None = None,
-        **facts: Any,
+        self, step: Step[T], compute: Compute[T], *, afterwards: Callable[[], None] | None = None
     ) -> Artifact:
         """The artifact, if it is there; otherwise one that stands for it. Nothing else is done."""
-        name = step.fingerprint()
+        name, expected = step.fingerprint(), outlook(step.task)
         found = self.store.find(step.kind, name) if name != PLANNED else None
-        known = found.info if found else Unknown(facts)
-        entry = {"title": step.title, "kind": step.kind, "cached": found is not None}
-        self.steps.append({**entry, "rows": known.get("rows"), "note": known.get("note", "")})
-        return found or planned(step.kind, facts)
+        known = found.info if found else Unknown(expected.facts)
+        self.note(step.title, step.kind, known.get("rows"), expected.note, cached=found is not None)
+        if found is not None:
+            return found
+        trained, annotated = self.row_passes
+        self.row_passes = (trained + expected.trained, annotated + expected.annotated)
+        return planned(step.kind, expected.facts)
+
+    def note(
+        self, title: str, kind: str, rows: int | None, note: str, *, cached: bool = False
+    ) -> None:
+        """Put a step on the list."""
+        entry = {"title": title, "kind": kind, "cached": cached, "rows": rows, "note": note}
+        self.steps.append(entry)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is known of a step before it is computed.
+
+    Attributes:
+        note: For the reader of the plan.
+        facts: What the step will say of its result.
+        trained: Rows that it trains on, once an epoch.
+        annotated: Rows that it annotates.
+    """
+
+    note: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    trained: int = 0
+    annotated: int = 0
+
+
+def outlook(task: StepTask) -> Outlook:
+    """What is known of a step before it is computed.
+
+    Raises:
+        ValueError: it reads what cannot be read.
+    """
+    match task:
+        case ReadTask():
+            return _of_reading(task)
+        case TokeniseTask() | TranslateTask():
+            facts = {name: task.text.info[name] for name in ("rows", "rows_by_language")}
+            return Outlook(facts=facts)
+        case TrainTask():
+            return _of_training(task)
+        case AnnotateTask():
+            rows, most = _rows(task.corpus), "at most " if task.corpus.removed else ""
+            note = f"{most}{rows} sentences" if rows is not None else ""
+            return Outlook(note, annotated=rows or 0)
+    return Outlook()
+
+
+def _of_reading(task: ReadTask) -> Outlook:
+    """Reads what a run would read, and counts it."""
+    counts, bad = dict[str, int](), 0
+    for source in (item.source for item in task.sources):
+        rows, wrong = 0, list[BadRow]()
+        for item in source.examples(task.labels, task.limits[source.split]):
+            if isinstance(item, BadRow):
+                wrong.append(item)
+            else:
+                rows += 1
+        most, key = task.max_bad_fraction, key_of(source)
+        check_bad_fraction(wrong, total=rows + len(wrong), max_fraction=most, key=key)
+        counts[source.language] = rows
+        bad += len(wrong)
+    facts = {"rows": sum(counts.values()), "rows_by_language": counts}
+    return Outlook(f"{bad} to quarantine" if bad else "", facts)
+
+
+def _of_training(task: TrainTask) -> Outlook:
+    schedule, batch = task.schedule, task.batch_size
+    rows = [_rows(part) for part in task.mix.parts]
+    known = sum(item for item in rows if item is not None)
+    more = " and what is selected" if None in rows else ""
+    size = "sentences not known" if rows[0] is None else f"{known} sentences{more}"
+    passes = known * schedule.epochs if schedule.epochs else (schedule.steps or 0) * batch
+    long = f"up to {schedule.epochs} epochs"
+    if not schedule.epochs:
+        long = "steps not known" if schedule.steps is None else f"{schedule.steps} steps"
+    note = f"{size}, {long}, batch {batch}, lr {schedule.lr:g}"
+    return Outlook(note, trained=passes * (1 if task.mix.paired is None else 2))
 
 
 class PlanDriver(RayDriver):
@@ -72,8 +156,6 @@ class PlanDriver(RayDriver):
         self.plans, self.coming = runner, coming
         super().__init__(config, runner, plan)
         self.trainings = 1
-        self.row_passes = (0, 0)
-        """Rows that are trained on, once an epoch, and rows that are annotated, as far as known."""
         self._missing: dict[str, list[str]] = {}
 
     @property
@@ -100,86 +182,23 @@ class PlanDriver(RayDriver):
     def _carry(self) -> Carry:
         return PlanCarry(self)
 
-    def _run_tokens(self, step: Step, compute: Compute) -> Artifact:
-        facts = step.inputs[0].info
-        return self.plans.run(
-            step, compute, rows=facts["rows"], rows_by_language=facts["rows_by_language"]
-        )
-
-    def _run_translation(self, step: Step, text: Artifact, compute: Compute) -> Artifact:
-        by_language, rows = text.info["rows_by_language"], text.info["rows"]
-        return self.plans.run(step, compute, rows=rows, rows_by_language=by_language)
-
     def together(self, calls: Sequence[Callable[[], R]]) -> list[R]:
         """The calls, one after the other, noting how many a run would have at work."""
         self.trainings = max(self.trainings, min(len(calls), self.plan.trainings))
         return [call() for call in calls]
 
-    def _trained(self, model: Model, mix: Mix, schedule: Schedule) -> None:
-        rows = [_rows(part) for part in mix.parts]
-        known = sum(item for item in rows if item is not None)
-        more = " and what is selected" if None in rows else ""
-        size = "sentences not known" if rows[0] is None else f"{known} sentences{more}"
-        batch = schedule.batch_size or self.config.train.batch_size
-        passes = known * schedule.epochs if schedule.epochs else (schedule.steps or 0) * batch
-        self._count(trained=passes * (1 if mix.paired is None else 2))
-        long = f"up to {schedule.epochs} epochs"
-        if not schedule.epochs:
-            long = "steps not known" if schedule.steps is None else f"{schedule.steps} steps"
-        self._note(f"{size}, {long}, batch {batch}, lr {schedule.lr:g}")
-
-    def annotate(self, title: str, corpus: Corpus, model: Model, annotator: Annotator) -> Artifact:
-        """Note an annotate step."""
-        artifact = super().annotate(title, corpus, model, annotator)
-        rows = _rows(corpus)
-        most = "at most " if corpus.removed else ""
-        self._count(read=rows or 0)
-        self._note(f"{most}{rows} sentences" if rows is not None else "")
-        return artifact
-
-    def _count(self, *, trained: int = 0, read: int = 0) -> None:
-        if not self.plans.steps[-1]["cached"]:
-            self.row_passes = (self.row_passes[0] + trained, self.row_passes[1] + read)
-
-    def _note(self, text: str) -> None:
-        self.plans.steps[-1]["note"] = text
-
     def note_missing(self, title: str, why: str, *, kind: str = "backbone") -> None:
         """Note that a run would fail for want of something."""
         self._missing.setdefault(why, []).append(title)
-        self.plans.steps.append(
-            {"title": title, "kind": kind, "cached": False, "rows": None, "note": "missing"}
-        )
+        self.plans.note(title, kind, None, "missing")
 
 
 class PlanCarry(Carry):
-    """Reads what a run would read, counts it, and notes what cannot be read."""
+    """Notes what cannot be read."""
 
     def __init__(self, driver: PlanDriver):
         super().__init__(driver.plans)
         self.driver = driver
-
-    def carry_out(self, step: Step, found: Sequence[Source], compute: Compute) -> Artifact:
-        """The artifact if it is there, or what stands for it; nothing is written."""
-        driver = self.driver
-        labels = driver.labels if step.kind == "gold" else None
-        counts, bad, limits = {}, 0, step.params["limits"]
-        for source in found:
-            rows, wrong = 0, []
-            for item in source.examples(labels, limits[source.split]):
-                if isinstance(item, BadRow):
-                    wrong.append(item)
-                else:
-                    rows += 1
-            limit_bad = driver.config.data.max_bad_fraction
-            total, key = rows + len(wrong), key_of(source)
-            check_bad_fraction(wrong, total=total, max_fraction=limit_bad, key=key)
-            counts[source.language] = rows
-            bad += len(wrong)
-        note = f"{bad} to quarantine" if bad else ""
-        return driver.plans.run(
-            step, compute, rows=sum(counts.values()), rows_by_language=counts, note=note
-        )
 
     def failed(self, step: str, content: Content, error: ValueError) -> Artifact:
         """Notes what is missing."""

@@ -7,11 +7,12 @@ which is their subject.
 
 from typing import Any
 
+from xlt_ray.engine.derive import OracleTask
 from xlt_ray.recipe.driver import Derivation
 from xlt_ray.run.driver import RayDriver
 from xlt_ray.run.gold import Gold
 from xlt_ray.run.steps import Step
-from xlt_ray.store.artifacts import Artifact, Attempt
+from xlt_ray.store.artifacts import Artifact
 
 
 class Oracle:
@@ -29,13 +30,8 @@ class Oracle:
         self, title: str, function: Derivation, *artifacts: Artifact, **parameters: Any
     ) -> Artifact:
         """What a function makes of gold labels, as a durable step that says so by its kind."""
-        params = {"function": function.__qualname__, "parameters": parameters}
-        step = Step("oracle", title, params, artifacts, (function.__module__,))
-
-        def compute(attempt: Attempt) -> dict[str, Any]:
-            return self.driver.desk.derive(function, artifacts, parameters, attempt)
-
-        return self.driver.runner.run(step, compute)
+        task = OracleTask(function=function, artifacts=artifacts, arguments=parameters)
+        return self.driver.runner.run(Step(title, task), self.driver.desk.derive)
 
 
 def read_gold(oracle: Oracle) -> None:

@@ -6,15 +6,14 @@ from typing import Any, Literal
 
 from xlt_ray.config.schema import FileSplit, RunConfig, Split
 from xlt_ray.data.benchmarks.registry import Benchmark, sources
-from xlt_ray.data.readers.base import Source
+from xlt_ray.data.readers.base import NamedSource, Source
 from xlt_ray.data.readers.subsets import PriorShifted, RowRange
-from xlt_ray.engine.read import Content, ReadTask, run_read
+from xlt_ray.engine.read import ReadGold, ReadText, run_read
 from xlt_ray.labels import LabelSet
-from xlt_ray.run.steps import Compute, Runner, Step
-from xlt_ray.store.artifacts import Artifact, Attempt
+from xlt_ray.run.steps import Runner, Step
+from xlt_ray.store.artifacts import Artifact
 
-READ = "xlt_ray.engine.read"
-"""The module that reads."""
+Content = Literal["text", "gold"]
 AnySplit = Split | Literal["unlabelled"]
 """A split, or for every language the one whose text is used without its labels."""
 
@@ -24,10 +23,6 @@ class Carry:
 
     def __init__(self, runner: Runner):
         self.runner = runner
-
-    def carry_out(self, step: Step, found: Sequence[Source], compute: Compute) -> Artifact:
-        """The artifact of a step that reads some sources."""
-        return self.runner.run(step, compute)
 
     def failed(self, step: str, content: Content, error: ValueError) -> Artifact:
         """What stands for what cannot be read; raises the error again."""
@@ -45,7 +40,7 @@ class Reading:
         order: Languages whose train rows are parts of one parallel file, in their order.
         carry: What becomes of a step.
         texts: The texts that were read.
-        identities: What the sources of a split are known by.
+        named: The sources of the splits that were read.
     """
 
     config: RunConfig[Any]
@@ -54,7 +49,7 @@ class Reading:
     order: tuple[str, ...]
     carry: Carry
     texts: dict[tuple[tuple[str, ...], AnySplit], Artifact] = field(default_factory=dict)
-    identities: dict[tuple[tuple[str, ...], AnySplit], list[dict[str, Any]]] = field(
+    named: dict[tuple[tuple[str, ...], AnySplit], tuple[NamedSource, ...]] = field(
         default_factory=dict
     )
 
@@ -65,50 +60,39 @@ class Reading:
             self.texts[key] = read(self, "text", title, languages, split)
         return self.texts[key]
 
+    def sources(self, languages: Sequence[str], split: AnySplit) -> tuple[NamedSource, ...]:
+        """What a split of some languages is read from; text and labels are of the same files, which
+        are looked at once for both."""
+        key = (tuple(languages), split)
+        if key not in self.named:
+            found = _found(self, self.splits(languages, split))
+            self.named[key] = tuple(NamedSource.of(item) for item in found)
+        return self.named[key]
+
+    def splits(self, languages: Sequence[str], split: AnySplit) -> dict[str, FileSplit]:
+        """The split of each language."""
+        choose = self.config.benchmark.unlabelled_split_of
+        may_choose = split == "unlabelled" and self.benchmark.files is None
+        return {name: choose(name) if may_choose else split for name in languages}
+
 
 def read(
     reading: Reading, content: Content, title: str, languages: Sequence[str], split: AnySplit
 ) -> Artifact:
     """Text, or gold labels, of a split of some languages."""
-    config, benchmark = reading.config, reading.benchmark
-    choose = config.benchmark.unlabelled_split_of
-    may_choose = split == "unlabelled" and benchmark.files is None
-    splits: dict[str, FileSplit] = {
-        name: choose(name) if may_choose else split for name in languages
-    }
-    labels = reading.labels if content == "gold" else None
+    config = reading.config
+    kind = ReadText if content == "text" else ReadGold
+    splits = reading.splits(languages, split)
     try:
-        found = _found(reading, splits)
-        # Text and labels of a split are of the same files, which are looked at once for both.
-        place = (tuple(languages), split)
-        if place not in reading.identities:
-            reading.identities[place] = [item.identity() for item in found]
-        identities = reading.identities[place]
-        params = {
-            "sources": identities,
-            "languages": list(languages),
-            "task": benchmark.task,
-            "labels": labels and list(labels.names),
-            "limits": {name: config.benchmark.max_rows_of(name) for name in splits.values()},
-            "max_bad_fraction": config.data.max_bad_fraction,
-            "shard_rows": config.data.shard_rows,
-        }
-        modules = (READ, *sorted({type(item).__module__ for item in found}))
-
-        def compute(attempt: Attempt) -> dict[str, Any]:
-            task = ReadTask(
-                attempt,
-                content,
-                benchmark.task,
-                labels,
-                params["limits"],
-                config.data.shard_rows,
-                config.data.max_bad_fraction,
-            )
-            return run_read(found, task, identities)
-
-        step = Step(content, f"{title} {content}", params, (), modules)
-        return reading.carry.carry_out(step, found, compute)
+        task = kind(
+            sources=reading.sources(languages, split),
+            task=reading.benchmark.task,
+            labels=None if content == "text" else reading.labels,
+            limits={name: config.benchmark.max_rows_of(name) for name in splits.values()},
+            shard_rows=config.data.shard_rows,
+            max_bad_fraction=config.data.max_bad_fraction,
+        )
+        return reading.carry.runner.run(Step(f"{title} {content}", task), run_read)
     except ValueError as error:
         return reading.carry.failed(f"{title} {content}", content, error)
 

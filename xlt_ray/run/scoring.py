@@ -1,7 +1,5 @@
 """Scores of models on gold labels: for the report, and for nothing that trains."""
 
-from typing import Any
-
 from xlt_ray.config.schema import Split
 from xlt_ray.engine.derive import ScoreTask
 from xlt_ray.recipe.corpus import Model
@@ -10,7 +8,6 @@ from xlt_ray.recipe.method import Labeller, Outcome, likeliest
 from xlt_ray.run.driver import RayDriver
 from xlt_ray.run.gold import ALL, Gold
 from xlt_ray.run.steps import Step
-from xlt_ray.store.artifacts import Attempt
 
 
 def all_gold(driver: RayDriver) -> Gold:
@@ -57,16 +54,15 @@ class Scorer:
             corpus, title = corpus.of(language), f"{title} {language}"
         predicted = labeller(verbs_of(driver), f"{title} {split}", corpus, model)
         gold = self.gold.read(split, languages, split)
-        metric = driver.benchmark.metric
-        params = {"metric": metric, "labels": list(driver.labels.names), "language": language}
-        modules = ("xlt_ray.engine.derive", "xlt_ray.metrics")
-        step = Step("scores", f"{title} {split} scores", params, (predicted, gold), modules)
-
-        def compute(attempt: Attempt) -> dict[str, Any]:
-            task = ScoreTask(predicted, gold, metric, driver.labels, language)
-            return driver.desk.score(task, attempt)
-
-        return driver.runner.run(step, compute).info["scores"] or {}
+        task = ScoreTask(
+            predicted=predicted,
+            gold=gold,
+            metric=driver.benchmark.metric,
+            labels=driver.labels,
+            language=language,
+        )
+        step = Step(f"{title} {split} scores", task)
+        return driver.runner.run(step, driver.desk.score).info["scores"] or {}
 
     def final(self, outcome: Outcome) -> dict[str, dict[str, float]]:
         """Test scores of the final model, or of each language's own."""

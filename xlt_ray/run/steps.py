@@ -4,18 +4,20 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any, Generic, Protocol, TypeVar
 
 from xlt_ray.report.progress import Progress
-from xlt_ray.store.artifacts import Artifact, Attempt, Store
+from xlt_ray.store.artifacts import Artifact, Store
 from xlt_ray.store.fault_points import reached
-from xlt_ray.store.fingerprint import code_digest, fingerprint
+from xlt_ray.store.fingerprint import code_digest, field_parameters, fingerprint
 from xlt_ray.store.lease import Lease
 from xlt_ray.store.libraries import computing, versions
 from xlt_ray.store.run_folder import RunFolder
+from xlt_ray.store.step_task import StepTask
 
 PLANNED = "planned"
 
@@ -25,45 +27,50 @@ def hardware() -> dict[str, Any]:
     return {"machine": platform.machine(), "system": platform.system(), "cpus": os.cpu_count()}
 
 
+T = TypeVar("T", bound=StepTask)
+
+
 @dataclass(frozen=True)
-class Step:
+class Step(Generic[T]):
     """One step, before it has run.
 
     Attributes:
-        kind: Folder of the store.
         title: What the reader of a ledger sees.
-        params: Everything the result depends on besides inputs, seed and code.
-        inputs: Artifacts that it reads.
-        modules: Modules that compute it.
-        seed: Seed, or 0 where nothing is random.
+        task: What is computed.
     """
 
-    kind: str
     title: str
-    params: Any
-    inputs: Sequence[Artifact]
-    modules: Sequence[str]
-    seed: int = 0
+    task: T
+
+    @property
+    def kind(self) -> str:
+        """Folder of the store."""
+        return self.task.kind
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """Everything that the result depends on besides the inputs' content and the code."""
+        return field_parameters(self.task)
 
     def fingerprint(self) -> str:
         """Hash of the step; "planned" if an input is not there yet.
 
         It holds major and minor versions of the libraries that compute the step.
         """
-        if any(item.fingerprint == PLANNED for item in self.inputs):
+        inputs, modules = self.task.inputs, self.task.modules
+        if any(item.fingerprint == PLANNED for item in inputs):
             return PLANNED
-        names = [item.identity for item in self.inputs]
         return fingerprint(
             self.kind,
             params=self.params,
-            inputs=names,
-            seed=self.seed,
-            code=code_digest(*self.modules),
-            libraries=computing(self.kind, self.modules),
+            inputs=[item.identity for item in inputs],
+            code=code_digest(*modules),
+            libraries=computing(self.kind, modules),
         )
 
 
-Compute = Callable[[Attempt], Mapping[str, Any]]
+Compute = Callable[[T], Mapping[str, Any]]
+"""Fills the attempt of a task and returns facts for the manifest: counts, scores."""
 
 
 class Runner(Protocol):
@@ -72,7 +79,7 @@ class Runner(Protocol):
     store: Store
 
     def run(
-        self, step: Step, compute: Compute, *, afterwards: Callable[[], None] | None = None
+        self, step: Step[T], compute: Compute[T], *, afterwards: Callable[[], None] | None = None
     ) -> Artifact:
         """The step's artifact."""
         ...
@@ -92,13 +99,13 @@ class StepRunner:
     noting: threading.Lock = field(default_factory=threading.Lock)
 
     def run(
-        self, step: Step, compute: Compute, *, afterwards: Callable[[], None] | None = None
+        self, step: Step[T], compute: Compute[T], *, afterwards: Callable[[], None] | None = None
     ) -> Artifact:
         """The step's artifact, from the store or newly computed.
 
         Args:
             step: The step.
-            compute: Fills an attempt and returns facts for the manifest (counts, scores).
+            compute: Computes it.
             afterwards: Tidies up once the artifact is there.
         """
         self.lease.check()
@@ -121,18 +128,19 @@ class StepRunner:
         self._record(step, artifact, cached=cached)
         return artifact
 
-    def _compute(self, step: Step, name: str, compute: Compute) -> Artifact:
+    def _compute(self, step: Step[T], name: str, compute: Compute[T]) -> Artifact:
         began = time.monotonic()
         attempt = self.store.attempt(step.kind, name)
-        info = compute(attempt)
+        if step.task.resumes:
+            self.store.adopt(attempt)
+        info = compute(step.task.into(attempt))
         record = {
             "kind": step.kind,
             "title": step.title,
             "run": self.folder.name,
             "fingerprint": name,
             "params": step.params,
-            "inputs": [item.fingerprint for item in step.inputs],
-            "seed": step.seed,
+            "inputs": [item.fingerprint for item in step.task.inputs],
             "info": dict(info),
             "seconds": round(time.monotonic() - began, 3),
             "hardware": hardware(),
@@ -140,17 +148,17 @@ class StepRunner:
         }
         return self.store.commit(attempt, record)
 
-    def _record(self, step: Step, artifact: Artifact, *, cached: bool) -> None:
+    def _record(self, step: Step[Any], artifact: Artifact, *, cached: bool) -> None:
         with self.noting:  # several steps may be at work
             self._note(step, artifact, cached)
 
-    def _note(self, step: Step, artifact: Artifact, cached: bool) -> None:
+    def _note(self, step: Step[Any], artifact: Artifact, cached: bool) -> None:
         entry = {
             "step": len(self.ledger) + 1,
             "title": step.title,
             "kind": step.kind,
             "fingerprint": artifact.fingerprint,
-            "inputs": [item.fingerprint for item in step.inputs],
+            "inputs": [item.fingerprint for item in step.task.inputs],
             "seconds": artifact.seconds,
             "cached": cached,
             "versions": dict(artifact.manifest.get("versions", {})),

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import RunConfig
@@ -10,16 +11,8 @@ from xlt_ray.data.schema import Task
 from xlt_ray.engine.backbone import Backbone, checkpoint_of
 from xlt_ray.engine.resources import Plan
 from xlt_ray.engine.translate import Ready, Route, TranslateTask, ready_of, run_translate
-from xlt_ray.run.steps import Compute, Runner, Step
-from xlt_ray.store.artifacts import Artifact, Attempt
-
-
-class RunTranslation(Protocol):
-    """Runs a translate step of a text artifact."""
-
-    def __call__(self, step: Step, text: Artifact, compute: Compute) -> Artifact:
-        """The translated text."""
-        ...
+from xlt_ray.run.steps import Runner, Step
+from xlt_ray.store.artifacts import Artifact
 
 
 @dataclass(frozen=True)
@@ -31,7 +24,6 @@ class Translations:
         task: Kind of task.
         runner: Runs steps.
         plan: Its annotators translate, too.
-        run: Runs a translate step.
         found: Puts what was found of a checkpoint, or of ready translations, into the store.
         models: Checkpoints that were found, by folder or hub id.
     """
@@ -40,7 +32,6 @@ class Translations:
     task: Task
     runner: Runner
     plan: Plan
-    run: RunTranslation
     found: Callable[[str, Backbone], Artifact]
     models: dict[str, Artifact] = field(default_factory=dict)
 
@@ -133,38 +124,16 @@ class Translations:
         self, title: str, text: Artifact, routes: Mapping[str, Route], *, whole: bool = False
     ) -> Artifact:
         config = self.config.translation
-        used = {name: route.model or route.ready for name, route in routes.items()}
-        params = {
-            "routes": {
-                name: [x.source, x.target, x.column, x.must, (by := used[name]) and by.identity]
-                for name, x in routes.items()
-            },
-            "whole": whole,
-            "task": self.task,
-            "codes": config.codes,
-            "beams": config.beams,
-            "max_new_tokens": config.max_new_tokens,
-            "batch_tokens": self.batch_tokens,
-            "arithmetic": self.plan.annotation.describe(),
-        }
-        inputs = (text, *(artifact for artifact in used.values() if artifact is not None))
-        modules = ("xlt_ray.engine.translate", "xlt_ray.models.translator")
-        step = Step("translation", title, params, inputs, modules)
-
-        def compute(attempt: Attempt) -> dict[str, Any]:
-            self.runner.store.adopt(attempt)
-            task = TranslateTask(
-                attempt,
-                text,
-                self.task,
-                routes,
-                whole=whole,
-                codes=config.codes,
-                beams=config.beams,
-                max_new_tokens=config.max_new_tokens,
-                budget=self.batch_tokens,
-                arithmetic=self.plan.annotation,
-            )
-            return run_translate(task, self.plan.annotators)
-
-        return self.run(step, text, compute)
+        task = TranslateTask(
+            text=text,
+            task=self.task,
+            routes=routes,
+            whole=whole,
+            codes=config.codes,
+            beams=config.beams,
+            max_new_tokens=config.max_new_tokens,
+            batch_tokens=self.batch_tokens,
+            arithmetic=self.plan.annotation,
+        )
+        compute = partial(run_translate, pool=self.plan.annotators)
+        return self.runner.run(Step(title, task), compute)

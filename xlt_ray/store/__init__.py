@@ -5,6 +5,7 @@ manifest      the file that makes a folder an artifact
 files         reading and writing on any pyarrow file system
 parquet       opens Parquet files that run no code
 fingerprint   the hash of what a step depends on
+step_task     what a step computes, as data
 libraries     which versions count in it
 run_folder    a run: configuration, ledger, events, report, model
 lease         keeps two drivers off one run

@@ -10,13 +10,16 @@ import importlib.util
 import sys
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from types import FunctionType, MappingProxyType
+from typing import Any, Protocol, runtime_checkable
 
-from xlt_ray.store.artifacts import canonical_json
+from pydantic import BaseModel
+
+from xlt_ray.config.schema import RUNTIME
+from xlt_ray.store.artifacts import Artifact, canonical_json
 
 PACKAGE = "xlt_ray"
 PLUMBING = frozenset({"xlt_ray.config", "xlt_ray.store"})
@@ -32,12 +35,11 @@ def fingerprint(
     *,
     params: Any,
     inputs: Iterable[str],
-    seed: int,
     code: str,
     libraries: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """Hash of a step: its kind, parameters, inputs' fingerprints, seed, code and libraries."""
-    text = canonical_json([kind, params, list(inputs), seed, code, dict(libraries)])
+    """Hash of a step: its kind, parameters, inputs' fingerprints, code and libraries."""
+    text = canonical_json([kind, params, list(inputs), code, dict(libraries)])
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
@@ -132,9 +134,52 @@ def _is_text(node: ast.stmt) -> bool:
     )
 
 
-def describe(thing: Any) -> dict[str, Any]:
-    """Class and fields of an objective, annotator or schedule, for a fingerprint."""
-    assert is_dataclass(thing)
-    assert not isinstance(thing, type)
-    name = f"{type(thing).__module__}.{type(thing).__qualname__}"
-    return {"class": name, "fields": asdict(thing)}
+@runtime_checkable
+class Described(Protocol):
+    """Says by itself what it is."""
+
+    def describe(self) -> Any:
+        """What stands for it in a fingerprint."""
+        ...
+
+
+def parameters(thing: Any) -> Any:
+    """What a value is, as plain JSON, for a fingerprint.
+
+    An artifact is its identity. An object with a method ``describe`` is what that says, any other
+    dataclass its class and fields, a section of the configuration its keys and values, a function
+    of a module its name. Fields marked as `RUNTIME` are left out.
+
+    Raises:
+        TypeError: nobody can tell by the value whether another one is the same.
+    """
+    if thing is None or isinstance(thing, bool | int | float | str):
+        return thing
+    if isinstance(thing, Artifact):
+        return thing.identity
+    if isinstance(thing, FunctionType) and "<" not in thing.__qualname__:
+        return f"{thing.__module__}.{thing.__qualname__}"
+    if isinstance(thing, list | tuple):
+        return [parameters(item) for item in thing]
+    if isinstance(thing, Mapping) and all(isinstance(key, str) for key in thing):
+        return {key: parameters(value) for key, value in thing.items()}
+    if isinstance(thing, BaseModel):
+        kept = [name for name, item in type(thing).model_fields.items()
+                if not _is_runtime(item.json_schema_extra)]  # fmt: skip
+        return {name: parameters(getattr(thing, name)) for name in kept}
+    if isinstance(thing, Described) and not isinstance(thing, type):
+        return parameters(thing.describe())
+    if is_dataclass(thing) and not isinstance(thing, type):
+        name = f"{type(thing).__module__}.{type(thing).__qualname__}"
+        return {"class": name, "fields": field_parameters(thing)}
+    raise TypeError(f"{thing!r} cannot be part of a fingerprint")
+
+
+def field_parameters(thing: Any) -> dict[str, Any]:
+    """`parameters` of each field of a dataclass but those marked as `RUNTIME`."""
+    kept = [item.name for item in fields(thing) if not _is_runtime(item.metadata)]
+    return {name: parameters(getattr(thing, name)) for name in kept}
+
+
+def _is_runtime(marks: object) -> bool:
+    return isinstance(marks, Mapping) and marks.items() >= RUNTIME.items()

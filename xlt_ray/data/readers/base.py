@@ -1,7 +1,8 @@
 """What every kind of source offers to the steps that read text and labels."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.labels import LabelSet
@@ -58,20 +59,38 @@ class Source(Protocol):
         ...
 
 
-def check_unchanged(source: Source, before: Mapping[str, Any]) -> None:
-    """See whether a source still is what a result is named by; to be asked after reading.
+@dataclass(frozen=True)
+class NamedSource:
+    """A source, and what it was known by when the step that reads it was named.
 
-    Args:
+    Attributes:
         source: The source.
-        before: Its identity when the step was planned.
+        identity: Its identity at that time.
+    """
+
+    source: Source
+    identity: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, source: Source) -> Self:
+        """A source as it is now."""
+        return cls(source, source.identity())
+
+    def describe(self) -> dict[str, Any]:
+        """What is read, for a fingerprint."""
+        return {**self.identity, "language": self.source.language, "split": self.source.split}
+
+
+def check_unchanged(named: NamedSource) -> None:
+    """See whether a source still is what a result is named by; to be asked after reading.
 
     Raises:
         ValueError: it is not; the message names the files that were edited meanwhile.
     """
-    after = source.identity()
-    if canonical_json(after) == canonical_json(before):
+    source, after = named.source, named.source.identity()
+    if canonical_json(after) == canonical_json(named.identity):
         return
-    then, now = dict(_sums(before)), dict(_sums(after))
+    then, now = dict(_sums(named.identity)), dict(_sums(after))
     names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
     what = ", ".join(names) or f"{source.language} {source.split}"
     raise ValueError(

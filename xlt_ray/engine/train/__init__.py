@@ -1,6 +1,7 @@
 """Train steps.
 
 launch       in this process, or in workers of Ray Train
+task         what it is given
 loop         what every worker does
 batches      its rows and passes
 optimiser    parameters, rates, state

@@ -10,7 +10,8 @@ from xlt_ray.engine.local_ray import needed, quiet
 from xlt_ray.engine.resources import Plan
 from xlt_ray.engine.same_code import guarded
 from xlt_ray.engine.train.checkpoints import Checkpoints
-from xlt_ray.engine.train.loop import TrainTask, run_in_group, run_worker
+from xlt_ray.engine.train.loop import run_in_group, run_worker
+from xlt_ray.engine.train.task import TrainTask
 
 _START_LIMIT = 60
 """How often Ray Train looks for room and processes before it gives up: once a minute at most."""
@@ -27,7 +28,7 @@ def run_train(task: TrainTask, plan: Plan, *, retries: int) -> dict[str, Any]:
     With 0 workers the loop runs in this process. A worker that dies is replaced, up to ``retries``
     times, and the step goes on from its newest checkpoint, as it does when this is called again.
     """
-    workers, notes = plan.train_workers, Checkpoints(task.root, task.fingerprint)
+    workers, notes = plan.train_workers, Checkpoints(task.out.root, task.out.fingerprint)
     if not workers:  # a trainer would add nothing, and trials of Ray Tune may have none in them
         with quiet():
             done = run_worker(task)
@@ -47,7 +48,7 @@ def run_train(task: TrainTask, plan: Plan, *, retries: int) -> dict[str, Any]:
         run_config=RunConfig(
             # Ray silently takes up a run of the same name; an attempt's name is used once, so that
             # resuming is left to the checkpoints of the loop.
-            name=task.attempt.folder.replace("/", "-"),
+            name=task.out.folder.replace("/", "-"),
             storage_path=f"{notes.folder}/ray",
             storage_filesystem=notes.fs,
             failure_config=FailureConfig(

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -25,14 +25,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from xlt_ray.config.schema import TrainConfig
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.batches.examples import SpanItems, examples_of, layout_of
 from xlt_ray.data.batches.planning import plan_epoch, seed_of
 from xlt_ray.data.batches.tokenise import load_tokenizer
-from xlt_ray.data.schema import Task
 from xlt_ray.engine import memory
-from xlt_ray.engine.arithmetic import Arithmetic, Precision, autocast
+from xlt_ray.engine.arithmetic import Precision, autocast
 from xlt_ray.engine.inference import predict_labels
 from xlt_ray.engine.train.batches import PairedRows, WorkerShare, own_examples, plan_passes
 from xlt_ray.engine.train.checkpoints import Checkpoints
@@ -44,41 +42,16 @@ from xlt_ray.engine.train.optimiser import (
     unflatten,
     warmup_then_decay,
 )
-from xlt_ray.labels import LabelSet
+from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.metrics import Ragged, score
 from xlt_ray.models.classifier import Classifier, full_precision
 from xlt_ray.models.files import OPTIMISER, SPAN_SETTINGS
 from xlt_ray.models.load import load_classifier
-from xlt_ray.recipe.corpus import Corpus, Mix
 from xlt_ray.recipe.objective import Objective
-from xlt_ray.recipe.schedule import OptimiserStep, Schedule
+from xlt_ray.recipe.schedule import OptimiserStep
 from xlt_ray.recipe.stopping import stalled
 from xlt_ray.recipe.task import TaskContext
-from xlt_ray.store.artifacts import Artifact, Attempt
 from xlt_ray.store.fault_points import reached
-
-
-@dataclass
-class TrainTask:
-    """Everything a worker needs; it travels by value."""
-
-    root: str
-    fingerprint: str
-    attempt: Attempt
-    mix: Mix
-    dev: Corpus
-    start: Artifact
-    objective: Objective
-    schedule: Schedule
-    train: TrainConfig
-    task: Task
-    labels: LabelSet
-    languages: tuple[str, ...]
-    metric: str
-    seed: int
-    arithmetic: Arithmetic
-    budget: int
-    compiled: bool = False
 
 
 class Position:
@@ -109,17 +82,17 @@ class Position:
 def run_in_group(task: TrainTask) -> dict[str, Any]:
     """`run_worker` as one of the workers of a trainer."""
     context = ray.train.get_context()
-    rank, world = context.get_world_rank(), context.get_world_size()
+    rank = context.get_world_rank()
+    assert context.get_world_size() == task.world
     device = task.arithmetic.take()
     if device.type == "cuda":
         device = get_device()  # of several, this worker's own
-    return run_worker(task, rank, world, device=device, on_epoch=ray.train.report)
+    return run_worker(task, rank, device=device, on_epoch=ray.train.report)
 
 
 def run_worker(
     task: TrainTask,
     rank: int = 0,
-    world: int = 1,
     device: torch.device | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
@@ -128,13 +101,12 @@ def run_worker(
     Args:
         task: What to train.
         rank: Number of this worker.
-        world: Number of workers.
         device: Where this worker computes; absent: as the task's arithmetic says.
         on_epoch: Is told the facts of every epoch, at its end.
     """
     device = device or task.arithmetic.take()
     with repeatable(task.train.deterministic):
-        worker = Worker(task, rank, world, device)
+        worker = Worker(task, rank, device)
         worker.resume()
         while worker.position.epoch < worker.epochs and not worker.position.stopped:
             worker.epoch()
@@ -162,16 +134,18 @@ class Trainee(nn.Module):
 class Worker:
     """One worker's model, optimiser, rows and position."""
 
-    def __init__(self, task: TrainTask, rank: int, world: int, device: torch.device):
-        self.task, self.rank, self.world, self.device = task, rank, world, device
-        self.checkpoints = Checkpoints(task.root, task.fingerprint)
+    def __init__(self, task: TrainTask, rank: int, device: torch.device):
+        self.task, self.rank, self.device = task, rank, device
+        self.world = world = task.world
+        self.checkpoints = Checkpoints(task.out.root, task.out.fingerprint)
         folder = task.start.local()
         self.head = task.objective.span_head
-        items = None if self.head is None else SpanItems(self.head.max_len, task.labels)
+        known = task.context
+        items = None if self.head is None else SpanItems(self.head.max_len, known.labels)
         tokenizer = load_tokenizer(str(folder))
-        layout = layout_of(tokenizer, task.train.max_length, task.task, items)
+        layout = layout_of(tokenizer, task.train.max_length, known.task, items)
         share = WorkerShare(rank, world)
-        self.examples = own_examples(task.mix, share, layout, task.languages)
+        self.examples = own_examples(task.mix, share, layout, known.languages)
         if not share.counts.any():
             raise ValueError("the training set is empty: no row of its text has a label to learn")
         dev = task.dev.rows()
@@ -180,15 +154,13 @@ class Worker:
         self.dev_gold = Ragged.from_arrow(dev["labels"])
         dev_rows = np.arange(rank, len(dev), world)
         self.dev = examples_of(dev.take(pa.array(dev_rows)).drop_columns(["labels"]), layout)
-        context = TaskContext(
-            task.labels,
-            task.languages,
-            self.examples.num_items,
-            task.task,
-            self._total,
-            self._everyone,
-            layout,
-            rank,
+        context = replace(
+            known,
+            num_items=self.examples.num_items,
+            total=self._total,
+            everyone=self._everyone,
+            layout=layout,
+            worker=rank,
         )
         self.model = self._load(folder, context)
         task.objective.prepare(context, self.model)
@@ -205,7 +177,7 @@ class Worker:
         # The sum since the last score; it stays on the device, so that no step waits for it.
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self.best: dict[str, Tensor] | None = None
-        per_rank = max(1, (task.schedule.batch_size or task.train.batch_size) // world)
+        per_rank = max(1, task.batch_size // world)
         self.rows_per_step = per_rank
         self.steps_per_epoch = max(1, math.ceil(share.counts.max() / per_rank))
         self.before = self.steps_per_epoch * task.schedule.before
@@ -224,8 +196,8 @@ class Worker:
         task = self.task
         model = load_classifier(
             folder,
-            task.labels.names,
-            task.task,
+            context.labels.names,
+            context.task,
             dropout=task.train.dropout,
             seed=seed_of(task.seed, "head") % 2**31,
             gradient_checkpointing=task.train.gradient_checkpointing,
@@ -362,7 +334,7 @@ class Worker:
         predicted = predict_labels(
             self.model,
             self.dev,
-            budget=task.budget,
+            budget=task.batch_tokens,
             device=self.device,
             precision=task.arithmetic.precision,
         )
@@ -371,7 +343,7 @@ class Worker:
             dist.all_gather_object(parts, predicted)
         else:
             parts = [predicted]
-        found = score(task.metric, self.dev_gold, self._dev_order(parts), task.labels)
+        found = score(task.metric, self.dev_gold, self._dev_order(parts), task.context.labels)
         loss, items = self._sum([float(self.loss), float(position.items)])
         entry = {
             "epoch": position.epoch + (position.step_in_epoch > 0),
@@ -465,7 +437,7 @@ class Worker:
             [*map(float, self.examples.before_pool), float(position.tokens)]
         )
         for name, table in self.task.objective.findings(self.examples).items():
-            self.task.attempt.write_table(f"{name}-{self.rank:03d}.parquet", table)
+            self.task.out.write_table(f"{name}-{self.rank:03d}.parquet", table)
         if self.world > 1:
             dist.barrier()
         if self.rank == 0:
@@ -475,9 +447,9 @@ class Worker:
                 self.model.save(Path(folder))
                 if 0 < schedule.before + schedule.epochs < schedule.whole:
                     save_file(flatten(self.optimiser), Path(folder) / OPTIMISER)
-                self.task.attempt.write_folder(Path(folder))
+                self.task.out.write_folder(Path(folder))
             for path in _tokenizer_files(self.task.start.local()):
-                self.task.attempt.copy(path.name, path)
+                self.task.out.copy(path.name, path)
         kept = {key: position.history[chosen].get(key) for key in ("source_dev", "own")}
         return {
             **{key: value for key, value in kept.items() if value is not None},
