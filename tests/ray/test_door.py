@@ -80,10 +80,14 @@ def test_everything_comes_in_by_the_door(
         for work in (
             lambda: over_shards(Nothing, None, pool, ["a"]),
             lambda: map_rows([{"x": 1}], lambda row: {"y": row["x"]}, 1e9),
-            lambda: ray.get(start_step_actor().call.remote(door.guarded(dict), ())),
+            lambda: ray.get(start_step_actor().call.remote(door.guarded(done), None)),
         ):
             with pytest.raises(RayError, match=said):
                 work()
+
+
+def done(task: None) -> dict[str, int]:
+    return {}
 
 
 def test_words_of_dead_drivers_go(tmp_path: Path) -> None:

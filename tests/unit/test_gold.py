@@ -18,7 +18,7 @@ from xlt_ray.methods.iwda.upper_bound import UPPER_BOUNDS
 from xlt_ray.recipe.driver import ALLOWED, Driver
 from xlt_ray.recipe.method import Outcome, UpperBound, likeliest
 from xlt_ray.run.check import configure_run
-from xlt_ray.run.dry_run import PlanDriver, PlanRunner
+from xlt_ray.run.dry_run import DryRun
 from xlt_ray.run.gold import ALL, OF_SOURCES, Gold
 from xlt_ray.run.scoring import Scorer, all_gold
 from xlt_ray.run.session import run_recipe
@@ -59,7 +59,7 @@ def given(config: RunConfig[Any], monkeypatch: pytest.MonkeyPatch) -> Driver:
     """What a recipe is given."""
     monkeypatch.setitem(METHODS, "bl_direct", Curious)
     KEPT.clear()
-    driver = PlanDriver(config, PlanRunner(Store(config.store.root)), PLAN)
+    driver = DryRun(Store(config.store.root), PLAN).driver(config)
     run_recipe(config, driver)
     return KEPT.pop()
 
@@ -119,7 +119,7 @@ def test_test_gold_of_a_source_is_refused(given: Driver) -> None:
 
 
 def test_a_right_is_to_what_it_says(config: RunConfig[Any]) -> None:
-    driver = PlanDriver(config, PlanRunner(Store(config.store.root)), PLAN)
+    driver = DryRun(Store(config.store.root), PLAN).driver(config)
     gold = all_gold(driver)
     assert gold.languages == {SOURCE, *TARGETS}
     assert gold.splits == set(ALL)
@@ -146,7 +146,7 @@ def test_a_labeller_of_a_recipes_own_is_given_no_more(
         seen.append(driver)
         return likeliest(driver, title, corpus, model)
 
-    driver = PlanDriver(config, PlanRunner(Store(config.store.root)), PLAN)
+    driver = DryRun(Store(config.store.root), PLAN).driver(config)
     Scorer(driver, all_gold(driver)).evaluate("x", driver.backbone, "test", labeller=label)
     with pytest.raises(AttributeError, match="a recipe has no reading"):
         getattr(seen[0], "reading")  # noqa: B009

@@ -7,7 +7,7 @@ import pytest
 
 from tests.reports import example
 from xlt_ray.commands.cli import run_job
-from xlt_ray.commands.trial import SourceOnly
+from xlt_ray.commands.trial import Trial
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.benchmarks.registry import lookup, resolve_targets
 from xlt_ray.report.tables import markdown
@@ -69,9 +69,8 @@ def test_a_targets_own_dev_text_chooses_its_model_in_a_sweep_alone(
     assert found.dev("pavri") == found.dev() == ("dev", "mira")
     with pytest.raises(ConfigError, match="mira is a target, and its own labels may not choose"):
         found.dev("mira")
-    monkeypatch.setattr(found, "may_judge_itself", True)
+    monkeypatch.setattr(found, "policy", Trial(lambda score: None))
     assert found.dev("mira") == ("dev", "mira")
-    assert SourceOnly.may_judge_itself
 
 
 def test_methods_with_one_model_for_all_targets_cannot_leave_one_out() -> None:

@@ -13,7 +13,7 @@ from tests.encoders import commit
 from xlt_ray.data.benchmarks.registry import BENCHMARKS, sources
 from xlt_ray.data.readers.hub import HubSource
 from xlt_ray.data.readers.user_files import FilesConfig, UserSource, found_in
-from xlt_ray.engine.read import tokenise_shard
+from xlt_ray.engine.read import TokeniseTask, tokenise_shard
 from xlt_ray.engine.translate import ready_of
 from xlt_ray.labels import LabelSet
 from xlt_ray.store.artifacts import Store
@@ -155,7 +155,7 @@ def test_files_of_the_store(tmp_path: Path) -> None:
         found.schema,
         lambda: list(found.tables()),
         lambda: tokenise_shard(
-            found, found, store.attempt("tokens", "u"), "token",
+            TokeniseTask(text=found, backbone=found, task="token"),
             file="text-de.parquet", group=0, name="x",
         ),
     ):  # fmt: skip

@@ -17,10 +17,11 @@ from xlt_ray.methods.cltp import EvidentialLoss
 from xlt_ray.recipe.corpus import Mix
 from xlt_ray.recipe.schedule import Schedule
 from xlt_ray.run.check import configure_run
-from xlt_ray.run.dry_run import PlanDriver, PlanRunner, Unknown, planned, text_of
+from xlt_ray.run.driver import RayDriver
+from xlt_ray.run.dry_run import DryRun, PlanRunner, Unknown, planned, text_of
 from xlt_ray.run.scoring import Scorer, all_gold
 from xlt_ray.run.steps import PLANNED, Step
-from xlt_ray.store.artifacts import Store
+from xlt_ray.store.artifacts import Artifact, Store
 from xlt_ray.store.step_task import StepTask
 
 PLAN = Plan(Pool(1, 3, 2, 0.0), train_workers=2, train_cpus=4, train_gpus=0.0)
@@ -32,12 +33,13 @@ TOY = {
 LINES = "Kari\tB-PER\nsmiler\tO\n\nOslo\tB-LOC\n\n"
 
 
-def follow(config: RunConfig[Any]) -> PlanDriver:
-    """The whole recipe and its evaluation against the planning driver."""
-    driver = PlanDriver(config, PlanRunner(Store(config.store.root)), PLAN)
+def follow(config: RunConfig[Any]) -> tuple[RayDriver, DryRun]:
+    """The whole recipe and its evaluation, which are only planned."""
+    dry = DryRun(Store(config.store.root), PLAN)
+    driver = dry.driver(config)
     outcome = METHODS[config.method.name](config.method).run(driver)
     Scorer(driver, all_gold(driver)).evaluate("final", outcome.final, "test")
-    return driver
+    return driver, dry
 
 
 def toy(folder: Path, *flags: str) -> RunConfig[Any]:
@@ -61,8 +63,8 @@ def wikiann(folder: Path, *flags: str, backbone: Path | None = None) -> RunConfi
 
 
 def test_every_step_is_listed_in_order(tmp_path: Path) -> None:
-    driver = follow(toy(tmp_path))
-    assert [step["title"] for step in driver.plans.steps] == [
+    _, dry = follow(toy(tmp_path))
+    assert [step["title"] for step in dry.steps] == [
         "source train text",
         "backbone",
         "source train tokens",
@@ -88,13 +90,13 @@ def test_every_step_is_listed_in_order(tmp_path: Path) -> None:
         "test gold",
         "final test scores",
     ]
-    assert not any(step["cached"] for step in driver.plans.steps)
-    assert driver.missing == []
+    assert not any(step["cached"] for step in dry.steps)
+    assert dry.missing == []
 
 
 def test_rows_are_counted_and_notes_made(tmp_path: Path) -> None:
-    driver = follow(toy(tmp_path))
-    steps = {step["title"]: step for step in driver.plans.steps}
+    driver, dry = follow(toy(tmp_path))
+    steps = {step["title"]: step for step in dry.steps}
     targets = len(driver.targets)
     assert targets == 6
     assert steps["source train text"]["rows"] == steps["source train gold"]["rows"] == 12
@@ -109,8 +111,8 @@ def test_rows_are_counted_and_notes_made(tmp_path: Path) -> None:
 
 def test_each_language_has_the_split_that_it_is_given(tmp_path: Path) -> None:
     flag = 'benchmark.unlabelled_split={"nolu": "train", "teska": "test"}'
-    driver = follow(toy(tmp_path, "benchmark.targets=teska,pavri,nolu", flag))
-    steps = {step["title"]: step for step in driver.plans.steps}
+    driver, dry = follow(toy(tmp_path, "benchmark.targets=teska,pavri,nolu", flag))
+    steps = {step["title"]: step for step in dry.steps}
     by_language = driver.unlabelled().tokens.info["rows_by_language"]
     assert by_language == {"teska": 6, "pavri": 8, "nolu": 12}
     assert steps["unlabelled text"]["rows"] == 26
@@ -120,7 +122,7 @@ def test_each_language_has_the_split_that_it_is_given(tmp_path: Path) -> None:
 def test_a_step_with_a_batch_of_its_own_says_so(tmp_path: Path) -> None:
     values = {**TOY, "method": {"name": "st", "iterations": 1, "batch_size": 16}}
     config = configure_run({**values, "store": {"root": str(tmp_path / "store")}})
-    notes = {step["title"]: step["note"] for step in follow(config).plans.steps}
+    notes = {step["title"]: step["note"] for step in follow(config)[1].steps}
     assert "batch 32" in notes["source"]
     assert "batch 16" in notes["iteration 1"]
 
@@ -131,8 +133,8 @@ def test_nothing_is_computed(tmp_path: Path) -> None:
 
 
 def test_the_text_names_steps_resources_and_store(tmp_path: Path) -> None:
-    driver = follow(toy(tmp_path))
-    text = text_of(driver, PLAN)
+    _, dry = follow(toy(tmp_path))
+    text = text_of(dry)
     assert text.splitlines()[1].split() == [
         "1",
         "source",
@@ -152,15 +154,15 @@ def test_the_text_names_steps_resources_and_store(tmp_path: Path) -> None:
 
 def test_what_is_in_the_store_is_cached(tmp_path: Path) -> None:
     config = wikiann(tmp_path, "train.max_length=64", backbone=write_encoder(tmp_path / "encoder"))
-    before = follow(config)
+    _, before = follow(config)
     assert before.missing == []
-    assert not any(step["cached"] for step in before.plans.steps)
-    found, store = backbone_of(config), before.plans.store
+    assert not any(step["cached"] for step in before.steps)
+    found, store = backbone_of(config), before.runner.store
     step = Step("backbone", found)
     attempt = store.attempt("backbone", step.fingerprint())
     info = found.write(attempt)
     store.commit(attempt, {"info": info, "seconds": 0.0})
-    cached = [step["title"] for step in follow(config).plans.steps if step["cached"]]
+    cached = [step["title"] for step in follow(config)[1].steps if step["cached"]]
     assert cached == ["backbone"]
 
 
@@ -168,7 +170,7 @@ def test_norwegian_is_a_language(tmp_path: Path) -> None:
     path = tmp_path / "norwegian.yaml"
     path.write_text("benchmark:\n  targets: [no]\n")
     for config in (wikiann(tmp_path), wikiann(tmp_path, "benchmark.targets=no")):
-        assert follow(config).targets == ("no",)
+        assert follow(config)[0].targets == ("no",)
     values = {"benchmark": {"name": "wikiann"}, "backbone": "x", "method": {"name": "cltp"}}
     assert configure_run(values, [str(path)]).benchmark.targets == ("no",)
 
@@ -176,19 +178,19 @@ def test_norwegian_is_a_language(tmp_path: Path) -> None:
 def test_a_missing_backbone_and_split_are_named_and_the_rest_is_planned(tmp_path: Path) -> None:
     config = wikiann(tmp_path)
     (tmp_path / "data" / "no" / "dev.txt").unlink()
-    driver = follow(config)
-    assert len(driver.missing) == 2
-    assert any("nowhere" in text and text.startswith("backbone") for text in driver.missing)
-    assert any(text.startswith("unlabelled text: ") and "dev" in text for text in driver.missing)
-    assert "final test scores" in [step["title"] for step in driver.plans.steps]
-    lines = text_of(driver, PLAN).splitlines()
+    _, dry = follow(config)
+    assert len(dry.missing) == 2
+    assert any("nowhere" in text and text.startswith("backbone") for text in dry.missing)
+    assert any(text.startswith("unlabelled text: ") and "dev" in text for text in dry.missing)
+    assert "final test scores" in [step["title"] for step in dry.steps]
+    lines = text_of(dry).splitlines()
     assert [line for line in lines if line.startswith("missing: ")] == lines[-2:]
 
 
 def test_bad_rows_are_counted(tmp_path: Path) -> None:
     config = wikiann(tmp_path, "data.max_bad_fraction=0.5")
     (tmp_path / "data" / "en" / "train.txt").write_text(LINES + "Bergen\tB-CITY\n\n")
-    steps = {step["title"]: step for step in follow(config).plans.steps}
+    steps = {step["title"]: step for step in follow(config)[1].steps}
     assert (steps["source train gold"]["rows"], steps["source train gold"]["note"]) == (
         2,
         "1 to quarantine",
@@ -199,13 +201,13 @@ def test_bad_rows_are_counted(tmp_path: Path) -> None:
 def test_too_many_bad_rows_are_missing_data(tmp_path: Path) -> None:
     config = wikiann(tmp_path)
     (tmp_path / "data" / "en" / "train.txt").write_text(LINES + "Bergen\tB-CITY\n\n")
-    driver = follow(config)
-    assert any(text.startswith("source train gold: 1 of 3 rows") for text in driver.missing)
+    _, dry = follow(config)
+    assert any(text.startswith("source train gold: 1 of 3 rows") for text in dry.missing)
 
 
 def test_a_source_language_is_no_target_of_self_training(tmp_path: Path) -> None:
-    driver = follow(wikiann(tmp_path, "benchmark.targets=en,no"))
-    steps = {step["title"]: step for step in driver.plans.steps}
+    driver, dry = follow(wikiann(tmp_path, "benchmark.targets=en,no"))
+    steps = {step["title"]: step for step in dry.steps}
     assert steps["unlabelled text"]["rows"] == 2
     assert steps["test text"]["rows"] == 4
     assert driver.context.languages == ("en", "no")
@@ -213,11 +215,11 @@ def test_a_source_language_is_no_target_of_self_training(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("fraction", [0.5, 1.0])
 def test_a_share_of_known_rows_is_known(tmp_path: Path, fraction: float) -> None:
-    driver = follow(toy(tmp_path))
+    driver, dry = follow(toy(tmp_path))
     gold = driver.source("train").sample(fraction, seed=0)
     schedule = Schedule(1e-3, 1)
     driver.train("x", Mix(gold), EvidentialLoss(), start=driver.backbone, schedule=schedule)
-    assert driver.plans.steps[-1]["note"].startswith(f"{int(12 * fraction)} sentences")
+    assert dry.steps[-1]["note"].startswith(f"{int(12 * fraction)} sentences")
 
 
 def test_unknown_facts_are_none() -> None:
@@ -231,8 +233,14 @@ def test_unknown_facts_are_none() -> None:
 @dataclass(frozen=True, kw_only=True)
 class Made(StepTask):
     kind = "model"
-    inputs = ()
-    modules = ("xlt_ray.labels",)
+
+    @property
+    def inputs(self) -> tuple[Artifact, ...]:
+        return ()
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        return ("xlt_ray.labels",)
 
 
 def test_a_plan_leaves_checkpoints_alone(tmp_path: Path) -> None:
@@ -246,11 +254,7 @@ def test_a_plan_leaves_checkpoints_alone(tmp_path: Path) -> None:
 
 def test_the_source_model_does_not_depend_on_the_targets(tmp_path: Path) -> None:
     one, both = (
-        PlanDriver(
-            toy(tmp_path, f"benchmark.targets={targets}"),
-            PlanRunner(Store(str(tmp_path / "store"))),
-            PLAN,
-        )
+        DryRun(Store(str(tmp_path)), PLAN).driver(toy(tmp_path, f"benchmark.targets={targets}"))
         for targets in ("nolu", "nolu,teska")
     )
     assert one._context_for(EvidentialLoss()) == both._context_for(EvidentialLoss())

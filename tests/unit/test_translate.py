@@ -157,7 +157,7 @@ def test_a_killed_step_takes_over_the_shards_that_are_there(
     model = store.commit(attempt, {"info": {}, "seconds": 0.0})
     task = task_of(store, text_of(store), {"a": Route("a", "en", model=model)})
     mark = pa.table({"id": ["a0"], "language": ["a"], "text": ["kept"], "text_pair": ["kept"]})
-    task.attempt.write_table("text-a.part-000000.parquet", mark)
+    task.out.write_table("text-a.part-000000.parquet", mark)
     found = rows_of(task, run_translate(task, HERE))
     assert [x["id"] for x in found] == ["a0", "a2", "a3", "a4"]
     assert found[0]["text"] == "kept"

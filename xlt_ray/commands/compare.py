@@ -418,12 +418,12 @@ def dry_run(config: CompareConfig, *, first: "Callable[[Oracle], object] | None"
         require_matplotlib()
     common = {key: value for key, value in config.to_dict().items() if key != "compare"}
     print("\n".join(settings(common)), runs_text(config), sep="\n\n")
-    codes, coming = [], list[str]()
+    codes, earlier = [], list[str]()
     for title, configs in config.rows.items():
         seed = config.section.seeds[0]
         print(f"\n{method_text(title, configs[seed])}\n\nsteps with seed {seed}:")
-        codes.append(rehearse(configs[seed], first=first, coming=coming))
-        coming.append(configs[seed].run_name)
+        codes.append(rehearse(configs[seed], first=first, earlier_runs=earlier))
+        earlier.append(configs[seed].run_name)
     folder = RunFolder(Store(config.first.store.root), config.name)
     folder.write_json("resolved.json", config.to_dict())
     return max(codes)

@@ -329,16 +329,16 @@ def dry_run(config: ExportConfig) -> int:
         print("\n".join(files_of(config.model.artifact)))
         return DONE
     from xlt_ray.engine.resources import settle
-    from xlt_ray.run.dry_run import PlanDriver, PlanRunner, text_of
+    from xlt_ray.run.dry_run import DryRun, text_of
     from xlt_ray.run.scoring import Scorer, all_gold
 
-    plan = settle(config.resources)
-    driver = PlanDriver(config.run, PlanRunner(Store(config.run.store.root)), plan)
+    dry = DryRun(Store(config.run.store.root), settle(config.resources))
+    driver = dry.driver(config.run)
     scorer = Scorer(driver, all_gold(driver))
     scorer.check_test()
     scorer.evaluate("distilled", _distilled(config, driver), "test")
-    print(text_of(driver, plan))
-    return BAD_CONFIG if driver.missing else DONE
+    print(text_of(dry))
+    return BAD_CONFIG if dry.missing else DONE
 
 
 def keys(defaults: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ written anew, with predictions, in its order and format. A run that was killed g
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ from xlt_ray.data.readers.globs import matching
 from xlt_ray.data.readers.user_source import ENDINGS
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.backbone import Backbone
+from xlt_ray.engine.backbone import run_write as write_model
 from xlt_ray.run.check import run_of_values
 from xlt_ray.run.exit_codes import DONE
 from xlt_ray.run.saved_models import RECORD
@@ -198,16 +199,20 @@ def _driver(config: PredictConfig, begun: "Session") -> "RayDriver":
     """A driver whose backbone is the model itself: its tokenizer reads the text."""
     from xlt_ray.recipe.corpus import Model
     from xlt_ray.run.driver import RayDriver
+    from xlt_ray.run.policy import RunPolicy
+    from xlt_ray.run.steps import Step
 
     finished = config.finished
 
-    class Predictor(RayDriver):
-        def _find_backbone(self) -> "Model":
-            if isinstance(finished.model, Backbone):
-                return Model(self._import(f"model {config.section.model}", finished.model))
-            return finished.model
+    class Prediction(RunPolicy):
+        def backbone(self, find: "Callable[[], Model]") -> "Model":
+            """The model itself."""
+            if not isinstance(finished.model, Backbone):
+                return finished.model
+            step = Step(f"model {config.section.model}", finished.model)
+            return Model(begun.runner.run(step, write_model))
 
-    return Predictor(config.run, begun.runner, begun.plan)
+    return RayDriver(config.run, begun.runner, begun.plan, Prediction())
 
 
 def predict(config: PredictConfig) -> dict[str, Any]:

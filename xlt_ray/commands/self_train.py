@@ -17,8 +17,8 @@ from xlt_ray.engine.cost import cost_lines
 from xlt_ray.labels import LabelSet
 from xlt_ray.run import session
 from xlt_ray.run.check import configure_run
-from xlt_ray.run.dry_run import PlanDriver
-from xlt_ray.run.rehearsal import rehearse
+from xlt_ray.run.exit_codes import BAD_CONFIG, DONE
+from xlt_ray.run.rehearsal import followed
 
 
 def configure(
@@ -87,12 +87,10 @@ def dry_run(config: RunConfig[Any]) -> int:
     """Show what was found, check everything, print the plan and its cost; gives the exit code."""
     if lines := shown(config):
         print("\n".join(lines), end="\n\n")
-    made: list[PlanDriver] = []
-    code = rehearse(config, first=lambda oracle: made.append(oracle.driver))  # type: ignore[arg-type]
-    (driver,) = made
-    trained, read = driver.plans.row_passes
-    print("\n".join(["", *cost_lines(config, driver.plan, trained=trained, read=read)]))
-    return code
+    dry = followed(config)
+    trained, read = dry.runner.row_passes
+    print("\n".join(["", *cost_lines(config, dry.plan, trained=trained, read=read)]))
+    return BAD_CONFIG if dry.missing else DONE
 
 
 JOB = Job(configure, run, dry_run, run_keys)

@@ -220,7 +220,7 @@ def dry_run(config: SweepConfig) -> int:
             print("  " + ", ".join(f"{key} {own[key]}" for key in config.space))
         print(f"\nsteps of the first trial of {scope}:")
         first = trials[0].model_copy(update={"resources": part.resources})
-        code = max(code, rehearse(first, scored=False))
+        code = max(code, rehearse(first, is_trial=True))
     return code
 
 

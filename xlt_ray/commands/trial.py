@@ -9,36 +9,41 @@ from statistics import fmean
 from typing import Any
 
 from xlt_ray.config.schema import RunConfig
-from xlt_ray.engine.resources import Plan, connect
+from xlt_ray.engine.resources import connect
 from xlt_ray.engine.tune import Report
-from xlt_ray.recipe.corpus import Mix, Model
+from xlt_ray.recipe.corpus import Model
 from xlt_ray.recipe.driver import verbs_of
 from xlt_ray.recipe.method import Outcome
-from xlt_ray.recipe.schedule import Schedule
 from xlt_ray.run.check import method_of
 from xlt_ray.run.driver import RayDriver
+from xlt_ray.run.policy import RunPolicy
 from xlt_ray.run.session import Session, open_session
-from xlt_ray.run.steps import Runner
 from xlt_ray.store.lease import LeaseHeldError
 
 _TURN_SECONDS = 1.0
 
 
-class SourceOnly(RayDriver):
-    """A driver that tells of every model that it trained; nobody has a right to more gold than it.
+class Trial(RunPolicy):
+    """Tells of every model that it trained; nobody has a right to more gold than its driver.
 
     Where `benchmark.dev` names a source that is left out, its dev text judges what the others teach
     it: settings are found on it, and it is no target of the runs that use them.
     """
 
-    may_judge_itself = True
+    judges_left_out = True
 
-    def __init__(self, config: RunConfig[Any], runner: Runner, plan: Plan, report: Report):
-        super().__init__(config, runner, replace(plan, trainings=1))  # a trial has one's resources
+    def __init__(self, report: Report):
         self._report = report
 
-    def _trained(self, model: Model, mix: Mix, schedule: Schedule) -> None:
+    def trained(self, model: Model) -> None:
+        """Tell its source-dev score."""
         self._report(model.artifact.info["source_dev"])
+
+
+def driver_of(config: RunConfig[Any], begun: Session, report: Report) -> RayDriver:
+    """The driver of a trial, which has the resources of one training."""
+    plan = replace(begun.plan, trainings=1)
+    return RayDriver(config, begun.runner, plan, Trial(report))
 
 
 def run_trial(config: RunConfig[Any], report: Report) -> dict[str, Any]:
@@ -55,7 +60,7 @@ def run_trial(config: RunConfig[Any], report: Report) -> dict[str, Any]:
     began = time.monotonic()
     connect(config.resources)
     with _in_turn(config) as begun:
-        driver = SourceOnly(config, begun.runner, begun.plan, report)
+        driver = driver_of(config, begun, report)
         outcome = method_of(config.method)(config.method).run(verbs_of(driver))
         record = {
             "run": config.run_name,
@@ -91,7 +96,7 @@ def read_corpora(config: RunConfig[Any]) -> None:
         config: The configuration of any of them; its run has only these steps.
     """
     with open_session(config) as begun:
-        driver = SourceOnly(config, begun.runner, begun.plan, lambda score: None)
+        driver = driver_of(config, begun, lambda score: None)
         method_of(config.method)(config.method).read(verbs_of(driver))
         begun.folder.event("done")
 

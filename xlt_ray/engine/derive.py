@@ -145,7 +145,7 @@ class StepActor:
     """
 
     @ray.method
-    def call(self, work: Callable[[Any], dict[str, Any]], task: StepTask) -> dict[str, Any]:
+    def call(self, work: Callable[[Any], dict[str, Any]], task: Any) -> dict[str, Any]:
         """Do one of them."""
         return work(task)
 

@@ -6,6 +6,7 @@ driver        the verbs, each a durable step
 corpora       the text of a run, read once
 reading       one split into an artifact
 translations  the text in translation
+policy        where a dry run or a trial differs from a run
 steps         look up, or compute and commit
 gold          the right to read gold labels, the only way to them
 gold_steps    durable steps over those of targets
@@ -14,7 +15,7 @@ results       report, page and model
 label_drift   labels that change from round to round
 saved_models  models of finished runs
 inventory     the runs of a store, and what nobody uses
-dry_run       a driver that looks up and counts
+dry_run       looks steps up and counts
 rehearsal     checks and prints the plan
 failures      what went wrong, in the words of config.errors
 exit_codes    how commands end

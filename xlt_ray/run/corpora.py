@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from xlt_ray.config.errors import ConfigError
@@ -14,7 +15,8 @@ from xlt_ray.labels import LabelSet
 from xlt_ray.recipe.corpus import Corpus, Model, Start
 from xlt_ray.recipe.task import TaskContext
 from xlt_ray.run.gold import OF_SOURCES, Gold
-from xlt_ray.run.reading import AnySplit, Carry, Reading
+from xlt_ray.run.policy import RunPolicy
+from xlt_ray.run.reading import AnySplit, Reading
 from xlt_ray.run.saved_models import check_start, run_named
 from xlt_ray.run.steps import Runner, Step
 from xlt_ray.run.translations import Translations
@@ -24,11 +26,14 @@ from xlt_ray.store.artifacts import Artifact
 class RunCorpora:
     """The corpora, the backbone and the task of one run's task."""
 
-    may_judge_itself = False
-    """Whether the dev text of a target that is left out may choose its model, to find settings."""
-
-    def __init__(self, config: RunConfig[Any], runner: Runner, plan: Plan):
-        self.config, self.runner, self.plan = config, runner, plan
+    def __init__(
+        self,
+        config: RunConfig[Any],
+        runner: Runner,
+        plan: Plan,
+        policy: RunPolicy = RunPolicy(),  # noqa: B008 - it has no state
+    ):
+        self.config, self.runner, self.plan, self.policy = config, runner, plan, policy
         named = benchmark_of(config)
         self.benchmark = replace(
             named,
@@ -60,15 +65,12 @@ class RunCorpora:
         self.translations = Translations(config, task, runner, plan, self._import)
         known = (*self.source_languages, *self.benchmark.languages, *self.pools)
         order = tuple(dict.fromkeys(known))
-        self.reading = Reading(config, self.benchmark, self.labels, order, self._carry())
+        self.reading = Reading(config, self.benchmark, self.labels, order, runner, policy)
         self._source_gold = Gold(self.reading, self.source_languages, OF_SOURCES)
         self._back: Corpus | None = None
         self._backbone: Model | None = None
         self._sources: dict[tuple[str, ...], Corpus] = {}
         self._corpora: dict[tuple[tuple[str, ...], AnySplit], Corpus] = {}
-
-    def _carry(self) -> Carry:
-        return Carry(self.runner)
 
     @property
     def batch_tokens(self) -> int:
@@ -95,7 +97,7 @@ class RunCorpora:
     def backbone(self) -> Model:
         """The pre-trained encoder, copied into the store."""
         if self._backbone is None:
-            self._backbone = self._find_backbone()
+            self._backbone = self.policy.backbone(self._find_backbone)
         return self._backbone
 
     def _find_backbone(self) -> Model:
@@ -107,6 +109,9 @@ class RunCorpora:
         Raises:
             ConfigError: there is neither, or it is for other labels or another tokenizer.
         """
+        return self.policy.start(reference, partial(self._find_start, reference))
+
+    def _find_start(self, reference: str) -> Start:
         start = run_named(self.runner.store, reference)
         if start is None:
             found = checkpoint_of(reference, self.config.train.max_length)
@@ -138,7 +143,7 @@ class RunCorpora:
         """Gold-labelled dev text that chooses models: of the sources that a target learns from, or
         of the source languages that the configuration names, without the target itself."""
         names = self.config.benchmark.dev or self.source_languages
-        kept = tuple(name for name in names if name != target or self.may_judge_itself)
+        kept = tuple(name for name in names if name != target or self.policy.judges_left_out)
         if not kept:
             raise ConfigError(
                 f"benchmark.dev: {target} is a target, and its own labels may not choose its "

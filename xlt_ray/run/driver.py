@@ -7,7 +7,7 @@ from typing import Any
 
 from xlt_ray.engine.annotate import AnnotateTask, run_annotate
 from xlt_ray.engine.derive import DeriveTask, StepExecutor
-from xlt_ray.engine.parallel import R, at_once
+from xlt_ray.engine.parallel import R
 from xlt_ray.engine.train.checkpoints import Checkpoints
 from xlt_ray.engine.train.launch import run_train
 from xlt_ray.engine.train.task import TrainTask
@@ -66,11 +66,8 @@ class RayDriver(RunCorpora):
         compute = partial(run_train, plan=self.plan, retries=config.resources.train_retries)
         drop = Checkpoints(self.runner.store.root, step.fingerprint()).drop
         model = Model(self.runner.run(step, compute, afterwards=drop))
-        self._trained(model, mix, schedule)
+        self.policy.trained(model)
         return model
-
-    def _trained(self, model: Model, mix: Mix, schedule: Schedule) -> None:
-        """Is told of every trained model; for drivers that do more about it."""
 
     def annotate(self, title: str, corpus: Corpus, model: Model, annotator: Annotator) -> Artifact:
         """Columns for every row of a corpus."""
@@ -98,4 +95,4 @@ class RayDriver(RunCorpora):
 
     def together(self, calls: Sequence[Callable[[], R]]) -> list[R]:
         """Results of calls that do not depend on each other; at once if the cluster has room."""
-        return at_once(calls, most=self.plan.trainings)
+        return self.policy.together(calls, self.plan.trainings)

@@ -1,4 +1,4 @@
-"""``--dry-run``: the recipe against a driver that looks up and counts, and computes nothing."""
+"""``--dry-run``: the recipe, with steps that are looked up and counted, and not computed."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.engine.translate import TranslateTask
 from xlt_ray.recipe.corpus import Corpus, Model, Start, share_of
 from xlt_ray.run.driver import RayDriver
-from xlt_ray.run.reading import Carry, Content
+from xlt_ray.run.policy import RunPolicy
 from xlt_ray.run.steps import PLANNED, Compute, Step, T
 from xlt_ray.store.artifacts import Artifact, Store
 from xlt_ray.store.step_task import StepTask
@@ -143,67 +143,75 @@ def _of_training(task: TrainTask) -> Outlook:
     return Outlook(note, trained=passes * (1 if task.mix.paired is None else 2))
 
 
-class PlanDriver(RayDriver):
-    """Follows a recipe, reading what can be read and noting what is missing."""
+class DryRun(RunPolicy):
+    """Follows a recipe, reading what can be read and noting what is missing.
+
+    Args:
+        store: Where steps are looked up.
+        plan: What the run would ask the cluster for.
+        earlier_runs: Runs that will be finished before this one begins.
+        judges_left_out: As of the run.
+    """
 
     def __init__(
         self,
-        config: RunConfig[Any],
-        runner: PlanRunner,
+        store: Store,
         plan: Plan,
-        coming: Collection[str] = (),
+        earlier_runs: Collection[str] = (),
+        *,
+        judges_left_out: bool = False,
     ):
-        self.plans, self.coming = runner, coming
-        super().__init__(config, runner, plan)
+        self.runner, self.plan, self.earlier_runs = PlanRunner(store), plan, earlier_runs
+        self.judges_left_out = judges_left_out
         self.trainings = 1
+        """Train steps that a run would have at work at a time."""
         self._missing: dict[str, list[str]] = {}
+
+    def driver(self, config: RunConfig[Any]) -> RayDriver:
+        """A driver whose steps are only looked up."""
+        return RayDriver(config, self.runner, self.plan, self)
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """What the reader of the plan sees of each step."""
+        return self.runner.steps
 
     @property
     def missing(self) -> list[str]:
         """What a run would fail for: the steps that need it, and the reason."""
         return [f"{', '.join(titles)}: {why}" for why, titles in self._missing.items()]
 
-    def _find_backbone(self) -> Model:
+    def backbone(self, find: Callable[[], Model]) -> Model:
+        """The encoder, or what stands for it."""
         try:
-            return super()._find_backbone()
+            return find()
         except ConfigError as error:
-            self.note_missing("backbone", str(error).removeprefix("backbone "))
-            return Model(planned("backbone", {}))
+            why = str(error).removeprefix("backbone ")
+            return Model(self._note_missing("backbone", "backbone", why))
 
-    def start_from(self, reference: str) -> Start:
+    def start(self, reference: str, find: Callable[[], Start]) -> Start:
         """What a run begins with; nothing is known yet of a run that is still to come."""
         try:
-            return super().start_from(reference)
+            return find()
         except ConfigError as error:
-            if reference not in self.coming:
-                self.note_missing("start", str(error))
+            if reference not in self.earlier_runs:
+                self._note_missing("start", "backbone", str(error))
             return Start(Model(planned("model", {})))
 
-    def _carry(self) -> Carry:
-        return PlanCarry(self)
+    def unreadable(self, title: str, kind: str, error: ValueError) -> Artifact:
+        """What stands for it."""
+        return self._note_missing(title, kind, str(error))
 
-    def together(self, calls: Sequence[Callable[[], R]]) -> list[R]:
+    def together(self, calls: Sequence[Callable[[], R]], most: int) -> list[R]:
         """The calls, one after the other, noting how many a run would have at work."""
-        self.trainings = max(self.trainings, min(len(calls), self.plan.trainings))
+        self.trainings = max(self.trainings, min(len(calls), most))
         return [call() for call in calls]
 
-    def note_missing(self, title: str, why: str, *, kind: str = "backbone") -> None:
-        """Note that a run would fail for want of something."""
+    def _note_missing(self, title: str, kind: str, why: str) -> Artifact:
+        """Note that a run would fail for want of something; gives what stands for it."""
         self._missing.setdefault(why, []).append(title)
-        self.plans.note(title, kind, None, "missing")
-
-
-class PlanCarry(Carry):
-    """Notes what cannot be read."""
-
-    def __init__(self, driver: PlanDriver):
-        super().__init__(driver.plans)
-        self.driver = driver
-
-    def failed(self, step: str, content: Content, error: ValueError) -> Artifact:
-        """Notes what is missing."""
-        self.driver.note_missing(step, str(error), kind=content)
-        return planned(content, {})
+        self.runner.note(title, kind, None, "missing")
+        return planned(kind, {})
 
 
 def _rows(part: Corpus) -> int | None:
@@ -217,32 +225,32 @@ def _rows(part: Corpus) -> int | None:
     return None if rows is None else share_of(part.fraction, rows)
 
 
-def text_of(driver: PlanDriver, plan: Plan) -> str:
+def text_of(dry: DryRun) -> str:
     """The plan as the user reads it: steps, resources, what is missing."""
     lines = [f"{'':4} {'step':34} {'kind':11} {'state':8} {'rows':>9}  note"]
-    for number, step in enumerate(driver.plans.steps, start=1):
+    for number, step in enumerate(dry.steps, start=1):
         rows = "" if step["rows"] is None else step["rows"]
         state = "cached" if step["cached"] else "to run"
         line = (
             f"{number:4} {step['title']:34} {step['kind']:11} {state:8} {rows!s:>9}  {step['note']}"
         )
         lines.append(line.rstrip())
-    pool = plan.annotators
+    plan, pool = dry.plan, dry.plan.annotators
     size = (
         f"{pool.smallest}" if pool.smallest == pool.largest else f"{pool.smallest}-{pool.largest}"
     )
     actors = f"{size}, each {pool.cpus} CPUs and {pool.gpus:g} GPUs"
     if not pool.largest:
         actors = f"in the driver's process, {pool.cpus} CPUs"
-    cpus, gpus = replace(plan, trainings=driver.trainings).most
+    cpus, gpus = replace(plan, trainings=dry.trainings).most
     where = f"{plan.train_workers} workers" if plan.train_workers else "in the driver's process"
     lines += [
         "",
         f"annotators: {actors}",
         f"training: {where}, each {plan.train_cpus} CPUs and {plan.train_gpus:g} GPUs",
         f"at most at a time: {cpus:g} CPUs and {gpus:g} GPUs",
-        f"store: {driver.plans.store.root}",
+        f"store: {dry.runner.store.root}",
         "",
     ]
-    lines += [f"missing: {text}" for text in driver.missing] or ["missing: nothing"]
+    lines += [f"missing: {text}" for text in dry.missing] or ["missing: nothing"]
     return "\n".join(lines)

@@ -10,23 +10,13 @@ from xlt_ray.data.readers.base import NamedSource, Source
 from xlt_ray.data.readers.subsets import PriorShifted, RowRange
 from xlt_ray.engine.read import ReadGold, ReadText, run_read
 from xlt_ray.labels import LabelSet
+from xlt_ray.run.policy import RunPolicy
 from xlt_ray.run.steps import Runner, Step
 from xlt_ray.store.artifacts import Artifact
 
 Content = Literal["text", "gold"]
 AnySplit = Split | Literal["unlabelled"]
 """A split, or for every language the one whose text is used without its labels."""
-
-
-class Carry:
-    """What becomes of a reading step; a dry run has another one."""
-
-    def __init__(self, runner: Runner):
-        self.runner = runner
-
-    def failed(self, step: str, content: Content, error: ValueError) -> Artifact:
-        """What stands for what cannot be read; raises the error again."""
-        raise error
 
 
 @dataclass(frozen=True)
@@ -38,7 +28,8 @@ class Reading:
         benchmark: The benchmark.
         labels: Classes of the task.
         order: Languages whose train rows are parts of one parallel file, in their order.
-        carry: What becomes of a step.
+        runner: Runs the steps that read.
+        policy: Says what becomes of what cannot be read.
         texts: The texts that were read.
         named: The sources of the splits that were read.
     """
@@ -47,7 +38,8 @@ class Reading:
     benchmark: Benchmark
     labels: LabelSet
     order: tuple[str, ...]
-    carry: Carry
+    runner: Runner
+    policy: RunPolicy
     texts: dict[tuple[tuple[str, ...], AnySplit], Artifact] = field(default_factory=dict)
     named: dict[tuple[tuple[str, ...], AnySplit], tuple[NamedSource, ...]] = field(
         default_factory=dict
@@ -92,9 +84,9 @@ def read(
             shard_rows=config.data.shard_rows,
             max_bad_fraction=config.data.max_bad_fraction,
         )
-        return reading.carry.runner.run(Step(f"{title} {content}", task), run_read)
+        return reading.runner.run(Step(f"{title} {content}", task), run_read)
     except ValueError as error:
-        return reading.carry.failed(f"{title} {content}", content, error)
+        return reading.policy.unreadable(f"{title} {content}", content, error)
 
 
 def _found(reading: Reading, splits: Mapping[str, FileSplit]) -> list[Source]:

@@ -9,46 +9,59 @@ from xlt_ray.run.exit_codes import BAD_CONFIG, DONE
 from xlt_ray.run.session import run_recipe
 
 if TYPE_CHECKING:
+    from xlt_ray.run.dry_run import DryRun
     from xlt_ray.run.gold_steps import Oracle
 
 
 def rehearse(
     config: RunConfig[Any],
     *,
-    scored: bool = True,
     first: "Callable[[Oracle], object] | None" = None,
-    coming: Collection[str] = (),
+    earlier_runs: Collection[str] = (),
+    is_trial: bool = False,
 ) -> int:
     """Check data, labels, cluster and backbone and print the plan; returns the exit code.
 
     Args:
         config: The configuration.
-        scored: Whether the run will be scored on test splits.
         first: What is called before the recipe, as in `carry_out`.
-        coming: Runs that will be finished before this one begins.
+        earlier_runs: Runs that will be finished before this one begins.
+        is_trial: Whether it is a trial of a sweep, which is not scored on test splits.
     """
+    dry = followed(config, first=first, earlier_runs=earlier_runs, is_trial=is_trial)
+    return BAD_CONFIG if dry.missing else DONE
+
+
+def followed(
+    config: RunConfig[Any],
+    *,
+    first: "Callable[[Oracle], object] | None" = None,
+    earlier_runs: Collection[str] = (),
+    is_trial: bool = False,
+) -> "DryRun":
+    """`rehearse`, for who wants to know more of it than the exit code."""
     from xlt_ray.engine.resources import settle
     from xlt_ray.engine.trackers import check_installed
-    from xlt_ray.run.dry_run import PlanDriver, PlanRunner, text_of
+    from xlt_ray.run.dry_run import DryRun, text_of
     from xlt_ray.run.gold_steps import Oracle
     from xlt_ray.run.scoring import Scorer, all_gold
     from xlt_ray.store.artifacts import Store
     from xlt_ray.store.run_folder import RunFolder
 
     check_installed(config)
-    plan = settle(config.resources)
     store = Store(config.store.root)
-    driver = PlanDriver(config, PlanRunner(store), plan, coming)
+    dry = DryRun(store, settle(config.resources), earlier_runs, judges_left_out=is_trial)
+    driver = dry.driver(config)
     gold = all_gold(driver)
     scorer, oracle = Scorer(driver, gold), Oracle(driver, gold)
-    if scored:
+    if not is_trial:
         scorer.check_test()
     if first is not None:
         first(oracle)
     outcome = run_recipe(config, driver)
-    if scored:
+    if not is_trial:
         scorer.zero_shot(outcome)
         scorer.final(outcome)
     RunFolder(store, config.run_name).write_json("resolved.json", to_dict(config))
-    print(text_of(driver, plan))
-    return BAD_CONFIG if driver.missing else DONE
+    print(text_of(dry))
+    return dry
