@@ -228,7 +228,7 @@ def onnx_int8(setting: Setting, rows: Rows, budget: int) -> Contender | None:
 
 def steady(setting: Setting, *, repeats: int, closest: bool = False) -> Comparison:
     """Rows a second of models that are loaded; only of the closest three if that is asked for."""
-    corpus, budget = setting.driver.unlabelled(), setting.driver.batch_tokens
+    corpus, budget = setting.driver.unlabelled(), setting.driver.plan.batch_tokens
     rows = rows_of(setting, corpus)
     contenders = [
         limit(setting, rows, budget),
@@ -271,7 +271,7 @@ def flops_of(setting: Setting) -> float:
 
 def with_start(setting: Setting, *, repeats: int) -> Comparison:
     """The same with loading the model: once per corpus."""
-    corpus, budget = setting.driver.unlabelled(), setting.driver.batch_tokens
+    corpus, budget = setting.driver.unlabelled(), setting.driver.plan.batch_tokens
     rows = rows_of(setting, corpus)
 
     def fresh(make: Callable[[], Contender]) -> Callable[[], object]:

@@ -61,7 +61,7 @@ def ours(setting: Setting, losses: Losses) -> Contender:
             attempt=driver.runner.store.attempt("model", name), mix=mix, dev=dev,
             start=setting.model.artifact, objective=CrossEntropy(),
             schedule=Schedule(LR, EPOCHS), train=train, context=driver.context, metric="f1",
-            seed=0, arithmetic=Arithmetic(), batch_tokens=driver.batch_tokens,
+            seed=0, arithmetic=Arithmetic(), batch_tokens=driver.plan.batch_tokens,
         )  # fmt: skip
         worker = Worker(task, 0, torch.device("cpu"))
         while worker.position.epoch < worker.epochs:

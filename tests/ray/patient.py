@@ -55,7 +55,8 @@ def run(config: RunConfig[Any]) -> None:
     try:
         with open_progress() as progress:
             runner = StepRunner(store, folder, lease, progress, right_to)
-            driver = PatientDriver(config, runner, settle(config.resources))
+            plan = settle(config.resources, batch_tokens=config.data.batch_tokens)
+            driver = PatientDriver(config, runner, plan)
             METHODS[config.method.name](config.method).run(driver)
     finally:
         lease.release()

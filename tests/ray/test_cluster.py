@@ -9,10 +9,17 @@ from typing import Any
 
 import pytest
 
+from tests.pages import ROOT
 from xlt_ray.config.errors import ConfigError
-from xlt_ray.config.schema import NodeGroup, ResourcesConfig
+from xlt_ray.config.schema import DataConfig, NodeGroup, ResourcesConfig
 from xlt_ray.engine import resources as cluster
-from xlt_ray.engine.resources import available, grown, settle
+from xlt_ray.engine.resources import (
+    CPU_BATCH_TOKENS,
+    GPU_BATCH_TOKENS,
+    available,
+    grown,
+    settle,
+)
 
 LAPTOP = [{"CPU": 2.0}]
 EIGHT_GPUS = [{"CPU": 64.0, "GPU": 8.0}]
@@ -41,6 +48,19 @@ def test_gpus_are_used_one_each():
     plan = settle(ResourcesConfig(), EIGHT_GPUS)
     assert (plan.train_workers, plan.train_gpus) == (8, 1.0)
     assert (plan.annotators.largest, plan.annotators.gpus) == (8, 1.0)
+
+
+def test_batches_are_as_large_as_the_plan_says():
+    """As the key's line in ``--help`` and the page say; the configuration goes before."""
+    assert settle(ResourcesConfig(), LAPTOP).batch_tokens == CPU_BATCH_TOKENS
+    assert settle(ResourcesConfig(), EIGHT_GPUS).batch_tokens == GPU_BATCH_TOKENS
+    for nodes in (LAPTOP, EIGHT_GPUS):
+        plan = settle(ResourcesConfig(), nodes, batch_tokens=64)
+        assert plan.batch_tokens == plan.to_json()["batch_tokens"] == 64
+    line = " ".join((DataConfig.model_fields["batch_tokens"].description or "").split())
+    assert f"absent: {CPU_BATCH_TOKENS} on CPUs, {GPU_BATCH_TOKENS} on GPUs" in line
+    page = (ROOT / "docs/run.md").read_text()
+    assert f"absent: {CPU_BATCH_TOKENS:,} on CPUs, {GPU_BATCH_TOKENS:,} on GPUs" in page
 
 
 def test_fractions_of_gpus_and_autoscaling():

@@ -14,6 +14,7 @@ from xlt_ray.data.benchmarks.registry import BENCHMARKS, sources
 from xlt_ray.data.readers.hub import HubSource
 from xlt_ray.data.readers.user_files import FilesConfig, UserSource, found_in
 from xlt_ray.engine.read import TokeniseTask, tokenise_shard
+from xlt_ray.engine.text_shards import TextShard
 from xlt_ray.engine.translate import ready_of
 from xlt_ray.labels import LabelSet
 from xlt_ray.store.artifacts import Store
@@ -156,7 +157,7 @@ def test_files_of_the_store(tmp_path: Path) -> None:
         lambda: list(found.tables()),
         lambda: tokenise_shard(
             TokeniseTask(text=found, backbone=found, task="token"),
-            file="text-de.parquet", group=0, name="x",
+            TextShard(0, "de", 0, "text-de.parquet", 0, 1),
         ),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=rf"text/t/text-de\.parquet: column 'x'.*{NAME}"):

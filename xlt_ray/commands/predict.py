@@ -217,6 +217,7 @@ def _driver(config: PredictConfig, begun: "Session") -> "RayDriver":
 
 def predict(config: PredictConfig) -> dict[str, Any]:
     """Label and write everything; returns counts."""
+    from xlt_ray.engine.text_shards import shards_of
     from xlt_ray.engine.write_predictions import WriteTask, run_write
 
     fs, base = _check_folder(config)
@@ -233,13 +234,12 @@ def predict(config: PredictConfig) -> dict[str, Any]:
                 "of other text; name another folder"
             )
         write_bytes(fs, f"{base}/{RECORD}", (json.dumps(record, indent=1) + "\n").encode())
-        shards = shards_of(text, corpus.shards)
-        keys = list(config.names)
+        keys, shards = list(config.names), shards_of(text)
         read = driver.reading.sources(driver.pools, "unlabelled")
         sources = {item.source.language: item for item in read}
         task = WriteTask(
             sources=[sources[key] for key in keys],
-            shards=[shards[key] for key in keys],
+            shards=[[x.name for x in shards if x.language == key] for key in keys],
             names=[config.names[key] for key in keys],
             annotation=said,
             labels=config.finished.labels,
@@ -255,19 +255,6 @@ def predict(config: PredictConfig) -> dict[str, Any]:
     counts = {"files": len(done), "written": written, "rows": rows + bad, "unreadable": bad}
     print("\n".join(_summary(config, counts)), flush=True)
     return counts
-
-
-def shards_of(text: Any, names: Sequence[str]) -> dict[str, list[str]]:
-    """Names of the shards that each file of a text artifact was cut into, by its language."""
-    found, start = dict[str, list[str]](), 0
-    for file in text.names:
-        if file.startswith("text-"):
-            with text.parquet(file) as opened:
-                count = opened.num_row_groups
-            key = file.removeprefix("text-").removesuffix(".parquet")
-            found[key] = list(names[start : start + count])
-            start += count
-    return found
 
 
 def _check_folder(config: PredictConfig) -> tuple[pafs.FileSystem, str]:

@@ -245,8 +245,8 @@ class DataConfig(Section, frozen=True):
     shard_rows: int = Field(default=1024, ge=1)
     """Sentences per shard: what is read, annotated and written at a time."""
     batch_tokens: int | None = Field(default=None, ge=8)
-    """Token budget (rows x longest) of one inference batch; absent: 1024 on CPUs, 4096 on GPUs,
-    which may take more."""
+    """Token budget (rows x longest) of one inference batch; absent: 1024 on CPUs, 16384 on
+    GPUs."""
 
 
 Pool = int | tuple[int, int]

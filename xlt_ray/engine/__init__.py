@@ -9,6 +9,7 @@ arithmetic         device, precision, threads
 same_code          every node has this code and these libraries
 compute_lock       one step is computed once in a cluster
 parallel           independent calls at once
+text_shards        how a text is cut
 read               text and gold into artifacts
 backbone           encoders into artifacts
 translate          translation in a pool

@@ -22,6 +22,7 @@ from xlt_ray.engine.local_ray import data_runs, is_own, needed
 from xlt_ray.engine.pool import START_SECONDS
 from xlt_ray.engine.resources import alive, readers
 from xlt_ray.engine.same_code import guarded
+from xlt_ray.engine.text_shards import TextShard, shards_of
 from xlt_ray.labels import LabelSet
 from xlt_ray.store.artifacts import Artifact
 from xlt_ray.store.files import write_parquet
@@ -213,36 +214,27 @@ def _tokenizer(folder: str) -> Any:
     return load_tokenizer(folder)
 
 
-def tokenise_shard(task: TokeniseTask, *, file: str, group: int, name: str) -> None:
-    """Tokenise one row group of a text file into one shard."""
-    with task.text.parquet(file) as found:
-        rows = found.read_row_group(group, use_threads=False)
+def tokenise_shard(task: TokeniseTask, shard: TextShard) -> None:
+    """Tokenise one shard of the text."""
+    rows = shard.rows(task.text)
     table = tokenise(rows, _tokenizer(str(task.backbone.local())), task=task.task)
-    task.out.write_table(name, table)
+    task.out.write_table(shard.name, table)
 
 
 def run_tokenise(task: TokeniseTask) -> dict[str, Any]:
-    """Tokenise every row group of a text artifact; returns facts for the manifest.
+    """Tokenise every shard of a text artifact; returns facts for the manifest.
 
     Shards that the attempt has already are left as they are.
     """
-    text = task.text
-    shards, seconds = list[dict[str, Any]](), dict[str, float]()
-    for file in text.names:
-        if file.startswith("text-"):
-            with text.parquet(file) as opened:
-                found = opened.metadata
-            for group in range(found.num_row_groups):
-                name = f"part-{len(shards):06d}.parquet"
-                shards.append({"file": file, "group": group, "name": name})
-                seconds[name] = TOKENISE * found.row_group(group).total_byte_size
+    text, shards = task.text, shards_of(task.text)
 
     def one(row: dict[str, Any]) -> dict[str, Any]:
-        tokenise_shard(task, **row)
-        return {"name": row["name"]}
+        tokenise_shard(task, shards[row["number"]])
+        return row
 
-    if todo := [shard for shard in shards if not task.out.has(shard["name"])]:
-        map_rows(todo, one, sum(seconds[shard["name"]] for shard in todo))
+    if todo := [shard for shard in shards if not task.out.has(shard.name)]:
+        numbers = [{"number": shard.number} for shard in todo]
+        map_rows(numbers, one, TOKENISE * sum(shard.size for shard in todo))
     return {
         "rows": text.info["rows"],
         "shards": len(shards),

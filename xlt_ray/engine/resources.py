@@ -29,6 +29,9 @@ CGROUPS = Path("/sys/fs/cgroup")
 """Where a container is told how many microseconds of so many it may compute."""
 THREADS = 8
 """Most shards that the driver's process annotates at a time: Python takes turns between them."""
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 1024, 16384
+"""Token budget of an inference batch unless ``data.batch_tokens`` names one: what keeps a device at
+work and fits its caches."""
 _QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 Node = Mapping[str, float]
 """CPUs and GPUs of one node, by Ray's names of them."""
@@ -47,6 +50,7 @@ class Plan:
         trainings: Train steps at a time, where some do not depend on each other.
         annotation: How an annotate step computes.
         training: How a train step computes.
+        batch_tokens: Token budget of an inference batch.
     """
 
     annotators: Pool
@@ -57,6 +61,7 @@ class Plan:
     trainings: int = 1
     annotation: Arithmetic = ON_CPU
     training: Arithmetic = ON_CPU
+    batch_tokens: int = CPU_BATCH_TOKENS
 
     @property
     def most(self) -> tuple[float, float]:
@@ -69,11 +74,6 @@ class Plan:
         ]
         gpus = [pool.largest * pool.gpus, workers * self.train_gpus]
         return float(max(cpus)), float(max(gpus))
-
-    @property
-    def batch_tokens(self) -> int:
-        """Token budget of an inference batch: what keeps a device at work and fits its caches."""
-        return 16384 if self.annotators.gpus else 1024
 
     @property
     def world(self) -> int:
@@ -93,6 +93,7 @@ class Plan:
             "trainings": self.trainings,
             "annotation": self.annotation.describe(),
             "training": self.training.describe(),
+            "batch_tokens": self.batch_tokens,
         }
 
 
@@ -205,7 +206,12 @@ def _settings() -> None:
     logging.getLogger("ray.train").setLevel(logging.ERROR)
 
 
-def settle(config: ResourcesConfig, nodes: Sequence[Node] | None = None) -> Plan:
+def settle(
+    config: ResourcesConfig,
+    nodes: Sequence[Node] | None = None,
+    *,
+    batch_tokens: int | None = None,
+) -> Plan:
     """Fill what the configuration leaves open from what the cluster has, and check that it fits.
 
     A cluster that grows counts with all the nodes it may have, so that the plan, and with it the
@@ -214,6 +220,7 @@ def settle(config: ResourcesConfig, nodes: Sequence[Node] | None = None) -> Plan
     Args:
         config: What the user asked for.
         nodes: CPUs and GPUs of each node that is up; default: those that are `available`.
+        batch_tokens: ``data.batch_tokens``.
 
     Raises:
         ConfigError: the cluster has no room for what is asked for.
@@ -247,6 +254,7 @@ def settle(config: ResourcesConfig, nodes: Sequence[Node] | None = None) -> Plan
         max(1, trainings),
         settled(auto, gpus=pool.gpus, threads=cpus, here=not largest, nodes=up, own=own),
         settled(auto, gpus=train_gpus, threads=train_cpus, here=not workers, nodes=up, own=own),
+        batch_tokens or (GPU_BATCH_TOKENS if pool.gpus else CPU_BATCH_TOKENS),
     )
     check(plan, nodes)
     return plan

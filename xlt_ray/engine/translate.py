@@ -6,7 +6,6 @@ their ids, in files of one shard each, so that labels and annotations of the row
 """
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from xlt_ray.data.schema import Task
 from xlt_ray.engine.arithmetic import Arithmetic, autocast
 from xlt_ray.engine.backbone import Backbone
 from xlt_ray.engine.pool import Pool, over_shards
+from xlt_ray.engine.text_shards import shards_of
 from xlt_ray.models.translator import Translator
 from xlt_ray.store.artifacts import Artifact, Attempt
 from xlt_ray.store.files import open_root
@@ -28,8 +28,6 @@ from xlt_ray.store.step_task import StepTask
 
 COLUMNS: dict[Task, tuple[str, ...]] = {"sentence": ("text",), "pair": ("text", "text_pair")}
 """Columns of the text of a row, by task; words of token tasks would lose their labels."""
-
-_PART = re.compile(r"(\.part-\d{6})?\.parquet$")
 
 Ready = Literal["pivot", "back"]
 """Columns of ready translations: into the pivot language, and there and back."""
@@ -97,27 +95,13 @@ class TranslateTask(StepTask):
         return (__name__, "xlt_ray.models.translator")
 
 
-def places_of(text: Artifact) -> dict[str, tuple[str, str, int]]:
-    """The shards of a text artifact: name of the file that is written of each, with the language,
-    and file and row group that it is read from."""
-    found = {}
-    for file in text.names:
-        if file.startswith("text-"):
-            language = _PART.sub("", file).removeprefix("text-")
-            with text.parquet(file) as shards:
-                groups = shards.num_row_groups
-            for group in range(groups):
-                number = sum(place[0] == language for place in found.values())
-                found[f"text-{language}.part-{number:06d}.parquet"] = (language, file, group)
-    return found
-
-
 class ShardTranslator:
     """One actor: loads the checkpoint of a language when it is needed, then turns shards into
     files."""
 
     def __init__(self, task: TranslateTask):
-        self.task, self.places = task, places_of(task.text)
+        self.task = task
+        self.shards = {shard.text_name: shard for shard in shards_of(task.text)}
         self.device = task.arithmetic.take()
         self.loaded: tuple[Artifact, Translator] | None = None
         self.language: str | None = None
@@ -131,11 +115,10 @@ class ShardTranslator:
 
     def shard(self, name: str) -> None:
         """Translate one shard and write its file."""
-        language, file, group = self.places[name]
-        with self.task.text.parquet(file) as found:
-            rows = found.read_row_group(group, use_threads=False)
-        if language in self.task.routes:
-            rows = self.translated(rows, self.task.routes[language], language)
+        shard = self.shards[name]
+        rows = shard.rows(self.task.text)
+        if shard.language in self.task.routes:
+            rows = self.translated(rows, self.task.routes[shard.language], shard.language)
         self.task.out.write_table(name, rows)
 
     def translated(self, rows: pa.Table, route: Route, language: str) -> pa.Table:
@@ -198,16 +181,14 @@ def run_translate(task: TranslateTask, pool: Pool) -> dict[str, Any]:
     Raises:
         RuntimeError: an actor failed for good; the message is its cause.
     """
-    places = {
-        name: place
-        for name, place in places_of(task.text).items()
-        if task.whole or place[0] in task.routes
-    }
-    over_shards(ShardTranslator, task, pool, [x for x in places if not task.out.has(x)])
+    shards = [x for x in shards_of(task.text) if task.whole or x.language in task.routes]
+    names = [shard.text_name for shard in shards]
+    over_shards(ShardTranslator, task, pool, [name for name in names if not task.out.has(name)])
     rows: dict[str, int] = {}
-    for name, (language, _, _) in places.items():
-        rows[language] = rows.get(language, 0) + task.out.rows(name)
-    return {"rows": sum(rows.values()), "rows_by_language": rows, "shards": len(places)}
+    for shard in shards:
+        count = task.out.rows(shard.text_name)
+        rows[shard.language] = rows.get(shard.language, 0) + count
+    return {"rows": sum(rows.values()), "rows_by_language": rows, "shards": len(shards)}
 
 
 def ready_of(root: str, languages: Sequence[str], column: Ready) -> tuple[Backbone, list[str]]:

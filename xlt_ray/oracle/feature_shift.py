@@ -139,7 +139,7 @@ def _measure(oracle: Oracle, name: str, model: Model, target: str) -> dict[str, 
         labels=list(driver.labels.names),
         task=driver.context.task,
         max_length=train.max_length,
-        budget=driver.batch_tokens,
+        budget=driver.plan.batch_tokens,
         seed=driver.seed,
     )
     return {"shift": found.table()["shift"].to_pylist(), "missing": found.info["missing"]}

@@ -73,11 +73,6 @@ class RunCorpora:
         self._corpora: dict[tuple[tuple[str, ...], AnySplit], Corpus] = {}
 
     @property
-    def batch_tokens(self) -> int:
-        """Token budget of an inference batch, of every kind of model."""
-        return self.translations.batch_tokens
-
-    @property
     def pools(self) -> tuple[str, ...]:
         """Languages of the unlabelled text: the targets, and of the sources those that are left out
         or adapted, too."""

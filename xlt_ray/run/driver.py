@@ -58,7 +58,7 @@ class RayDriver(RunCorpora):
             metric=self.benchmark.metric,
             seed=self.seed,
             arithmetic=self.plan.training,
-            batch_tokens=self.batch_tokens,
+            batch_tokens=self.plan.batch_tokens,
             world=self.plan.world,
             compiled=config.resources.compile,
         )
@@ -79,7 +79,7 @@ class RayDriver(RunCorpora):
             context=self._context_for(annotator),
             dim_reduce=config.train.dim_reduce,
             max_length=config.train.max_length,
-            batch_tokens=self.batch_tokens,
+            batch_tokens=self.plan.batch_tokens,
             arithmetic=self.plan.annotation,
             compiled=config.resources.compile,
         )

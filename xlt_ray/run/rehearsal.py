@@ -50,7 +50,8 @@ def followed(
 
     check_installed(config)
     store = Store(config.store.root)
-    dry = DryRun(store, settle(config.resources), earlier_runs, judges_left_out=is_trial)
+    plan = settle(config.resources, batch_tokens=config.data.batch_tokens)
+    dry = DryRun(store, plan, earlier_runs, judges_left_out=is_trial)
     driver = dry.driver(config)
     gold = all_gold(driver)
     scorer, oracle = Scorer(driver, gold), Oracle(driver, gold)

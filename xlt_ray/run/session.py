@@ -74,7 +74,7 @@ def open_session(config: RunConfig[Any]) -> Iterator[Session]:
     try:
         with checking(store, folder.path):
             check_nodes()
-            plan = settle(config.resources)
+            plan = settle(config.resources, batch_tokens=config.data.batch_tokens)
             folder.write_json("config.json", to_dict(config))
             folder.write_json("versions.json", versions())
             folder.event("session", pid=os.getpid(), resources=plan.to_json())

@@ -36,11 +36,6 @@ class Translations:
     models: dict[str, Artifact] = field(default_factory=dict)
 
     @property
-    def batch_tokens(self) -> int:
-        """Token budget of a batch."""
-        return self.config.data.batch_tokens or self.plan.batch_tokens
-
-    @property
     def is_there(self) -> bool:
         """Whether there is anything that translates."""
         config = self.config.translation
@@ -132,7 +127,7 @@ class Translations:
             codes=config.codes,
             beams=config.beams,
             max_new_tokens=config.max_new_tokens,
-            batch_tokens=self.batch_tokens,
+            batch_tokens=self.plan.batch_tokens,
             arithmetic=self.plan.annotation,
         )
         compute = partial(run_translate, pool=self.plan.annotators)
