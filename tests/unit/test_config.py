@@ -7,13 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.layers import describe, load, parse_set, schema_for, to_dict
-from xlt_ray.config.schema import NodeGroup, RunConfig
+from xlt_ray.config.schema import (
+    MethodConfig,
+    NodeGroup,
+    RunConfig,
+    Section,
+    part_of,
+)
 from xlt_ray.data.benchmarks.registry import BENCHMARKS
 from xlt_ray.methods import METHODS
+from xlt_ray.methods.iwda.alignment import CriticSettings
+from xlt_ray.methods.iwda.recipe import IWDAConfig
+from xlt_ray.methods.maral.recipe import MARALConfig
+from xlt_ray.methods.maral.student_config import StudentConfig
+from xlt_ray.run.check import recipes
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = {name: item.Config for name, item in METHODS.items()}
@@ -396,3 +407,48 @@ def test_credentials_in_a_uri_are_refused_and_not_shown(key: str, uri: str) -> N
 def test_uris_without_secrets_are_taken(uri: str) -> None:
     config = load(JOB, flags=[f"store.root={uri}"], methods=SCHEMAS)
     assert config.store.root == uri
+
+
+class Inner(Section, frozen=True):
+    rate: float = Field(default=0.5, alias="lambda", gt=0)
+    sizes: tuple[int, ...] = (1,)
+
+
+class Outer(Inner, frozen=True):
+    rate: float = Field(default=0.25, alias="lambda", gt=0)
+    more: int = 3
+
+
+def test_a_part_of_a_section_has_its_keys_alone() -> None:
+    """With the values of the whole, also those that are its defaults."""
+    whole = Outer.model_validate({"sizes": [2, 3], "more": 4})
+    part = part_of(whole, Inner)
+    assert type(part) is Inner
+    assert part == Inner.model_validate({"lambda": 0.25, "sizes": (2, 3)})
+
+
+@pytest.mark.parametrize(
+    ("config", "part"), [(MARALConfig(), StudentConfig()), (IWDAConfig(), CriticSettings())]
+)
+def test_parts_of_methods_have_their_defaults_and_lines(
+    config: MethodConfig, part: Section
+) -> None:
+    """What an objective is told is what the user reads; a key with fewer values says less."""
+    assert part_of(config, type(part)) == part
+    whole = type(config).model_fields
+    for name, field in type(part).model_fields.items():
+        if field.annotation == whole[name].annotation:
+            assert whole[name].description == field.description, name
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [
+        ("maral", ["name", "source_lr", "preset", "lr", "epochs", "k", "temp", "prune"]),
+        ("iwda", ["name", "source_lr", "lr", "weighting", "lambda_da", "feature", "rho"]),
+    ],
+)
+def test_keys_of_a_method_stand_in_the_order_of_its_parts(name: str, order: list[str]) -> None:
+    keys = recipes()[name].Config.model_fields
+    assert [key for key in keys if key in order] == order
+    assert all(field.description for field in keys.values())

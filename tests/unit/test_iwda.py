@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from tests.recipes import FACTS, MemoryDriver, batch_of, logits_of
 from tests.recipes import run_method as run
-from xlt_ray.config.schema import MethodConfig
+from xlt_ray.config.schema import MethodConfig, part_of
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.methods.iwda.alignment import AlignmentLoss, CriticHead, CriticSettings
 from xlt_ray.methods.iwda.recipe import IWDAConfig
@@ -26,7 +26,7 @@ PRIOR, W0 = (0.4, 0.3, 0.2, 0.1), (0.5, 1.0, 1.5, 2.0)
 
 
 def critic_settings(**options: Any) -> CriticSettings:
-    return IWDAConfig.model_validate({"critic_hidden": 16, **options}).critic_settings(K)
+    return part_of(IWDAConfig.model_validate({"critic_hidden": 16, **options}), CriticSettings)
 
 
 class FakeEncoder:
@@ -194,7 +194,7 @@ def test_the_start_is_where_nothing_pulls() -> None:
 @pytest.mark.parametrize("weighting", ["none", "fixed"])
 def test_weights_that_are_not_estimated_stay(weighting: str) -> None:
     chosen = critic_settings(lr_iw=0.1)
-    fixed = CriticSettings(**{**vars(chosen), "weighting": weighting})
+    fixed = chosen.model_copy(update={"weighting": weighting})
     loss = prepared(AlignmentLoss(fixed, W0, PRIOR))
     assert many_steps(loss, 3) == [list(W0)] * 3
 
@@ -323,8 +323,8 @@ def test_a_projection_keeps_inner_products() -> None:
 
 def test_many_classes_are_projected() -> None:
     config = IWDAConfig()
-    assert config.critic_settings(20).critic_view == "outer"
-    assert config.critic_settings(21).critic_view == "projected"
+    assert config.view(20) == "outer"
+    assert config.view(21) == "projected"
 
 
 def test_the_raw_state_is_an_option() -> None:

@@ -19,6 +19,7 @@ from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.engine.train.batches import WorkerShare, own_examples
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.maral.student import MaralStudentLoss
+from xlt_ray.methods.maral.student_config import StudentConfig
 from xlt_ray.methods.maral.teacher import (
     SpanCrossEntropy,
     SpanProbabilities,
@@ -69,13 +70,11 @@ def examples(corpus: Mix, encoder: Path) -> Examples:
 
 
 def objective(**changes: Any) -> MaralStudentLoss:
-    settings = {
-        "source_prior": (0.7, 0.2, 0.1), "target_prior": (0.6, 0.3, 0.1), "epochs": 4, "warmup": 2,
-        "alpha": (0.95, 0.8), "k": 3, "outside": 1.0, "exponents": (1.0, 1.0), "margin": True,
-        "filtering": True, "refinement": "both", "target_loss": "paper", "direction": "paper",
-        "schedule": "paper", "source_weights": None, "search": "exact",
-    }  # fmt: skip
-    return MaralStudentLoss(HEAD, 0.0, 0.25, **{**settings, **changes})
+    weights = changes.pop("source_weights", None)
+    return MaralStudentLoss(
+        HEAD, 0.0, 0.25, StudentConfig(**{"epochs": 4, "k": 3, "outside": 1.0, **changes}),
+        source_prior=(0.7, 0.2, 0.1), target_prior=(0.6, 0.3, 0.1), source_weights=weights,
+    )  # fmt: skip
 
 
 class Bench:
@@ -254,7 +253,7 @@ def test_without_filtering_all_target_spans_stay(bench: Benches) -> None:
 
 def test_cross_entropy_in_place_of_the_margin(bench: Benches) -> None:
     """The linear layer learns; the means are kept for filter and refinement."""
-    b = bench(margin=False)
+    b = bench(loss="cross_entropy")
     assert b.model.linear is not None
     found, output, batch = b.step()
     own, y = ~batch.paired, b.loss.memory.y_N
@@ -266,7 +265,7 @@ def test_cross_entropy_in_place_of_the_margin(bench: Benches) -> None:
 
 
 def test_the_codes_target_loss_has_a_second_softmax(bench: Benches) -> None:
-    b = bench(target_loss="code", exponents=(1.0, 0.1))
+    b = bench(target_loss="code", target_exponent=0.1)
     p = b.loss.memory.p_NK[10:].clone().double()
     found, output, batch = b.step()
     prior = 0.1 * torch.tensor([0.6, 0.3, 0.1]).double().log()

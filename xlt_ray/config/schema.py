@@ -36,6 +36,14 @@ class Section(BaseModel, frozen=True):
     )
 
 
+P = TypeVar("P", bound=Section)
+
+
+def part_of(config: Section, part: type[P]) -> P:
+    """The keys of a section that are those of a part, which its class inherits, and no others."""
+    return part.model_validate(config.model_dump(by_alias=True, include=set(part.model_fields)))
+
+
 def split_commas(value: Any) -> Any:
     """The parts of a comma-separated text; "all" and what is no text stay as they are."""
     if isinstance(value, str) and value != "all":

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from xlt_ray.config.schema import Section
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.models.classifier import Classifier, Output
@@ -30,25 +32,46 @@ MOST_OUTER = 20
 """Classes up to which the critic sees whole outer products."""
 
 
-@dataclass(frozen=True)
-class CriticSettings:
-    """How the critic and the weights are trained; fields as in the configuration of IWDA."""
+class CriticSettings(Section, frozen=True):
+    """Hyper-parameters of the critic and the weights."""
 
-    weighting: Literal["estimated", "none", "fixed"]
-    lambda_da: float
-    lambda_gp: float
-    lambda_iw: float
-    lr_iw: float
-    stats_rate: float
-    ramp: float
-    critic_hidden: int
-    critic_items: int
-    critic_steps: int
-    critic_view: Literal["outer", "projected", "plain"]
-    feature: Literal["head", "raw_cls"]
-    projection: Literal["rescale", "euclid"]
-    w_schedule: Literal["linear", "constant"]
-    statistics: Literal["shares", "counts"]
+    weighting: Literal["estimated", "none", "fixed"] = "estimated"
+    """Weights that follow the estimate, or stay; none: all are 1."""
+    lambda_da: float = Field(default=5e-3, ge=0)
+    """Strength of the alignment for the encoder."""
+    lambda_gp: float = Field(default=10.0, ge=0)
+    """mu, strength of the critic's gradient penalty."""
+    lambda_iw: float = Field(default=2.0, ge=0)
+    """xi, decay of the weights towards the initial ones, from which they stay within 1/xi."""
+    lr_iw: float = Field(default=5e-4, gt=0)
+    """Learning rate of the weights."""
+    w_schedule: Literal["linear", "constant"] = "linear"
+    """That learning rate falls to 0, or stays."""
+    projection: Literal["rescale", "euclid"] = "rescale"
+    """Back to the constraints by clamping and rescaling, or to the nearest weights."""
+    stats_rate: float = Field(default=5e-3, gt=0, le=1)
+    """s, weight of a batch in the running statistics."""
+    statistics: Literal["shares", "counts"] = "shares"
+    """Averages of normalised batches, or sums of raw counts as in the released code."""
+    ramp: float = Field(default=0.1, ge=0, le=1)
+    """Share of the steps over which alignment and weights set in."""
+    critic_hidden: int = Field(default=2048, ge=1)
+    """Width of the critic."""
+    critic_items: int = Field(default=1024, ge=1)
+    """Items of each domain that the critic sees in a forward pass at most, drawn at random."""
+    critic_steps: int = Field(default=0, ge=0)
+    """Critic steps before each step of the encoder; 0: both at once."""
+    critic_view: Literal["auto", "outer", "projected", "plain"] = "auto"
+    """What the critic sees: class probabilities times features, a random projection of that to
+    1024 numbers, or features alone; auto: projected with more than 20 classes."""
+    feature: Literal["head", "raw_cls"] = "head"
+    """Input of the last linear layer, or the last hidden state at the first token."""
+
+    def view(self, num_classes: int) -> Literal["outer", "projected", "plain"]:
+        """What the critic sees with so many classes."""
+        if self.critic_view == "auto":
+            return "outer" if num_classes <= MOST_OUTER else "projected"
+        return self.critic_view
 
     def risen(self, step: OptimiserStep) -> float:
         """From 0 to 1 over the first share of the steps."""
@@ -76,7 +99,7 @@ class CriticHead(nn.Module):
         self, num_classes: int, width: int, settings: CriticSettings, projected: int = 1024
     ):
         super().__init__()
-        self.view = settings.critic_view
+        self.view = settings.view(num_classes)
         size = {"outer": num_classes * width, "projected": projected, "plain": width}[self.view]
         self.critic = Critic(size, settings.critic_hidden)
         for name, shape in (("w", (num_classes,)), ("C", (num_classes, num_classes))):

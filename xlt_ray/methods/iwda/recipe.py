@@ -9,7 +9,6 @@ is the result, one for each target language; critic and weights are not needed a
 Departures are listed in docs/iwda.md.
 """
 
-from dataclasses import fields
 from typing import Any, Literal
 
 import numpy as np
@@ -17,9 +16,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import part_of
 from xlt_ray.data.keyed import items_of, of_language, positions
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.iwda.alignment import MOST_OUTER, AlignmentLoss, CriticSettings
+from xlt_ray.methods.iwda.alignment import AlignmentLoss, CriticSettings
 from xlt_ray.methods.shared.warm_start import (
     StartConfig,
     annotate_source_and_target,
@@ -35,11 +35,9 @@ from xlt_ray.recipe.schedule import OwnRate, Schedule
 from xlt_ray.store.artifacts import Artifact
 
 
-class IWDAConfig(StartConfig, frozen=True):
-    """Hyper-parameters."""
+class AlignedConfig(StartConfig, frozen=True):
+    """Hyper-parameters of how the model is fine-tuned on."""
 
-    name: Literal["iwda"] = "iwda"
-    """Name of the method."""
     lr: float = Field(default=1e-5, gt=0)
     """Peak learning rate of the model."""
     epochs: float = Field(default=4, gt=0)
@@ -49,51 +47,21 @@ class IWDAConfig(StartConfig, frozen=True):
     """Rows of each domain in an optimiser step."""
     keep: Literal["last", "best"] = "last"
     """The model at the end, or the best on source dev."""
+
+
+class IWDAConfig(CriticSettings, AlignedConfig, frozen=True):
+    """Hyper-parameters."""
+
+    name: Literal["iwda"] = "iwda"
+    """Name of the method."""
     weighting: Literal["estimated", "none"] = "estimated"
     """Weights that follow the estimate; none: all are 1, plain alignment."""
-    lambda_da: float = Field(default=5e-3, ge=0)
-    """Strength of the alignment for the encoder."""
-    lambda_gp: float = Field(default=10.0, ge=0)
-    """mu, strength of the critic's gradient penalty."""
-    lambda_iw: float = Field(default=2.0, ge=0)
-    """xi, decay of the weights towards the initial ones, from which they stay within 1/xi."""
     rho: float = Field(default=0.25, ge=0, le=1)
     """Share of even weights in the initial ones."""
-    lr_iw: float = Field(default=5e-4, gt=0)
-    """Learning rate of the weights."""
-    w_schedule: Literal["linear", "constant"] = "linear"
-    """That learning rate falls to 0, or stays."""
-    projection: Literal["rescale", "euclid"] = "rescale"
-    """Back to the constraints by clamping and rescaling, or to the nearest weights."""
-    stats_rate: float = Field(default=5e-3, gt=0, le=1)
-    """s, weight of a batch in the running statistics."""
-    statistics: Literal["shares", "counts"] = "shares"
-    """Averages of normalised batches, or sums of raw counts as in the released code."""
-    ramp: float = Field(default=0.1, ge=0, le=1)
-    """Share of the steps over which alignment and weights set in."""
     critic_lr: float = Field(default=5e-4, gt=0)
     """Learning rate of the critic, which stays."""
     critic_weight_decay: float = Field(default=0.01, ge=0)
     """Weight decay of the critic's matrices."""
-    critic_hidden: int = Field(default=2048, ge=1)
-    """Width of the critic."""
-    critic_items: int = Field(default=1024, ge=1)
-    """Items of each domain that the critic sees in a forward pass at most, drawn at random."""
-    critic_steps: int = Field(default=0, ge=0)
-    """Critic steps before each step of the encoder; 0: both at once."""
-    critic_view: Literal["auto", "outer", "projected", "plain"] = "auto"
-    """What the critic sees: class probabilities times features, a random projection of that to
-    1024 numbers, or features alone; auto: projected with more than 20 classes."""
-    feature: Literal["head", "raw_cls"] = "head"
-    """Input of the last linear layer, or the last hidden state at the first token."""
-
-    def critic_settings(self, num_classes: int) -> CriticSettings:
-        """What the objective is told."""
-        view = self.critic_view
-        if view == "auto":
-            view = "outer" if num_classes <= MOST_OUTER else "projected"
-        taken = {item.name: getattr(self, item.name) for item in fields(CriticSettings)}
-        return CriticSettings(**{**taken, "critic_view": view})
 
 
 def initial(
@@ -186,7 +154,7 @@ class IWDA(Method[IWDAConfig]):
             epochs=c.epochs,
             batch_size=c.batch_size,
         )
-        loss = AlignmentLoss(self.critic_settings(k), *self.weights(driver, target, found))
+        loss = AlignmentLoss(self.critic_settings, *self.weights(driver, target, found))
         own = OwnRate(c.critic_lr, c.critic_weight_decay, constant=True, clipped=False)
         shared = {"keep": c.keep, "batch_size": c.batch_size, "own": own}
         steps = self.steps(driver, gold, found)
@@ -194,9 +162,10 @@ class IWDA(Method[IWDAConfig]):
         mix, model = Mix(gold, paired=text), start.of(target)
         return driver.train(target, mix, loss, start=model, schedule=schedule)
 
-    def critic_settings(self, num_classes: int) -> CriticSettings:
+    @property
+    def critic_settings(self) -> CriticSettings:
         """How critic and weights are trained."""
-        return self.config.critic_settings(num_classes)
+        return part_of(self.config, CriticSettings)
 
     def steps(self, driver: Driver, gold: Corpus, found: Artifact) -> int | None:
         """Optimiser steps; None if they are not known yet."""

@@ -4,7 +4,6 @@ The weights stay at P_target / p, where P_target is counted on gold labels of th
 uses target labels; no sweep takes it, and its rows say "oracle".
 """
 
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -45,9 +44,10 @@ class OracleIWDA(IWDA, UpperBound):
         """Take what it sees, before it runs."""
         self._gold = gold
 
-    def critic_settings(self, num_classes: int) -> CriticSettings:
+    @property
+    def critic_settings(self) -> CriticSettings:
         """The weights stay where they are."""
-        return replace(super().critic_settings(num_classes), weighting="fixed")
+        return super().critic_settings.model_copy(update={"weighting": "fixed"})
 
     def weights(
         self, driver: Driver, target: str, found: Artifact

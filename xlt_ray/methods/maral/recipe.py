@@ -20,9 +20,10 @@ from typing import Any, Literal
 import torch
 from pydantic import Field, model_validator
 
-from xlt_ray.config.schema import MethodConfig
-from xlt_ray.methods.maral.neighbours import Search, require_faiss
-from xlt_ray.methods.maral.student import MaralStudentLoss, Refinement, Variant
+from xlt_ray.config.schema import MethodConfig, part_of
+from xlt_ray.methods.maral.neighbours import require_faiss
+from xlt_ray.methods.maral.student import MaralStudentLoss
+from xlt_ray.methods.maral.student_config import StudentConfig, Variant
 from xlt_ray.methods.maral.teacher import (
     SpanCrossEntropy,
     SpanProbabilities,
@@ -72,11 +73,9 @@ class SpanConfig(MethodConfig, frozen=True):
     """Weights of the classes in the source model's loss in proportion to 1 / log(count)."""
 
 
-class MARALConfig(SpanConfig, frozen=True):
-    """Hyper-parameters."""
+class AdaptConfig(SpanConfig, frozen=True):
+    """Hyper-parameters of how a student is made of it."""
 
-    name: Literal["maral"] = "maral"
-    """Name of the method."""
     preset: Variant = "paper"
     """Defaults of the keys that the released code has otherwise: the paper's, or the code's."""
     joint: bool = False
@@ -85,42 +84,19 @@ class MARALConfig(SpanConfig, frozen=True):
     """Weight of guessing hidden tokens of the target text."""
     lr: float = Field(default=2e-5, gt=0)
     """Peak learning rate of the student."""
-    epochs: int = Field(default=20, ge=1)
-    """Epochs of the student; the best of them on source dev is kept."""
-    warmup: int = Field(default=2, ge=1)
-    """Epochs that learn from every target span as the teacher labels it."""
+
+
+class MARALConfig(StudentConfig, AdaptConfig, frozen=True):
+    """Hyper-parameters."""
+
+    name: Literal["maral"] = "maral"
+    """Name of the method."""
     temp: float = Field(default=0.07, gt=0, le=1)
     """Temperature of the vMF score."""
     kappa: Variant = "paper"
     """Concentration R (q - R^2) / (1 - R^2), or R q / (1 - R^2)."""
-    source_exponent: float = Field(default=1.0, ge=0, le=1)
-    """Exponent of the class prior of source spans."""
-    target_exponent: float = Field(default=1.0, ge=0, le=1)
-    """Exponent of the class prior of target spans."""
-    loss: Literal["mmc", "cross_entropy"] = "mmc"
-    """L_mmc, or cross-entropy of a linear layer over the vectors."""
-    target_loss: Variant = "paper"
-    """Hard pseudo-labels, or soft ones and a second softmax."""
     source_weights: bool = False
     """Weights of the classes in the student's source loss, as for the teacher."""
-    filtering: bool = True
-    """Learn from reliable target spans alone."""
-    refinement: Refinement = "both"
-    """Labels are moved by class means (global), neighbours (local), both, or none."""
-    direction: Variant = "paper"
-    """Votes of both are added, or each is normalised first."""
-    alpha_start: float = Field(default=0.95, ge=0, le=1)
-    """Weight of the old label at the first epoch of refinement."""
-    alpha_end: float = Field(default=0.8, ge=0, le=1)
-    """Weight of the old label at the last epoch, at most alpha_start."""
-    schedule: Variant = "paper"
-    """From the one to the other, or beginning and ending between them."""
-    k: int = Field(default=200, ge=1, le=2047)
-    """Neighbours."""
-    outside: float = Field(default=0.03, gt=0, le=1)
-    """Share of O spans that are stored for their neighbours."""
-    search: Search = "exact"
-    """How neighbours are found; approximate: with a recall above 0.95, which is measured."""
     prune: bool = False
     """A span that overlaps a likelier entity of the teacher's is certain to be none."""
 
@@ -129,14 +105,6 @@ class MARALConfig(SpanConfig, frozen=True):
     def _preset(cls, values: Any) -> Any:
         is_code = isinstance(values, dict) and values.get("preset") == "code"
         return {**CODE, **values} if is_code else values
-
-    @model_validator(mode="after")
-    def _order(self) -> "MARALConfig":
-        if self.alpha_end > self.alpha_start:
-            raise ValueError(f"alpha_end: at most alpha_start = {self.alpha_start}")
-        if self.epochs < self.warmup:
-            raise ValueError(f"warmup: at most epochs = {self.epochs}")
-        return self
 
 
 class MARAL(Method[MARALConfig]):
@@ -205,22 +173,10 @@ class MARAL(Method[MARALConfig]):
             self.head,
             c.w_mlm,
             c.mask_rate,
+            settings=part_of(c, StudentConfig),
             source_prior=tuple(vmf.shares(torch.tensor(known)).tolist()),
             target_prior=tuple(prior or [1.0]),
-            epochs=c.epochs,
-            warmup=c.warmup,
-            alpha=(c.alpha_start, c.alpha_end),
-            k=c.k,
-            outside=c.outside,
-            exponents=(c.source_exponent, c.target_exponent),
-            margin=c.loss == "mmc",
-            filtering=c.filtering,
-            refinement=c.refinement,
-            target_loss=c.target_loss,
-            direction=c.direction,
-            schedule=c.schedule,
             source_weights=even_weights(known) if c.source_weights else None,
-            search=c.search,
         )
         labelled = text.with_columns(JoinedColumns("teacher", said, ("q",)))
         mix = Mix(driver.source("train"), paired=labelled)

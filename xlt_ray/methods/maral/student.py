@@ -7,7 +7,7 @@ labels of the other target spans, and then counts all of its spans into the mean
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -17,8 +17,9 @@ from torch.nn.functional import cross_entropy
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.batches.examples import Examples
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.maral.neighbours import Search, require_faiss
+from xlt_ray.methods.maral.neighbours import require_faiss
 from xlt_ray.methods.maral.span_memory import SpanMemory
+from xlt_ray.methods.maral.student_config import StudentConfig
 from xlt_ray.methods.maral.teacher import SpanObjective
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.models.span_tagger import SpanTagger, unit
@@ -26,50 +27,27 @@ from xlt_ray.ops import refinement, vmf
 from xlt_ray.recipe.schedule import OptimiserStep
 from xlt_ray.recipe.task import TaskContext
 
-Variant = Literal["paper", "code"]
-Refinement = Literal["both", "global", "local", "none"]
-"""By class means and by neighbours, by one of them alone, or not at all."""
-
 
 @dataclass
 class MaralStudentLoss(SpanObjective):
     """L_mmc of source gold and of reliable target spans (M11).
 
     Attributes:
+        settings: The hyper-parameters.
         source_prior: Class prior of source spans.
         target_prior: Class prior of target spans before the first epoch.
-        epochs: Epochs of the training.
-        warmup: Epochs that learn from every target span as the teacher labels it.
-        alpha: Correction strength at the first epoch of refinement, and at the last.
-        k: Neighbours.
-        outside: Share of O spans that are stored for their neighbours.
-        exponents: Exponents of the source and the target prior.
-        margin: L_mmc; else cross-entropy of a linear layer over the vectors.
-        filtering: Whether target spans are parted into reliable and others.
-        refinement: How the labels of the others are moved.
-        target_loss: Hard labels, or those of the released code: soft ones and a second softmax.
-        direction: How the votes of means and neighbours are joined.
-        schedule: From where to where the correction strength goes.
         source_weights: Weight of each class in the source loss; None: all alike.
-        search: How neighbours are found.
     """
 
+    settings: StudentConfig
     source_prior: tuple[float, ...]
     target_prior: tuple[float, ...]
-    epochs: int
-    warmup: int
-    alpha: tuple[float, float]
-    k: int
-    outside: float
-    exponents: tuple[float, float]
-    margin: bool
-    filtering: bool
-    refinement: Refinement
-    target_loss: Variant
-    direction: Variant
-    schedule: Variant
     source_weights: tuple[float, ...] | None
-    search: Search
+
+    @property
+    def margin(self) -> bool:
+        """Whether it is L_mmc that is minimised."""
+        return self.settings.loss == "mmc"
 
     def prepare(self, context: TaskContext, model: Classifier) -> None:
         """Take the class means of the model, and start those of the first epoch."""
@@ -89,6 +67,7 @@ class MaralStudentLoss(SpanObjective):
 
     def on_examples(self, examples: Examples) -> None:
         """Take up the teacher's labels of the target spans."""
+        c = self.settings
         if self.uses_neighbours:
             require_faiss()
         self.memory = SpanMemory(
@@ -96,9 +75,9 @@ class MaralStudentLoss(SpanObjective):
             examples,
             num_classes=len(self.pi_s_K),
             q=self.head.q,
-            k=self.k,
-            search=self.search,
-            outside=self.outside,
+            k=c.k,
+            search=c.search,
+            outside=c.outside,
             device=self.device,
         )
 
@@ -112,12 +91,12 @@ class MaralStudentLoss(SpanObjective):
     @property
     def uses_neighbours(self) -> bool:
         """Whether labels are moved by neighbours."""
-        return self.refinement in ("both", "local")
+        return self.settings.refinement in ("both", "local")
 
     @property
     def refines(self) -> bool:
         """Whether labels are moved in this epoch."""
-        return self.refinement != "none" and self.epoch >= self.warmup
+        return self.settings.refinement != "none" and self.epoch >= self.settings.warmup
 
     # -- a step ----------------------------------------------------------------------------------
 
@@ -140,7 +119,9 @@ class MaralStudentLoss(SpanObjective):
         """Sum of L_mmc over the labelled source spans (M6)."""
         own = ~batch.paired & (batch.labels != UNLABELLED)
         labels = batch.labels[own]
-        losses = self._losses(output.logits[own], labels, self.pi_s_K, self.exponents[0])
+        losses = self._losses(
+            output.logits[own], labels, self.pi_s_K, self.settings.source_exponent
+        )
         if self.source_weights is not None:
             losses = losses * losses.new_tensor(self.source_weights)[labels]
         return losses.sum().float()
@@ -150,12 +131,12 @@ class MaralStudentLoss(SpanObjective):
         ids_M, logits = batch.item_ids[batch.paired], output.logits[batch.paired]
         used = self.memory.reliable_N[ids_M]
         labels = self.memory.y_N[ids_M[used]]
-        if self.target_loss == "code":
-            prior_K = vmf.log_prior(self.pi_t_K, self.exponents[1])
+        if self.settings.target_loss == "code":
+            prior_K = vmf.log_prior(self.pi_t_K, self.settings.target_exponent)
             q = (logits[used].double() + prior_K * self.margin).softmax(dim=1)
             losses = -(self.memory.p_NK[ids_M[used]] * q.log_softmax(dim=1)).sum(dim=1)
         else:
-            losses = self._losses(logits[used], labels, self.pi_t_K, self.exponents[1])
+            losses = self._losses(logits[used], labels, self.pi_t_K, self.settings.target_exponent)
         with torch.no_grad():
             self._remember(output, batch)
         return losses.sum().float()
@@ -172,10 +153,11 @@ class MaralStudentLoss(SpanObjective):
         rho_NK = output.logits.detach().double() if self.margin else self.classes.scores(z_NQ)
         ids_M = batch.item_ids[target]
         if self.refines:
-            moved = ~memory.reliable_N[ids_M] if self.filtering else torch.ones_like(ids_M) > 0
+            every = torch.ones_like(ids_M) > 0
+            moved = ~memory.reliable_N[ids_M] if self.settings.filtering else every
             self._refine(ids_M[moved], z_NQ[target][moved], rho_NK[target][moved])
         memory.note(ids_M, rho_NK[target])
-        if self.uses_neighbours and self.epoch >= self.warmup - 1:
+        if self.uses_neighbours and self.epoch >= self.settings.warmup - 1:
             memory.store(batch.item_ids, z_NQ)
         y_N = memory.y_N[batch.item_ids]
         sum_KQ, num_K = vmf.class_sums(z_NQ, y_N, len(self.pi_s_K))
@@ -192,18 +174,23 @@ class MaralStudentLoss(SpanObjective):
         memory = self.memory
         nothing = torch.zeros_like(rho_MK, dtype=torch.bool)
         by_mean, by_near = nothing, nothing
-        if self.refinement in ("both", "global"):
+        if self.settings.refinement in ("both", "global"):
             by_mean = refinement.exceeds(rho_MK, memory.score_mean_K)
             by_mean = refinement.outside_rule(by_mean, rho_MK)
         if self.uses_neighbours and memory.index is not None:
             by_near = refinement.exceeds(memory.near(ids_M, z_MQ), memory.near_mean_K)
         strength = self._strength(self.epoch)
-        memory.refine(ids_M, by_mean, by_near, alpha=strength, kind=self.direction)
+        memory.refine(ids_M, by_mean, by_near, alpha=strength, kind=self.settings.direction)
 
     def _strength(self, epoch: int) -> float:
-        start, end = self.alpha
+        c = self.settings
         return refinement.alpha(
-            epoch, start=start, end=end, warm=self.warmup, epochs=self.epochs, kind=self.schedule
+            epoch,
+            start=c.alpha_start,
+            end=c.alpha_end,
+            warm=c.warmup,
+            epochs=c.epochs,
+            kind=c.schedule,
         )
 
     def after_step(self) -> None:
@@ -222,10 +209,10 @@ class MaralStudentLoss(SpanObjective):
         """Renew prior, reliable spans and stored vectors, and take stock."""
         memory = self.memory
         self.pi_t_K = memory.prior()
-        if self.epoch + 1 >= self.warmup:
-            if self.filtering or self.refinement in ("both", "global"):
+        if self.epoch + 1 >= self.settings.warmup:
+            if self.settings.filtering or self.settings.refinement in ("both", "global"):
                 memory.filter()
-            if not self.filtering:
+            if not self.settings.filtering:
                 memory.reliable_N = memory.target_N.clone()
             if self.uses_neighbours:
                 memory.rebuild()
