@@ -214,44 +214,23 @@ def macro_f1(confusion_CC: IntArray) -> float:
     return float(np.mean(2.0 * np.diag(confusion_CC)[present] / (gold_C + pred_C)[present]))
 
 
-def _f1_scores(gold: Ids, pred: Ids, labels: LabelSet) -> dict[str, float | int]:
+Scored = tuple[float, int]
+"""A score in [0, 1], and what it is over: gold entities, or items."""
+
+
+def _entity_f1(gold: Ids, pred: Ids, labels: LabelSet) -> Scored:
     counts = entity_counts(gold, pred, labels)
-    return {"f1": micro_f1(counts), "support": counts.support}
+    return micro_f1(counts), counts.support
 
 
-def _accuracy_scores(gold: Ids, pred: Ids, labels: LabelSet) -> dict[str, float | int]:
+def _accuracy(gold: Ids, pred: Ids, labels: LabelSet) -> Scored:
     table = confusion(gold, pred, len(labels))
-    return {"accuracy": accuracy(table), "support": int(table.sum())}
+    return accuracy(table), int(table.sum())
 
 
-def _macro_f1_scores(gold: Ids, pred: Ids, labels: LabelSet) -> dict[str, float | int]:
+def _macro_f1(gold: Ids, pred: Ids, labels: LabelSet) -> Scored:
     table = confusion(gold, pred, len(labels))
-    return {"macro_f1": macro_f1(table), "support": int(table.sum())}
-
-
-METRICS: dict[str, Callable[[Ids, Ids, LabelSet], dict[str, float | int]]] = {
-    "f1": _f1_scores,
-    "accuracy": _accuracy_scores,
-    "macro_f1": _macro_f1_scores,
-}
-"""Scorers by the name a benchmark gives its metric."""
-
-
-def score(metric: str, gold: Ids, pred: Ids, labels: LabelSet) -> dict[str, float | int]:
-    """Scores predictions by a named metric.
-
-    Args:
-        metric: "f1" (entities), "accuracy" or "macro_f1" (items).
-        gold: Gold ids by sentence; a sentence task has one id per sentence.
-        pred: Predicted ids of the same lengths.
-        labels: The benchmark's labels.
-
-    Returns:
-        `{metric: fraction, "support": n}`, n being the gold entities for "f1", else the items.
-    """
-    if metric not in METRICS:
-        raise ValueError(f"unknown metric {metric!r}, allowed: {', '.join(METRICS)}")
-    return METRICS[metric](gold, pred, labels)
+    return macro_f1(table), int(table.sum())
 
 
 def seqeval_f1(gold: Ids, pred: Ids, labels: LabelSet) -> float:
@@ -266,6 +245,60 @@ def seqeval_f1(gold: Ids, pred: Ids, labels: LabelSet) -> float:
         for ids in (gold_ids, pred_ids)
     )
     return float(f1_score(gold_tags, pred_tags, zero_division=0))  # pyright: ignore[reportArgumentType]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric.
+
+    Attributes:
+        title: What tables call it.
+        score: Scores predictions: gold ids, predicted ids, the labels.
+        final: What the figures of a final report are computed by, where that is slower.
+        of_entities: Whether it needs BIO labels.
+    """
+
+    title: str
+    score: Callable[[Ids, Ids, LabelSet], Scored]
+    final: Callable[[Ids, Ids, LabelSet], float] | None = None
+    of_entities: bool = False
+
+
+METRICS: dict[str, Metric] = {
+    "f1": Metric(
+        "entity F1 (micro, seqeval's default mode)", _entity_f1, seqeval_f1, of_entities=True
+    ),
+    "accuracy": Metric("accuracy", _accuracy),
+    "macro_f1": Metric("macro F1", _macro_f1),
+}
+"""The metrics, by the name that a benchmark or `benchmark.metric` gives them."""
+
+
+def score(
+    metric: str, gold: Ids, pred: Ids, labels: LabelSet, *, final: bool = False
+) -> dict[str, float | int]:
+    """Scores predictions by a named metric.
+
+    Args:
+        metric: A name of `METRICS`.
+        gold: Gold ids by sentence; a sentence task has one id per sentence.
+        pred: Predicted ids of the same lengths.
+        labels: The benchmark's labels.
+        final: Whether this is for a final report.
+
+    Returns:
+        `{metric: fraction, "support": n}`, n being the gold entities for "f1", else the items.
+
+    Raises:
+        ValueError: there is no such metric.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"unknown metric {metric!r}, allowed: {', '.join(METRICS)}")
+    chosen = METRICS[metric]
+    value, support = chosen.score(gold, pred, labels)
+    if final and chosen.final is not None:
+        value = chosen.final(gold, pred, labels)
+    return {metric: value, "support": support}
 
 
 def _ratio(part: Any, whole: Any) -> float:

@@ -199,7 +199,7 @@ def test_an_unknown_benchmark_lists_the_known_ones() -> None:
 
 def test_entity_f1_needs_entities() -> None:
     toy_pair = {**JOB, "benchmark": {"name": "toy_pair", "metric": "f1"}}
-    with pytest.raises(ConfigError, match=r"benchmark.metric: f1 is of entities, and toy_pair has"):
+    with pytest.raises(ConfigError, match=r"benchmark.metric: f1 needs entities, toy_pair has"):
         configure_run(toy_pair)
     assert configure_run(JOB, flags=["benchmark.metric=macro_f1"]).benchmark.metric == "macro_f1"
 

@@ -146,7 +146,7 @@ class BenchmarkConfig(Section, frozen=True):
     """Cap on the sentences of every split, or one cap per split (benchmark.max_rows.train=3000)."""
     revision: Text | None = None
     """Hub revision; absent: the registry's, or else the current commit, which is recorded."""
-    metric: Literal["f1", "accuracy", "macro_f1"] | None = None
+    metric: Text | None = None
     """What is scored in place of the benchmark's own metric; f1 is of entities."""
     prior: dict[Language, Literal["random"] | Shares] = Field(default_factory=dict)
     """Class shares of a language's rows, as {"de": [3, 1, 1]}, or random; others are left out."""

@@ -16,7 +16,7 @@ from xlt_ray.data.keyed import of_language, positions
 from xlt_ray.engine.local_ray import needed
 from xlt_ray.engine.same_code import guarded
 from xlt_ray.labels import LabelSet
-from xlt_ray.metrics import Ragged, score, seqeval_f1
+from xlt_ray.metrics import Ragged, score
 from xlt_ray.recipe.driver import Derivation
 from xlt_ray.store.artifacts import Artifact
 from xlt_ray.store.step_task import StepTask
@@ -189,8 +189,5 @@ def score_by_language(
         found = predicted["labels"].take(position).combine_chunks()
         wanted = Ragged.from_arrow(rows["labels"])
         given = Ragged.from_arrow(found)
-        values = score(metric, wanted, given, labels)
-        if metric == "f1":
-            values["f1"] = seqeval_f1(wanted, given, labels)
-        scores[name] = values
+        scores[name] = score(metric, wanted, given, labels, final=True)
     return scores

@@ -6,13 +6,9 @@ import yaml
 from rich.table import Table
 from rich.text import Text
 
+from xlt_ray.metrics import METRICS
 from xlt_ray.report.record import Report, Scores
 
-METRIC_NAMES = {
-    "f1": "entity F1 (micro, seqeval's default mode)",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-}
 COLUMNS = ("language", "support", "zero-shot", "final", "difference")
 
 Row = tuple[str, str, str, str, str]
@@ -141,7 +137,7 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, lef
 
 def metric_name(metric: str) -> str:
     """A metric's name for readers."""
-    return METRIC_NAMES.get(metric, metric)
+    return METRICS[metric].title if metric in METRICS else metric
 
 
 def percent(value: float | None) -> str:

@@ -9,6 +9,7 @@ from xlt_ray.config.layers import load, schema_for, validate
 from xlt_ray.config.schema import MethodConfig, RunConfig
 from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.data.readers.user_files import resolved
+from xlt_ray.metrics import METRICS
 
 if TYPE_CHECKING:
     from xlt_ray.recipe.method import Method
@@ -125,8 +126,14 @@ def check_run(config: RunConfig[Any]) -> RunConfig[Any]:
         )
     if config.benchmark.leave_one_out and config.benchmark.adapt_source:
         raise ConfigError("benchmark.adapt_source: a source that is left out is adapted already")
-    if config.benchmark.metric == "f1" and not (task == "token" and benchmark.label_set.is_bio):
-        raise ConfigError(f"benchmark.metric: f1 is of entities, and {name} has no BIO labels")
+    metric = config.benchmark.metric
+    if metric is not None and metric not in METRICS:
+        raise ConfigError(f"benchmark.metric: unknown {metric!r}; allowed: {', '.join(METRICS)}")
+    has_entities = task == "token" and benchmark.label_set.is_bio
+    if metric is not None and METRICS[metric].of_entities and not has_entities:
+        raise ConfigError(f"benchmark.metric: {metric} needs entities, {name} has no BIO labels")
+            f"benchmark.metric: {metric} is of entities, and {name} has no BIO labels"
+        )
     for language, prior in config.benchmark.prior.items():
         if prior != "random" and (len(prior) != len(benchmark.labels) or sum(prior) == 0):
             raise ConfigError(

@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from xlt_ray.config.schema import FilesConfig, FileSplit
 from xlt_ray.data.readers import user_files
 from xlt_ray.data.schema import Task
 from xlt_ray.labels import LabelSet, Scheme
-
-Metric = Literal["f1", "accuracy", "macro_f1"]
 
 _SPLIT_NAMES = {"train": ("train",), "dev": ("validation", "dev"), "test": ("test",)}
 
@@ -21,7 +18,7 @@ class Benchmark:
     Attributes:
         name: What ``benchmark.name`` says.
         task: Kind of task.
-        metric: ``f1`` (of entities), ``accuracy`` or ``macro_f1``.
+        metric: A name of `xlt_ray.metrics.METRICS`.
         labels: Class names; the position of a name is its class id.
         languages: Language codes, where the data comes from the hub or is generated.
         source: The source language unless the configuration names others.
@@ -43,7 +40,7 @@ class Benchmark:
 
     name: str
     task: Task
-    metric: Metric
+    metric: str
     labels: tuple[str, ...]
     languages: tuple[str, ...]
     source: str
