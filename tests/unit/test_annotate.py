@@ -41,7 +41,7 @@ class Stub(ShardAnnotator):
     """Says of every shard what it is called."""
 
     def __init__(self, attempt: Attempt, failing: str = ""):
-        self.task: Any = SimpleNamespace(attempt=attempt, arithmetic=Arithmetic())
+        self.task: Any = SimpleNamespace(out=attempt, arithmetic=Arithmetic())
         self.failing, self.annotated_names = failing, list[str]()
 
     def read(self, name: str) -> tuple[Any, Any]:
