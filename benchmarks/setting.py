@@ -16,7 +16,7 @@ from xlt_ray.recipe.corpus import Mix, Model
 from xlt_ray.recipe.schedule import Schedule
 from xlt_ray.run.check import configure_run
 from xlt_ray.run.driver import RayDriver
-from xlt_ray.run.session import connected, open_session
+from xlt_ray.run.session import connected, open_run
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def begun(
     with TemporaryDirectory(prefix="xlt-bench-") as root:
         config = configure_run({**values, "store": {"root": root}})
         prepare(local=True)
-        with connected(config), open_session(config) as begun:
+        with connected(config), open_run(config) as begun:
             driver = RayDriver(config, begun.runner, begun.plan)
             schedule, mix = Schedule(lr, epochs), Mix(driver.source("train"))
             start, objective = driver.backbone, EvidentialLoss()

@@ -16,7 +16,7 @@ from xlt_ray.run.check import configure_run
 from xlt_ray.run.driver import RayDriver
 from xlt_ray.run.exit_codes import BAD_CONFIG
 from xlt_ray.run.reading import read
-from xlt_ray.run.session import connected, open_session
+from xlt_ray.run.session import connected, open_run
 
 pytestmark = pytest.mark.ray
 
@@ -30,7 +30,7 @@ def driven(values: dict[str, Any], tmp_path: Path, language: str, split: str, co
     values["resources"] = {"annotators": 0, "train_workers": 0, "num_cpus": 2}
     values["store"] = {"root": str(tmp_path / "store")}
     config = configure_run({"method": {"name": "bl_direct"}, **values})
-    with connected(config), open_session(config) as begun:
+    with connected(config), open_run(config) as begun:
         driver = RayDriver(config, begun.runner, begun.plan)
         return read(driver.reading, content, "x", (language,), split)  # type: ignore[arg-type]
 
@@ -122,7 +122,7 @@ def test_text_and_labels_of_a_split_are_of_the_same_file(
         "store": {"root": str(tmp_path / "store")},
     }  # fmt: skip
     config = configure_run(values)
-    with connected(config), open_session(config) as begun:
+    with connected(config), open_run(config) as begun:
         driver = RayDriver(config, begun.runner, begun.plan)
         read(driver.reading, "text", "x", (SOURCE,), "dev")
         (root / SOURCE / "dev.txt").write_text(OTHER)

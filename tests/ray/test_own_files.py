@@ -13,6 +13,8 @@ from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.readers.user_files import UserSource
 from xlt_ray.data.schema import Example
 from xlt_ray.engine import write_predictions as writing
+from xlt_ray.run.inventory import runs
+from xlt_ray.store.artifacts import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -175,10 +177,28 @@ def test_predicting_goes_on_and_does_not_mix(
         predict.predict(configured(given, to=f"{tmp_path}/other"))
 
 
+def test_the_steps_have_a_folder_of_their_own(
+    store: Path, given: dict[str, Any], tmp_path: Path
+) -> None:
+    """With the sections that were given, and nothing of a run."""
+    config = configured(given)
+    predict.predict(config)
+    folder = store / "runs" / config.run_name
+    kept = json.loads((folder / "config.json").read_text())
+    assert set(kept) == {"predict", "data", "resources", "store"}
+    assert kept["predict"]["model"] == "mine"
+    assert kept["data"]["max_bad_fraction"] == 1.0
+    ledger = [json.loads(line) for line in (folder / "ledger.jsonl").read_text().splitlines()]
+    titles = [(step["title"], step["kind"]) for step in ledger]
+    assert titles == [("text", "text"), ("tokens", "tokens"), ("predictions", "annotation")]
+    (state,) = [x for x in runs(Store(str(store))) if x.name == config.run_name]
+    assert (state.kind, state.state, state.steps) == ("prediction", "done", 3)
+
+
 def test_what_was_written_is_no_input(given: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "in/empty.txt").touch()
     keys = {"files": f"{tmp_path}/in/**", "to": f"{tmp_path}/in/out"}
-    assert configured(given).run.run_name != configured(given, **keys).run.run_name
+    assert configured(given).run_name != configured(given, **keys).run_name
     assert predict.predict(configured(given, **keys))["written"] == 2
     again = predict.predict(configured(given, **keys))
     assert (again["files"], again["written"]) == (2, 0)
@@ -196,7 +216,7 @@ def test_rows_that_cannot_be_read_do_not_stop_the_others(
     out = [json.loads(line) for line in (tmp_path / "told/a.jsonl").read_text().splitlines()]
     assert [row["prediction"] is None for row in out] == [False, False, True, True, True]
     strict = {**given, "data": {"max_bad_fraction": 0.01}}
-    with pytest.raises(ValueError, match="3 of 5 rows cannot be used"):
+    with pytest.raises(ValueError, match=r"^predict\.files: 3 of 5 rows cannot be used"):
         predict.predict(configured(strict, **{**keys, "to": f"{tmp_path}/none"}))
 
 

@@ -18,7 +18,7 @@ from xlt_ray.recipe.corpus import Mix, Model
 from xlt_ray.recipe.schedule import Schedule
 from xlt_ray.run.check import configure_run
 from xlt_ray.run.driver import RayDriver
-from xlt_ray.run.session import open_session, run
+from xlt_ray.run.session import open_run, run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -177,7 +177,7 @@ def test_labels_of_targets_are_never_used(ray_cluster: str, world: World, tmp_pa
 @contextmanager
 def driver_of(world: World, store: Path) -> Iterator[RayDriver]:
     config = configure_run(values(world, store, "parts", source=[SOURCE]))
-    with open_session(config) as begun:
+    with open_run(config) as begun:
         yield RayDriver(config, begun.runner, begun.plan)
 
 

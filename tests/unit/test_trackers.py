@@ -94,12 +94,9 @@ def test_tensorboard_files_hold_the_points(tmp_path: Path) -> None:
 
 
 def test_a_later_session_begins_anew(tmp_path: Path) -> None:
-    config = configure_run({"benchmark": {"name": "toy"}, "backbone": "toy",
-                            "method": {"name": "cltp"},
-                            "store": {"root": str(tmp_path)}})  # fmt: skip
     folder = RunFolder(Store(str(tmp_path)), "x")
     for _ in range(2):
-        with open_trackers(config, folder, print) as found:
+        with open_trackers((), folder, print, {}) as found:
             tell(found)
     points = events(Path(folder.path) / "tensorboard")
     assert len([point for point in points if point[0] == "selected"]) == 1
@@ -112,13 +109,14 @@ def test_trackers_that_are_asked_for_are_begun(monkeypatch: pytest.MonkeyPatch) 
     assert config.run.trackers == ("mlflow", "wandb")
     first = Recorder()
 
-    def refuse(config: Any) -> Any:
+    def refuse(name: str, config: Any) -> Any:
+        assert (name, config) == ("x", {"seed": 1})
         raise RuntimeError("not logged in\nsee wandb login")
 
-    monkeypatch.setattr(trackers, "MORE", {"mlflow": lambda config: first, "wandb": refuse})
-    assert begin(config, ("mlflow",)) == {"mlflow": first}
+    monkeypatch.setattr(trackers, "MORE", {"mlflow": lambda name, config: first, "wandb": refuse})
+    assert begin(("mlflow",), "x", {"seed": 1}) == {"mlflow": first}
     with pytest.raises(ConfigError, match=r"run\.trackers: wandb: not logged in; pip install"):
-        begin(config, ("mlflow", "wandb"))
+        begin(("mlflow", "wandb"), "x", {"seed": 1})
     assert first.closed
 
 

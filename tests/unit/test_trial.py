@@ -25,7 +25,7 @@ def test_a_trial_waits_for_its_twin(monkeypatch: pytest.MonkeyPatch) -> None:
             raise LeaseHeldError("another driver is at work on this run")
         yield "begun"
 
-    monkeypatch.setattr(trial, "open_session", session)
+    monkeypatch.setattr(trial, "open_run", session)
     monkeypatch.setattr(trial, "_TURN_SECONDS", 0.0)
     with trial._in_turn(CONFIG) as begun:
         assert begun == "begun"
@@ -37,6 +37,6 @@ def test_a_lease_lost_at_work_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
     def session(config: Any) -> Iterator[str]:
         yield "begun"
 
-    monkeypatch.setattr(trial, "open_session", session)
+    monkeypatch.setattr(trial, "open_run", session)
     with pytest.raises(LeaseHeldError, match="took over"), trial._in_turn(CONFIG):
         raise LeaseHeldError("another driver took over the run")

@@ -236,7 +236,7 @@ def predict(
         assert into is not None
         if to is not None:
             return to
-        (written,) = config.names.values()
+        (written,) = (file.name for file in config.files)
         with root.fs.open_input_file(f"{root.base}/predictions/{digest}/{written}") as file:
             return open_parquet(file, written).read()
 

@@ -10,6 +10,7 @@ sweep           search settings
 sweep_config    its keys
 trial           one trial
 predict         label files
+labelling       its steps
 trained_models  finished runs and exported models
 confidence      labels with probabilities
 export          a model for other programs

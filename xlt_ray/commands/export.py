@@ -40,7 +40,7 @@ from xlt_ray.report.record import Report
 from xlt_ray.run.check import configure_run, method_of
 from xlt_ray.run.exit_codes import BAD_CONFIG, DONE
 from xlt_ray.run.saved_models import RECORD, config_of, files_of, run_named
-from xlt_ray.run.session import connected, open_session
+from xlt_ray.run.session import connected, open_run
 from xlt_ray.store.artifacts import Store
 from xlt_ray.store.run_folder import RunFolder
 
@@ -211,7 +211,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
         "distilled": None,
     }
     if section.distil:
-        with connected(config.run), open_session(config.run) as begun:
+        with connected(config.run), open_run(config.run) as begun:
             from xlt_ray.run.driver import RayDriver
             from xlt_ray.run.scoring import Scorer, all_gold
 

@@ -5,7 +5,8 @@ written anew, with predictions, in its order and format. A run that was killed g
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,6 @@ from xlt_ray.config.schema import (
     DataConfig,
     Language,
     ResourcesConfig,
-    RunConfig,
     Section,
     StoreConfig,
     Text,
@@ -29,14 +29,10 @@ from xlt_ray.config.schema import (
     Uris,
     Words,
 )
-from xlt_ray.data.readers import user_files
 from xlt_ray.data.readers.files import PACKED, ending_of
 from xlt_ray.data.readers.globs import matching
 from xlt_ray.data.readers.user_source import ENDINGS
 from xlt_ray.data.schema import Task
-from xlt_ray.engine.backbone import Backbone
-from xlt_ray.engine.backbone import run_write as write_model
-from xlt_ray.run.check import run_of_values
 from xlt_ray.run.exit_codes import DONE
 from xlt_ray.run.saved_models import RECORD
 from xlt_ray.run.session import connected, open_session
@@ -44,8 +40,6 @@ from xlt_ray.store.artifacts import Store
 from xlt_ray.store.files import open_root, read_json, write_bytes
 
 if TYPE_CHECKING:
-    from xlt_ray.recipe.corpus import Model
-    from xlt_ray.run.driver import RayDriver
     from xlt_ray.run.session import Session
 
 
@@ -78,20 +72,34 @@ class _Document(Section, frozen=True):
 
 
 @dataclass(frozen=True)
+class InputFile:
+    """A file to label.
+
+    Attributes:
+        key: What the steps know it by. A text artifact has a file for each language; here it has
+            one for each input, which is told apart by its key in place of a language.
+        place: Where it is.
+        name: Of what is written for it.
+    """
+
+    key: str
+    place: str
+    name: str
+
+
+@dataclass(frozen=True)
 class PredictConfig:
     """Everything that predictions depend on.
 
     Attributes:
         document: The sections that were given.
         finished: The model, and how it labels.
-        run: Configuration of the steps.
-        names: What is written for each of the files, by the name that the steps know it by.
+        files: What is labelled.
     """
 
     document: _Document
     finished: Finished
-    run: RunConfig[Any]
-    names: Mapping[str, str]
+    files: tuple[InputFile, ...]
 
     @property
     def section(self) -> PredictSection:
@@ -102,6 +110,21 @@ class PredictConfig:
     def resources(self) -> ResourcesConfig:
         """What is asked of the cluster."""
         return self.document.resources
+
+    @property
+    def data(self) -> DataConfig:
+        """How text is read: unless the share of bad rows is limited, they keep their places."""
+        data = self.document.data
+        if "max_bad_fraction" in data.model_fields_set:
+            return data
+        return data.model_copy(update={"max_bad_fraction": 1.0})
+
+    @property
+    def run_name(self) -> str:
+        """Name of the folder with the steps: another one for other files, or another place."""
+        places = sorted(file.place for file in self.files)
+        told = json.dumps([to_dict(self.section), places], sort_keys=True)
+        return f"predict-{blake2b(told.encode(), digest_size=4).hexdigest()}"
 
 
 def configure(
@@ -124,36 +147,15 @@ def configure(
         raise ConfigError(f"predict.task: run {section.model!r} is a {finished.task} task")
     if section.format == ("csv" if finished.task == "token" else "conll"):
         raise ConfigError(f"predict.format: {section.format} is none of a {finished.task} task")
-    places, names = _files(section, finished.task)
-    keys = {key: {"unlabelled": (place,)} for key, place in places.items()}
-    told = json.dumps([to_dict(section), sorted(places.values())], sort_keys=True)
-    digest = blake2b(told.encode(), digest_size=4)
-    data = to_dict(document.data)
-    if "max_bad_fraction" not in document.data.model_fields_set:
-        data["max_bad_fraction"] = 1.0  # what cannot be read keeps its place
-    values = {
-        "benchmark": {"name": user_files.NAME, "targets": list(places)},
-        "files": {
-            "paths": keys, "task": finished.task, "labels": list(finished.labels), "scheme": "bio",
-            "columns": section.columns, "words": section.words, "ids": False,
-        },
-        "backbone": section.model,
-        "method": {"name": "bl_direct"},
-        "train": {"max_length": finished.max_length, "dim_reduce": finished.dim_reduce},
-        "data": data,
-        "resources": to_dict(document.resources),
-        "store": to_dict(document.store),
-        "run": {"name": f"predict-{digest.hexdigest()}"},
-    }  # fmt: skip
-    return PredictConfig(document, finished, run_of_values(values), names)
+    return PredictConfig(document, finished, _files(section, finished.task))
 
 
-def _files(section: PredictSection, task: Task) -> tuple[dict[str, str], dict[str, str]]:
-    """Place of each file, and the name of what is written for it, by a name for the steps."""
+def _files(section: PredictSection, task: Task) -> tuple[InputFile, ...]:
+    """The files that a section names, without those that are empty."""
     from xlt_ray.engine.write_predictions import format_of
 
     to, ours = open_root(section.to, "predict.to")
-    places, names, seen = dict[str, str](), dict[str, str](), dict[str, str]()
+    files, places = list[InputFile](), dict[str, str]()
     for pattern in section.files:
         try:
             found = matching(pattern, "predict.files")
@@ -177,15 +179,15 @@ def _files(section: PredictSection, task: Task) -> tuple[dict[str, str], dict[st
                 raise ConfigError(
                     f"predict.files: {file.location} would be written outside of {section.to}"
                 )
-            key, kind = f"f{len(places):06d}", section.format or format_of(file.name, task)
-            name = _renamed(file.name, kind)
-            if name in seen:
-                both = f"{seen[name]} and {file.location}"
+            name = _renamed(file.name, section.format or format_of(file.name, task))
+            if name in places:
+                both = f"{places[name]} and {file.location}"
                 raise ConfigError(f"predict.files: {both} would both be written as {name}")
-            places[key], names[key], seen[name] = file.location, name, file.location
-    if not places:
+            places[name] = file.location
+            files.append(InputFile(f"f{len(files):06d}", file.location, name))
+    if not files:
         raise ConfigError(f"predict.files: {', '.join(section.files)}: nothing in them to label")
-    return places, names
+    return tuple(files)
 
 
 def _renamed(name: str, kind: str) -> str:
@@ -195,66 +197,43 @@ def _renamed(name: str, kind: str) -> str:
     return f"{name}.{kind}"
 
 
-def _driver(config: PredictConfig, begun: "Session") -> "RayDriver":
-    """A driver whose backbone is the model itself: its tokenizer reads the text."""
-    from xlt_ray.recipe.corpus import Model
-    from xlt_ray.run.driver import RayDriver
-    from xlt_ray.run.policy import RunPolicy
-    from xlt_ray.run.steps import Step
-
-    finished = config.finished
-
-    class Prediction(RunPolicy):
-        def backbone(self, find: "Callable[[], Model]") -> "Model":
-            """The model itself."""
-            if not isinstance(finished.model, Backbone):
-                return finished.model
-            step = Step(f"model {config.section.model}", finished.model)
-            return Model(begun.runner.run(step, write_model))
-
-    return RayDriver(config.run, begun.runner, begun.plan, Prediction())
-
-
 def predict(config: PredictConfig) -> dict[str, Any]:
     """Label and write everything; returns counts."""
-    from xlt_ray.engine.text_shards import shards_of
-    from xlt_ray.engine.write_predictions import WriteTask, run_write
+    from xlt_ray.commands import labelling
+    from xlt_ray.engine.write_predictions import run_write
 
     fs, base = _check_folder(config)
-    with connected(config.run), open_session(config.run) as begun:
-        driver = _driver(config, begun)
-        text, corpus = driver.unlabelled_text(), driver.unlabelled()
-        said = driver.annotate("predictions", corpus, driver.backbone, config.finished.annotator)
-        record = {"model": config.section.model, "annotation": said.fingerprint}
+    with connected(config), _session(config) as begun:
+        labelled = labelling.label(config, begun)
+        annotation = labelled.annotation.fingerprint
+        record = {"model": config.section.model, "annotation": annotation}
         record |= {"labels": list(config.finished.labels), "task": config.finished.task}
         there = read_json(fs, f"{base}/{RECORD}")
-        if there is not None and there["annotation"] != said.fingerprint:
+        if there is not None and there["annotation"] != annotation:
             raise ConfigError(
                 f"predict.to: {config.section.to} holds predictions of model {there['model']!r} or "
                 "of other text; name another folder"
             )
         write_bytes(fs, f"{base}/{RECORD}", (json.dumps(record, indent=1) + "\n").encode())
-        keys, shards = list(config.names), shards_of(text)
-        read = driver.reading.sources(driver.pools, "unlabelled")
-        sources = {item.source.language: item for item in read}
-        task = WriteTask(
-            sources=[sources[key] for key in keys],
-            shards=[[x.name for x in shards if x.language == key] for key in keys],
-            names=[config.names[key] for key in keys],
-            annotation=said,
-            labels=config.finished.labels,
-            columns=config.finished.annotator.columns,
-            to=config.section.to,
-            format=config.section.format,  # type: ignore[arg-type]
-        )
-        done = run_write(task)
+        done = run_write(labelling.writing(config, labelled))
         begun.runner.lease.check()
         begun.folder.event("done")
-    bad, rows = text.info["quarantined"], text.info["rows"]
+    bad, rows = labelled.text.info["quarantined"], labelled.text.info["rows"]
     written = sum(item["rows"] is not None for item in done)
     counts = {"files": len(done), "written": written, "rows": rows + bad, "unreadable": bad}
     print("\n".join(_summary(config, counts)), flush=True)
     return counts
+
+
+def _session(config: PredictConfig) -> AbstractContextManager["Session"]:
+    """The folder with the steps, on the cluster at hand."""
+    return open_session(
+        root=config.document.store.root,
+        name=config.run_name,
+        resources=config.resources,
+        batch_tokens=config.data.batch_tokens,
+        record={**to_dict(config.document), "data": to_dict(config.data)},
+    )
 
 
 def _check_folder(config: PredictConfig) -> tuple[pafs.FileSystem, str]:
@@ -282,9 +261,8 @@ def dry_run(config: PredictConfig) -> int:
     finished = config.finished
     told = ", ".join(("label", *finished.annotator.columns))
     print(f"task:   {finished.task}\nlabels: {', '.join(finished.labels)}\ntold:   {told}")
-    for key, name in config.names.items():
-        (place,) = config.run.files.paths[key]["unlabelled"]
-        print(f"  {place} -> {name}")
+    for file in config.files:
+        print(f"  {file.place} -> {file.name}")
     _check_folder(config)
     return DONE
 

@@ -17,7 +17,7 @@ from xlt_ray.recipe.method import Outcome
 from xlt_ray.run.check import method_of
 from xlt_ray.run.driver import RayDriver
 from xlt_ray.run.policy import RunPolicy
-from xlt_ray.run.session import Session, open_session
+from xlt_ray.run.session import Session, open_run
 from xlt_ray.store.lease import LeaseHeldError
 
 _TURN_SECONDS = 1.0
@@ -82,7 +82,7 @@ def _in_turn(config: RunConfig[Any]) -> Iterator[Session]:
     with ExitStack() as stack:
         while True:
             try:
-                begun = stack.enter_context(open_session(config))
+                begun = stack.enter_context(open_run(config))
                 break
             except LeaseHeldError:
                 time.sleep(_TURN_SECONDS)
@@ -95,7 +95,7 @@ def read_corpora(config: RunConfig[Any]) -> None:
     Args:
         config: The configuration of any of them; its run has only these steps.
     """
-    with open_session(config) as begun:
+    with open_run(config) as begun:
         driver = driver_of(config, begun, lambda score: None)
         method_of(config.method)(config.method).read(verbs_of(driver))
         begun.folder.event("done")

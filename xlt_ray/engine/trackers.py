@@ -17,8 +17,7 @@ import pyarrow.fs as pafs
 
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.extras import require
-from xlt_ray.config.layers import to_dict
-from xlt_ray.config.schema import RunConfig, first_line
+from xlt_ray.config.schema import first_line
 from xlt_ray.store.run_folder import RunFolder
 
 PROJECT = "xlt_ray"
@@ -59,11 +58,11 @@ class TensorBoard:
 class MLflow:
     """A run of MLflow, at the server that MLFLOW_TRACKING_URI names."""
 
-    def __init__(self, config: RunConfig[Any]):
+    def __init__(self, name: str, config: Mapping[str, Any]):
         from ray.air.integrations.mlflow import setup_mlflow
 
         self._mlflow = setup_mlflow(
-            config=flat(to_dict(config)), run_name=config.run_name,
+            config=flat(config), run_name=name,
             experiment_name=os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT),
             create_experiment_if_not_exists=True,
         )  # fmt: skip
@@ -80,12 +79,12 @@ class MLflow:
 class Wandb:
     """A run of Weights & Biases, with the login of the machine."""
 
-    def __init__(self, config: RunConfig[Any]):
+    def __init__(self, name: str, config: Mapping[str, Any]):
         from ray.air.integrations.wandb import setup_wandb
 
         self._run = setup_wandb(
-            config=flat(to_dict(config)), project=os.environ.get("WANDB_PROJECT", PROJECT),
-            trial_name=config.run_name, trial_id=config.run_name,
+            config=flat(config), project=os.environ.get("WANDB_PROJECT", PROJECT),
+            trial_name=name, trial_id=name,
         )  # fmt: skip
 
     def log(self, values: Mapping[str, float], at: int) -> None:
@@ -97,7 +96,7 @@ class Wandb:
         self._run.finish()
 
 
-MORE: Mapping[str, Callable[[RunConfig[Any]], Tracker]] = {"mlflow": MLflow, "wandb": Wandb}
+MORE: Mapping[str, Callable[[str, Mapping[str, Any]], Tracker]] = {"mlflow": MLflow, "wandb": Wandb}
 """Trackers that have to be asked for, by name."""
 
 
@@ -173,8 +172,13 @@ class Trackers:
         self.note(f"{name} is not told any more: {first_line(error)}")
 
 
-def begin(config: RunConfig[Any], names: Sequence[str]) -> dict[str, Tracker]:
-    """The trackers that a configuration asks for, begun.
+def begin(names: Sequence[str], run: str, config: Mapping[str, Any]) -> dict[str, Tracker]:
+    """Some trackers of `MORE`, begun.
+
+    Args:
+        names: Their names.
+        run: Name of the run that they are told of.
+        config: Its configuration.
 
     Raises:
         ConfigError: one of them is not installed, or its service does not answer.
@@ -182,7 +186,7 @@ def begin(config: RunConfig[Any], names: Sequence[str]) -> dict[str, Tracker]:
     found: dict[str, Tracker] = {}
     for name in names:
         try:
-            found[name] = MORE[name](config)
+            found[name] = MORE[name](run, config)
         except Exception as error:  # of a library or a network: no base class of their own
             for tracker in found.values():
                 with suppress(Exception):
@@ -193,21 +197,24 @@ def begin(config: RunConfig[Any], names: Sequence[str]) -> dict[str, Tracker]:
     return found
 
 
-def check_installed(config: RunConfig[Any]) -> None:
-    """See that the trackers a configuration asks for are installed; they may still not answer.
+def check_installed(names: Sequence[str]) -> None:
+    """See that the trackers that are asked for are installed; they may still not answer.
 
     Raises:
         ConfigError: one of them is not.
     """
-    for name in config.run.trackers:
+    for name in names:
         require(name, "track", "run.trackers: needs")
 
 
 @contextmanager
 def open_trackers(
-    config: RunConfig[Any], folder: RunFolder, note: Callable[[str], None]
+    names: Sequence[str],
+    folder: RunFolder,
+    note: Callable[[str], None],
+    config: Mapping[str, Any],
 ) -> Iterator[Trackers]:
-    """All trackers of a run, until the block ends.
+    """TensorBoard and those trackers of `MORE` that are named, until the block ends.
 
     TensorBoard's files are in the run's folder; on object storage they are put there at the end.
     What an earlier session had written goes: its steps are told again.
@@ -215,7 +222,7 @@ def open_trackers(
     with TemporaryDirectory() as distant:
         local = Path(folder.path, FOLDER) if folder.store.is_local else Path(distant)
         shutil.rmtree(local, ignore_errors=True)
-        trackers = Trackers(begin(config, config.run.trackers), note)
+        trackers = Trackers(begin(names, folder.name, config), note)
         trackers.trackers["tensorboard"] = TensorBoard(local)
         try:
             yield trackers

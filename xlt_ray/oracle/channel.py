@@ -37,7 +37,7 @@ from xlt_ray.report.tables import markdown_table
 from xlt_ray.run.driver import RayDriver
 from xlt_ray.run.gold_steps import Oracle, read_gold
 from xlt_ray.run.scoring import Scorer, all_gold
-from xlt_ray.run.session import connected, open_session
+from xlt_ray.run.session import connected, open_run
 from xlt_ray.store.artifacts import Artifact, Store
 from xlt_ray.store.lease import Lease
 from xlt_ray.store.run_folder import RunFolder
@@ -120,7 +120,7 @@ def carry_out(config: RunConfig[Any], injected: Injected) -> list[dict[str, Any]
     A record has the score on the test split and, for LVM, per source the matrices and how far the
     learned one is from the given one.
     """
-    with open_session(config) as begun:
+    with open_run(config) as begun:
         driver = RayDriver(config, begun.runner, begun.plan)
         gold = all_gold(driver)
         scorer, oracle = Scorer(driver, gold), Oracle(driver, gold)

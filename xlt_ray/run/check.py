@@ -132,8 +132,6 @@ def check_run(config: RunConfig[Any]) -> RunConfig[Any]:
     has_entities = task == "token" and benchmark.label_set.is_bio
     if metric is not None and METRICS[metric].of_entities and not has_entities:
         raise ConfigError(f"benchmark.metric: {metric} needs entities, {name} has no BIO labels")
-            f"benchmark.metric: {metric} is of entities, and {name} has no BIO labels"
-        )
     for language, prior in config.benchmark.prior.items():
         if prior != "random" and (len(prior) != len(benchmark.labels) or sum(prior) == 0):
             raise ConfigError(

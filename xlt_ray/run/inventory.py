@@ -27,7 +27,7 @@ class RunState:
 
     Attributes:
         name: Its name.
-        kind: "run", "comparison" or "sweep".
+        kind: "run", "comparison", "sweep" or "prediction".
         method: Its method; of others empty.
         benchmark: Its benchmark.
         state: "done", "at work", "stopped", "planned" by a dry run, or "unreadable".
@@ -65,6 +65,10 @@ class Unused:
     changed: float
 
 
+_KINDS = {"compare": "comparison", "sweep": "sweep", "predict": "prediction"}
+"""What is not a run, by the section that its configuration has."""
+
+
 def runs(store: Store) -> list[RunState]:
     """All runs of a store, the one that changed last first."""
     found = [_state(store, info) for info in _folders(store, "runs")]
@@ -92,7 +96,7 @@ def _read_state(store: Store, info: pafs.FileInfo) -> RunState:
         return folder.read_json(name) or {}
 
     config, report = content("config.json"), content("report.json")
-    kind = "comparison" if "compare" in config else "sweep" if "sweep" in config else "run"
+    kind = next((kind for key, kind in _KINDS.items() if key in config), "run")
     lines, events = folder.read_lines("ledger.jsonl"), folder.read_lines("events.jsonl")
     last = events[-1] if events else {}
     finished = ("report.json", "compare.json", "sweep.json", MODELS_FILE)

@@ -48,7 +48,7 @@ def followed(
     from xlt_ray.store.artifacts import Store
     from xlt_ray.store.run_folder import RunFolder
 
-    check_installed(config)
+    check_installed(config.run.trackers)
     store = Store(config.store.root)
     plan = settle(config.resources, batch_tokens=config.data.batch_tokens)
     dry = DryRun(store, plan, earlier_runs, judges_left_out=is_trial)

@@ -4,14 +4,14 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from xlt_ray.config.layers import to_dict
-from xlt_ray.config.schema import RunConfig
+from xlt_ray.config.schema import ResourcesConfig, RunConfig
 from xlt_ray.run.check import method_of
 from xlt_ray.run.results import labelling_of, publish, report_of
 from xlt_ray.store.fault_points import reached
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from xlt_ray.run.gold_steps import Oracle
     from xlt_ray.run.steps import StepRunner
     from xlt_ray.store.run_folder import RunFolder
+
+
+class AsksResources(Protocol):
+    """A configuration that says what it asks of the cluster."""
+
+    @property
+    def resources(self) -> ResourcesConfig:
+        """What that is."""
+        ...
 
 
 def run(config: RunConfig[Any]) -> dict[str, Any]:
@@ -52,9 +61,38 @@ class Session:
     plan: "Plan"
 
 
+def open_run(config: RunConfig[Any]) -> AbstractContextManager[Session]:
+    """The session of a run."""
+    return open_session(
+        root=config.store.root,
+        name=config.run_name,
+        resources=config.resources,
+        batch_tokens=config.data.batch_tokens,
+        record=to_dict(config),
+        trackers=config.run.trackers,
+    )
+
+
 @contextmanager
-def open_session(config: RunConfig[Any]) -> Iterator[Session]:
-    """A run's folder on the cluster at hand; its lease is held until the block ends."""
+def open_session(
+    *,
+    root: str,
+    name: str,
+    resources: ResourcesConfig,
+    batch_tokens: int | None,
+    record: Mapping[str, Any],
+    trackers: Sequence[str] = (),
+) -> Iterator[Session]:
+    """A folder for steps on the cluster at hand; its lease is held until the block ends.
+
+    Args:
+        root: Root of the store.
+        name: Name of the folder.
+        resources: What is asked of the cluster.
+        batch_tokens: ``data.batch_tokens``.
+        record: The configuration, as it is kept in the folder and told to trackers.
+        trackers: Which trackers are told of every step, besides TensorBoard.
+    """
     from xlt_ray.engine.compute_lock import right_to
     from xlt_ray.engine.resources import settle
     from xlt_ray.engine.same_code import check_nodes, checking
@@ -66,24 +104,24 @@ def open_session(config: RunConfig[Any]) -> Iterator[Session]:
     from xlt_ray.store.libraries import versions
     from xlt_ray.store.run_folder import RunFolder
 
-    store = Store(config.store.root)
-    folder = RunFolder(store, config.run_name)
+    store = Store(root)
+    folder = RunFolder(store, name)
     lease = Lease(store, folder.path)
     lease.acquire(note=partial(print, flush=True))
     reached("lease.taken")
     try:
         with checking(store, folder.path):
             check_nodes()
-            plan = settle(config.resources, batch_tokens=config.data.batch_tokens)
-            folder.write_json("config.json", to_dict(config))
+            plan = settle(resources, batch_tokens=batch_tokens)
+            folder.write_json("config.json", dict(record))
             folder.write_json("versions.json", versions())
             folder.event("session", pid=os.getpid(), resources=plan.to_json())
             with (
                 open_progress() as progress,
-                open_trackers(config, folder, progress.note) as trackers,
+                open_trackers(trackers, folder, progress.note, record) as told,
             ):
                 right = partial(right_to, owner=f"{store.root} {folder.path}")
-                runner = StepRunner(store, folder, lease, progress, right, trackers.step)
+                runner = StepRunner(store, folder, lease, progress, right, told.step)
                 yield Session(folder, runner, plan)
     finally:
         lease.release()
@@ -103,7 +141,7 @@ def carry_out(
     from xlt_ray.run.gold_steps import Oracle
     from xlt_ray.run.scoring import Scorer, all_gold
 
-    with open_session(config) as begun:
+    with open_run(config) as begun:
         driver = RayDriver(config, begun.runner, begun.plan)
         gold = all_gold(driver)
         scorer, oracle = Scorer(driver, gold), Oracle(driver, gold)
@@ -138,7 +176,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 @contextmanager
-def connected(config: RunConfig[Any]) -> Iterator[None]:
+def connected(config: AsksResources) -> Iterator[None]:
     """The cluster that a configuration asks for; a Ray that runs already is taken as it is, and one
     of this process's own starts when it is needed."""
     from xlt_ray.engine.local_ray import leave

@@ -31,7 +31,7 @@ class _Named(_Part):
 
 
 class _Config(_Part):
-    """config.json: of a run, a comparison or a sweep."""
+    """config.json: of a run, a comparison, a sweep or predictions."""
 
     method: _Named = _Named()
     benchmark: _Named = _Named()

@@ -39,6 +39,7 @@ class UserSource:
         types: The label set's name of each entity type that the tags call otherwise; O: no entity.
         ids: Whether a field ``id`` tells the rows of a file apart.
         row_bytes: Bytes of a row at most; one that has more is a bad row.
+        called: What messages call it; empty: the key that names its files.
     """
 
     patterns: tuple[str, ...]
@@ -51,11 +52,12 @@ class UserSource:
     types: Mapping[str, str] = field(default_factory=dict)
     ids: bool = True
     row_bytes: int = ROW_BYTES
+    called: str = ""
 
     @cached_property
     def key(self) -> str:
         """What messages call it."""
-        return f"files.paths.{self.language}.{self.split}"
+        return self.called or f"files.paths.{self.language}.{self.split}"
 
     def files(self) -> list[DataFile]:
         """Its files, in the order of the patterns.

@@ -1,0 +1,122 @@
+"""The durable steps that label files: read, tokenise, annotate; then each file is written anew."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from xlt_ray.data.readers.base import NamedSource
+from xlt_ray.data.readers.globs import absolute
+from xlt_ray.data.readers.user_source import UserSource
+from xlt_ray.engine.annotate import AnnotateTask, run_annotate
+from xlt_ray.engine.backbone import Backbone, run_write
+from xlt_ray.engine.read import ReadText, TokeniseTask, run_read, run_tokenise
+from xlt_ray.engine.text_shards import shards_of
+from xlt_ray.engine.write_predictions import WriteTask
+from xlt_ray.labels import LabelSet
+from xlt_ray.recipe.corpus import Corpus
+from xlt_ray.recipe.task import TaskContext
+from xlt_ray.run.steps import Step
+from xlt_ray.store.artifacts import Artifact
+
+if TYPE_CHECKING:
+    from xlt_ray.commands.predict import PredictConfig
+    from xlt_ray.run.session import Session
+
+SPLIT = "unlabelled"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Text of files that is labelled.
+
+    Attributes:
+        sources: What each file is read from.
+        text: Their rows that could be read.
+        annotation: What the model says of these.
+    """
+
+    sources: tuple[NamedSource, ...]
+    text: Artifact
+    annotation: Artifact
+
+
+def sources_of(config: "PredictConfig") -> tuple[NamedSource, ...]:
+    """Each file as a source of its own, as it is now.
+
+    Raises:
+        ValueError: one of them cannot be read.
+    """
+    section, task = config.section, config.finished.task
+    found = [
+        UserSource(
+            (absolute(file.place),),
+            file.key,
+            SPLIT,
+            task,
+            columns=section.columns,
+            cut=section.words,
+            ids=False,
+            row_bytes=config.data.max_row_bytes,
+            called="predict.files",
+        )
+        for file in config.files
+    ]
+    return tuple(NamedSource.of(source) for source in found)
+
+
+def label(config: "PredictConfig", begun: "Session") -> Labelled:
+    """Read, tokenise and annotate the text of all files.
+
+    Raises:
+        ValueError: a file cannot be read, or has too many bad rows.
+    """
+    runner, plan, finished = begun.runner, begun.plan, config.finished
+    reading = ReadText(
+        sources=sources_of(config),
+        task=finished.task,
+        limits={SPLIT: None},
+        shard_rows=config.data.shard_rows,
+        max_bad_fraction=config.data.max_bad_fraction,
+    )
+    text = runner.run(Step("text", reading), run_read)
+    model = model_of(config, begun)
+    tokenising = TokeniseTask(text=text, backbone=model, task=finished.task)
+    tokens = runner.run(Step("tokens", tokenising), run_tokenise)
+    annotating = AnnotateTask(
+        corpus=Corpus(tokens),
+        model=model,
+        annotator=finished.annotator,
+        context=TaskContext(LabelSet(finished.labels), (), task=finished.task),
+        dim_reduce=finished.dim_reduce,
+        max_length=finished.max_length,
+        batch_tokens=plan.batch_tokens,
+        arithmetic=plan.annotation,
+        compiled=config.resources.compile,
+    )
+    annotate = partial(run_annotate, pool=plan.annotators)
+    return Labelled(reading.sources, text, runner.run(Step("predictions", annotating), annotate))
+
+
+def model_of(config: "PredictConfig", begun: "Session") -> Artifact:
+    """The model in the store; one that is in a folder is copied."""
+    model = config.finished.model
+    if not isinstance(model, Backbone):
+        return model.artifact
+    return begun.runner.run(Step(f"model {config.section.model}", model), run_write)
+
+
+def writing(config: "PredictConfig", labelled: Labelled) -> WriteTask:
+    """What is left to do: every file with what is said of it."""
+    shards: dict[str, list[str]] = {file.key: [] for file in config.files}
+    for shard in shards_of(labelled.text):
+        shards[shard.language].append(shard.name)
+    return WriteTask(
+        sources=labelled.sources,
+        shards=list(shards.values()),
+        names=[file.name for file in config.files],
+        annotation=labelled.annotation,
+        labels=config.finished.labels,
+        columns=config.finished.annotator.columns,
+        to=config.section.to,
+        format=config.section.format,  # type: ignore[arg-type]
+    )
