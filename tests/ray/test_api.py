@@ -10,8 +10,11 @@ import ray
 
 import xlt_ray
 from tests.world import SOURCE, TARGETS, World, artifacts, jsonl
+from xlt_ray.api.inputs import places_of
 from xlt_ray.data.benchmarks.toy import LABELS, make_source
 from xlt_ray.labels import LabelSet
+from xlt_ray.run.inventory import unused
+from xlt_ray.store.artifacts import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -184,3 +187,11 @@ def test_wrong_text_is_an_error_of_the_data(world: World, store: Path) -> None:
     values["source"] = {SOURCE: [{"tokens": ["a", "b"], "tags": ["O"]}]}
     with pytest.raises(xlt_ray.XltError, match=r"no row has labels|rows cannot be used"):
         xlt_ray.self_train(method="cltp", name="wrong", **SHORT, **values)
+
+
+def test_rows_that_no_run_names_can_be_removed(run: xlt_ray.Run, store: Path) -> None:
+    kept = {item.kind for item in unused(Store(str(store)), older=0) if item.kind == "inputs"}
+    assert not kept
+    left = places_of(["nobody reads this"], Store(str(store)), "x")
+    found = [item for item in unused(Store(str(store)), older=0) if item.kind == "inputs"]
+    assert [f"{item.path}/rows.parquet" for item in found] == left

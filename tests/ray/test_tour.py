@@ -18,7 +18,10 @@ def test_the_notebook_runs(ray_cluster: str, capsys: pytest.CaptureFixture[str])
         if cell["cell_type"] == "code":
             assert cell["outputs"] == []
             exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
-    assert names["report"]["average"] is not None
-    assert names["counts"] == {"files": 1, "written": 1, "rows": 120, "unreadable": 0}
+    assert names["run"].average is not None
+    assert names["run"]._repr_html_().startswith("<iframe ")
+    assert len(names["found"]) == 2
+    assert names["table"].num_rows == 120
+    assert {"prediction", "confidence"} <= set(names["table"].column_names)
     shown = capsys.readouterr().out
     assert "task:    token, entities in bio" in shown

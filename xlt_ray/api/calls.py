@@ -21,7 +21,7 @@ from xlt_ray.config.schema import StoreConfig
 from xlt_ray.engine.environment import prepare
 from xlt_ray.recipe.method import Method
 from xlt_ray.run.failures import public_error
-from xlt_ray.store.artifacts import Store
+from xlt_ray.store.artifacts import PREDICTIONS, Store
 from xlt_ray.store.parquet import open_parquet
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def predict(
         if into is None and not is_paths(data):
             told = repr([model, *sorted(keys.items()), *places])
             digest = blake2b(told.encode(), digest_size=8).hexdigest()
-            into = inside(root.root, f"predictions/{digest}")
+            into = inside(root.root, f"{PREDICTIONS}/{digest}")
             section["format"] = "parquet"
         if into is not None:
             section["to"] = into
@@ -237,7 +237,7 @@ def predict(
         if to is not None:
             return to
         (written,) = (file.name for file in config.files)
-        with root.fs.open_input_file(f"{root.base}/predictions/{digest}/{written}") as file:
+        with root.fs.open_input_file(f"{root.base}/{PREDICTIONS}/{digest}/{written}") as file:
             return open_parquet(file, written).read()
 
 

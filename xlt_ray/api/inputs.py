@@ -17,11 +17,9 @@ import pyarrow.parquet as pq
 from xlt_ray.config.errors import DataError
 from xlt_ray.data.readers.files import ending_of
 from xlt_ray.data.readers.user_source import ENDINGS
-from xlt_ray.store.artifacts import Store
+from xlt_ray.store.artifacts import INPUTS, Store
 from xlt_ray.store.files import placed
 
-FOLDER = "inputs"
-"""Folder of the store that the files lie in."""
 _ROWS = 4096
 """Rows of a row group: the same rows make the same bytes, however they came."""
 KINDS = (
@@ -74,7 +72,7 @@ def put(tables: Iterator[pa.Table], store: Store, key: str) -> str:
         if not _write(tables, local):
             raise DataError(f"{key}: there are no rows")
         with local.open("rb") as stream:
-            name = f"{FOLDER}/{hashlib.file_digest(stream, 'sha256').hexdigest()[:40]}.parquet"
+            name = f"{INPUTS}/{hashlib.file_digest(stream, 'sha256').hexdigest()[:40]}/rows.parquet"
         path = f"{store.base}/{name}"
         if store.fs.get_file_info(path).type != pafs.FileType.File:
             with placed(store.fs, path) as sink, local.open("rb") as stream:

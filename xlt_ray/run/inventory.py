@@ -15,7 +15,7 @@ import pyarrow.fs as pafs
 
 from xlt_ray.config.schema import first_line
 from xlt_ray.run.saved_models import MODELS_FILE
-from xlt_ray.store.artifacts import Store
+from xlt_ray.store.artifacts import INPUTS, PREDICTIONS, Store
 from xlt_ray.store.lease import LEASE_SECONDS
 from xlt_ray.store.run_folder import RunFolder
 from xlt_ray.store.shapes import UnreadableError
@@ -178,10 +178,21 @@ def _loose(store: Store, kept: Collection[tuple[str, str]]) -> Iterator[tuple[st
         for info in _folders(store, f"artifacts/{kind.base_name}"):
             for inner in _loose_of(store, kind.base_name, info, kept):
                 yield kind.base_name, inner
+    named = _configurations(store)
+    for kind in (INPUTS, PREDICTIONS):
+        for info in _folders(store, kind):
+            if info.base_name not in named:
+                yield kind, info
     for info in _folders(store, "work"):
         step = ("model", info.base_name)
         if step not in kept or store.find(*step) is not None:
             yield "checkpoints", info
+
+
+def _configurations(store: Store) -> str:
+    """The text of every run's configuration, which names the rows that it read."""
+    paths = [f"{info.path}/config.json" for info in _folders(store, "runs")]
+    return "\n".join((store.read(path) or b"").decode("utf-8", "replace") for path in paths)
 
 
 def _loose_of(

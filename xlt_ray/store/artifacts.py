@@ -41,6 +41,8 @@ from xlt_ray.store.parquet import open_parquet
 
 CONTENT_KINDS = frozenset({"text", "gold"})
 """Kinds of artifacts that are known by their content in later steps."""
+INPUTS, PREDICTIONS = "inputs", "predictions"
+"""Folders of rows that callers had in memory, and of what models say of them."""
 STALE_SECONDS = 3600.0
 """An attempt that nobody wrote to for so long is dropped when another one commits; one whose
 writer is gone from this machine is dropped at once."""

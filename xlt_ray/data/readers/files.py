@@ -14,10 +14,10 @@ import hashlib
 import io
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -32,35 +32,70 @@ from xlt_ray.data.schema import BadRow, Example, Task
 from xlt_ray.labels import LabelSet, Scheme
 from xlt_ray.store.files import open_root
 
-Format = Literal["columns", "conllu", "ontonotes", "jsonl"]
-
 SPLITS = ("train", "dev", "test")
 PARQUET = "parquet"
-FORMATS: dict[str, Format] = {
-    "txt": "columns",
-    "conll": "columns",
-    "tsv": "columns",
-    "conllu": "conllu",
-    "gold_conll": "ontonotes",
-    "v4_gold_conll": "ontonotes",
-    "jsonl": "jsonl",
-}
-"""What the endings of files say."""
 
-_CONTENTS: dict[Format, str] = {
-    "columns": "lines of token, TAB, tag and an empty line after each sentence",
-    "conllu": "the 10 columns of CoNLL-U and an empty line after each sentence",
-    "ontonotes": "the columns of CoNLL-2012 and an empty line after each sentence",
-    "jsonl": "one JSON object per line",
+
+@dataclass(frozen=True)
+class FileFormat:
+    """A format of files with lines.
+
+    Attributes:
+        name: What the identity of a source calls it.
+        contents: What is in them, for messages.
+        layout: How rows stand in them, from the lines, the notation of tags and the task.
+        tasks: Kinds of tasks that it can hold.
+    """
+
+    name: str
+    contents: str
+    layout: Callable[[Iterator[bytes], Notation, Task], LineFormat[Any]]
+    tasks: frozenset[Task] = frozenset({"token"})
+
+
+def _columns(*, tabs: bool) -> FileFormat:
+    return FileFormat(
+        "columns",
+        "lines of token, TAB, tag and an empty line after each sentence",
+        lambda lines, notation, task: columns_of(lines, notation, tabs=tabs),
+    )
+
+
+_ONTONOTES = FileFormat(
+    "ontonotes",
+    "the columns of CoNLL-2012 and an empty line after each sentence",
+    lambda lines, notation, task: OntoNotes(notation),
+)
+FORMATS: dict[str, FileFormat] = {
+    "txt": _columns(tabs=False),
+    "conll": _columns(tabs=False),
+    "tsv": _columns(tabs=True),
+    "conllu": FileFormat(
+        "conllu",
+        "the 10 columns of CoNLL-U and an empty line after each sentence",
+        lambda lines, notation, task: ConllU(notation),
+    ),
+    "gold_conll": _ONTONOTES,
+    "v4_gold_conll": _ONTONOTES,
+    "jsonl": FileFormat(
+        "jsonl",
+        "one JSON object per line",
+        lambda lines, notation, task: JsonlFormat(notation, task),
+        frozenset({"token", "sentence", "pair"}),
+    ),
 }
+"""What the endings of files say. A new format is an entry here, and a class for its rows."""
 _CHUNK = 1 << 20
 PACKED = ("gz", "zst")
 """Endings of packed files, after the other one."""
 _SHRUNK, _ROW = 4, 500
 """How many times smaller packed files are, and bytes of a rather long row."""
-_FILE_NAME = re.compile(
-    rf"(?P<split>[^.]+)\.(?P<ending>{'|'.join(FORMATS)})(\.({'|'.join(PACKED)}))?"
-)
+
+
+def _split_of(name: str) -> re.Match[str] | None:
+    """Split and ending in the name of a file with lines."""
+    endings, packed = "|".join(FORMATS), "|".join(PACKED)
+    return re.fullmatch(rf"(?P<split>[^.]+)\.(?P<ending>{endings})(\.({packed}))?", name)
 
 
 @dataclass(frozen=True)
@@ -196,10 +231,10 @@ class DataFolder:
                 does not fit the task, or the file is empty.
         """
         files = [file for file in self.files(language) if not file.name.endswith(PARQUET)]
-        parsed = [(file, _FILE_NAME.fullmatch(file.name.split("/")[-1])) for file in files]
+        parsed = [(file, _split_of(file.name.split("/")[-1])) for file in files]
         known = [(file, match) for file, match in parsed if match and match["split"] in SPLITS]
         found = [file for file, match in known if match["split"] == split]
-        endings = tuple(FORMATS) if task == "token" else ("jsonl",)
+        endings = tuple(ending for ending, known in FORMATS.items() if task in known.tasks)
         expected = f"{split}.{{{','.join(endings)}}} or the same with .gz or .zst"
         where = f"{self.location.rstrip('/')}/{language}"
         if not found:
@@ -230,7 +265,7 @@ class DataFolder:
         fs, _ = open_root(self.root, "data folder")
         files = []
         for info in self._infos(language):
-            is_data = _FILE_NAME.fullmatch(info.base_name) or info.base_name.endswith(f".{PARQUET}")
+            is_data = _split_of(info.base_name) or info.base_name.endswith(f".{PARQUET}")
             if info.type == pafs.FileType.File and is_data:
                 name = f"{language}/{info.base_name}"
                 location = f"{self.location.rstrip('/')}/{name}"
@@ -263,7 +298,7 @@ def _ending(file: DataFile) -> str:
 
 
 def _empty(file: DataFile) -> ValueError:
-    return ValueError(f"{file.location}: is empty; needed: {_CONTENTS[FORMATS[_ending(file)]]}")
+    return ValueError(f"{file.location}: is empty; needed: {FORMATS[_ending(file)].contents}")
 
 
 def bytes_of(files: Sequence[DataFile], limit: int | None) -> int:
@@ -307,7 +342,7 @@ class FileSource:
         return {
             "kind": "file",
             **file.digest(),
-            "format": FORMATS[_ending(file)],
+            "format": FORMATS[_ending(file)].name,
             "task": self.task,
             "scheme": self.scheme,
             "strip_prefix": self.strip_prefix,
@@ -344,16 +379,8 @@ class FileSource:
     def _layout(self, file: DataFile) -> LineFormat[Any]:
         prefix = f"{self.language}:" if self.strip_prefix else ""
         notation = Notation(prefix, self.scheme, self.types)
-        match FORMATS[_ending(file)]:
-            case "jsonl":
-                return JsonlFormat(notation, self.task)
-            case "conllu":
-                return ConllU(notation)
-            case "ontonotes":
-                return OntoNotes(notation)
-            case "columns":
-                with file.lines(self.row_bytes) as lines:
-                    return columns_of(lines, notation, tabs=_ending(file) == "tsv")
+        with file.lines(self.row_bytes) as lines:
+            return FORMATS[_ending(file)].layout(lines, notation, self.task)
 
     def _read(
         self, file: DataFile, layout: LineFormat[Any], labels: LabelSet | None, limit: int | None

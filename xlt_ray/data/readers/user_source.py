@@ -11,7 +11,7 @@ from xlt_ray.config.schema import ROW_BYTES
 from xlt_ray.data.readers.base import Source
 from xlt_ray.data.readers.columns_jsonl import Notation, columns_of
 from xlt_ray.data.readers.conll import ConllU
-from xlt_ray.data.readers.files import PARQUET, DataFile, bytes_of, ending_of
+from xlt_ray.data.readers.files import FORMATS, PARQUET, DataFile, bytes_of, ending_of
 from xlt_ray.data.readers.globs import matching
 from xlt_ray.data.readers.records import Csv, Cut, JsonLines, Lines, Records
 from xlt_ray.data.readers.rows import RowIds, assemble
@@ -21,7 +21,8 @@ from xlt_ray.labels import LabelSet, Scheme
 
 NAME = "files"
 COLUMNS = ("conll", "tsv", "bio", "iob", "iob2")
-ENDINGS = ("txt", *COLUMNS, "conllu", "jsonl", "csv", PARQUET)
+_OWN = ("txt", *COLUMNS, "conllu", "jsonl", "csv", PARQUET)
+ENDINGS = (*_OWN, *(ending for ending in FORMATS if ending not in _OWN))
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,9 @@ class UserSource:
             return Csv(*records)
         if ending == "txt" and not self._has_columns(file):
             return Lines(*records)
+        if ending not in _OWN:
+            with file.lines(self.row_bytes) as lines:
+                return FORMATS[ending].layout(lines, notation, self.task)
         with file.lines(self.row_bytes) as lines:
             return columns_of(lines, notation, tabs=ending == "tsv")
 
