@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from tests.encoders import commit
 from tests.reports import example
 from tests.unit.test_report_compare import comparison
 from xlt_ray.commands import main as console
+from xlt_ray.commands.store_commands import DAY
+from xlt_ray.config.schema import StoreConfig
 from xlt_ray.run import inventory as shelf
 from xlt_ray.store.artifacts import Store
 
@@ -23,7 +26,7 @@ ROWS = {"rows": pa.table({"id": ["1"]})}
 
 def old(path: Path) -> None:
     """Make a folder and what is in it two days old."""
-    then = time.time() - 2 * console.DAY
+    then = time.time() - 2 * DAY
     for item in (path, *path.rglob("*")):
         os.utime(item, (then, then))
 
@@ -101,9 +104,7 @@ def test_a_run_at_work_is_told_by_its_lease(store: Store) -> None:
 def test_what_no_run_refers_to_is_listed_and_then_removed(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = {
-        Path(item.path).name.partition(".")[0] for item in shelf.unused(store, older=console.DAY)
-    }
+    names = {Path(item.path).name.partition(".")[0] for item in shelf.unused(store, older=DAY)}
     assert names == {"unused", "begun"}
     artifacts = Path(store.root) / "artifacts"
     before = sorted(artifacts.rglob("*"))
@@ -124,11 +125,11 @@ def test_a_run_that_was_taken_up_again_keeps_what_it_had_reached(store: Store) -
     step = {"event": "finished", "kind": "annotation", "fingerprint": "unused", "time": 11.0}
     session = {"event": "session", "time": 12.0}
     events.write_text(json.dumps(step) + "\n" + json.dumps(session) + "\n")
-    found = [Path(item.path).name for item in shelf.unused(store, older=console.DAY)]
+    found = [Path(item.path).name for item in shelf.unused(store, older=DAY)]
     assert not [name for name in found if "unused" in name]
     done = {"event": "done", "time": 13.0}
     events.write_text("".join(json.dumps(x) + "\n" for x in (step, session, done)))
-    found = [Path(item.path).name for item in shelf.unused(store, older=console.DAY)]
+    found = [Path(item.path).name for item in shelf.unused(store, older=DAY)]
     assert [name for name in found if "unused" in name]
     assert {run.name: run.state for run in shelf.runs(store)}["stopped"] == "done"
 
@@ -199,3 +200,15 @@ def test_keys_are_listed_for_shells(capsys: pytest.CaptureFixture[str]) -> None:
                        "export.to=", "sweep.trials=", "compare.seeds="}  # fmt: skip
     assert known <= set(lines)
     assert all(line.endswith("=") for line in lines)
+
+
+def test_help_needs_no_library() -> None:
+    """It is there at once: what carries commands out is imported by them."""
+    code = "import sys; from xlt_ray.commands.main import parser; parser(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert not loaded & {"pydantic", "pyarrow", "numpy", "torch", "ray", "rich", "yaml"}
+
+
+def test_the_place_of_a_store_is_that_of_the_configuration() -> None:
+    assert StoreConfig().root == console.ROOT

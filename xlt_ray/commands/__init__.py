@@ -1,6 +1,7 @@
 """What a person calls.
 
 main            the command xlt-ray
+store_commands  lists runs, rebuilds pages, removes what nobody uses
 cli             flags, help, exit codes
 self_train      run a method
 recommend       which method fits
