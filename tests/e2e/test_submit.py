@@ -13,7 +13,7 @@ import yaml
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from tests.nodes import Cluster
-from tests.world import World
+from tests.world import SOURCE, TARGETS, World
 from xlt_ray.store.artifacts import Store
 from xlt_ray.store.lease import Lease
 
@@ -111,6 +111,31 @@ def test_wrong_configuration_is_2_and_one_message(
         f"Running entrypoint for job wrong: {JOB} {' '.join(flags)}"
     ]
     assert "Traceback" not in done.stdout + done.stderr
+
+
+SCRIPT = """
+import xlt_ray
+
+run = xlt_ray.self_train(
+    method="bl_direct", name="submitted", store={store!r}, backbone={backbone!r},
+    source={{"mira": {corpus!r} + "/mira/train.txt"}},
+    unlabelled={{"nolu": ["one sentence", "and another"]}},
+    test={{"nolu": {corpus!r} + "/nolu/test.txt"}},
+    source_epochs=1, source_lr=4e-3, resources={{"train_workers": 0, "annotators": 0}},
+)
+print("scores:", sorted(run.scores["nolu"]))
+"""
+
+
+def test_a_script_with_the_python_door(client: JobSubmissionClient, world: World, tmp_path: Path):
+    """Ten lines, which run on the cluster that the job is submitted to."""
+    assert (SOURCE, TARGETS[0]) == ("mira", "nolu")
+    names = {"store": f"{tmp_path}/store", "backbone": str(world.backbone)}
+    (tmp_path / "script.py").write_text(SCRIPT.format(**names, corpus=str(world.corpus)))
+    code, logs = end(client, submit(client, f"python {tmp_path}/script.py"))
+    assert code == 0, logs
+    assert logs.splitlines()[-1] == "scores: ['f1', 'support', 'zero_shot']"
+    assert (tmp_path / "store/runs/submitted/report.html").is_file()
 
 
 @pytest.mark.long
