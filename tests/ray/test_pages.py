@@ -192,4 +192,5 @@ def test_commands_run(reader: Path, runs: Path, block: Block) -> None:
 )
 def test_python_of_finished_runs(reader: Path, runs: Path, block: Block) -> None:
     text = block.text.replace("FOLDER/tagger", str(runs / "runs/quickstart/model"))
+    text = text.replace("FOLDER", str(reader))
     exec(compile(text, place(block), "exec"), {"__name__": "page"})
