@@ -85,8 +85,11 @@ def reached(start: object) -> Iterator[object]:
 def test_a_recipe_has_the_verbs_and_nothing_else(given: Driver) -> None:
     assert {name for name in dir(given) if not name.startswith("_")} == ALLOWED
     assert {"train", "annotate", "derive", "source", "unlabelled", "context"} <= ALLOWED
-    for name in ("evaluate", "_gold", "_source_gold", "gold", "config", "runner", "plan", "desk",
-                 "reading", "_read", "text_of", "benchmark", "store", "__self__"):  # fmt: skip
+    hidden = (
+        "evaluate", "_gold", "_source_gold", "gold", "config", "runner", "plan", "executor",
+        "reading", "_read", "text_of", "benchmark", "store", "__self__",
+    )  # fmt: skip
+    for name in hidden:
         with pytest.raises(AttributeError):
             getattr(given, name)
         with pytest.raises(AttributeError, match=f"a recipe has no {name}"):

@@ -120,7 +120,7 @@ class StepExecutor:
     """Where the derive and score steps of a run are carried out."""
 
     @cached_property
-    def clerk(self) -> ActorProxy["StepActor"]:
+    def actor(self) -> ActorProxy["StepActor"]:
         """The actor; it is there once there was something that is not small."""
         return start_step_actor()
 
@@ -135,7 +135,7 @@ class StepExecutor:
     def _call(self, work: Callable[[T], dict[str, Any]], task: T) -> dict[str, Any]:
         if is_small(*task.inputs):
             return work(task)
-        return ray.get(self.clerk.call.remote(guarded(work), task))
+        return ray.get(self.actor.call.remote(guarded(work), task))
 
 
 class StepActor:
@@ -151,7 +151,7 @@ class StepActor:
 
 
 def start_step_actor() -> ActorProxy[StepActor]:
-    """Start a clerk, which is replaced if it dies and repeats what it was at.
+    """Start the actor; it is replaced if it dies, and repeats what it was at.
 
     It stays on the driver's node, since a node with an actor on it is never idle.
     """

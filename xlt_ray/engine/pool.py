@@ -73,7 +73,7 @@ class Pool:
 
 
 class _Worker:
-    """One actor, once it has come in by the door."""
+    """One actor, once it was seen to have the code of the driver."""
 
     def __init__(self, make: Callable[[Any], Callable[[Any], Any]], task: Any):
         self._work = make(task)

@@ -1,10 +1,10 @@
-"""The door that all tasks and actors of a run come in by: one store, one code, the same versions.
+"""The check that every process of a run sees the same store, and has the same code and libraries.
 
-A node that writes to a disk of its own would have its rows missing from a result, and a worker with
+A node that writes to a disk of its own would have its rows missing from a result. A worker with
 other code or libraries would commit what they compute under the names of the driver's. So the
-driver leaves a word in the run's folder that nobody can guess, and whoever works for it has to find
-it there, and to be of the same make. All nodes are asked before a run begins; those that join later
-are when they are given something to do.
+driver leaves a random word in the run's folder. Every process that works for it must find the word
+there, and must have the same versions. All nodes are asked before a run begins; nodes that join
+later are asked with their first task.
 """
 
 import time
@@ -113,9 +113,9 @@ def _node() -> str:
 
 
 class _Here:
-    """The door of the run that this process drives, if it drives one."""
+    """The check of the run that this process drives, if it drives one."""
 
-    door: CodeCheck | None = None
+    code_check: CodeCheck | None = None
 
     def __init__(self) -> None:
         self.asked: set[tuple[str, str, str]] = set()
@@ -127,7 +127,7 @@ _here = _Here()
 
 @contextmanager
 def checking(store: Store, folder: str) -> Iterator[CodeCheck]:
-    """A door for all that is begun within the block.
+    """Check every process that is begun within the block.
 
     Args:
         store: The store.
@@ -141,23 +141,23 @@ def checking(store: Store, folder: str) -> Iterator[CodeCheck]:
     path = f"{folder}/{_WORD}{word}"
     store.write(path, word.encode())
     place = path[len(store.base) + 1 :]
-    before, _here.door = (
-        _here.door,
+    before, _here.code_check = (
+        _here.code_check,
         CodeCheck(store.root, place, word, package_digest(), versions()),
     )
     try:
-        yield _here.door
+        yield _here.code_check
     finally:
-        _here.door = before
+        _here.code_check = before
         with suppress(OSError):
             store.fs.delete_file(path)
 
 
 @dataclass(frozen=True)
 class Guarded(Generic[P, R]):
-    """A function that is called by processes of the cluster once they have come in by the door."""
+    """A function that processes of the cluster call once they have passed the check."""
 
-    door: CodeCheck | None
+    code_check: CodeCheck | None
     function: Callable[P, R]
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -166,35 +166,37 @@ class Guarded(Generic[P, R]):
         Raises:
             DoorError: this process may not work for the driver.
         """
-        if self.door is not None:
-            self.door.check()
-            _here.door = _here.door or self.door  # who was let in sends others by the same door
+        if self.code_check is not None:
+            self.code_check.check()
+            _here.code_check = (
+                _here.code_check or self.code_check
+            )  # whoever passed has others pass the same check
         return self.function(*args, **kwargs)
 
 
 def guarded(function: Callable[P, R]) -> Guarded[P, R]:
     """The function, or class of actors, for the run that this process drives."""
-    return Guarded(_here.door, function)
+    return Guarded(_here.code_check, function)
 
 
 def check_nodes() -> None:
-    """Have every node of a cluster come in by the door, before anything else is done.
+    """Check every node of a cluster before anything else is done.
 
-    Nodes that came in before, with the same store and code, are not asked again.
+    Nodes that passed before, with the same store and code, are not asked again.
 
     Raises:
         ConfigError: the nodes that may not work for this driver, a line each.
         RuntimeError: a node that is up does not answer.
     """
-    door = _here.door
-    if door is None or is_own():
+    code_check = _here.code_check
+    if code_check is None or is_own():
         return
     asked = dict[Any, tuple[str, str]]()
     for node in ray.nodes():
-        if node["Alive"] and (node["NodeID"], door.root, door.code) not in _here.asked:
+        if node["Alive"] and (node["NodeID"], code_check.root, code_check.code) not in _here.asked:
             there: Any = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             remote: Any = ray.remote(num_cpus=0, scheduling_strategy=there)(_answer)
-            asked[remote.remote(door)] = node["NodeID"], node["NodeManagerAddress"]
+            asked[remote.remote(code_check)] = node["NodeID"], node["NodeManagerAddress"]
     if not asked:
         return
     done, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER)
@@ -209,7 +211,7 @@ def check_nodes() -> None:
         if fault:
             faults.append(fault)
         else:
-            _here.asked.add((asked[item][0], door.root, door.code))
+            _here.asked.add((asked[item][0], code_check.root, code_check.code))
     if faults:
         raise ConfigError("\n".join(sorted(faults)))
     up = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
@@ -217,9 +219,9 @@ def check_nodes() -> None:
         raise RuntimeError("; ".join(sorted(left)))
 
 
-def _answer(door: CodeCheck) -> str | None:
+def _answer(code_check: CodeCheck) -> str | None:
     try:
-        door.check()
+        code_check.check()
     except OtherCodeError as error:
         return str(error)
     return None

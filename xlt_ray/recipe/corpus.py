@@ -263,7 +263,7 @@ class Mix:
 
     @property
     def all(self) -> tuple[Corpus, ...]:
-        """The parts, the companion and the pool."""
+        """The parts, the paired text and the pool."""
         return tuple(x for x in (*self.parts, self.paired, self.pool) if x is not None)
 
     @property

@@ -26,7 +26,7 @@ class RayDriver(RunCorpora):
     """Runs the verbs of one run on a cluster."""
 
     @cached_property
-    def desk(self) -> StepExecutor:
+    def executor(self) -> StepExecutor:
         """What carries out derive and score steps."""
         return StepExecutor()
 
@@ -91,7 +91,7 @@ class RayDriver(RunCorpora):
     ) -> Artifact:
         """A small decision over whole columns, in one task."""
         task = DeriveTask(function=function, artifacts=artifacts, arguments=parameters)
-        return self.runner.run(Step(title, task), self.desk.derive)
+        return self.runner.run(Step(title, task), self.executor.derive)
 
     def together(self, calls: Sequence[Callable[[], R]]) -> list[R]:
         """Results of calls that do not depend on each other; at once if the cluster has room."""

@@ -31,7 +31,7 @@ class Oracle:
     ) -> Artifact:
         """What a function makes of gold labels, as a durable step that says so by its kind."""
         task = OracleTask(function=function, artifacts=artifacts, arguments=parameters)
-        return self.driver.runner.run(Step(title, task), self.driver.desk.derive)
+        return self.driver.runner.run(Step(title, task), self.driver.executor.derive)
 
 
 def read_gold(oracle: Oracle) -> None:

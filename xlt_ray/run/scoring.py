@@ -62,7 +62,7 @@ class Scorer:
             language=language,
         )
         step = Step(f"{title} {split} scores", task)
-        return driver.runner.run(step, driver.desk.score).info["scores"] or {}
+        return driver.runner.run(step, driver.executor.score).info["scores"] or {}
 
     def final(self, outcome: Outcome) -> dict[str, dict[str, float]]:
         """Test scores of the final model, or of each language's own."""

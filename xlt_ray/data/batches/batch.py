@@ -73,7 +73,7 @@ class Batch(Moving):
         languages: [N] number of each item's language.
         sentences: [N] number of each item's row among all that the worker holds.
         paired: [N] whether the item is one of the paired text.
-        part: [N] number of the item's corpus in the mix: the parts, the companion, the pool.
+        part: [N] number of the item's corpus in the mix: the parts, the paired text, the pool.
         extra: [N] whether the objective added the item; such ones come last and count nowhere.
         columns: [N] or [N, K] columns of annotations, by name.
         spans: The spans, if these are the items.

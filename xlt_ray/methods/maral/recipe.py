@@ -11,7 +11,7 @@ A teacher trained on the source labels the target spans. The student learns from
 first, then from those of each class whose score is on the upper side of a mixture of two Gaussians,
 and moves the labels of the others towards what class means and nearest neighbours say.
 
-The objective is in margins.py, the teacher's in span_parts.py; departures are in docs/maral.md.
+The objective is in student.py, the teacher's in teacher.py; departures are in docs/maral.md.
 """
 
 from functools import partial
