@@ -71,7 +71,7 @@ def test_everything_comes_in_by_the_door(
         other = replace(opened, patience=0.2, **changed)
         if changed["word"] in "12":
             (Path(opened.root) / other.place).write_text(changed["word"])
-        monkeypatch.setattr(door._here, "door", other)
+        monkeypatch.setattr(door._here, "code_check", other)
         monkeypatch.setattr(door._here, "asked", set())
         with pytest.raises(ConfigError, match=said):
             door.check_nodes()
