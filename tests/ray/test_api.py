@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import ray
+import yaml
 
 import xlt_ray
 from tests.world import SOURCE, TARGETS, World, artifacts, jsonl
@@ -96,7 +97,7 @@ def test_a_run_has_scores_a_page_and_a_configuration(run: xlt_ray.Run, store: Pa
     assert set(run.scores[target]) == {"f1", "support", "zero_shot"}
     assert run.average == pytest.approx(run.scores[target]["f1"])
     assert Path(run.report).read_text().startswith("<!doctype html>")
-    assert run._repr_html_().startswith('<iframe srcdoc="&lt;') or "<iframe" in run._repr_html_()
+    assert run._repr_html_().startswith('<iframe srcdoc="<!doctype html>')
     assert run.config["method"]["rounds"] == 1
     assert run.languages == ()
     assert repr(run) == f"Run('first', store='{store}')"
@@ -175,11 +176,11 @@ def test_a_sweep_finds_settings_by_source_dev(run: xlt_ray.Run, world: World, st
     found = xlt_ray.sweep(
         method="bl_direct", space={"source_epochs": [1, 3]}, source_lr=4e-3, name="found", **values
     )
-    assert set(found.best) == {"all"} or len(found.best) == 1
     (best,) = found.best.values()
-    assert best["source_epochs"] in (1, 3)
+    assert best.keys() == {"source_epochs"}
     (config,) = found.configs
-    assert Path(config).read_text().startswith("#") or "method" in Path(config).read_text()
+    chosen = yaml.safe_load(Path(config).read_text())
+    assert chosen["method"]["source_epochs"] == best["source_epochs"]
 
 
 def test_wrong_text_is_an_error_of_the_data(world: World, store: Path) -> None:

@@ -27,7 +27,7 @@ from xlt_ray.store.parquet import open_parquet
 if TYPE_CHECKING:
     from xlt_ray.api.model import Model
 
-Method_ = str | type[Method[Any]]
+MethodLike = str | type[Method[Any]]
 """A method by name, or its class."""
 
 
@@ -46,7 +46,7 @@ def _prepare(address: str | None) -> None:
 
 def self_train(
     *,
-    method: Method_ | None = None,
+    method: MethodLike | None = None,
     source: Data | None = None,
     dev: Data | None = None,
     unlabelled: Data | None = None,
@@ -89,7 +89,7 @@ def self_train(
 
 
 def compare(
-    methods: Sequence[Method_] | Mapping[str, Any],
+    methods: Sequence[MethodLike] | Mapping[str, Any],
     *,
     seeds: Sequence[int] = (0, 1, 2),
     source: Data | None = None,
@@ -129,7 +129,7 @@ def compare(
         return ComparisonResult(config.name, config.first.store.root)
 
 
-def _rows(methods: Sequence[Method_] | Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _rows(methods: Sequence[MethodLike] | Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if not isinstance(methods, Mapping):
         names = [named(method) for method in methods]
         return {name: {"name": name} for name in names}
@@ -142,7 +142,7 @@ def _rows(methods: Sequence[Method_] | Mapping[str, Any]) -> dict[str, dict[str,
 
 def sweep(
     *,
-    method: Method_,
+    method: MethodLike,
     space: Mapping[str, Sequence[Any]] | str | Path | None = None,
     source: Data | None = None,
     dev: Data | None = None,
