@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from xlt_ray.commands.cli import run_job
-from xlt_ray.commands.compare import JOB, CompareConfig, configure, dry_run, models_of, slug
+from xlt_ray.commands.compare import JOB, CompareConfig, configure, dry_run, fingerprints_of, slug
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.recipe.corpus import Model
 from xlt_ray.recipe.method import Outcome
@@ -399,8 +399,8 @@ def test_help_lists_the_keys_of_the_comparison_and_of_all_methods(
 def test_models_of_an_outcome() -> None:
     """By fingerprint; a method with a model per language has them all."""
     source, final, dutch = (Model(Artifact("", "model", name, {})) for name in ("s", "f", "n"))
-    assert models_of(Outcome(source, final)) == {"zero-shot": "s", "final": "f"}
-    assert models_of(Outcome(source, source, by_language={"nl": dutch})) == {
+    assert fingerprints_of(Outcome(source, final)) == {"zero-shot": "s", "final": "f"}
+    assert fingerprints_of(Outcome(source, source, by_language={"nl": dutch})) == {
         "zero-shot": "s", "final": "s", "final nl": "n",
     }  # fmt: skip
 

@@ -134,7 +134,7 @@ class SweepResult(_Finished):
 
     @property
     def best(self) -> dict[str, dict[str, Any]]:
-        """By scope, the parameters with the best source-dev score: ``run``, unless the sweep
+        """By scope, the parameters with the best source-dev score: ``all``, unless the sweep
         searched for each language or group."""
         found: dict[str, dict[str, Any]] = {}
         for scope in self._json("sweep.json")["scopes"]:

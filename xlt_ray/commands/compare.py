@@ -371,7 +371,7 @@ def compare(config: CompareConfig) -> dict[str, Any]:
             for number, (title, seed) in enumerate(config.runs, start=1):
                 print(f"[{number}/{len(config.runs)}] {title}, seed {seed}", flush=True)
                 with carry_out(config.rows[title][seed]) as done:
-                    trials[title].append(ScoredRun(done.report, models_of(done.outcome)))
+                    trials[title].append(ScoredRun(done.report, fingerprints_of(done.outcome)))
         rows = [ComparisonRow(title, found) for title, found in trials.items()]
         comparison = Comparison(config.name, rows, config.published, config.to_dict())
         lease.check()
@@ -381,7 +381,7 @@ def compare(config: CompareConfig) -> dict[str, Any]:
         lease.release()
 
 
-def models_of(outcome: "Outcome") -> dict[str, str]:
+def fingerprints_of(outcome: "Outcome") -> dict[str, str]:
     """Fingerprints of the models that were scored: "zero-shot" and "final", those of single
     languages with its name behind, and "source <language>"."""
     models = {"zero-shot": outcome.zero_shot, "final": outcome.final}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xlt_ray.config.errors import ConfigError
-from xlt_ray.config.layers import load, schema_for, validate
+from xlt_ray.config.layers import load
 from xlt_ray.config.schema import MethodConfig, RunConfig
 from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.data.readers.user_files import resolved
@@ -89,16 +89,6 @@ def configure_run(
     """
     schemas = {name: item.Config for name, item in recipes().items()}
     return check_run(load(defaults, files=files, flags=flags, methods=schemas))
-
-
-def run_of_values(values: Mapping[str, Any]) -> RunConfig[Any]:
-    """The configuration that plain values stand for; it is not checked.
-
-    Raises:
-        ConfigError: a key or value is not one of a run.
-    """
-    schemas = {name: item.Config for name, item in recipes().items()}
-    return validate(schema_for(values, schemas, {}), values, {})
 
 
 def check_run(config: RunConfig[Any]) -> RunConfig[Any]:
