@@ -2,6 +2,7 @@
 
 driver      the verbs that a recipe is written in
 method      a method and its outcome
+mechanism   how far the parts of a method were at work
 objective   what a train step minimises
 annotator   what an annotate step computes
 task        the task as both see it

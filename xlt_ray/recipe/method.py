@@ -9,6 +9,7 @@ from xlt_ray.config.schema import MethodConfig
 from xlt_ray.recipe.annotator import PredictLabels
 from xlt_ray.recipe.corpus import Corpus, Model
 from xlt_ray.recipe.driver import Derivation, Driver
+from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.store.artifacts import Artifact
 
 
@@ -55,6 +56,7 @@ class Outcome:
         labeller: How a final model of a language labels text; its likeliest classes by default.
         plain_labeller: How every other model does.
         notes: What the reader of the scores has to know.
+        mechanisms: How far the parts of the method were at work.
     """
 
     zero_shot: Model
@@ -66,6 +68,7 @@ class Outcome:
     labeller: "Labeller" = likeliest
     plain_labeller: "Labeller" = likeliest
     notes: Sequence[str] = ()
+    mechanisms: Sequence[Mechanism] = ()
 
 
 C = TypeVar("C", bound=MethodConfig)

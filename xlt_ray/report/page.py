@@ -128,6 +128,11 @@ def usage(events: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 def warnings(report: Report, ledger: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a reader has to know before the scores are believed."""
     found = [f"{note}." for note in report.notes]
+    found += [
+        f"{item.part}: not at work, {item.warning}."
+        for item in report.mechanisms
+        if item.warning is not None
+    ]
     missing = [name for name in report.targets if name not in report.final]
     if missing and report.final:
         found.append(f"Not scored, for they have no test text: {', '.join(missing)}.")

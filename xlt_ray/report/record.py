@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from xlt_ray.recipe.mechanism import Mechanism
+
 Scores = Mapping[str, Mapping[str, float | int]]
 """`{language: {metric: fraction, "support": n}}`."""
 
@@ -86,6 +88,7 @@ class Report:
         config: The whole configuration, as plain values.
         versions: Versions of the packages that computed the steps, several where they differ.
         notes: What the reader of the scores has to know.
+        mechanisms: How far the parts of the method were at work.
     """
 
     run: str
@@ -101,6 +104,7 @@ class Report:
     config: Mapping[str, Any]
     versions: Mapping[str, str]
     notes: Sequence[str] = field(default_factory=list)
+    mechanisms: Sequence[Mechanism] = field(default_factory=list)
 
     @property
     def counted(self) -> list[str]:
@@ -163,6 +167,7 @@ class Report:
             "config": dict(self.config),
             "versions": dict(self.versions),
             "notes": list(self.notes),
+            "mechanisms": [item.to_json() for item in self.mechanisms],
         }
 
     @classmethod
@@ -171,6 +176,7 @@ class Report:
         *,
         rounds: Sequence[Mapping[str, Any]],
         steps: Sequence[Mapping[str, Any]],
+        mechanisms: Sequence[Mapping[str, Any]] = (),
         **fields: Any,
     ) -> Self:
         """Makes a report from plain rounds and ledger entries.
@@ -178,11 +184,13 @@ class Report:
         Args:
             rounds: The fields of `RoundReport`, by round.
             steps: Ledger entries, or the fields of `StepReport`.
+            mechanisms: The fields of `Mechanism`.
             **fields: The other fields, as they are.
         """
         return cls(
             rounds=[RoundReport(**item) for item in rounds],
             steps=[StepReport.of(step) for step in steps],
+            mechanisms=[Mechanism.from_json(item) for item in mechanisms],
             **fields,
         )
 

@@ -77,10 +77,18 @@ def terminal_table(report: Report) -> Table:
     table = plain_table(title, COLUMNS, rows, no_wrap=True)
     table.add_section()
     table.add_row(*map(Text, average), style="bold")
-    if report.notes:
-        table.caption = Text("\n".join(report.notes), style="table.caption")
+    if caption := [*report.notes, *mechanism_lines(report)]:
+        table.caption = Text("\n".join(caption), style="table.caption")
         table.caption_justify = "left"
     return table
+
+
+def mechanism_lines(report: Report) -> list[str]:
+    """A line for each part of the method: its figures, and a warning where it did not work."""
+    return [
+        item.line if item.warning is None else f"{item.line}. Not at work: {item.warning}"
+        for item in report.mechanisms
+    ]
 
 
 def markdown(report: Report) -> str:
@@ -96,6 +104,9 @@ def markdown(report: Report) -> str:
         markdown_table(COLUMNS, [*rows, tuple(f"**{cell}**" if cell else "" for cell in average)]),
         *(f"Note: {note}." for note in report.notes),
     ]
+    if report.mechanisms:
+        lines = [f"- {line}" for line in mechanism_lines(report)]
+        parts += ["## Parts at work", "\n".join(lines)]
     if report.rounds:
         parts += ["## Rounds", _rounds_table(report)]
     parts += [

@@ -56,6 +56,7 @@ def report_of(
         config=to_dict(config),
         versions=versions_of(ledger),
         notes=list(outcome.notes),
+        mechanisms=list(outcome.mechanisms),
     )
 
 
