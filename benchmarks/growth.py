@@ -22,7 +22,7 @@ import psutil
 
 from benchmarks.measure import Watch, forget_peak, peak_memory, title
 from benchmarks.setting import EMBEDDED, Setting, begun, small_backbone
-from xlt_ray.methods.cltp import CandidateAnnotator, SetRule
+from xlt_ray.methods.cltp.sets import CandidateAnnotator, SetRule
 from xlt_ray.methods.shared.selection import select_sentences
 
 STEPS = ("text", "tokens", "annotation", "selection")
@@ -62,7 +62,12 @@ def annotate_and_select(setting: Setting) -> dict[str, float]:
         "round", pool, setting.model, CandidateAnnotator(SetRule(4, 10, "power"))
     )
     sizes = pool.tokens.info["rows_by_language"]
-    settings = {"selection_rule": "per_class", "ratio": 0.08, "pool_sizes": sizes}
+    settings = {
+        "selection_rule": "per_class",
+        "ratio": 0.08,
+        "pool_sizes": sizes,
+        "quota_of": "pool",
+    }
     picked = driver.derive("round selection", select_sentences, scored, **settings)
     made = (text, pool.tokens, scored, picked)
     return {name: step.seconds for name, step in zip(STEPS, made, strict=True)}

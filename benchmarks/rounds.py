@@ -20,7 +20,8 @@ from typing import Any
 
 from benchmarks.measure import title
 from benchmarks.setting import EMBEDDED, Setting, begun, small_backbone
-from xlt_ray.methods.cltp import CandidateAnnotator, LeveragedWeightedLoss, SetRule
+from xlt_ray.methods.cltp.losses import LeveragedWeightedLoss
+from xlt_ray.methods.cltp.sets import CandidateAnnotator, SetRule
 from xlt_ray.methods.shared.selection import select_sentences
 from xlt_ray.recipe.corpus import Mix
 from xlt_ray.recipe.schedule import Schedule
@@ -68,7 +69,7 @@ def a_round(setting: Setting, number: int) -> dict[str, float]:
     scored = driver.annotate(f"round {number}", pool, setting.model, annotator)
     times.append(time.perf_counter())
     sizes = pool.tokens.info["rows_by_language"]
-    rule = {"selection_rule": "top_n", "ratio": 0.1, "pool_sizes": sizes}
+    rule = {"selection_rule": "top_n", "ratio": 0.1, "pool_sizes": sizes, "quota_of": "pool"}
     picked = driver.derive(f"round {number} selection", select_sentences, scored, **rule)
     times.append(time.perf_counter())
     mix = Mix(driver.source("train"), *([pool.labelled(picked)] if picked.info["rows"] else []))

@@ -2,9 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pytest
@@ -17,19 +17,21 @@ from tests.encoders import tokenised
 from tests.recipes import FACTS, C, MemoryDriver, batch_of, ids, logits_of, output_of
 from xlt_ray.engine.annotate import to_table
 from xlt_ray.labels import LabelSet
-from xlt_ray.methods.cltp import (
-    CLTP,
-    CandidateAnnotator,
-    CLTPConfig,
-    LeveragedWeightedLoss,
-    SetRule,
-)
+from xlt_ray.methods.cltp.losses import EvidentialSetLoss, LeveragedWeightedLoss
+from xlt_ray.methods.cltp.recipe import CLTP, CLTPConfig
+from xlt_ray.methods.cltp.sets import CandidateAnnotator, SetRule
 from xlt_ray.methods.shared.evidential import EvidentialAnnotator, EvidentialLoss
 from xlt_ray.models.tagger import Tagger
+from xlt_ray.ops import evidential
 from xlt_ray.recipe.annotator import Annotator
+from xlt_ray.recipe.corpus import Model
+from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Outcome
+from xlt_ray.recipe.objective import Objective
 from xlt_ray.recipe.schedule import Schedule
 from xlt_ray.recipe.task import TaskContext
+
+Loss = TypeVar("Loss", bound=Objective)
 
 
 def evidence_of(f: float) -> float:
@@ -37,6 +39,31 @@ def evidence_of(f: float) -> float:
 
 
 # -- losses ---------------------------------------------------------------------------------------
+
+TINY = XLMRobertaConfig(
+    vocab_size=9, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4
+)
+TAGGER = Tagger(AutoModelForTokenClassification.from_config(TINY, trust_remote_code=False))
+
+
+def prepared(objective: Loss) -> Loss:
+    objective.prepare(FACTS, TAGGER)
+    return objective
+
+
+def lw(beta: float = 2.0, **fields: Any) -> LeveragedWeightedLoss:
+    return prepared(LeveragedWeightedLoss(beta, **fields))
+
+
+def evi(**fields: Any) -> EvidentialLoss:
+    return prepared(EvidentialLoss(**fields))
+
+
+def of_sets(of: Literal["each", "union"]) -> EvidentialSetLoss:
+    return prepared(EvidentialSetLoss(of))
+
+
+LOSSES = [evi(), evi(kind="squared"), lw(), of_sets("each"), of_sets("union")]
 
 
 def test_the_evidential_loss_is_a_sum_over_labelled_items() -> None:
@@ -47,12 +74,12 @@ def test_the_evidential_loss_is_a_sum_over_labelled_items() -> None:
         if label != -100:
             e = [evidence_of(f) for f in row]
             expected += float(digamma(sum(e) + C) - digamma(e[label] + 1))
-    found = EvidentialLoss().loss(output_of(logits), batch_of(labels, sets=[15] * 6))
+    found = evi().loss(output_of(logits), batch_of(labels, sets=[15] * 6))
     assert found["loss"].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_unlabelled_items_get_no_gradient() -> None:
-    for objective in (EvidentialLoss(), lw()):
+    for objective in LOSSES:
         logits = logits_of(3).requires_grad_()
         objective.loss(output_of(logits), batch_of([1, -100, 2]))["loss"].backward()
         assert logits.grad is not None
@@ -60,7 +87,7 @@ def test_unlabelled_items_get_no_gradient() -> None:
 
 
 def test_a_batch_without_labels_has_loss_zero_and_a_gradient() -> None:
-    for objective in (EvidentialLoss(), lw()):
+    for objective in LOSSES:
         for labels in ([-100, -100], []):
             logits = logits_of(len(labels)).requires_grad_()
             loss = objective.loss(output_of(logits), batch_of(labels))["loss"]
@@ -68,16 +95,69 @@ def test_a_batch_without_labels_has_loss_zero_and_a_gradient() -> None:
             assert loss.item() == 0
 
 
-TINY = XLMRobertaConfig(
-    vocab_size=9, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4
-)
-TAGGER = Tagger(AutoModelForTokenClassification.from_config(TINY, trust_remote_code=False))
+@pytest.mark.parametrize("of", ["each", "union"])
+def test_the_evidential_losses_of_sets(of: Literal["each", "union"]) -> None:
+    """Summed over the classes of the set, or with the set as one class; gold is a set of one."""
+    logits, labels, sets = logits_of(5), [1, -100, 0, 3, 2], [0, 3, 0b0110, 0b1011, 0b0100]
+    expected = 0.0
+    for row, label, mask in zip(logits.tolist(), labels, sets, strict=True):
+        if label == -100:
+            continue
+        e = [evidence_of(f) for f in row]
+        members = [c for c in range(C) if mask >> c & 1] or [label]
+        alphas = [e[c] + 1 for c in members] if of == "each" else [sum(e[c] + 1 for c in members)]
+        expected += sum(float(digamma(sum(e) + C) - digamma(alpha)) for alpha in alphas)
+    found = of_sets(of).loss(output_of(logits), batch_of(labels, sets))
+    assert found["loss"].item() == pytest.approx(expected, rel=1e-5)
 
 
-def lw(beta: float = 2.0, **fields: Any) -> LeveragedWeightedLoss:
-    objective = LeveragedWeightedLoss(beta, **fields)
-    objective.prepare(FACTS, TAGGER)
-    return objective
+@pytest.mark.parametrize("of", ["each", "union"])
+def test_a_set_of_one_has_the_evidential_loss(of: Literal["each", "union"]) -> None:
+    logits, labels = logits_of(4), [0, 1, 2, 3]
+    one, other = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    of_sets(of).loss(output_of(one), batch_of(labels, [1, 2, 4, 8]))["loss"].backward()
+    evi().loss(output_of(other), batch_of(labels))["loss"].backward()
+    torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_the_union_of_a_set_prefers_none_of_its_members() -> None:
+    f = torch.tensor([[4.0, 1.0, -1.0, 2.0]], dtype=torch.float64, requires_grad=True)
+    mask = torch.tensor([[True, True, False, False]])
+    e = evidential.evidence(f)
+    (slope,) = torch.autograd.grad(evidential.evidential_nll_of_sets(e, mask).sum(), e)
+    assert slope[0, 0] == slope[0, 1] < 0 < slope[0, 2] == slope[0, 3]
+    full = torch.ones(1, C, dtype=torch.bool)
+    assert evidential.evidential_nll_of_sets(e, full).item() == 0
+
+
+@pytest.mark.parametrize("function", ["evidential_nll_of_sets", "evidential_nll_of_each"])
+def test_gradients_of_the_losses_of_sets(function: str) -> None:
+    e = torch.rand(6, C, generator=torch.Generator().manual_seed(3)).double() * 9 + 0.1
+    mask = torch.tensor([[1, 0, 1, 0]] * 3 + [[0, 1, 1, 1]] * 3, dtype=torch.bool)
+    assert torch.autograd.gradcheck(
+        lambda x: getattr(evidential, function)(x, mask), (e.requires_grad_(),)
+    )
+
+
+def test_losses_record_the_evidence_of_entities_and_their_slopes() -> None:
+    """Words outside entities, of class 0, are many and easy: they do not count."""
+    f = torch.tensor([[9.0, 0, 0, 0], [-30.0, 20.0, 18.0, -30.0], [1.0, 0, 0, 5.0]])
+    batch = batch_of([0, 1, 3], [0, 0b0110, 0])
+    for objective in (of_sets("each"), of_sets("union"), lw()):
+        objective.loss(output_of(f), batch)
+        record = objective.progress()
+        assert record["evidence"] == pytest.approx((21 + 6) / 2)
+        assert objective.progress()["evidence"] == 0  # counted once
+    inside, outside = record["slope_inside"], record["slope_outside"]
+    leaf = f.clone().requires_grad_()
+    objective = lw(lw_input="logit")
+    objective.loss(output_of(leaf), batch)["loss"].backward()
+    assert leaf.grad is not None
+    record, slopes = objective.progress(), leaf.grad[1:].abs()
+    mask = torch.tensor([[0, 1, 1, 0], [0, 0, 0, 1]], dtype=torch.bool)
+    assert record["slope_inside"] == pytest.approx(slopes[mask].sum().item() / 2, rel=1e-5)
+    assert record["slope_outside"] == pytest.approx(slopes[~mask].sum().item() / 2, rel=1e-5)
+    assert inside < 1e-3 < outside  # with evidence of 20 the loss is flat on the candidates
 
 
 def slow_weights(f: list[float], members: set[int]) -> list[float]:
@@ -146,7 +226,6 @@ def test_a_resumed_objective_goes_on_where_it_was() -> None:
     assert torch.equal(one.omega, other.omega)
     loss = [x.loss(output_of(logits_of(3, 3)), batch)["loss"].item() for x in (one, other, lw())]
     assert loss[0] == loss[1] != loss[2]
-    assert EvidentialLoss().state_dict() == {}
 
 
 # -- the annotator --------------------------------------------------------------------------------
@@ -351,6 +430,73 @@ def test_one_class_first_and_sets_afterwards(tmp_path: Path) -> None:
     assert annotators == [one_hot, one_hot, partial, partial]
 
 
+def test_the_loss_of_the_rounds_and_of_the_sets(tmp_path: Path) -> None:
+    """round_loss=multi_hot is Algorithm 1: L_EVI in the loop, the loss of sets in the last pass."""
+    union, each = EvidentialSetLoss("union"), EvidentialSetLoss("each")
+    weighted = LeveragedWeightedLoss(2.0)
+    for options, expected in (
+        ({"round_loss": "multi_hot"}, (each, weighted)),
+        ({"set_loss": "dirichlet"}, (union, union)),
+        ({"round_loss": "multi_hot", "set_loss": "dirichlet"}, (each, union)),
+        ({"label": "one_hot", "round_loss": "multi_hot"}, (EvidentialLoss(), EvidentialLoss())),
+    ):
+        driver = MemoryDriver(tmp_path / str(options))
+        run(driver, rounds=2, one_hot_rounds=1, **options)
+        assert driver.call("train", "round 1").objective == EvidentialLoss()
+        found = tuple(driver.call("train", x).objective for x in ("round 2", "final"))
+        assert found == expected
+
+
+def parts_of(outcome: Outcome) -> dict[str, Mechanism]:
+    return {item.part.split(",")[0]: item for item in outcome.mechanisms}
+
+
+def test_a_run_says_how_far_its_parts_were_at_work(tmp_path: Path) -> None:
+    outcome = run(MemoryDriver(tmp_path), tau=1.5, **{"lambda": 1.5})
+    parts = parts_of(outcome)
+    ranking = parts["ranking"]
+    assert list(ranking.figures) == ["round 1", "round 2", "round 3", "round 4"]
+    for item, value in zip(outcome.rounds, ranking.figures.values(), strict=True):
+        assert value == sum(item.selected.values()) / sum(item.picked.info["eligible"].values())
+    assert ranking.figures["round 1"] < 1
+    sets = parts["candidate sets"]
+    picked = [item.picked.info for item in outcome.rounds[2:]]
+    several = [1 - x["set_sizes"].get("1", 0) / sum(x["set_sizes"].values()) for x in picked]
+    rows = sum(x["rows_with_sets"] for x in picked) / 50
+    assert list(sets.figures.values()) == pytest.approx([*several, rows])
+    assert several[0] > 0
+    assert {item.warning for item in parts.values()} == {None}
+
+
+def test_parts_that_were_not_at_work_are_warned_of(tmp_path: Path) -> None:
+    """All rows taken at once; no set before the rounds end; the best round is one without sets."""
+    few = parts_of(run(MemoryDriver(tmp_path / "few"), ratio=1.0, rounds=2))
+    assert "the ranking decided nothing" in (few["ranking"].warning or "")
+    assert "before the first one with candidate sets" in (few["candidate sets"].warning or "")
+    single = parts_of(run(MemoryDriver(tmp_path / "one"), tau=1e9))
+    assert "several classes" in (single["candidate sets"].warning or "")
+    early = run(MemoryDriver(tmp_path / "early", scores=[0.1, 0.9, 0.8, 0.7, 0.6]), final_epochs=0)
+    chosen = parts_of(early)["checkpoint chosen on source dev"]
+    assert chosen.figures == {"after round": 1, "rounds": 4}
+    assert "before round 3" in (chosen.warning or "")
+    nothing = parts_of(run(MemoryDriver(tmp_path / "none", talk=outside)))
+    assert "no row was selected" in (nothing["ranking"].warning or "")
+    assert "source alone" in (nothing["checkpoint chosen on source dev"].warning or "")
+
+
+def test_a_loss_that_is_flat_on_the_candidates_is_warned_of(tmp_path: Path) -> None:
+    class Recorded(MemoryDriver):
+        def _model(self, name: str, info: Mapping[str, Any]) -> Model:
+            own = {"evidence": 16.0, "slope_inside": 4e-6, "slope_outside": 1.9e-2}
+            return super()._model(name, {**info, "history": [{"own": own}]})
+
+    parts = parts_of(run(Recorded(tmp_path)))
+    assert parts["evidence of labelled entities or texts"].figures["round 4"] == 16
+    slope = parts["LW loss"]
+    assert slope.figures["round 4"] == pytest.approx(4e-6 / 1.9e-2)
+    assert "flat on the candidates" in (slope.warning or "")
+
+
 def test_every_model_starts_from_the_one_before(tmp_path: Path) -> None:
     driver = MemoryDriver(tmp_path)
     run(driver, rounds=2)
@@ -450,7 +596,7 @@ def test_without_any_selection_the_source_model_is_the_result(tmp_path: Path) ->
     driver = MemoryDriver(tmp_path, talk=outside)
     outcome = run(driver)
     assert outcome.zero_shot == outcome.final
-    assert outcome.rounds == ()
+    assert not outcome.rounds
     assert driver.titles("train") == ["source"]
 
 

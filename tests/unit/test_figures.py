@@ -10,7 +10,7 @@ import pytest
 
 from tests.reports import example
 from xlt_ray.config.errors import ConfigError
-from xlt_ray.report.compare import Comparison, ComparisonRow, ScoredRun
+from xlt_ray.report.comparison import Comparison, ComparisonRow, ScoredRun
 from xlt_ray.report.figures import (
     COLOURS,
     MARKERS,

@@ -17,7 +17,7 @@ from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.benchmarks.toy import LABELS
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.bl import BLJointConfig
-from xlt_ray.methods.cltp import CLTPConfig
+from xlt_ray.methods.cltp.recipe import CLTPConfig
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops.evidential import evidence
 from xlt_ray.ops.set_measures import MEASURES, measured_sets

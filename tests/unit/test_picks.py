@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from tests.encoders import commit
 from xlt_ray.labels import LabelSet, bio_spans_of_ids, has_orphan_of_ids
+from xlt_ray.methods.shared.row_scores import entity_scores
 from xlt_ray.methods.shared.selection import (
+    QuotaOf,
     Selection,
-    entity_scores,
     gather_earlier,
+    quotas,
     select_sentences,
 )
 from xlt_ray.recipe.task import TaskContext
@@ -137,7 +139,11 @@ def select(
     artifact: Artifact, rule: Selection, ratio: float, **sizes: int
 ) -> tuple[list[str], dict[str, Any]]:
     table, facts = select_sentences(
-        artifact, selection_rule=rule, ratio=ratio, pool_sizes=sizes or {"a": 10, "b": 10}
+        artifact,
+        selection_rule=rule,
+        ratio=ratio,
+        pool_sizes=sizes or {"a": 10, "b": 10},
+        quota_of="pool",
     )
     assert table.column_names == ["id", "language", "labels", "candidates"]
     return table["id"].to_pylist(), facts
@@ -177,11 +183,14 @@ def test_ties_go_to_the_lower_id(store: Store) -> None:
     assert select(scored(store, "s", rows), "per_class", 0.2)[0] == ["a2", "a4"]
 
 
+NOTHING = {"selected": {}, "set_sizes": {}, "rows_with_sets": 0, "eligible": {}, "search": []}
+
+
 @pytest.mark.parametrize("rule", ["per_class", "top_n", "repo_tail"])
 def test_an_exhausted_pool_gives_nothing(store: Store, rule: Selection) -> None:
     """In one language, or in all of them."""
     found, facts = select(scored(store, "s", []), rule, 0.1)
-    assert (found, facts) == ([], {"selected": {}, "set_sizes": {}, "search": []})
+    assert (found, facts) == ([], NOTHING)
     rows = [row for row in ROWS if row[1] == "a"]
     assert {name[0] for name in select(scored(store, "t", rows), rule, 0.1)[0]} == {"a"}
 
@@ -195,12 +204,42 @@ def test_labels_and_sets_are_copied(store: Store) -> None:
     artifact = scored(store, "s", ROWS)
     source = {row["id"]: row for row in artifact.table().to_pylist()}
     table, facts = select_sentences(
-        artifact, selection_rule="top_n", ratio=0.2, pool_sizes={"a": 10, "b": 10}
+        artifact,
+        selection_rule="top_n",
+        ratio=0.2,
+        pool_sizes={"a": 10, "b": 10},
+        quota_of="pool",
     )
     for row in table.to_pylist():
         assert all(row[key] == source[row["id"]][key] for key in row)
     assert facts["set_sizes"] == {"1": 4}
     assert facts["search"] == ["exact"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "of", "expected"),
+    [
+        # Of "pool": half of 10. Of "predicted": half of the rows that have the class, rounded down.
+        ("per_class", "pool", [5, 5, 5]),
+        ("per_class", "predicted", [2, 1, 1]),
+        ("repo_tail", "predicted", [2, 1, 1]),
+        ("top_n", "pool", [5, 5, 5]),
+        ("top_n", "predicted", [3, 3, 3]),
+    ],
+)
+def test_what_a_quota_is_a_share_of(rule: Selection, of: QuotaOf, expected: list[int]) -> None:
+    nan = np.nan
+    by_type = np.array([[1, nan, nan], [2, nan, nan], [3, 4, nan], [5, 6, nan], [7, nan, 8],
+                        [nan, nan, 9], [nan, nan, nan]])  # fmt: skip
+    valid = np.array([True, True, True, True, True, False, True])
+    found = quotas(rule, by_type, valid, ratio=0.5, pool=10, of=of)
+    assert found.tolist() == expected
+
+
+def test_the_rows_that_could_have_been_selected_are_counted(store: Store) -> None:
+    valid = sum(row[4] and not (np.isnan(row[2]) and np.isnan(row[3])) for row in ROWS)
+    _, facts = select(scored(store, "s", ROWS), "top_n", 1.0)
+    assert sum(facts["eligible"].values()) == valid
 
 
 # -- earlier selections ---------------------------------------------------------------------------
@@ -269,4 +308,4 @@ def test_set_sizes_count_words(store: Store) -> None:
     table = one.table().set_column(3, "candidates", pa.array([[0b11]], SETS))
     two = commit(store, "derived", "p2", {"rows": table})
     _, facts = gather_earlier(two, picked(store, "p3", {"a2": 1}), ratio=None, seed=0)
-    assert facts == {"selected": {"a": 2}, "set_sizes": {"1": 1, "2": 1}}
+    assert facts == {"selected": {"a": 2}, "set_sizes": {"1": 1, "2": 1}, "rows_with_sets": 1}

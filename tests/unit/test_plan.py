@@ -13,7 +13,7 @@ from xlt_ray.engine.backbone import backbone_of
 from xlt_ray.engine.resources import Plan
 from xlt_ray.engine.train.checkpoints import Checkpoints
 from xlt_ray.methods import METHODS
-from xlt_ray.methods.cltp import EvidentialLoss
+from xlt_ray.methods.shared.evidential import EvidentialLoss
 from xlt_ray.recipe.corpus import Mix
 from xlt_ray.recipe.schedule import Schedule
 from xlt_ray.run.check import configure_run

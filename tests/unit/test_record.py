@@ -27,6 +27,7 @@ def test_keys_are_the_public_ones() -> None:
     assert set(example().to_json()) == {
         *("run", "method", "benchmark", "metric", "source", "targets", "zero_shot", "final"),
         *("zero_shot_average", "average", "rounds", "steps", "config", "versions", "notes"),
+        "mechanisms",
     }
     first = example().to_json()["rounds"][0]
     assert first == {

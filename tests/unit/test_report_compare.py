@@ -15,11 +15,6 @@ from rich.console import Console
 from tests.reports import example
 from xlt_ray.report.compare import (
     LATEX_COLUMNS,
-    Comparison,
-    ComparisonRow,
-    Grid,
-    ScoredRun,
-    SharedStep,
     caption,
     duration,
     latex,
@@ -34,6 +29,7 @@ from xlt_ray.report.compare import (
     terminal_tables,
     write_comparison,
 )
+from xlt_ray.report.comparison import Comparison, ComparisonRow, Grid, ScoredRun, SharedStep
 from xlt_ray.report.published import PublishedRow, PublishedTable, published
 from xlt_ray.report.record import StepReport
 

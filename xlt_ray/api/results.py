@@ -113,7 +113,7 @@ class ComparisonResult(_Finished):
     @property
     def table(self) -> list[dict[str, Any]]:
         """A row per title: ``title``, and per language and for ``average`` the mean over seeds."""
-        from xlt_ray.report.compare import Comparison
+        from xlt_ray.report.comparison import Comparison
 
         made = Comparison.from_json(self._json("compare.json"))
         return [

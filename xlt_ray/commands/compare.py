@@ -33,13 +33,8 @@ from xlt_ray.config.schema import (
     shown,
     split_commas,
 )
-from xlt_ray.report.compare import (
-    Comparison,
-    ComparisonRow,
-    ScoredRun,
-    terminal_tables,
-    write_comparison,
-)
+from xlt_ray.report.compare import terminal_tables, write_comparison
+from xlt_ray.report.comparison import Comparison, ComparisonRow, ScoredRun
 from xlt_ray.report.figures import comparison_figure, require_matplotlib, write_pictures
 from xlt_ray.report.page import comparison_page
 from xlt_ray.report.published import PublishedTable, published

@@ -88,7 +88,7 @@ def _check_name(store: Store, name: str, names: Sequence[str]) -> None:
 def report(flags: argparse.Namespace) -> int:
     """Make the page of a finished run or comparison anew, and say where it is."""
     from xlt_ray.report import Report, run_page
-    from xlt_ray.report.compare import Comparison
+    from xlt_ray.report.comparison import Comparison
     from xlt_ray.report.page import comparison_page
     from xlt_ray.store.run_folder import RunFolder
 

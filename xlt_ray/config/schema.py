@@ -355,7 +355,7 @@ class RunSection(Section, frozen=True):
     """Name of the run's folder; absent: <method>-<benchmark>-s<seed>."""
     trackers: Annotated[tuple[Literal["mlflow", "wandb"], ...], BeforeValidator(split_commas)] = ()
     """Told of every step, comma separated: mlflow, wandb; TensorBoard's files are made anyway."""
-    score_rounds: bool = False
+    score_rounds: bool = True
     """Also score every round's model on the test splits, after training, for the report only."""
 
 

@@ -20,7 +20,7 @@ shared     what several of them are made of
 """
 
 from xlt_ray.methods.bl import BLDirect, BLJoint, BLSingle
-from xlt_ray.methods.cltp import CLTP
+from xlt_ray.methods.cltp.recipe import CLTP
 from xlt_ray.methods.conlst.recipe import CoNLST
 from xlt_ray.methods.dt import DT
 from xlt_ray.methods.flexmatch import FlexMatch

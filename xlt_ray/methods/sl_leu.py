@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.shared.selection import Selection, one_hot_columns
+from xlt_ray.methods.shared.row_scores import one_hot_columns
+from xlt_ray.methods.shared.selection import Selection
 from xlt_ray.methods.shared.self_training import OneHotConfig, SelfLearning
 from xlt_ray.methods.shared.softmax import Ranking, rank
 from xlt_ray.models.classifier import Classifier, Output
@@ -71,7 +72,7 @@ class NoisyCrossEntropy(Objective):
 class NoisyAnnotator(Annotator):
     """The likeliest class of every item, ranked by the mean of the perturbed softmaxes.
 
-    Columns: those of :func:`xlt_ray.methods.shared.selection.one_hot_columns`.
+    Columns: those of :func:`xlt_ray.methods.shared.row_scores.one_hot_columns`.
     """
 
     samples: int

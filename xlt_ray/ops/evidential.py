@@ -99,6 +99,41 @@ def evidential_nll(evidence_NC: Tensor, labels_N: Tensor) -> Tensor:
     return _digamma(strength(evidence_NC)) - _digamma(label_N)
 
 
+def evidential_nll_of_sets(evidence_NC: Tensor, mask_NC: Tensor) -> Tensor:
+    """Expected cross-entropy of a candidate set as one class, digamma(S) - digamma(sum of alpha).
+
+    Classes of a Dirichlet merge by adding their parameters, so this is `evidential_nll` of the
+    merged class, and equal to it for a set of one.
+
+    Args:
+        evidence_NC: Non-negative evidence.
+        mask_NC: Bool sets of at least one class.
+
+    Returns:
+        Loss of each item, [N]; 0 for the set of all classes. Its slope is the same for every member
+        of the set, so none of them is preferred.
+    """
+    evidence_NC = wide(evidence_NC)
+    merged_N = torch.where(mask_NC, evidence_NC + 1, 0.0).sum(-1)
+    return _digamma(strength(evidence_NC)) - _digamma(merged_N)
+
+
+def evidential_nll_of_each(evidence_NC: Tensor, mask_NC: Tensor) -> Tensor:
+    """L_EVI with a multi-hot y: the sum of `evidential_nll` over the classes of the set.
+
+    Args:
+        evidence_NC: Non-negative evidence.
+        mask_NC: Bool sets of at least one class.
+
+    Returns:
+        Loss of each item, [N]. For several classes it has a least value above 0, where the evidence
+        of all of them is equal.
+    """
+    evidence_NC = wide(evidence_NC)
+    each_NC = _digamma(strength(evidence_NC))[..., None] - _digamma(evidence_NC + 1)
+    return torch.where(mask_NC, each_NC, 0.0).sum(-1)
+
+
 def evidential_mse(evidence_NC: Tensor, labels_N: Tensor) -> EvidentialMSE:
     """Expected squared error under the Dirichlet (Sensoy et al., eq. 5; SL-EVI of Xu et al., 2021).
 

@@ -134,14 +134,14 @@ def sentence_type_scores(
 
 
 def select_sentences(
-    scores_NT: Floats, *, order_N: Ints, k: int, valid_N: Bools | None = None
+    scores_NT: Floats, *, order_N: Ints, k: int | Ints, valid_N: Bools | None = None
 ) -> Bools:
     """Sentences among the k lowest of every entity type they contain; never one without an entity.
 
     Args:
         scores_NT: From `sentence_type_scores`, NaN where a type is absent.
         order_N: Distinct tie-breakers, lower first.
-        k: Sentences per type.
+        k: Sentences per type, of all or [T] of each.
         valid_N: Sentences to choose from, for instance those without an orphan ``I-``.
     """
     present_NT = ~np.isnan(scores_NT)
@@ -149,8 +149,10 @@ def select_sentences(
         present_NT &= valid_N[:, None]
     taken_NT = np.stack(
         [
-            top_n(scores_N, order_N=order_N, n=k, valid_N=present_N)
-            for scores_N, present_N in zip(scores_NT.T, present_NT.T, strict=True)
+            top_n(scores_N, order_N=order_N, n=n, valid_N=present_N)
+            for scores_N, present_N, n in zip(
+                scores_NT.T, present_NT.T, np.broadcast_to(k, scores_NT.shape[1]), strict=True
+            )
         ],
         axis=1,
     )

@@ -21,8 +21,8 @@ class LossMeans:
         self.names, self.context = tuple(names), context
         self.sums = torch.zeros(2, len(self.names), dtype=torch.float64, device=device)
 
-    def add(self, name: str, total: Tensor, count: float) -> None:
-        """Add to a term its sum over so many items."""
+    def add(self, name: str, total: Tensor, count: float | Tensor) -> None:
+        """Add to a term its sum over so many items, a number that may be still on the device."""
         at = self.names.index(name)
         self.sums[0, at] += total.detach().double()
         self.sums[1, at] += count

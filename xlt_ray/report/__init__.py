@@ -6,7 +6,9 @@ tables     as text and Markdown
 page       as a page
 timeline   when its steps were computed
 write      report.json and report.md
-compare    a comparison: data and tables
+comparison a comparison as data
+compare    its tables
+comparison_details  its rounds, settings and parts that did nothing
 published  tables as the papers print them
 sweep      a sweep: data and tables
 surface    its response surface

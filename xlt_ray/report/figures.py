@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from xlt_ray.config.extras import require
-from xlt_ray.report.compare import Comparison
+from xlt_ray.report.comparison import Comparison
 from xlt_ray.report.published import PublishedTable
 from xlt_ray.report.tables import metric_name
 from xlt_ray.report.write import WriteBytes

@@ -13,7 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from xlt_ray.report import svg
 from xlt_ray.report.compare import (
-    Comparison,
+    COURSE_CAPTION,
+    SETTINGS_CAPTION,
     caption,
     duration,
     published_caption,
@@ -23,6 +24,8 @@ from xlt_ray.report.compare import (
     seed_grid,
     shared_grid,
 )
+from xlt_ray.report.comparison import Comparison
+from xlt_ray.report.comparison_details import at_work_lines, course_grid, settings_grid
 from xlt_ray.report.published import PublishedRow, PublishedTable, tables_of
 from xlt_ray.report.record import Report
 from xlt_ray.report.tables import by_number, counted_note, metric_name, percent
@@ -171,6 +174,11 @@ def comparison_page(comparison: Comparison) -> str:
         results=result_grid(comparison),
         seeds=seed_grid(comparison) if len(comparison.seeds) > 1 else None,
         shared=shared_grid(comparison) if comparison.shared else None,
+        course=course_grid(comparison),
+        course_caption=COURSE_CAPTION,
+        settings=settings_grid(comparison),
+        settings_caption=SETTINGS_CAPTION,
+        idle=at_work_lines(comparison),
         low=min(averages, default=0.0) - spread,
         high=max(averages, default=1.0) + spread,
         best=max(averages, default=None),

@@ -140,6 +140,20 @@ class Report:
         """Mean final score over the targets without the source; None without such targets."""
         return self.average_of(self.final)
 
+    @property
+    def course(self) -> list[float | None]:
+        """Mean score over the targets after each round; empty where no round was scored."""
+        if all(item.scores is None for item in self.rounds):
+            return []
+        return [
+            None if item.scores is None else self.average_of(item.scores) for item in self.rounds
+        ]
+
+    @property
+    def last_round_average(self) -> float | None:
+        """Mean score over the targets of the last round's model; None where it was not scored."""
+        return self.course[-1] if self.course else None
+
     def average_of(self, scores: Scores) -> float | None:
         """Mean score over the targets without the source; None without such targets.
 

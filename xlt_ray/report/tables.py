@@ -77,10 +77,16 @@ def terminal_table(report: Report) -> Table:
     table = plain_table(title, COLUMNS, rows, no_wrap=True)
     table.add_section()
     table.add_row(*map(Text, average), style="bold")
-    if caption := [*report.notes, *mechanism_lines(report)]:
+    if caption := [*report.notes, *_course_line(report), *mechanism_lines(report)]:
         table.caption = Text("\n".join(caption), style="table.caption")
         table.caption_justify = "left"
     return table
+
+
+def _course_line(report: Report) -> list[str]:
+    """The averages after each round, on one line, if there are any."""
+    course = ", ".join(percent(value) for value in report.course)
+    return [f"average after each round: {course}"] if course else []
 
 
 def mechanism_lines(report: Report) -> list[str]:

@@ -3,7 +3,9 @@
 self_training  the rounds of CLTP and the SL baselines
 warm_start     a source model, or one that is there
 multi_source   one model per source, and their predictions
-selection      rows picked per language and class
+row_scores     what rows are chosen by
+selection      rows chosen per language and class
+mechanisms     how far the parts of the rounds were at work
 softmax        cross-entropy and its annotators
 evidential     L_EVI and its annotators
 """

@@ -5,18 +5,20 @@ with the expected cross-entropy, L_EVI = digamma(S) - digamma(e_y + 1); SL-EVI o
 with the expected squared error. Items are ranked by conflict or by lack of evidence.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
 
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.shared.selection import one_hot_columns
-from xlt_ray.models.classifier import Output
+from xlt_ray.methods.shared.row_scores import one_hot_columns
+from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import evidential, uncertainty
 from xlt_ray.recipe.annotator import Annotator, Columns
+from xlt_ray.recipe.loss_means import LossMeans
 from xlt_ray.recipe.objective import Objective
 from xlt_ray.recipe.task import TaskContext
 
@@ -24,8 +26,46 @@ EvidentialRanking = Literal["dissonance", "vacuity", "custom"]
 """Least conflict first; most evidence first; least of 0.01 vacuity + dissonance first."""
 
 
+class EvidentialObjective(Objective):
+    """What is minimised of evidence; it records how much of it items have for their label.
+
+    The record is the mean ``evidence`` of the label, or of the strongest class of a candidate set,
+    over words inside entities where there are entities, else over all items.
+    """
+
+    terms: ClassVar[tuple[str, ...]] = ("evidence",)
+
+    def prepare(self, context: TaskContext, model: Classifier) -> None:
+        """Start the sums for the record."""
+        self.means = LossMeans(self.terms, context, next(model.parameters()).device)
+        self.outside = context.labels.outside if context.labels.is_bio else UNLABELLED
+
+    def record(self, labels: Tensor, **terms: Tensor) -> None:
+        """Add to the record.
+
+        Args:
+            labels: [N] class of each labelled item.
+            terms: [N] values by name.
+        """
+        inside = labels != self.outside
+        for name, values in terms.items():
+            self.means.add(name, (values * inside).sum(), inside.sum())
+
+    def progress(self) -> dict[str, Any]:
+        """Mean of each term since the last time."""
+        return self.means.take()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The sums for the record."""
+        return {"sums": self.means.sums}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take up the tensors of a checkpoint."""
+        self.means.sums.copy_(state["sums"])
+
+
 @dataclass
-class EvidentialLoss(Objective):
+class EvidentialLoss(EvidentialObjective):
     """The evidential loss of one class."""
 
     kind: Literal["digamma", "squared"] = "digamma"
@@ -34,6 +74,7 @@ class EvidentialLoss(Objective):
         """Sum over the labelled items."""
         known = batch.labels != UNLABELLED
         evidence, labels = evidential.evidence(output.logits[known]), batch.labels[known]
+        self.record(labels, evidence=evidence.detach().gather(1, labels[:, None])[:, 0])
         if self.kind == "squared":
             return {"loss": evidential.evidential_mse(evidence, labels).loss_N.sum()}
         return {"loss": evidential.evidential_nll(evidence, labels).sum()}
@@ -44,7 +85,7 @@ class EvidentialAnnotator(Annotator):
     """The class of most evidence of every item, and scores to select rows by.
 
     Columns: those of
-    :func:`xlt_ray.methods.shared.selection.one_hot_columns`. A row with an item whose strength
+    :func:`xlt_ray.methods.shared.row_scores.one_hot_columns`. A row with an item whose strength
     S is below C + floor has no evidence and is never selected.
     """
 

@@ -1,4 +1,4 @@
-"""Choosing pseudo-labelled rows: the columns of annotators, and the derivations recipes share."""
+"""Choosing pseudo-labelled rows: the derivations that recipes share."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -6,162 +6,44 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import torch
-from torch import Tensor
 
-from xlt_ray.data.keyed import Ids, of_language, ranges, sorted_by_id, with_ids
-from xlt_ray.metrics import entities_of
+from xlt_ray.data.keyed import Ids, of_language, sorted_by_id, with_ids
 from xlt_ray.ops import selection
-from xlt_ray.recipe.annotator import Columns
 from xlt_ray.recipe.corpus import sample_ids, share_of
-from xlt_ray.recipe.task import TaskContext
 from xlt_ray.store.artifacts import Artifact
 
 Selection = Literal["per_class", "top_n", "repo_tail"]
 """per_class: a quota per language and class; top_n: the lowest scores of a language whatever the
 class; repo_tail: all but the 2k best of each class."""
-
-
-def one_hot_columns(
-    labels: Tensor,
-    score: Tensor,
-    offsets: np.ndarray,
-    context: TaskContext,
-    silent: np.ndarray | None = None,
-) -> Columns:
-    """The columns of :func:`annotation_columns` where every set is one class.
-
-    Args:
-        labels: [N] class of each item.
-        score: [N] uncertainty of each item, lowest first.
-        offsets: [S + 1] first item of each row, and N.
-        context: The task.
-        silent: [N] items whose rows may not be selected; None: none.
-    """
-    sets = torch.ones_like(labels) << labels
-    return annotation_columns(labels, sets, score, score, offsets, context, silent, "one-hot")
-
-
-def annotation_columns(
-    labels: Tensor,
-    sets: Tensor,
-    gamma: Tensor,
-    score: Tensor,
-    offsets: np.ndarray,
-    context: TaskContext,
-    silent: np.ndarray | None = None,
-    search: str = "one-hot",
-) -> Columns:
-    """What the rounds of a self-learning loop know of each row.
-
-    Args:
-        labels: [N] likeliest class of each item.
-        sets: [N] bit mask of its candidate set.
-        gamma: [N] uncertainty of the label given.
-        score: [N] what rows are ranked by, lowest first.
-        offsets: [S + 1] first item of each row, and N.
-        context: The task.
-        silent: [N] items whose rows may not be selected; None: none.
-        search: How sets were looked for.
-
-    Returns:
-        Per item ``labels``, ``candidates`` and ``gamma``; per row ``type_scores`` (a mean over the
-        entities of each type, or the score under the class of a text; NaN elsewhere), ``score``
-        (the mean over all entities, or the score of the text), ``valid`` (may be selected: no
-        orphan I-, no silent item) and ``search``.
-    """
-    classes, values = labels.cpu().numpy(), score.cpu().numpy()
-    rate = entity_scores if context.task == "token" else class_scores
-    by_type, overall, orphaned = rate(classes, values, offsets, context)
-    quiet = np.zeros(len(offsets) - 1, np.int64)
-    if silent is not None and len(quiet):
-        quiet = np.add.reduceat(np.append(silent, False).astype(np.int64), offsets[:-1])
-    return Columns(
-        items={
-            "labels": classes.astype(np.int16),
-            "candidates": sets.cpu().numpy(),
-            "gamma": gamma.cpu().numpy().astype(np.float32),
-        },
-        rows={
-            "type_scores": by_type,
-            "score": overall,
-            "valid": ~orphaned & (quiet == 0),
-            "search": np.full(len(offsets) - 1, search),
-        },
-    )
-
-
-def class_scores(
-    labels: np.ndarray, scores: np.ndarray, offsets: np.ndarray, context: TaskContext
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores of texts, each of which is one item, by predicted class.
-
-    Args:
-        labels: [N] class of each text.
-        scores: [N] score of each text.
-        offsets: [N + 1], one item per row.
-        context: The task.
-
-    Returns:
-        [N, C] the score under the text's class and NaN elsewhere, [N] the scores, and [N] False.
-    """
-    by_class = np.full((len(labels), context.num_classes), np.nan)
-    by_class[np.arange(len(labels)), labels] = scores
-    return by_class, scores, np.zeros(len(labels), bool)
-
-
-def entity_scores(
-    labels: np.ndarray, scores: np.ndarray, offsets: np.ndarray, context: TaskContext
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores of sentences by the entities that their labels spell.
-
-    Args:
-        labels: [N] class of each word, sentence after sentence.
-        scores: [N] score of each word.
-        offsets: [S + 1] first word of each sentence, and N.
-        context: The task.
-
-    Returns:
-        [S, T] mean per entity type and [S] mean over all entities, NaN where there are none, and
-        [S] whether the sentence has an I- that continues nothing.
-    """
-    found, count = entities_of(labels.astype(np.int64), offsets, context.labels), len(offsets) - 1
-    sizes = found.after_E - found.first_E
-    words = {
-        "scores_W": scores[ranges(found.first_E, sizes)],
-        "entity_W": np.repeat(np.arange(len(sizes)), sizes),
-        "sentence_E": _row_of(found.first_E, offsets),
-        "num_sentences": count,
-    }
-    types, kinds = len(context.labels.entity_types), found.type_E
-    by_type = selection.sentence_type_scores(**words, type_E=kinds, num_types=types)
-    overall = selection.sentence_type_scores(**words, type_E=np.zeros_like(kinds), num_types=1)
-    orphaned = np.zeros(count, bool)
-    orphaned[_row_of(np.flatnonzero(found.orphan_N), offsets)] = True
-    return by_type, overall[:, 0], orphaned
-
-
-def _row_of(items: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """The row that each item stands in."""
-    return np.searchsorted(offsets, items, side="right") - 1
+QuotaOf = Literal["pool", "predicted"]
+"""What a quota is a share of: the language's first pool; or the rows of a round that may be
+selected and are predicted to have the class, for top_n all that may be selected."""
 
 
 def choose(
-    rule: Selection, by_type: np.ndarray, overall: np.ndarray, valid: np.ndarray, k: int
+    rule: Selection, by_type: np.ndarray, overall: np.ndarray, valid: np.ndarray, k_T: np.ndarray
 ) -> np.ndarray:
-    """Mask of the sentences of one language that a rule selects; rows stand in the order of ids."""
+    """Mask of the sentences of one language that a rule selects; rows stand in the order of ids.
+
+    Args:
+        rule: How to choose.
+        by_type: [N, T] scores, NaN where a row is not of the type.
+        overall: [N] scores whatever the type.
+        valid: [N] whether a row may be selected.
+        k_T: Quota of each type; of all together the first, for top_n.
+    """
     order = np.arange(len(overall))
     if rule == "per_class":
-        return selection.select_sentences(by_type, order_N=order, k=k, valid_N=valid)
+        return selection.select_sentences(by_type, order_N=order, k=k_T, valid_N=valid)
     if rule == "top_n":
-        return selection.top_n(overall, order_N=order, n=k, valid_N=valid)
+        return selection.top_n(overall, order_N=order, n=int(k_T[0]), valid_N=valid)
     present = ~np.isnan(by_type) & valid[:, None]
     tails = [
         selection.repo_tail(
             by_type[:, column],
             classes_N=np.zeros_like(order),
             order_N=order,
-            k=k,
+            k=int(k_T[column]),
             valid_N=present[:, column],
         )
         for column in range(by_type.shape[1])
@@ -169,16 +51,49 @@ def choose(
     return present.any(axis=1) & (np.stack(tails, axis=1) == present).all(axis=1)
 
 
+def quotas(
+    rule: Selection, by_type: np.ndarray, valid: np.ndarray, *, ratio: float, pool: int, of: QuotaOf
+) -> np.ndarray:
+    """[T] rows to take of each type; at least 1.
+
+    Args:
+        rule: How rows are chosen.
+        by_type: [N, T] scores, NaN where a row is not of the type.
+        valid: [N] whether a row may be selected.
+        ratio: The share.
+        pool: Rows of the language's first pool.
+        of: What it is a share of.
+    """
+    types = by_type.shape[1]
+    if of == "pool":
+        sizes = np.full(types, pool)
+    elif rule == "top_n":
+        sizes = np.full(types, int(valid.sum()))
+    else:
+        sizes = (~np.isnan(by_type) & valid[:, None]).sum(axis=0)
+    return np.array([selection.quota(ratio, int(size)) for size in sizes], np.int64)
+
+
 def select_sentences(
-    scored: Artifact, *, selection_rule: Selection, ratio: float, pool_sizes: Mapping[str, int]
+    scored: Artifact,
+    *,
+    selection_rule: Selection,
+    ratio: float,
+    pool_sizes: Mapping[str, int],
+    quota_of: QuotaOf,
 ) -> tuple[pa.Table, dict[str, Any]]:
     """Choose sentences of least gamma, separately per language, and copy their labels.
 
     Args:
         scored: Annotations: ``type_scores``, ``score``, ``valid``, ``labels``, ``candidates``.
         selection_rule: How to choose.
-        ratio: Quota as a share of the language's first pool.
+        ratio: Quota as a share.
         pool_sizes: Sentences of each language's first pool.
+        quota_of: What it is a share of.
+
+    Returns:
+        The rows, and as facts what `counted` counts, ``eligible``, the rows by language that could
+        have been selected, and ``search``, how sets were looked for.
     """
     table = scored.table(["id", "language", "type_scores", "score", "valid", "search"])
     table = sorted_by_id(table)
@@ -187,18 +102,24 @@ def select_sentences(
     by_type = _matrix(table["type_scores"])
     overall = table["score"].to_numpy()
     valid = table["valid"].to_numpy(zero_copy_only=False) & ~np.isnan(overall)
-    chosen = np.zeros(len(table), bool)
+    chosen, eligible = np.zeros(len(table), bool), dict[str, int]()
     for name, size in sorted(pool_sizes.items()):
         if name not in names:
             continue  # all of them were selected before
         rows = np.flatnonzero(numbers == names.index(name))
-        k = selection.quota(ratio, size)
-        chosen[rows] = choose(selection_rule, by_type[rows], overall[rows], valid[rows], k)
+        present = by_type[rows], valid[rows]
+        k_T = quotas(selection_rule, *present, ratio=ratio, pool=size, of=quota_of)
+        chosen[rows] = choose(selection_rule, by_type[rows], overall[rows], valid[rows], k_T)
+        eligible[name] = int(valid[rows].sum())
     ids = Ids(table["id"].combine_chunks().filter(pa.array(chosen)))
     columns = ["id", "language", "labels", "candidates"]
     picked = [with_ids(part, ids) for part in scored.tables(columns)]
     rows, facts = counted(pa.concat_tables(picked))
-    return rows, {**facts, "search": sorted(table["search"].unique().to_pylist())}
+    return rows, {
+        **facts,
+        "eligible": eligible,
+        "search": sorted(table["search"].unique().to_pylist()),
+    }
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:
@@ -271,11 +192,19 @@ def _draw_per_language(table: pa.Table, last: pa.Table, *, ratio: float, seed: i
 
 
 def counted(table: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
-    """Rows with labels and sets in the order of their ids, and counts by language and set size."""
+    """Rows with labels and sets in the order of their ids, and counts of them.
+
+    The facts are ``selected``, rows by language, ``set_sizes``, items by the size of their set, and
+    ``rows_with_sets``, rows with an item whose set has several classes.
+    """
     sets = np.array(table["candidates"].combine_chunks().flatten().to_numpy(), dtype=np.int64)
-    sizes = Counter(int(size) for size in np.bitwise_count(sets))
+    sizes_N = np.bitwise_count(sets)
+    lengths = table["candidates"].combine_chunks().value_lengths()
+    ends = np.concatenate([[0], np.cumsum(lengths.to_numpy(zero_copy_only=False))])
+    several = np.concatenate([[0], np.cumsum(sizes_N > 1)])[ends.astype(np.int64)]
     facts = {
         "selected": dict(sorted(Counter(table["language"].to_pylist()).items())),
-        "set_sizes": {str(size): count for size, count in sorted(sizes.items())},
+        "set_sizes": {str(size): n for size, n in sorted(Counter(sizes_N.tolist()).items())},
+        "rows_with_sets": int((np.diff(several) > 0).sum()),
     }
     return sorted_by_id(table), facts

@@ -8,16 +8,24 @@ method says which objective and which annotator each stage has.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Literal, TypeVar
 
 from pydantic import Field
 
 from xlt_ray.config.schema import MethodConfig
 from xlt_ray.data.batches.planning import seed_of
-from xlt_ray.methods.shared.selection import Selection, gather_earlier, select_sentences
+from xlt_ray.methods.shared.mechanisms import chosen_checkpoint, use_of_ranking
+from xlt_ray.methods.shared.selection import (
+    QuotaOf,
+    Selection,
+    gather_earlier,
+    select_sentences,
+)
 from xlt_ray.recipe.annotator import Annotator
 from xlt_ray.recipe.corpus import Corpus, Mix, Model
 from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Method, Outcome, Round
 from xlt_ray.recipe.objective import Objective
 from xlt_ray.recipe.schedule import Schedule
@@ -30,6 +38,9 @@ class SelfLearningConfig(MethodConfig, frozen=True):
 
     ratio: float = Field(default=0.08, gt=0, le=1)
     """Quota per class and round, as a share of the language's first pool."""
+    quota_of: QuotaOf = "pool"
+    """What the ratio is a share of: the first pool, or the rows of the round that are predicted to
+    have the class."""
     src_ratio: float = Field(default=0.6, gt=0, le=1)
     """Share of the source gold that each round trains on."""
     prev_ratio: float = Field(default=1.0, ge=0)
@@ -88,6 +99,14 @@ class SelfLearning(Method[C]):
         """Whether a round starts from full pools."""
         return False
 
+    def own_rounds_from(self) -> int:
+        """The first round that does what the method adds to the loop."""
+        return 1
+
+    def mechanisms(self, rounds: Sequence[Round], whole: Corpus) -> Sequence[Mechanism]:
+        """How far the parts that the method adds to the loop were at work."""
+        return []
+
     def run(self, driver: Driver) -> Outcome:
         """Self-train from source gold and unlabelled target text."""
         c = self.config
@@ -96,7 +115,8 @@ class SelfLearning(Method[C]):
         objective, start = self.objective(0), driver.backbone
         source = driver.train("source", mix, objective, start=start, schedule=schedule)
         model, pool = source, whole
-        quota = {"ratio": c.ratio, "pool_sizes": whole.tokens.info["rows_by_language"]}
+        sizes = whole.tokens.info["rows_by_language"]
+        quota = {"ratio": c.ratio, "pool_sizes": sizes, "quota_of": c.quota_of}
         rounds: list[Round] = []
         for number in range(1, c.rounds + 1):
             if self.refills_before(number):
@@ -123,9 +143,13 @@ class SelfLearning(Method[C]):
             pool = pool.without(picked)
             if stalled([item.model.source_dev for item in rounds], c.patience):
                 break
-        if not rounds:
-            return Outcome(source, source)
-        return Outcome(source, self.final(driver, gold, whole, rounds), rounds)
+        final = self.final(driver, gold, whole, rounds) if rounds else source
+        at_work = [
+            use_of_ranking(rounds),
+            chosen_checkpoint(final, rounds, own_from=self.own_rounds_from()),
+            *self.mechanisms(rounds, whole),
+        ]
+        return Outcome(source, final, rounds, mechanisms=at_work)
 
     def final(self, driver: Driver, gold: Corpus, whole: Corpus, rounds: list[Round]) -> Model:
         """The last pass over the source gold and everything selected, from the best round.

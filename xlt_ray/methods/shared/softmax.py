@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.shared.selection import one_hot_columns
+from xlt_ray.methods.shared.row_scores import one_hot_columns
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import uncertainty
 from xlt_ray.recipe.annotator import Annotator, Columns
@@ -37,7 +37,7 @@ class CrossEntropy(Objective):
 class SoftmaxAnnotator(Annotator):
     """The likeliest class of every item, and scores to select rows by.
 
-    Columns: those of :func:`xlt_ray.methods.shared.selection.one_hot_columns`.
+    Columns: those of :func:`xlt_ray.methods.shared.row_scores.one_hot_columns`.
     """
 
     rank_by: Ranking = "entropy"

@@ -21,25 +21,25 @@ paper does not say how sentences with several entities are selected; that rule i
 parent framework, Xu et al. (2021).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
-import numpy as np
-import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
-from xlt_ray.data.batches.batch import Batch
-from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.shared.evidential import EvidentialAnnotator, EvidentialLoss, is_silent
-from xlt_ray.methods.shared.selection import Selection, annotation_columns
+from xlt_ray.methods.cltp.losses import EvidentialSetLoss, LeveragedWeightedLoss
+from xlt_ray.methods.cltp.sets import CandidateAnnotator, SetRule
+from xlt_ray.methods.shared.evidential import EvidentialAnnotator, EvidentialLoss
+from xlt_ray.methods.shared.mechanisms import by_round, last_record, share, total
+from xlt_ray.methods.shared.selection import Selection
 from xlt_ray.methods.shared.self_training import SelfLearning, SelfLearningConfig
-from xlt_ray.models.classifier import Classifier, Output
-from xlt_ray.ops import evidential, leveraged, partial_labels
-from xlt_ray.recipe.annotator import Annotator, Columns
+from xlt_ray.recipe.annotator import Annotator
+from xlt_ray.recipe.corpus import Corpus
+from xlt_ray.recipe.mechanism import Mechanism
+from xlt_ray.recipe.method import Round
 from xlt_ray.recipe.objective import Objective
-from xlt_ray.recipe.task import TaskContext
+
+FLAT = 1e-2
+"""Slope on candidates, as a share of that on the others, below which the LW loss only rejects."""
 
 
 class CLTPConfig(SelfLearningConfig, frozen=True):
@@ -73,6 +73,12 @@ class CLTPConfig(SelfLearningConfig, frozen=True):
     """First rounds, in which a label is one class."""
     reset_pool_after_warmup: bool = False
     """Refill the pools after the one-hot rounds, as the released code does."""
+    set_loss: Literal["lw", "dirichlet"] = "lw"
+    """Loss of candidate sets: L_LW; or digamma(S) - digamma(sum of alpha over the set), which is
+    L_EVI of the set as one class and needs neither omega nor beta."""
+    round_loss: Literal["set_loss", "multi_hot"] = "set_loss"
+    """Loss of the rounds with sets: set_loss, as in the final pass; or L_EVI with a multi-hot y, as
+    Algorithm 1 has it, and set_loss in the final pass alone."""
     lw_input: Literal["evidence", "logit"] = "evidence"
     """f of the LW loss: the evidence, or the raw output of the head."""
 
@@ -89,95 +95,6 @@ class CLTPConfig(SelfLearningConfig, frozen=True):
                 f"top_k: {self.top_k}, but has to be below the number of classes, "
                 f"{num_classes - 1} at most"
             )
-
-
-@dataclass
-class LeveragedWeightedLoss(Objective):
-    """The LW loss over candidate sets, with one row of weights omega per item (eq. 7, 8).
-
-    omega starts at 1/C and follows the model: whenever an item has been seen, its row becomes the
-    softmax of that pass's f within the set and within the complement. Gold is a set of one class.
-    """
-
-    beta: float
-    lw_input: Literal["evidence", "logit"] = "evidence"
-
-    def prepare(self, context: TaskContext, model: Classifier) -> None:
-        """Allocate omega, [items of this worker, C] float32."""
-        device = next(model.parameters()).device
-        shape = (context.num_items, context.num_classes)
-        self.omega = torch.full(shape, 1.0 / context.num_classes, device=device)
-
-    def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Sum over the labelled items; their weights are renewed afterwards."""
-        known = batch.labels != UNLABELLED
-        items, logits = batch.item_ids[known], output.logits[known]
-        f = evidential.evidence(logits) if self.lw_input == "evidence" else logits
-        singles = torch.ones_like(batch.labels[known]) << batch.labels[known]
-        sets = batch.candidates[known]
-        mask = partial_labels.from_bitmask(torch.where(sets == 0, singles, sets), logits.shape[1])
-        terms = leveraged.lw_loss(f, mask, self.omega[items], beta=self.beta)
-        self.omega[items] = leveraged.lw_weights(f, mask).to(self.omega.dtype)
-        return {
-            "loss": terms.loss_N.sum(),
-            "candidate": terms.candidate_N.detach().sum(),
-            "noncandidate": terms.noncandidate_N.detach().sum(),
-        }
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The weights."""
-        return {"omega": self.omega}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up the weights."""
-        self.omega.copy_(state["omega"])
-
-
-@dataclass(frozen=True)
-class SetRule:
-    """How candidate sets are made; see :class:`CLTPConfig`. ``top_k``: always that many classes."""
-
-    lam: float
-    tau: float
-    penalty: Literal["power", "linear"]
-    top_k: int | None = None
-
-    def sets(self, evidence: Tensor) -> partial_labels.CandidateSets:
-        """The candidate set of each row of an [N, C] evidence."""
-        if self.top_k is not None:
-            return partial_labels.top_k_sets(evidence, k=self.top_k)
-        return partial_labels.candidate_sets(
-            evidence, lam=self.lam, tau=self.tau, penalty=self.penalty
-        )
-
-
-@dataclass(frozen=True)
-class CandidateAnnotator(Annotator):
-    """Labels, candidate sets and gamma of every item, and scores to select rows by.
-
-    Columns: those of
-    :func:`xlt_ray.methods.shared.selection.annotation_columns`. A row with an item without evidence
-    is never selected.
-    """
-
-    rule: SetRule
-    rank_by: Literal["label", "instance"] = "label"
-    evidence_floor: float = 1e-3
-
-    def annotate(self, output: Output, offsets: np.ndarray, context: TaskContext) -> Columns:
-        """Columns of some rows."""
-        evidence = evidential.evidence(output.logits.double())
-        found = self.rule.sets(evidence)
-        return annotation_columns(
-            evidence.argmax(dim=1),
-            found.mask_N,
-            found.gamma_N,
-            found.dissonance_N if self.rank_by == "instance" else found.gamma_N,
-            offsets,
-            context,
-            silent=is_silent(evidence, self.evidence_floor),
-            search=found.search,
-        )
 
 
 class CLTP(SelfLearning[CLTPConfig]):
@@ -208,13 +125,62 @@ class CLTP(SelfLearning[CLTPConfig]):
         return CandidateAnnotator(rule, c.rank_by, c.evidence_floor)
 
     def objective(self, number: int) -> Objective:
-        """L_EVI as long as labels are single classes, then the LW loss."""
-        return self.lw_loss() if self.has_sets(number) else EvidentialLoss()
+        """L_EVI as long as labels are single classes, then the loss of the rounds with sets."""
+        if not self.has_sets(number):
+            return EvidentialLoss()
+        return EvidentialSetLoss("each") if self.config.round_loss == "multi_hot" else self.sets()
 
     def final_objective(self) -> Objective:
-        """The LW loss, whichever rounds there were."""
-        return EvidentialLoss() if self.config.label == "one_hot" else self.lw_loss()
+        """The loss of candidate sets, whichever rounds there were."""
+        return EvidentialLoss() if self.config.label == "one_hot" else self.sets()
 
-    def lw_loss(self) -> LeveragedWeightedLoss:
-        """Objective of the rounds with sets and the final pass."""
+    def sets(self) -> Objective:
+        """Loss of candidate sets."""
+        if self.config.set_loss == "dirichlet":
+            return EvidentialSetLoss("union")
         return LeveragedWeightedLoss(self.config.beta, self.config.lw_input)
+
+    def own_rounds_from(self) -> int:
+        """The first round with sets."""
+        return 1 if self.config.label == "one_hot" else self.config.one_hot_rounds + 1
+
+    def mechanisms(self, rounds: Sequence[Round], whole: Corpus) -> Sequence[Mechanism]:
+        """Whether words got sets of several classes, and whether the losses moved evidence."""
+        records = [last_record(item.model) for item in rounds]
+        evidence = by_round(rounds, [record.get("evidence") for record in records])
+        found = [Mechanism("evidence of labelled entities or texts", evidence)]
+        if self.config.label == "one_hot":
+            return found
+        found.insert(0, sets_given([x for x in rounds if self.has_sets(x.number)], whole))
+        slopes = [
+            share(record.get("slope_inside"), record.get("slope_outside")) for record in records
+        ]
+        if figures := by_round(rounds, slopes):
+            warning = None
+            if list(figures.values())[-1] < FLAT:
+                warning = "the LW loss is flat on the candidates and only lowers other evidence"
+            found.append(Mechanism("LW loss, slope on candidates over others", figures, warning))
+        return found
+
+
+def sets_given(rounds: Sequence[Round], whole: Corpus) -> Mechanism:
+    """Share of the selected items of each round with sets whose set has several classes, and share
+    of the first pools whose rows ever got one.
+
+    Args:
+        rounds: The rounds with sets.
+        whole: The unlabelled text before any round.
+    """
+    counts = [item.picked.info.get("set_sizes") or {} for item in rounds]
+    several = [share(sum(x.values()) - x.get("1", 0), sum(x.values())) for x in counts]
+    figures = by_round(rounds, several)
+    rows = sum(item.picked.info.get("rows_with_sets") or 0 for item in rounds)
+    of_pool = share(rows, total(whole.tokens.info.get("rows_by_language")))
+    warning = None
+    if not rounds:
+        warning = "the rounds ended before the first one with candidate sets"
+    elif figures and not any(figures.values()):
+        warning = "no selected item has a set of several classes"
+    if of_pool is not None:
+        figures["rows of the pool"] = of_pool
+    return Mechanism("candidate sets, share of items with several classes", figures, warning)
