@@ -40,7 +40,7 @@ def recall_record(**changes: Any) -> dict[str, Any]:
 def picked_record(**changes: Any) -> dict[str, Any]:
     shares = {"recall": 0.9, "accuracy": 0.8, "mean_size": 1.25, "several": 0.2, "noise": 0.1}
     place = {"language": "all", "part": "all", "row": "cltp", "seed": 0, "round": 1}
-    return {"items": 40, **place, **shares, **changes}
+    return {"items": 40, "model": 0.65, **place, **shares, **changes}
 
 
 def report(average: float, *, seed: int, zero_shot: float = 0.4) -> Report:
@@ -105,10 +105,13 @@ def test_accuracy_panels_by_hand() -> None:
         picked_record(seed=1, accuracy=0.6),
         picked_record(round=2, accuracy=0.5, recall=0.75, items=30),
         picked_record(language="xx", accuracy=0.0),
-        picked_record(part="entities", accuracy=0.1),
+        picked_record(part="entities", accuracy=0.1, model=None),
     ]
     (accuracy, share, items), (entities, *_) = accuracy_panels(records)
-    joint, cltp = accuracy.curves
+    joint, joint_model, cltp, model = accuracy.curves
+    assert (model.label, model.is_dashed, model.look) == ("cltp: model", True, cltp.look)
+    assert model.y == pytest.approx([65, 65])
+    assert joint_model.look == joint.look
     assert (joint.label, joint.x, joint.look) == ("bl_joint", [1], 0)
     assert (cltp.label, cltp.x, cltp.look) == ("cltp", [1, 2], 1)
     assert cltp.y == pytest.approx([70, 50])

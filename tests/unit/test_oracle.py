@@ -111,8 +111,11 @@ def test_recall_by_hand() -> None:
         assert rows["xx", "all", measure, "size", 2] == [1, 1, 0, 2, 1]
         assert rows["yy", "all", measure, "share", 10] == [1, 1, 1, 1, 0]
         assert rows["yy", "entities", measure, "size", 1] == [1, 1, 1, 1, 0]
-    # 10 shares and the sizes 1 and 2 for the two parts of xx; 10 shares and one size for yy.
-    assert len(rows) == len(COMPARED) * (2 * (10 + 2) + 2 * (10 + 1))
+        # Of xx a0 alone is predicted to be in an entity: its label is 1, and its gold 2.
+        assert rows["xx", "predicted", measure, "share", 100] == [1, 1, 0, 2, 1]
+    # 10 shares and the sizes 1 and 2 for two parts of xx; 10 shares and one size for the third
+    # part and for yy.
+    assert len(rows) == len(COMPARED) * (2 * (10 + 2) + 4 * (10 + 1))
 
 
 def test_the_measures_are_counted_apart() -> None:
@@ -129,7 +132,8 @@ def test_the_measures_are_counted_apart() -> None:
 def test_a_part_without_items_has_no_rows() -> None:
     """Of xx nothing has gold, and no word of yy is in an entity."""
     gold = gold_table([("a", "xx", [-100, -100]), ("b", "yy", [0])])
-    assert {key[:2] for key in recall_rows(sets_table(), gold)} == {("yy", "all")}
+    found = {key[:2] for key in recall_rows(sets_table(), gold)}
+    assert found == {("yy", "all"), ("yy", "predicted")}
 
 
 def test_picked_by_hand() -> None:
@@ -141,7 +145,8 @@ def test_picked_by_hand() -> None:
     assert [rows["xx", "entities"][name] for name in COUNTS] == [1, 1, 0, 2, 1]
     assert [rows["yy", "all"][name] for name in COUNTS] == [1, 1, 1, 1, 0]
     assert [rows["yy", "entities"][name] for name in COUNTS] == [1, 1, 1, 1, 0]
-    assert len(rows) == 4
+    assert [rows["xx", "predicted"][name] for name in COUNTS] == [1, 1, 0, 2, 1]
+    assert len(rows) == 6
 
 
 def random_tables(seed: int, size: int) -> tuple[pa.Table, pa.Table]:
@@ -299,12 +304,12 @@ def findings(**changes: Any) -> Findings:
         counts = {"items": 8, "contained": 6, "right": right, "classes": 12, "several": 4}
         cuts = [("share", 50), ("share", 100), ("size", 2)]
         rows = [{**row, "by": by, "at": at, **counts} for row in counted for by, at in cuts]
-        recall += [
-            {"row": "cltp", "seed": seed, **row, **shares_of(row)} for row in with_sums(rows)
-        ]
+        place = {"row": "cltp", "seed": seed}
+        recall += [{**place, "stage": "source", **row, **shares_of(row)} for row in with_sums(rows)]
         rows = with_sums({"language": name, "part": "all", **counts} for name in ("xx", "yy"))
         accuracy += [
-            {"row": "cltp", "seed": seed, "round": 1, **row, **shares_of(row)} for row in rows
+            {**place, "round": 1, **row, **shares_of(row), "model": 0.75, "test": None}
+            for row in rows
         ]
     values: dict[str, Any] = {
         "name": "oracle", "benchmark": "toy", "languages": ["xx", "yy"], "split": "dev",
@@ -335,7 +340,7 @@ def test_the_page_by_hand() -> None:
     assert "| part | measure | 50 % | 100 % |" in lines
     start = "| all items | cltp | 1 |"
     assert [line for line in lines if line.startswith(start)] == [
-        f"{start} 16 | 37.50 | 75.00 | 25.00 | 50.00 | 1.50 |",
+        f"{start} 16 | 37.50 | 75.00 | 25.00 | 50.00 | 1.50 | 75.00 | - |",
         f"{start} 37.50 | 37.50 |",
     ]
     assert "Without rounds of selection: bl_direct." in lines
@@ -370,6 +375,27 @@ def test_findings_are_plain_values() -> None:
     record = findings().to_json()
     assert json.loads(json.dumps(record)) == record
     assert record["recall"][0]["recall"] == 0.75
+
+
+def test_labels_without_sets_are_sets_of_one(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    plain = sets_table().select(["id", "labels"])
+    sets, gold = committed(store, "sets", plain), committed(store, "gold", gold_table())
+    table, _ = picked_accuracy(sets, gold, outside=None)
+    rows = [[row[name] for name in COUNTS] for row in table.to_pylist()]
+    assert rows == [[4, 2, 2, 4, 0], [1, 1, 1, 1, 0]]
+
+
+def test_the_page_has_the_sets_of_the_last_round() -> None:
+    rows = findings().recall
+    last = [{**row, "stage": "last round, two-hot"} for row in rows]
+    page = markdown(findings(recall=[*rows, *last]))
+    titles = [line for line in page.splitlines() if line.startswith("## ")]
+    assert titles == [
+        "## Candidate sets by measure",
+        "## Sets of two classes in the last round",
+        "## Newly selected labels",
+    ]
 
 
 def test_a_method_that_makes_sets_has_a_rule() -> None:

@@ -230,3 +230,24 @@ def test_many_classes_are_searched_exactly() -> None:
     best = measured_sets(values, measure="max_probability", lam=1, tau=1.5)
     assert members(int(best.mask_N)) == tuple(range(10, 50))
     assert best.uncertainty_N.item() == pytest.approx(23 / (40e9 + 63), rel=1e-9)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("size", [1, 2, 6])
+def test_sets_of_one_size_are_the_likeliest_classes(measure: Measure, size: int) -> None:
+    """u is that of the frame in which they are merged, and the bases play no part."""
+    evidence = torch.rand(40, 7, generator=torch.Generator().manual_seed(1)).double() * 20
+    found = measured_sets(evidence, measure=measure, lam=4, tau=10, size=size)
+    other = measured_sets(evidence, measure=measure, lam=1, tau=2, size=size)
+    assert torch.equal(found.mask_N, other.mask_N)
+    assert torch.equal(found.uncertainty_N, other.uncertainty_N)
+    for row, mask, u in zip(evidence, found.mask_N, found.uncertainty_N, strict=True):
+        best = row.argsort(descending=True)[:size]
+        assert mask == sum(1 << int(c) for c in best)
+        if measure == "max_probability":
+            p = (row + 1) / (row + 1).sum()
+            rest = [float(x) for c, x in enumerate(p) if c not in best.tolist()]
+            frame = [float(p[best].sum()), *rest]
+            assert float(u) == pytest.approx(1 - frame[0])
+    with pytest.raises(ValueError, match="not proper"):
+        measured_sets(evidence, measure=measure, lam=4, tau=10, size=7)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from xlt_ray.ops.evidential import dirichlet
-from xlt_ray.ops.partial_labels import Penalty, candidate_sets, size_penalty
+from xlt_ray.ops.partial_labels import Penalty, candidate_sets, size_penalty, top_k_sets
 
 Measure = Literal["dissonance", "max_probability", "entropy"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
@@ -41,7 +41,13 @@ class ChosenSets(NamedTuple):
 
 
 def measured_sets(
-    evidence_NC: Tensor, *, measure: Measure, lam: float, tau: float, penalty: Penalty = "power"
+    evidence_NC: Tensor,
+    *,
+    measure: Measure,
+    lam: float,
+    tau: float,
+    penalty: Penalty = "power",
+    size: int | None = None,
 ) -> ChosenSets:
     """The set of least penalised uncertainty of each item, computed in float64.
 
@@ -51,6 +57,8 @@ def measured_sets(
         lam: Penalty base lambda, at least 1.
         tau: Penalty base tau, above 1.
         penalty: "linear" replaces lambda^(|y|-1) by lambda (|y|-1).
+        size: Classes of every set, 1 to C - 1, which are then the likeliest ones; None: by the
+            penalty.
 
     Returns:
         Sets of 1 to C - 1 classes; a set of one is the class of largest evidence, the first of
@@ -61,7 +69,10 @@ def measured_sets(
     """
     evidence_NC = evidence_NC.double()
     if measure == "dissonance":
-        found = candidate_sets(evidence_NC, lam=lam, tau=tau, penalty=penalty)
+        if size is None:
+            found = candidate_sets(evidence_NC, lam=lam, tau=tau, penalty=penalty)
+        else:
+            found = top_k_sets(evidence_NC, k=size)
         return ChosenSets(found.mask_N, found.gamma_N)
     num_classes = evidence_NC.shape[1]
     if not evidence_NC.isfinite().all():
@@ -78,6 +89,10 @@ def measured_sets(
     best_N1 = score_NK.amin(1, keepdim=True)
     tied_NK = score_NK <= best_N1 + _TIE * best_N1.clamp(min=1)
     chosen_N1 = tied_NK.byte().argmax(1, keepdim=True)  # the first, which is the smallest
+    if size is not None:
+        if not 1 <= size < num_classes:
+            raise ValueError(f"a set of {size} of {num_classes} classes is empty or not proper")
+        chosen_N1 = torch.full_like(chosen_N1, size - 1)
     mask_NC = (torch.ones_like(ranked.indices) << ranked.indices).cumsum(1)
     mask_N, uncertainty_N = mask_NC.gather(1, chosen_N1), uncertainty_NK.gather(1, chosen_N1)
     return ChosenSets(mask_N[:, 0], uncertainty_N[:, 0])

@@ -35,11 +35,13 @@ class MeasuredSets(Annotator):
         lam: Penalty base lambda, at least 1.
         tau: Penalty base tau, above 1.
         penalty: Form of the penalty, see `measured_sets`.
+        size: Classes of every set; None: by the penalty.
     """
 
     lam: float
     tau: float
     penalty: Penalty = "power"
+    size: int | None = None
 
     def annotate(self, output: Output, offsets: np.ndarray, context: TaskContext) -> Columns:
         """Columns of some rows; the logits are those of an evidential head."""
@@ -53,7 +55,12 @@ class MeasuredSets(Annotator):
         }
         for measure in MEASURES:
             found = measured_sets(
-                evidence, measure=measure, lam=self.lam, tau=self.tau, penalty=self.penalty
+                evidence,
+                measure=measure,
+                lam=self.lam,
+                tau=self.tau,
+                penalty=self.penalty,
+                size=self.size,
             )
             items[measure] = found.mask_N.cpu().numpy()
             items[f"u_{measure}"] = found.uncertainty_N.cpu().numpy().astype(np.float32)

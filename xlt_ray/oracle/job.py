@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from xlt_ray.commands.cli import Job
@@ -12,6 +13,8 @@ from xlt_ray.oracle.candidate_sets import MeasuredSets
 from xlt_ray.oracle.judge import Judge
 from xlt_ray.oracle.measures import shares_of, with_sums
 from xlt_ray.oracle.page import Findings, markdown
+from xlt_ray.recipe.method import Outcome, Round
+from xlt_ray.report import Report
 from xlt_ray.report.figures import (
     accuracy_figure,
     recall_figure,
@@ -23,6 +26,16 @@ from xlt_ray.run.session import carry_out, connected
 from xlt_ray.store.artifacts import Store
 from xlt_ray.store.lease import Lease
 from xlt_ray.store.run_folder import RunFolder
+
+STAGES = {
+    "source": "figure-recall",
+    "last round, k-hot": "figure-recall-last",
+    "last round, two-hot": "figure-recall-last-two",
+}
+"""When sets are made, and the name of the figure: by the source model on all text, and by the model
+at the start of the last round on the text that is left, by the rule and always two classes."""
+LAST_STAGES = {"last round, k-hot": None, "last round, two-hot": 2}
+"""Classes of every set in the stages of the last round."""
 
 
 def sets_of(method: MethodConfig) -> MeasuredSets | None:
@@ -78,11 +91,9 @@ def _carry_out(config: CompareConfig) -> Findings:
                 place = {"row": title, "seed": seed}
                 rule = rules[title]
                 if title == chosen and rule is not None:
-                    sets = judge.sets("source", done.outcome.zero_shot, rule)
-                    recall += _records(place, judge.recall("source", sets))
+                    recall += _recall(judge, place, rule, done.outcome)
                 for item in done.outcome.rounds:
-                    counts = judge.accuracy(f"round {item.number}", item.picked)
-                    accuracy += _records({**place, "round": item.number}, counts)
+                    accuracy += _accuracy(judge, place, item, done.report)
     return Findings(
         name=config.name,
         benchmark=first.benchmark.name,
@@ -94,6 +105,42 @@ def _carry_out(config: CompareConfig) -> Findings:
         recall=recall,
         accuracy=accuracy,
     )
+
+
+def _recall(
+    judge: Judge, place: Mapping[str, Any], rule: MeasuredSets, outcome: Outcome
+) -> list[dict[str, Any]]:
+    """Sets of the source model on all text, and of the last round's on what it labelled."""
+    sets = judge.sets("source", outcome.zero_shot, rule)
+    found = _records({**place, "stage": "source"}, judge.recall("source", sets))
+    if outcome.rounds:
+        last = outcome.rounds[-1]
+        model = outcome.rounds[-2].model if len(outcome.rounds) > 1 else outcome.zero_shot
+        for stage, used in LAST_STAGES.items():
+            sized = rule if used is None else replace(rule, size=used)
+            sets = judge.sets(stage, model, sized, last.scored)
+            found += _records({**place, "stage": stage}, judge.recall(stage, sets))
+    return found
+
+
+def _accuracy(
+    judge: Judge, place: Mapping[str, Any], item: Round, report: Report
+) -> list[dict[str, Any]]:
+    """What a round selected, beside how often the model that labelled it is right on all that it
+    labelled, and the test score of the model that the round trained."""
+    title = f"round {item.number}"
+    labelled = _records({}, judge.accuracy(f"{title} labelled", item.scored))
+    model = {(row["language"], row["part"]): row["accuracy"] for row in labelled}
+    course = dict(zip([x.round for x in report.rounds], report.course, strict=False))
+    records = _records({**place, "round": item.number}, judge.accuracy(title, item.picked))
+    return [
+        {
+            **record,
+            "model": model.get((record["language"], record["part"])),
+            "test": course.get(item.number),
+        }
+        for record in records
+    ]
 
 
 def _described(rule: MeasuredSets | None) -> dict[str, Any]:
@@ -109,9 +156,12 @@ def _publish(findings: Findings, folder: RunFolder) -> None:
     if findings.recall:
         assert findings.rule is not None
         bases = f"lambda {findings.rule['lambda']:g}, tau {findings.rule['tau']:g}"
-        heading = f"Candidate sets by the source model: {findings.where} ({bases})"
-        pictures = recall_figure(findings.recall, heading=heading)
-        write_pictures("figure-recall", pictures, folder.write)
+        for stage, name in STAGES.items():
+            records = [row for row in findings.recall if row["stage"] == stage]
+            if records:
+                heading = f"Candidate sets, {stage}: {findings.where} ({bases})"
+                pictures = recall_figure(records, heading=heading)
+                write_pictures(name, pictures, folder.write)
     if findings.accuracy:
         heading = f"Newly selected labels: {findings.where}"
         pictures = accuracy_figure(findings.accuracy, heading=heading)

@@ -14,9 +14,21 @@ class Judge:
     def __init__(self, oracle: Oracle):
         self.oracle, self.driver = oracle, oracle.driver
 
-    def sets(self, title: str, model: Model, annotator: MeasuredSets) -> Artifact:
-        """Candidate sets of all unlabelled text by every measure; reads no gold."""
-        return self.driver.annotate(title, self.driver.unlabelled(), model, annotator)
+    def sets(
+        self, title: str, model: Model, annotator: MeasuredSets, rows: Artifact | None = None
+    ) -> Artifact:
+        """Candidate sets of unlabelled text by every measure; reads no gold.
+
+        Args:
+            title: Beginning of the step's title.
+            model: What makes the sets.
+            annotator: How.
+            rows: Has the rows whose sets are made; None: all.
+        """
+        text = self.driver.unlabelled()
+        if rows is not None:
+            text = text.labelled(rows)
+        return self.driver.annotate(title, text, model, annotator)
 
     def recall(self, title: str, sets: Artifact) -> list[Counted]:
         """Rows of :func:`xlt_ray.oracle.measures.recall_table`."""

@@ -1,13 +1,14 @@
 """How good labels and candidate sets are, counted against gold labels.
 
 Counts add up over languages; `shares_of` turns them into shares. Items without gold (-100) are left
-out. Where labels are BIO tags, words whose gold tag is inside an entity are counted apart, too:
-most words are outside, and easy.
+out. Where labels are BIO tags, words whose gold tag is inside an entity are counted apart, too, and
+words that are predicted to be inside one: most words are outside, and easy, and a selection ranks
+sentences by the words that are predicted to be inside.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ EVERY = "all"
 """Name of all items and, where languages are added up, of all languages."""
 ENTITIES = "entities"
 """Name of the words whose gold tag is inside an entity."""
+PREDICTED = "predicted"
+"""Name of the words that are predicted to be inside an entity."""
 COUNTS = ("items", "contained", "right", "classes", "several")
 """Items; sets that hold the gold class; labels that are the gold class; members of all sets; sets
 of more than one class."""
@@ -59,6 +62,7 @@ class Judged:
         masks = {EVERY: np.ones(len(self.gold_N), bool)}
         if outside is not None:
             masks[ENTITIES] = self.gold_N != outside
+            masks[PREDICTED] = self.columns["labels"] != outside
         for language in sorted(set(self.language_N.tolist())):
             for name, mask_N in masks.items():
                 within_N = mask_N & (self.language_N == language)
@@ -115,9 +119,13 @@ def candidate_recall(
 def picked_accuracy(
     picked: Artifact, gold: Artifact, *, outside: int | None
 ) -> tuple[pa.Table, dict[str, Any]]:
-    """A derivation: `picked_table` of a round's selection."""
-    names = ["labels", "candidates"]
+    """A derivation: `picked_table` of a round's selection, or of any annotation with ``labels``;
+    without ``candidates`` its sets are those labels."""
+    names = [name for name in ("labels", "candidates") if name in picked.columns()]
     judged = judge(picked.table(["id", *names]), gold.table(), names)
+    if "candidates" not in names:
+        sets = {"candidates": np.int64(1) << judged.columns["labels"].astype(np.int64)}
+        judged = replace(judged, columns={**judged.columns, **sets})
     return picked_table(judged, outside=outside), {}
 
 

@@ -10,6 +10,19 @@ from xlt_ray.report.figures import PARTS
 from xlt_ray.report.tables import markdown_table, percent
 
 Record = Mapping[str, Any]
+STAGE_WORDS = {
+    "source": ("Candidate sets by measure", "The source model of {} on all of the text"),
+    "last round, k-hot": (
+        "Candidate sets in the last round",
+        "The model of {} at the start of its last round, on the text that was left",
+    ),
+    "last round, two-hot": (
+        "Sets of two classes in the last round",
+        "The same model of {} and text, and always the two likeliest classes, in the order of each "
+        "measure; the bases play no part",
+    ),
+}
+"""Title and words of each stage of the recall."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +38,9 @@ class Findings:
         rows: Titles of what was run.
         rule: Row whose source model made the sets, and their lambda, tau and penalty; None where no
             method makes sets.
-        recall: One row per seed, language, part, measure and cut: counts and shares.
-        accuracy: One row per run, round, language and part: counts and shares.
+        recall: One row per seed, stage, language, part, measure and cut: counts and shares.
+        accuracy: One row per run, round, language and part: counts and shares, ``model`` and
+            ``test``.
     """
 
     name: str
@@ -62,15 +76,19 @@ def markdown(findings: Findings) -> str:
     if findings.recall:
         assert findings.rule is not None
         rule = ", ".join(f"{key} {value}" for key, value in findings.rule.items() if key != "row")
-        parts += [
-            "## Candidate sets by measure",
-            f"The source model of {findings.rule['row']} on all of the text; {rule}.",
-            *_recall_tables(findings),
-        ]
+        for (stage,), rows in _grouped(findings.recall, "stage").items():
+            title, words = STAGE_WORDS[stage]
+            parts += [
+                f"## {title}",
+                f"{words.format(findings.rule['row'])}; {rule}.",
+                *_recall_tables(findings, rows),
+            ]
     if findings.accuracy:
         parts += [
             "## Newly selected labels",
-            "What each round selected. Noise: items whose set lacks the gold class.",
+            "What each round selected. Noise: items whose set lacks the gold class. Model: how "
+            "often the model that gave the labels is right on all the text that it labelled. Test: "
+            "average score on the test splits of the model that the round trained.",
             *_accuracy_tables(findings),
         ]
     silent = [row for row in findings.rows if row not in {r["row"] for r in findings.accuracy}]
@@ -79,9 +97,9 @@ def markdown(findings: Findings) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _recall_tables(findings: Findings) -> list[str]:
-    cuts = [row for row in findings.recall if row["by"] == "share"]
-    sizes = [row for row in findings.recall if row["by"] == "size"]
+def _recall_tables(findings: Findings, recall: Sequence[Record]) -> list[str]:
+    cuts = [row for row in recall if row["by"] == "share"]
+    sizes = [row for row in recall if row["by"] == "size"]
     whole = [row for row in cuts if row["at"] == 100]
     shown = []
     for place, rows in _grouped(whole, "part", "measure").items():
@@ -125,11 +143,13 @@ def _accuracy_tables(findings: Findings) -> list[str]:
         start = [PARTS[part], title, str(number)]
         every = _in(EVERY, rows)
         shares = _cells(every, "accuracy", "recall", "noise", "several")
-        shown.append([*start, _number(every, "items"), *shares, _number(every, "mean_size")])
+        own = [_known(every, "model"), _known(every, "test")]
+        size = _number(every, "mean_size")
+        shown.append([*start, _number(every, "items"), *shares, size, *own])
         cells = [_cells(_in(name, rows), "accuracy")[0] for name in findings.languages]
         by_language.append([*start, *cells])
     columns = ["part", "run", "round", "items", "right labels", "sets with gold", "noise",
-               "sets of several", "mean size"]  # fmt: skip
+               "sets of several", "mean size", "model", "test"]  # fmt: skip
     return [
         markdown_table(columns, shown, left=2),
         "Right labels by language:",
@@ -156,6 +176,10 @@ def _named(place: tuple[str, str]) -> list[str]:
 def _cells(rows: Sequence[Record], *names: str) -> list[str]:
     """Means over seeds, times 100; "-" without rows."""
     return [percent(_mean(rows, lambda row, name=name: row[name])) for name in names]
+
+
+def _known(rows: Sequence[Record], name: str) -> str:
+    return percent(_mean([row for row in rows if row[name] is not None], lambda row: row[name]))
 
 
 def _number(rows: Sequence[Record], name: str) -> str:

@@ -28,7 +28,11 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E
 MARKERS = "osD^vPX"
 _LABEL_WIDTH = 40
 """Characters of a line of a label under bars, beside which names need room."""
-PARTS = {"all": "all items", "entities": "words in entities"}
+PARTS = {
+    "all": "all items",
+    "entities": "words in entities",
+    "predicted": "words predicted in entities",
+}
 """What titles call the parts that are counted."""
 
 _STYLE: dict[str, Any] = {
@@ -157,16 +161,18 @@ def accuracy_panels(records: Sequence[Record]) -> list[list[Panel]]:
 
     Args:
         records: Rows with ``language`` "all" are drawn: ``row`` (of the comparison), ``seed``,
-            ``round``, ``part``, ``items``, ``accuracy`` and ``recall``.
+            ``round``, ``part``, ``items``, ``accuracy``, ``recall`` and ``model``, the accuracy of
+            the model that labelled them on all of the text that it labelled.
 
     Returns:
-        A line of panels per part: accuracy of the labels, share of the sets that hold the gold
-        class, and how many items were selected.
+        A line of panels per part: accuracy of the labels and, dashed, of the model; share of the
+        sets that hold the gold class; and how many items were selected.
     """
     drawn = [row for row in records if row["language"] == "all"]
     looks = {name: look for look, name in enumerate(_distinct(drawn, "row"))}
+    accuracy = _percent_of("accuracy")
     views: list[tuple[str, str, Callable[[Record], float]]] = [
-        ("labels that are right", "accuracy (%)", _percent_of("accuracy")),
+        ("labels that are right", "accuracy (%)", accuracy),
         ("sets that hold the gold class", "share (%)", _percent_of("recall")),
         ("newly selected", "items", _value_of("items")),
     ]
@@ -175,12 +181,14 @@ def accuracy_panels(records: Sequence[Record]) -> list[list[Panel]]:
         of_part = [row for row in drawn if row["part"] == part]
         panels = []
         for title, y_label, y in views:
-            curves = [
-                _curve(
-                    name, [row for row in of_part if row["row"] == name], x="round", y=y, look=look
-                )
-                for name, look in looks.items()
-            ]
+            curves = []
+            for name, look in looks.items():
+                rows = [row for row in of_part if row["row"] == name]
+                curves.append(_curve(name, rows, x="round", y=y, look=look))
+                known = [row for row in rows if row["model"] is not None]
+                if y is accuracy and known:
+                    own = _curve(f"{name}: model", known, x="round", y=_percent_of("model"))
+                    curves.append(replace(own, look=look, is_dashed=True))
             panels.append(
                 Panel(f"{PARTS[part]}: {title}", "round", y_label, curves, has_whole_steps=True)
             )
@@ -217,7 +225,7 @@ def recall_figure(records: Sequence[Record], *, heading: str) -> Pictures:
 
 def accuracy_figure(records: Sequence[Record], *, heading: str) -> Pictures:
     """Figure of `accuracy_panels`; the heading says what was measured, with which seeds."""
-    note = "gold was read after the runs, for this figure alone"
+    note = "gold was read after the runs, for this figure alone; dashed: the model that labelled"
     return draw_lines(accuracy_panels(records), heading=heading, note=note)
 
 
