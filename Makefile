@@ -18,7 +18,7 @@ STAMP := .venv/.installed
 LOCKED := $(if $(shell command -v flock),flock .venv.lock,)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-all check lint format chaos bench clean
+.PHONY: help quickstart test test-all check lint format chaos bench results-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -49,6 +49,9 @@ chaos: $(STAMP) ## kill processes, break storage, turn clocks; ends with a table
 
 bench: $(STAMP) ## measure beside what else people use (ARGS="--wikiann FOLDER --backbone FOLDER")
 	$(BIN)/python -m benchmarks.run $(ARGS)
+
+results-check: $(STAMP) ## list the pages of docs/results that are older than the code they rest on
+	$(BIN)/python docs/results/check.py
 
 clean: ## remove .venv and all caches
 	rm -rf .venv .venv.lock .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -28,6 +28,7 @@ def test_keys_are_the_public_ones() -> None:
         *("run", "method", "benchmark", "metric", "source", "targets", "zero_shot", "final"),
         *("zero_shot_average", "average", "rounds", "steps", "config", "versions", "notes"),
         "mechanisms",
+        "made_by",
     }
     first = example().to_json()["rounds"][0]
     assert first == {

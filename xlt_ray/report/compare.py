@@ -132,9 +132,38 @@ def markdown(comparison: Comparison) -> str:
         "All keys of the rows' methods, and the configuration that they share:",
         f"```yaml\n{_yaml(config)}{_yaml(comparison.config)}```",
         "## Versions",
-        markdown_table(("package", "version"), sorted(first.versions.items()), left=2),
+        markdown_table(("package", "version"), versions_of(comparison), left=2),
+        made_by_line(comparison),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def versions_of(comparison: Comparison) -> list[tuple[str, str]]:
+    """What computed the rows, for a table: packages, the commit, and the code of each method."""
+    first = comparison.first
+    found = sorted(first.versions.items())
+    if commit := first.made_by.get("commit"):
+        found.append(("xlt_ray commit", commit))
+    codes = {
+        row.method["name"]: row.trials[0].report.made_by.get("code") for row in comparison.rows
+    }
+    found += [(f"xlt_ray code, {name}", code) for name, code in sorted(codes.items()) if code]
+    return found
+
+
+def made_by_line(comparison: Comparison) -> str:
+    """The line of a page of results that says what made it; ``make results-check`` reads it."""
+    versions = dict(versions_of(comparison))
+    commit = versions.get("xlt_ray commit", "unknown")
+    packages = ", ".join(
+        f"{name} {value}" for name, value in sorted(comparison.first.versions.items())
+    )
+    codes = ", ".join(
+        f"{key.removeprefix('xlt_ray code, ')} `{value}`"
+        for key, value in versions.items()
+        if key.startswith("xlt_ray code, ")
+    )
+    return f"Made by commit `{commit}` with {packages or 'unknown packages'}. Code: {codes or 'unknown'}."
 
 
 def caption(comparison: Comparison) -> str:

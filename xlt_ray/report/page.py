@@ -23,6 +23,7 @@ from xlt_ray.report.compare import (
     result_grid,
     seed_grid,
     shared_grid,
+    versions_of,
 )
 from xlt_ray.report.comparison import Comparison
 from xlt_ray.report.comparison_details import at_work_lines, course_grid, settings_grid
@@ -174,6 +175,7 @@ def comparison_page(comparison: Comparison) -> str:
         results=result_grid(comparison),
         seeds=seed_grid(comparison) if len(comparison.seeds) > 1 else None,
         shared=shared_grid(comparison) if comparison.shared else None,
+        versions=versions_of(comparison),
         course=course_grid(comparison),
         course_caption=COURSE_CAPTION,
         settings=settings_grid(comparison),

@@ -89,6 +89,7 @@ class Report:
         versions: Versions of the packages that computed the steps, several where they differ.
         notes: What the reader of the scores has to know.
         mechanisms: How far the parts of the method were at work.
+        made_by: ``code``, a digest of the code that the run rests on, and its ``commit`` if known.
     """
 
     run: str
@@ -105,6 +106,7 @@ class Report:
     versions: Mapping[str, str]
     notes: Sequence[str] = field(default_factory=list)
     mechanisms: Sequence[Mechanism] = field(default_factory=list)
+    made_by: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def counted(self) -> list[str]:
@@ -154,6 +156,12 @@ class Report:
         """Mean score over the targets of the last round's model; None where it was not scored."""
         return self.course[-1] if self.course else None
 
+    @property
+    def all_versions(self) -> list[tuple[str, str]]:
+        """What computed the run, for a table: packages, and commit and code of this one."""
+        own = [(f"xlt_ray {name}", value) for name, value in sorted(self.made_by.items())]
+        return [*sorted(self.versions.items()), *own]
+
     def average_of(self, scores: Scores) -> float | None:
         """Mean score over the targets without the source; None without such targets.
 
@@ -181,6 +189,7 @@ class Report:
             "config": dict(self.config),
             "versions": dict(self.versions),
             "notes": list(self.notes),
+            "made_by": dict(self.made_by),
             "mechanisms": [item.to_json() for item in self.mechanisms],
         }
 

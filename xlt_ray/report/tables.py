@@ -134,7 +134,7 @@ def markdown(report: Report) -> str:
         "## Configuration",
         f"```yaml\n{yaml.safe_dump(dict(report.config), allow_unicode=True)}```",
         "## Versions",
-        markdown_table(("package", "version"), sorted(report.versions.items()), left=2),
+        markdown_table(("package", "version"), report.all_versions, left=2),
     ]
     return "\n\n".join(parts) + "\n"
 

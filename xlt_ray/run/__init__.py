@@ -12,6 +12,7 @@ gold          the right to read gold labels, the only way to them
 gold_steps    durable steps over those of targets
 scoring       scores of models
 results       report, page and model
+made_by       the code that made a result
 label_drift   labels that change from round to round
 saved_models  models of finished runs
 inventory     the runs of a store, and what nobody uses

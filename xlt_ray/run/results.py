@@ -7,6 +7,7 @@ from xlt_ray.config.layers import to_dict
 from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.run.check import method_of
+from xlt_ray.run.made_by import made_by
 from xlt_ray.store.fault_points import reached
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def report_of(
         versions=versions_of(ledger),
         notes=list(outcome.notes),
         mechanisms=list(outcome.mechanisms),
+        made_by=made_by(method_of(config.method)),
     )
 
 
