@@ -4,8 +4,8 @@ A page of a comparison quotes what made it, as ``compare.md`` has it in its last
 
     Made by commit `1a2b3c4d5e6f` with ray 2.60.0, torch 2.13.0. Code: cltp `0123456789ab`.
 
-The digests are those of `xlt_ray.run.made_by`: they change when the code does, and not with comments,
-docstrings or formatting. A page that names no code was made before any was noted.
+The digests are those of `xlt_ray.run.made_by`: they change when the code does, and not with
+comments, docstrings or formatting. A page that names no code was made before any was noted.
 """
 
 import re
@@ -49,12 +49,9 @@ class Page:
         made = ", ".join(self.commits)
         if not self.codes:
             return f"made by {made}, before code was noted"
-        older = self.older
-        return (
-            f"made by {made}; older than the code of {', '.join(older)}"
-            if older
-            else "as the code is"
-        )
+        if older := self.older:
+            return f"made by {made}; older than the code of {', '.join(older)}"
+        return "as the code is"
 
 
 def read_page(path: Path) -> Page:

@@ -23,6 +23,8 @@ COURSE_CAPTION = (
     "by the mean over the rounds, too."
 )
 SETTINGS_CAPTION = "Keys that several rows have, and not all of them with the same value."
+CODE = "xlt_ray code, "
+"""What the row of a method's code begins with, in the table of versions."""
 TERMINAL_COLUMNS, LATEX_COLUMNS = 9, 11
 """Most columns of numbers side by side; wider tables go on below."""
 
@@ -144,26 +146,25 @@ def versions_of(comparison: Comparison) -> list[tuple[str, str]]:
     found = sorted(first.versions.items())
     if commit := first.made_by.get("commit"):
         found.append(("xlt_ray commit", commit))
-    codes = {
-        row.method["name"]: row.trials[0].report.made_by.get("code") for row in comparison.rows
-    }
-    found += [(f"xlt_ray code, {name}", code) for name, code in sorted(codes.items()) if code]
-    return found
+    reports = {row.method["name"]: row.trials[0].report for row in comparison.rows}
+    codes = {name: report.made_by.get("code") for name, report in sorted(reports.items())}
+    return [*found, *((f"{CODE}{name}", code) for name, code in codes.items() if code)]
 
 
 def made_by_line(comparison: Comparison) -> str:
     """The line of a page of results that says what made it; ``make results-check`` reads it."""
     versions = dict(versions_of(comparison))
-    commit = versions.get("xlt_ray commit", "unknown")
-    packages = ", ".join(
-        f"{name} {value}" for name, value in sorted(comparison.first.versions.items())
+    commit = versions.pop("xlt_ray commit", "unknown")
+    packages = [f"{name} {value}" for name, value in versions.items() if not name.startswith(CODE)]
+    codes = [
+        f"{name.removeprefix(CODE)} `{value}`"
+        for name, value in versions.items()
+        if name.startswith(CODE)
+    ]
+    return (
+        f"Made by commit `{commit}` with {', '.join(packages) or 'unknown packages'}. "
+        f"Code: {', '.join(codes) or 'unknown'}."
     )
-    codes = ", ".join(
-        f"{key.removeprefix('xlt_ray code, ')} `{value}`"
-        for key, value in versions.items()
-        if key.startswith("xlt_ray code, ")
-    )
-    return f"Made by commit `{commit}` with {packages or 'unknown packages'}. Code: {codes or 'unknown'}."
 
 
 def caption(comparison: Comparison) -> str:

@@ -1,7 +1,7 @@
-"""What code made a result: the commit of a checkout, and a digest of the code that its steps rest on.
+"""What code made a result: the commit of a checkout, and a digest of what its steps rest on.
 
-Pages of results quote both, so that a reader, and ``make results-check``, can tell which of them are
-older than the code.
+Pages of results quote both, so that a reader, and ``make results-check``, can tell which of them
+are older than the code.
 """
 
 import subprocess
