@@ -94,6 +94,7 @@ TASKS: tuple[StepTask, ...] = (
 
 CHANGES: dict[str, list[Any]] = {
     "identity": [{"folder": "y"}],
+    "longest": [4],
     "code": [("xlt_ray.metrics",)],
     "sources": [(source("y"),), (source("x", "b"),), (source("x", split="dev"),)],
     "task": ["sentence"],
@@ -108,7 +109,8 @@ CHANGES: dict[str, list[Any]] = {
     "dev": [GOLD.of("a")],
     "start": [OTHER],
     "objective": [Loss(2.0)],
-    "schedule": [Schedule(0.2, 1), Schedule(0.1, 1, keep="last")],
+    "schedule": [Schedule(0.2, 1), Schedule(0.1, 1, keep="last"),
+                 Schedule(0.1, 1, epoch_of="paired")],
     "train": [TrainConfig(dropout=0.2), TrainConfig(max_length=64)],
     "context": [TaskContext(LABELS, ("b",)), TaskContext(LABELS, ("a",), task="pair"),
                 TaskContext(LabelSet(("O",)), ("a",))],

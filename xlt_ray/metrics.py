@@ -301,6 +301,60 @@ def score(
     return {metric: value, "support": support}
 
 
+def by_class(
+    metric: str, gold: Ids, pred: Ids, labels: LabelSet
+) -> dict[str, dict[str, float | int]]:
+    """Precision, recall and F1 of each entity type, or of each class where there are no entities.
+
+    Args:
+        metric: A name of `METRICS`, which says whether it is about entities.
+        gold: Gold ids by sentence.
+        pred: Predicted ids of the same lengths.
+        labels: The benchmark's labels.
+
+    Returns:
+        `{type or class: {"precision", "recall", "f1": fractions, "support": gold ones}}`.
+    """
+    if METRICS[metric].of_entities:
+        counts = entity_counts(gold, pred, labels)
+        names, right, said, true = counts.types, counts.correct, counts.predicted, counts.gold
+    else:
+        table, names = confusion(gold, pred, len(labels)), labels.names
+        right, said, true = np.diag(table), table.sum(axis=0), table.sum(axis=1)
+    return {
+        name: {
+            "precision": _ratio(right[at], said[at]),
+            "recall": _ratio(right[at], true[at]),
+            "f1": _ratio(2 * right[at], said[at] + true[at]),
+            "support": int(true[at]),
+        }
+        for at, name in enumerate(names)
+    }
+
+
+def reachable(gold: Ids, labels: LabelSet, longest: int) -> tuple[Ragged, float]:
+    """Gold without the entities of more than so many words, and the share of those that stay.
+
+    Args:
+        gold: Gold tag ids by sentence; -100 as in `entity_counts`.
+        labels: A BIO label set.
+        longest: Words of the longest entity that stays.
+    """
+    ids = _as_ragged(gold)
+    keep = ids.flat != UNLABELLED
+    offsets = _offsets(keep.astype(np.int64))[ids.offsets]
+    kept = ids.flat[keep]
+    found = entities_of(kept, offsets, labels)
+    size_E = found.after_E - found.first_E
+    for first, after in zip(
+        found.first_E[size_E > longest], found.after_E[size_E > longest], strict=True
+    ):
+        kept[first:after] = labels.outside
+    flat = ids.flat.copy()
+    flat[keep] = kept
+    return Ragged(flat, ids.offsets), _ratio((size_E <= longest).sum(), len(size_E))
+
+
 def _ratio(part: Any, whole: Any) -> float:
     return float(part) / float(whole) if whole else 0.0
 

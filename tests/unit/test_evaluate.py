@@ -12,7 +12,16 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from xlt_ray import metrics as evaluate
 from xlt_ray.labels import LabelSet
-from xlt_ray.metrics import EntityCounts, Ragged, entity_counts, micro_f1, score, seqeval_f1
+from xlt_ray.metrics import (
+    EntityCounts,
+    Ragged,
+    by_class,
+    entity_counts,
+    micro_f1,
+    reachable,
+    score,
+    seqeval_f1,
+)
 
 NER = LabelSet(("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"))
 FLAT = LabelSet(("ADJ", "NOUN", "VERB"))
@@ -168,3 +177,28 @@ def _timed(gold: Ragged, pred: Ragged) -> float:
     start = time.perf_counter()
     score("f1", gold, pred, NER)
     return time.perf_counter() - start
+
+
+def test_scores_by_class() -> None:
+    """X: 1 of 2 predicted and of 1 gold; Y: none of 1 and of 2."""
+    labels = LabelSet(("O", "B-X", "I-X", "B-Y", "I-Y"))
+    gold = [[1, 2, 0, 3], [3, 4, 0, 0]]
+    pred = [[1, 2, 0, 1], [3, 0, 0, 0]]
+    found = by_class("f1", gold, pred, labels)
+    assert found["X"] == {"precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "support": 1}
+    assert found["Y"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 2}
+    texts = by_class("accuracy", [[0], [1], [1]], [[0], [0], [1]], LabelSet(("a", "b")))
+    assert texts["a"] == {"precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "support": 1}
+    assert texts["b"]["support"] == 2
+
+
+def test_gold_that_spans_of_a_length_can_reach() -> None:
+    """Of three entities, of one, two and three words, two have at most two; a word without a label
+    is as if it were not there."""
+    labels = LabelSet(("O", "B-X", "I-X"))
+    gold = [[1, 0, 1, -100, 2], [1, 2, 2]]
+    near, share = reachable(gold, labels, 2)
+    assert near.lists() == [[1, 0, 1, -100, 2], [0, 0, 0]]
+    assert share == pytest.approx(2 / 3)
+    assert reachable(gold, labels, 3)[0].lists() == gold
+    assert reachable([[0, 0]], labels, 2)[1] == 0.0

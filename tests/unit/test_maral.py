@@ -1,10 +1,12 @@
 """The recipes of spans: which steps they ask for, with what, and what of it is reported."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -16,17 +18,18 @@ from xlt_ray.config.schema import Split
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.maral.baseline import BLSpansConfig
 from xlt_ray.methods.maral.recipe import CODE, MARALConfig, epochs_of
+from xlt_ray.methods.maral.source_spans import MOST_WORDS, count_spans, length_for
 from xlt_ray.methods.maral.student import MaralStudentLoss
 from xlt_ray.methods.maral.teacher import (
     SpanCrossEntropy,
     SpanProbabilities,
     TagSpans,
-    count_spans,
     even_weights,
     mean_of,
 )
 from xlt_ray.models.span_tagger import SpanHead
-from xlt_ray.recipe.corpus import Corpus
+from xlt_ray.recipe.corpus import Corpus, Model
+from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.store.artifacts import Store
 
 K = 3
@@ -189,4 +192,84 @@ def test_counts_and_means_over_files(tmp_path: Path) -> None:
     }
     found = count_spans(commit(store, "gold", "g", tables), labels=labels, max_len=2)
     assert found[1]["counts"] == [2, 1, 1]
+    assert found[1]["max_len"] == 2
+    assert found[1]["by_words"] == {"1": 1, "2": 1}
     assert found[0]["class"].to_pylist() == ["O", "X", "Y"]
+
+
+def test_a_length_of_spans_can_be_chosen_by_the_source(tmp_path: Path) -> None:
+    """Of 200 entities 150 have one word, 48 three, one five and one nine: three hold 99%."""
+    assert length_for(np.bincount([1] * 150 + [3] * 48 + [5, 9])) == 3
+    assert length_for(np.bincount([1] * 100 + [3] * 40 + [5] * 9 + [9] * 2)) == 9
+    assert length_for(np.bincount([40] * 9)) == MOST_WORDS
+    assert length_for(np.zeros(3, int)) == 4
+    driver = SpanDriver(tmp_path)
+    outcome = run_method("maral", driver, max_len=None)
+    for verb, title in (
+        ("train", "a teacher"),
+        ("train", "a student"),
+        ("annotate", "a unlabelled"),
+    ):
+        call = driver.call(verb, title)
+        user = call.objective or call.annotator
+        assert user is not None
+        assert user.span_head is not None
+        assert user.span_head.max_len == 2  # every entity of the gold has two words
+    assert outcome.longest == 2
+    assert run_method("bl_spans", SpanDriver(tmp_path / "b"), max_len=None).longest == 2
+
+
+def test_an_epoch_goes_through_the_source_or_the_target(driver: SpanDriver, tmp_path: Path) -> None:
+    run_method("maral", driver)
+    schedule = driver.call("train", "a student").schedule
+    assert schedule is not None
+    assert schedule.epoch_of == "parts"
+    other = SpanDriver(tmp_path / "other")
+    run_method("maral", other, epoch_of="target")
+    schedules = [other.call("train", x).schedule for x in ("a teacher", "a student")]
+    assert [x.epoch_of for x in schedules if x is not None] == ["parts", "paired"]
+
+
+class Recorded(SpanDriver):
+    """A driver whose models have a record of their epochs."""
+
+    def __init__(self, folder: Path, dev: float, *epochs: tuple[float, float, float]):
+        self.epochs, self.score = epochs, dev
+        super().__init__(folder)
+
+    def _model(self, name: str, info: Mapping[str, Any]) -> Model:
+        keys = ("scored", "used", "moved_used")
+        history = [
+            {"epoch": 1, "source_dev": self.score, "own": dict(zip(keys, values, strict=True))}
+            for values in self.epochs
+        ]
+        known = {"source_dev": self.score, "history": history, "chosen": 0}
+        return super()._model(name, {**info, **known})
+
+
+def parts_of(driver: MemoryDriver, **options: Any) -> dict[str, Mechanism]:
+    return {x.part.split(",")[0]: x for x in run_method("maral", driver, **options).mechanisms}
+
+
+def test_a_run_says_how_far_its_parts_were_at_work(tmp_path: Path) -> None:
+    """Two epochs: 30 of 1000 target spans in losses had a label that was moved."""
+    parts = parts_of(Recorded(tmp_path, 0.6, (1.0, 400, 0), (1.0, 600, 30)))
+    assert parts["moved labels among the target spans in losses"].figures["a"] == 0.03
+    assert parts["target spans that an epoch comes to"].figures == {"a": 1.0, "b": 1.0}
+    assert parts["teachers"].figures == {"a": 0.6, "b": 0.6}
+    assert parts["spans of up to 4 words"].figures == {"of at most that length": 1.0}
+    assert {part.warning for part in parts.values()} == {None}
+
+
+def test_parts_that_were_not_at_work_are_warned_of(tmp_path: Path) -> None:
+    few = Recorded(tmp_path, 0.05, (0.07, 400, 0), (0.09, 600, 0))
+    parts = parts_of(few, max_len=1)
+    visits = parts["target spans that an epoch comes to"]
+    assert visits.figures["a"] == pytest.approx(0.08)
+    assert "method.epoch_of=target" in (visits.warning or "")
+    moved = parts["moved labels among the target spans in losses"]
+    assert "refinement made no difference" in (moved.warning or "")
+    assert "a, b learnt next to nothing" in (parts["teachers"].warning or "")
+    assert "recall ends at 0%" in (parts["spans of up to 1 words"].warning or "")
+    without = parts_of(Recorded(tmp_path / "b", 0.5, (1.0, 9, 0)), refinement="none")
+    assert without["moved labels among the target spans in losses"].warning is None

@@ -264,6 +264,83 @@ def test_cross_entropy_in_place_of_the_margin(bench: Benches) -> None:
     b.epoch()
 
 
+def test_the_supervised_contrastive_loss_beside_cross_entropy(bench: Benches) -> None:
+    b = bench(loss="scl")
+    found, output, batch = b.step()
+    own, y = ~batch.paired, b.loss.memory.y_N[:10]
+    z = unit(output.features[own]).tolist()
+    logits = output.logits.detach()
+    total = float(torch.nn.functional.cross_entropy(logits[own], y, reduction="sum"))
+    for i in range(10):
+        near = [sum(a * c for a, c in zip(z[i], z[j], strict=True)) / 0.07 for j in range(10)]
+        whole = math.log(sum(math.exp(x) for j, x in enumerate(near) if j != i))
+        same = [j for j in range(10) if j != i and y[j] == y[i]]
+        total -= sum(near[j] - whole for j in same) / max(len(same), 1)
+    assert found["source"].item() == pytest.approx(total, rel=1e-4)
+
+
+def test_the_control_learns_from_the_source_alone(bench: Benches) -> None:
+    """The target spans are scored and counted all the same, and none of them is in a loss."""
+    b = bench(target=False)
+    found, *_ = b.step()
+    assert found["target"].item() == 0
+    assert b.loss.num_target == 0
+    b.loss.after_epoch()
+    stock = b.loss.progress()
+    assert (stock["used"], stock["scored"]) == (0, 1)
+
+
+def test_o_need_not_have_a_distribution(bench: Benches) -> None:
+    """Its mean is zero and stays so: it scores every span alike."""
+    b = bench(outside_class=False)
+    _, output, _ = b.step()
+    scores = output.logits[:, 0].detach()
+    assert scores.max() - scores.min() < 1e-5
+    assert scores[0] > 0
+    b.epoch(2)
+    assert b.model.classes is not None
+    assert b.model.classes.mean[0].abs().sum() == 0
+    assert b.model.classes.mean[1].abs().sum() > 0
+
+
+@pytest.mark.parametrize("rule", [False, True])
+def test_where_o_scores_highest_it_has_a_vote_by_the_codes_rule(bench: Benches, rule: bool) -> None:
+    b = bench(outside_rule=rule, refinement="global")
+    memory = b.loss.memory
+    b.loss.epoch = b.loss.settings.warmup
+    before = memory.p_NK[10].clone()
+    rho = torch.tensor([[5.0, 1.0, 2.0]], dtype=torch.float64)
+    memory.score_mean_K = torch.tensor([math.inf, math.inf, 0.0]).double()
+    b.loss._refine(torch.tensor([10]), torch.zeros(1, 4), rho)
+    towards = (memory.p_NK[10] - 0.95 * before) / 0.05
+    wanted = [0.5, 0.0, 0.5] if rule else [0.0, 0.0, 1.0]
+    torch.testing.assert_close(towards, torch.tensor(wanted), rtol=1e-4, atol=1e-4)
+
+
+def test_moved_labels_in_losses_are_counted(bench: Benches) -> None:
+    """Of six target spans in the loss two have another label than the teacher's."""
+    b = bench()
+    memory = b.loss.memory
+    memory.p_NK[10] = torch.tensor([0.0, 0.0, 1.0])
+    memory.p_NK[11] = torch.tensor([0.0, 1.0, 0.0])
+    memory.y_N[10:12] = torch.tensor([2, 1])
+    stock = b.epoch()
+    assert (stock["used"], stock["moved_used"]) == (6, 2)
+    assert (stock["scored"], stock["moved"]) == (1.0, pytest.approx(2 / 6))
+    state = b.loss.state_dict()
+    assert state["uses"].tolist() == [0, 0]
+
+
+def test_shares_are_of_the_spans_that_were_scored(bench: Benches) -> None:
+    """The epoch came to the first target sentence alone, all of whose spans are reliable."""
+    b = bench()
+    b.step([0, 2])
+    b.loss.after_epoch()
+    stock = b.loss.progress()
+    assert stock["scored"] == 0.5
+    assert stock["reliable"] == [1.0, 1.0, 1.0]
+
+
 def test_the_codes_target_loss_has_a_second_softmax(bench: Benches) -> None:
     b = bench(target_loss="code", target_exponent=0.1)
     p = b.loss.memory.p_NK[10:].clone().double()

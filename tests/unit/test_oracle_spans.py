@@ -9,7 +9,14 @@ import pytest
 
 from tests.encoders import commit
 from xlt_ray.config.errors import ConfigError
-from xlt_ray.oracle.figures.spans import markdown, noise_of, off_diagonal, span_figure
+from xlt_ray.oracle.figures.spans import (
+    f1_of,
+    markdown,
+    missed_of,
+    noise_of,
+    off_diagonal,
+    span_figure,
+)
 from xlt_ray.oracle.spans import OUTSIDE, configure, label_noise, projection
 from xlt_ray.store.artifacts import Artifact, Store
 
@@ -32,7 +39,7 @@ def test_labels_are_counted_by_epoch_class_and_reliability(tmp_path: Path) -> No
                        "epoch-1": pa.array([[5]], kind)})  # fmt: skip
     student = commit(store, "model", "m", {"labels-000": first, "labels-001": second})
     table, facts = label_noise(student, gold_of(store), labels=LABELS, max_len=2, epochs=2)
-    assert facts["classes"] == ["O", "X", "Y"]
+    assert facts == {"classes": ["O", "X", "Y"], "entities": 2}
     rows = {(x["epoch"], x["said"], x["reliable"]): (x["spans"], x["right"])
             for x in table.to_pylist()}  # fmt: skip
     assert rows[0, "O", True] == (1, 1)
@@ -46,6 +53,9 @@ def test_labels_are_counted_by_epoch_class_and_reliability(tmp_path: Path) -> No
     assert noise_of(counted, 0, reliable=True) == pytest.approx(1 / 2)
     assert noise_of(counted, 1, reliable=None) == 0
     assert noise_of([], 0, reliable=None) is None
+    assert f1_of(counted, 0, 2) == pytest.approx(2 * 1 / (3 + 2))
+    assert f1_of(counted, 1, 2) == 1
+    assert (missed_of(counted, 0, 2), missed_of([], 0, 2), f1_of([], 0, 2)) == (0, None, None)
 
 
 def test_entities_and_some_others_are_projected(tmp_path: Path) -> None:
@@ -86,14 +96,15 @@ def record() -> dict[str, Any]:
     points = {"x": [0.0, 1.0], "y": [1.0, 0.0], "true": [0, 1], "said": [1, 1], "score": [3.0, 9.0]}
     epochs = [own, {**own, "alpha": 0.95}]
     return {"target": "sw", "classes": ["O", "X"], "best_margin": 2.0, "epochs": epochs,
+            "entities": 20,
             "noise": noise, "points": points}  # fmt: skip
 
 
 def test_the_page_has_a_line_per_epoch() -> None:
     page = markdown({"run": "r", "records": [record()]})
     assert "Best possible with 2 classes: cosine -1.000, margin 2.000." in page
-    assert "| 1 | 25.0 | 25.0 | - | -0.500 | -0.500 | 1.250 | - |" in page
-    assert "| 2 | - | - | - | -0.500 | -0.500 | 1.250 | 0.950 |" in page
+    assert "| 1 | 25.0 | 25.0 | - | 50.0 | 25.0 | -0.500 | -0.500 | 1.250 | - |" in page
+    assert "| 2 | - | - | - | - | - | -0.500 | -0.500 | 1.250 | 0.950 |" in page
     assert off_diagonal([[1, 0.2], [0.4, 1]]).tolist() == [0.2, 0.4]
 
 

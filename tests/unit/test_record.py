@@ -29,6 +29,7 @@ def test_keys_are_the_public_ones() -> None:
         *("zero_shot_average", "average", "rounds", "steps", "config", "versions", "notes"),
         "mechanisms",
         "made_by",
+        "by_class",
     }
     first = example().to_json()["rounds"][0]
     assert first == {

@@ -1,8 +1,10 @@
 """What the training loop decides without training: shares of rows, and stopping."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from xlt_ray.engine.train.batches import steps_of_epoch
 from xlt_ray.engine.train.loop import Position, WorkerShare
 from xlt_ray.recipe.stopping import stalled
 
@@ -26,6 +28,23 @@ def test_patience_counts_epochs_not_scores() -> None:
 def test_the_best_score_is_the_earliest_of_equals() -> None:
     assert position((1, 0.2), (2, 0.7), (3, 0.7)).best() == 1
     assert position().best() is None
+
+
+def test_an_epoch_that_is_longer_than_the_rows_goes_through_them_again() -> None:
+    """Ten rows, four a step: three steps, and then from the start in another order."""
+    longest = np.arange(1, 11)
+    once = steps_of_epoch(longest, 4, steps=3, again=True, seed=5)
+    assert sorted(np.concatenate(once)) == list(range(10))
+    long = steps_of_epoch(longest, 4, steps=8, again=True, seed=5)
+    assert [step.tolist() for step in long[:3]] == [step.tolist() for step in once]
+    assert sorted(np.concatenate(long[3:6])) == list(range(10))
+    assert [x.tolist() for x in long[3:6]] != [x.tolist() for x in once]
+    assert len(long) == 8
+    assert all(len(step) for step in long)
+    short = steps_of_epoch(longest, 4, steps=5, again=False, seed=5)
+    assert [len(step) for step in short] == [*map(len, once), 0, 0]
+    nothing = steps_of_epoch(longest[:0], 4, steps=2, again=True, seed=5)
+    assert [len(step) for step in nothing] == [0, 0]
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])

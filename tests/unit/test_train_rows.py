@@ -59,6 +59,17 @@ def test_every_worker_has_its_share_and_all_of_the_pool(mix: Mix, world: int) ->
                                    for i in range(n)])  # fmt: skip
 
 
+def test_rows_of_the_paired_text_are_counted_by_worker(mix: Mix) -> None:
+    counts = []
+    for rank in range(2):
+        share = WorkerShare(rank, 2)
+        own_examples(mix, share, LAYOUT, ("xx",))
+        counts.append(share.paired.tolist())
+    assert counts[0] == counts[1]
+    assert mix.paired is not None
+    assert sum(counts[0]) == len(mix.paired.rows())
+
+
 def test_the_companion_text_ends_before_the_pool(mix: Mix) -> None:
     examples = own_examples(mix, WorkerShare(0, 1), LAYOUT, ("xx",))
     paired = PairedRows(examples, 4, seed=1)

@@ -12,11 +12,12 @@ import ray
 from ray.actor import ActorProxy
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from xlt_ray import metrics
 from xlt_ray.data.keyed import of_language, positions
 from xlt_ray.engine.local_ray import needed
 from xlt_ray.engine.same_code import guarded
 from xlt_ray.labels import LabelSet
-from xlt_ray.metrics import Ragged, score
+from xlt_ray.metrics import Ragged
 from xlt_ray.recipe.driver import Derivation
 from xlt_ray.store.artifacts import Artifact
 from xlt_ray.store.step_task import StepTask
@@ -68,6 +69,7 @@ class ScoreTask(StepTask):
         metric: How they are compared.
         labels: Classes of the task.
         language: The one language that is scored; None: all.
+        longest: Words of the longest entity that the model can find; None: of any length.
     """
 
     kind = "scores"
@@ -77,6 +79,7 @@ class ScoreTask(StepTask):
     metric: str
     labels: LabelSet
     language: str | None = None
+    longest: int | None = None
 
     @property
     def inputs(self) -> tuple[Artifact, ...]:
@@ -101,9 +104,13 @@ def score_predictions(task: ScoreTask) -> dict[str, Any]:
     predicted, gold = task.predicted.table(["id", "language", "labels"]), gold_table(task.gold)
     if task.language is not None:
         gold = of_language(gold, task.language)
-    scores = score_by_language(predicted, gold, task.metric, task.labels)
+    pairs = pairs_by_language(predicted, gold)
+    scores = score_by_language(pairs, task.metric, task.labels, longest=task.longest)
+    by_class = {
+        name: metrics.by_class(task.metric, *pair, task.labels) for name, pair in pairs.items()
+    }
     task.out.write_json("scores.json", scores)
-    return {"scores": scores}
+    return {"scores": scores, "by_class": by_class}
 
 
 SMALL = 100_000
@@ -167,27 +174,47 @@ def gold_table(gold: Artifact) -> pa.Table:
     return pa.concat_tables([gold.shard(name) for name in names])
 
 
-def score_by_language(
-    predicted: pa.Table, gold: pa.Table, metric: str, labels: LabelSet
-) -> dict[str, dict[str, float]]:
-    """Scores of every language of the gold table.
+def pairs_by_language(predicted: pa.Table, gold: pa.Table) -> dict[str, tuple[Ragged, Ragged]]:
+    """Gold and predicted classes of every language of the gold table.
 
     Args:
         predicted: ``id`` and ``labels``, at least for every gold row.
         gold: ``id``, ``language`` and ``labels``.
-        metric: A name of :data:`xlt_ray.metrics.METRICS`.
-        labels: Classes of the task.
-
-    Returns:
-        {language: {metric: fraction, "support": n}}.
     """
-    scores = {}
+    pairs = {}
     for name in sorted(set(gold["language"].to_pylist())):
         rows = of_language(gold, name)
         position = positions(rows, predicted)
         assert position.null_count == 0, f"{name}: gold rows without predictions"
         found = predicted["labels"].take(position).combine_chunks()
-        wanted = Ragged.from_arrow(rows["labels"])
-        given = Ragged.from_arrow(found)
-        scores[name] = score(metric, wanted, given, labels, final=True)
+        pairs[name] = Ragged.from_arrow(rows["labels"]), Ragged.from_arrow(found)
+    return pairs
+
+
+def score_by_language(
+    pairs: Mapping[str, tuple[Ragged, Ragged]],
+    metric: str,
+    labels: LabelSet,
+    *,
+    longest: int | None = None,
+) -> dict[str, dict[str, float]]:
+    """Scores of every language.
+
+    Args:
+        pairs: Gold and predicted classes.
+        metric: A name of :data:`xlt_ray.metrics.METRICS`.
+        labels: Classes of the task.
+        longest: Words of the longest entity that could be found; None: of any length.
+
+    Returns:
+        {language: {metric: fraction, "support": n}}; with ``longest`` also ``reachable``, the share
+        of the gold entities that could be found, and ``f1_reachable``, F1 over them alone.
+    """
+    scores = {}
+    for name, (wanted, given) in pairs.items():
+        scores[name] = metrics.score(metric, wanted, given, labels, final=True)
+        if longest is not None:
+            near, share = metrics.reachable(wanted, labels, longest)
+            found = metrics.score(metric, near, given, labels)
+            scores[name] |= {"reachable": share, f"{metric}_reachable": found[metric]}
     return scores

@@ -14,6 +14,7 @@ distillation     KD and KD-re
 alignment        domain alignment
 importance       importance weights by quadratic programming
 contrastive      contrastive negative learning
+supervised_contrastive  classes of unit vectors apart
 thresholds       FlexMatch
 masking          masked input
 mixture          Gaussian mixtures

@@ -93,14 +93,15 @@ def label_noise(
     """Pseudo-labels by epoch and class, and how many of them are right.
 
     Args:
-        student: Artifact with the labels after each epoch, as `MaximumMargin.findings` has them.
+        student: Artifact with the labels after each epoch, as `MaralStudentLoss.findings` has them.
         gold: Gold labels of the same text.
         labels: Names of the BIO labels.
         max_len: Words of the longest span.
         epochs: How many epochs there were.
 
     Returns:
-        ``epoch``, ``said``, ``reliable``, ``spans`` and ``right``; as a fact the classes.
+        ``epoch``, ``said``, ``reliable``, ``spans`` and ``right``; as facts the classes, and the
+        ``entities`` of gold that a span can be.
     """
     known = LabelSet(tuple(labels))
     classes = spans.span_classes(known)
@@ -116,7 +117,8 @@ def label_noise(
             said, is_reliable = classes[code // 2], bool(code % 2)
             counts = {"spans": int(own.sum()), "right": int(right_N[own].sum())}
             rows.append({"epoch": epoch, "said": said, "reliable": is_reliable, **counts})
-    return pa.Table.from_pylist(rows), {"classes": list(classes)}
+    facts = {"classes": list(classes), "entities": int((true_N[scored] > 0).sum())}
+    return pa.Table.from_pylist(rows), facts
 
 
 def projection(
@@ -193,6 +195,7 @@ def find(config: RunConfig) -> dict[str, Any]:
                     "best_margin": best_margin(head_classes),
                     "epochs": [entry["own"] for entry in model.history],
                     "noise": noise.table().to_pylist(),
+                    "entities": noise.info["entities"],
                     "points": flat.table().to_pydict(),
                 }
             )

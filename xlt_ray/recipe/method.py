@@ -57,6 +57,7 @@ class Outcome:
         plain_labeller: How every other model does.
         notes: What the reader of the scores has to know.
         mechanisms: How far the parts of the method were at work.
+        longest: Words of the longest entity that the models can find; None: of any length.
     """
 
     zero_shot: Model
@@ -69,6 +70,7 @@ class Outcome:
     plain_labeller: "Labeller" = likeliest
     notes: Sequence[str] = ()
     mechanisms: Sequence[Mechanism] = ()
+    longest: int | None = None
 
 
 C = TypeVar("C", bound=MethodConfig)

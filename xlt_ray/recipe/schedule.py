@@ -38,6 +38,8 @@ class Schedule:
         part: Epochs that training has behind it and epochs that it has in all, if this step is one
             part of it: the optimiser and the learning rate go on where the part before left them.
             Of such a step the last model is kept.
+        epoch_of: What an epoch goes through at least once: the parts; or the parts and the paired
+            text, so that the parts come again where that is longer.
     """
 
     lr: float
@@ -49,6 +51,7 @@ class Schedule:
     own: OwnRate | None = None
     frozen_layers: int | None = None
     part: tuple[int, int] | None = None
+    epoch_of: Literal["parts", "paired"] = "parts"
 
     def __post_init__(self) -> None:
         assert self.steps is None or (self.epochs == 0 and self.part is None)

@@ -29,7 +29,14 @@ from xlt_ray.report.comparison import Comparison
 from xlt_ray.report.comparison_details import at_work_lines, course_grid, settings_grid
 from xlt_ray.report.published import PublishedRow, PublishedTable, tables_of
 from xlt_ray.report.record import Report
-from xlt_ray.report.tables import by_number, counted_note, metric_name, percent
+from xlt_ray.report.tables import (
+    CLASS_COLUMNS,
+    by_number,
+    class_rows,
+    counted_note,
+    metric_name,
+    percent,
+)
 from xlt_ray.report.timeline import timeline
 
 AS_PRINTED = {
@@ -89,6 +96,8 @@ def run_page(
         by_kind=dict(sorted(by_kind.items(), key=lambda item: -item[1])),
         usage=usage(events),
         warnings=warnings(report, ledger),
+        classes=class_rows(report),
+        class_columns=CLASS_COLUMNS,
         config=yaml.safe_dump(dict(report.config), allow_unicode=True, sort_keys=False),
     )  # fmt: skip
 

@@ -89,6 +89,8 @@ class Report:
         versions: Versions of the packages that computed the steps, several where they differ.
         notes: What the reader of the scores has to know.
         mechanisms: How far the parts of the method were at work.
+        by_class: Of the models "zero_shot" and "final", per language, precision, recall, F1 and
+            support of each entity type, or class.
         made_by: ``code``, a digest of the code that the run rests on, and its ``commit`` if known.
     """
 
@@ -106,6 +108,7 @@ class Report:
     versions: Mapping[str, str]
     notes: Sequence[str] = field(default_factory=list)
     mechanisms: Sequence[Mechanism] = field(default_factory=list)
+    by_class: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
     made_by: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -189,6 +192,10 @@ class Report:
             "config": dict(self.config),
             "versions": dict(self.versions),
             "notes": list(self.notes),
+            "by_class": {
+                model: {language: _plain(found) for language, found in by_language.items()}
+                for model, by_language in self.by_class.items()
+            },
             "made_by": dict(self.made_by),
             "mechanisms": [item.to_json() for item in self.mechanisms],
         }

@@ -83,6 +83,25 @@ def terminal_table(report: Report) -> Table:
     return table
 
 
+CLASS_COLUMNS = ("language", "class", "support", "precision", "recall", "F1", "zero-shot F1")
+
+
+def class_rows(report: Report) -> list[tuple[str, ...]]:
+    """Cells under `CLASS_COLUMNS`: scores of each class, or entity type, of each language."""
+    before = report.by_class.get("zero_shot", {})
+    return [
+        (
+            language,
+            name,
+            str(found["support"]),
+            *(percent(found[key]) for key in ("precision", "recall", "f1")),
+            percent(before.get(language, {}).get(name, {}).get("f1")),
+        )
+        for language, classes in report.by_class.get("final", {}).items()
+        for name, found in classes.items()
+    ]
+
+
 def _course_line(report: Report) -> list[str]:
     """The averages after each round, on one line, if there are any."""
     course = ", ".join(percent(value) for value in report.course)
@@ -110,6 +129,8 @@ def markdown(report: Report) -> str:
         markdown_table(COLUMNS, [*rows, tuple(f"**{cell}**" if cell else "" for cell in average)]),
         *(f"Note: {note}." for note in report.notes),
     ]
+    if rows := class_rows(report):
+        parts += ["## By class", markdown_table(CLASS_COLUMNS, rows, left=2)]
     if report.mechanisms:
         lines = [f"- {line}" for line in mechanism_lines(report)]
         parts += ["## Parts at work", "\n".join(lines)]

@@ -37,7 +37,8 @@ def report_of(
         scores = None
         if config.run.score_rounds:
             label = outcome.plain_labeller
-            scores = scorer.evaluate(f"round {item.number}", item.model, "test", labeller=label)
+            title, longest = f"round {item.number}", outcome.longest
+            scores = scorer.evaluate(title, item.model, "test", labeller=label, longest=longest)
         dev = item.model.source_dev
         drift = _label_drift(driver, before, item)
         sizes = item.set_sizes
@@ -58,6 +59,10 @@ def report_of(
         versions=versions_of(ledger),
         notes=list(outcome.notes),
         mechanisms=list(outcome.mechanisms),
+        by_class={
+            name: scorer.by_class.get(title, {})
+            for name, title in (("zero_shot", "zero-shot"), ("final", "final"))
+        },
         made_by=made_by(method_of(config.method)),
     )
 

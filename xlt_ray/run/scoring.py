@@ -15,11 +15,17 @@ def all_gold(driver: RayDriver) -> Gold:
     return Gold(driver.reading, driver.context.languages, ALL)
 
 
+ByClass = dict[str, dict[str, float | int]]
+"""`{type or class: {"precision", "recall", "f1", "support"}}`."""
+
+
 class Scorer:
     """The verb ``evaluate``, which recipes do not have."""
 
     def __init__(self, driver: RayDriver, gold: Gold):
         self.driver, self.gold = driver, gold
+        self.by_class: dict[str, dict[str, ByClass]] = {}
+        """Scores by entity type or class, per title and language."""
 
     def check_test(self) -> None:
         """Read the test splits, which are needed last, so that their faults are seen first."""
@@ -35,6 +41,7 @@ class Scorer:
         split: Split,
         language: str | None = None,
         labeller: Labeller = likeliest,
+        longest: int | None = None,
     ) -> dict[str, dict[str, float]]:
         """Scores per language on gold labels.
 
@@ -44,8 +51,9 @@ class Scorer:
             split: Which split of every language; one that has none is not scored.
             language: The one language to score; None: source and targets.
             labeller: How the model labels text.
+            longest: Words of the longest entity that it can find; None: of any length.
         """
-        driver = self.driver
+        name, driver = title, self.driver
         languages = driver.tested if split == "test" else driver.context.languages
         if not languages or language not in (None, *languages):
             return {}
@@ -60,15 +68,19 @@ class Scorer:
             metric=driver.benchmark.metric,
             labels=driver.labels,
             language=language,
+            longest=longest,
         )
         step = Step(f"{title} {split} scores", task)
-        return driver.runner.run(step, driver.executor.score).info["scores"] or {}
+        info = driver.runner.run(step, driver.executor.score).info
+        self.by_class.setdefault(name, {}).update(info["by_class"] or {})
+        return info["scores"] or {}
 
     def final(self, outcome: Outcome) -> dict[str, dict[str, float]]:
         """Test scores of the final model, or of each language's own."""
         scores = self._of_sources("final", outcome, outcome.final)
         for language, model in outcome.by_language.items():
-            own = self.evaluate("final", model, "test", language, outcome.labeller)
+            label, longest = outcome.labeller, outcome.longest
+            own = self.evaluate("final", model, "test", language, label, longest)
             scores = {**scores, **own}
         return scores
 
@@ -76,7 +88,8 @@ class Scorer:
         """Test scores of the zero-shot model, or of each language's own."""
         scores = self._of_sources("zero-shot", outcome, outcome.zero_shot)
         for language, model in outcome.zero_shot_by_language.items():
-            own = self.evaluate("zero-shot", model, "test", language, outcome.plain_labeller)
+            label, longest = outcome.plain_labeller, outcome.longest
+            own = self.evaluate("zero-shot", model, "test", language, label, longest)
             scores = {**scores, **own}
         return scores
 
@@ -84,8 +97,9 @@ class Scorer:
         self, title: str, outcome: Outcome, model: Model
     ) -> dict[str, dict[str, float]]:
         """Test scores of a model on all languages, but of a source's own model where it has one."""
-        label = outcome.plain_labeller
-        scores = self.evaluate(title, model, "test", labeller=label)
+        label, longest = outcome.plain_labeller, outcome.longest
+        scores = self.evaluate(title, model, "test", labeller=label, longest=longest)
         for language, own in outcome.sources.items():
-            scores = {**scores, **self.evaluate(title, own, "test", language, label)}
+            more = self.evaluate(title, own, "test", language, label, longest)
+            scores = {**scores, **more}
         return scores

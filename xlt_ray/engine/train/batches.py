@@ -20,17 +20,42 @@ WORTH_IT = 0.9
 
 
 class WorkerShare:
-    """Which rows belong to a worker, by hash of the id, and how many belong to each."""
+    """Which rows belong to a worker, by hash of the id, and how many belong to each.
+
+    Attributes:
+        counts: Rows of the parts by worker.
+        paired: Rows of the paired text by worker.
+    """
 
     def __init__(self, rank: int, world: int):
         self.rank, self.world = rank, world
         self.counts = np.zeros(world, np.int64)
+        self.paired = np.zeros(world, np.int64)
 
     def own(self, rows: pa.Table) -> pa.Table:
         """This worker's rows; all rows count."""
         owners = [zlib.crc32(item.encode()) % self.world for item in rows["id"].to_pylist()]
         self.counts += np.bincount(np.array(owners, np.int64), minlength=self.world)
         return rows.filter(pa.array([owner == self.rank for owner in owners], pa.bool_()))
+
+
+def steps_of_epoch(
+    longest: np.ndarray, rows_per_step: int, *, steps: int, again: bool, seed: int
+) -> list[np.ndarray]:
+    """Rows of the parts that belong to each optimiser step of an epoch.
+
+    Args:
+        longest: Length of each row of the worker's parts.
+        rows_per_step: Rows of a step.
+        steps: Steps of the epoch, which may be more than the rows are enough for.
+        again: Whether the rows begin again then, in another order; else the last steps have none.
+        seed: Seed of the epoch.
+    """
+    plan, turn = plan_epoch(longest, rows_per_step, seed=seed), 0
+    while again and 0 < len(plan) < steps:
+        turn += 1
+        plan += plan_epoch(longest, rows_per_step, seed=seed_of(seed, "again", turn))
+    return plan[:steps] + [np.zeros(0, np.int64)] * (steps - len(plan))
 
 
 class PairedRows:
@@ -76,7 +101,7 @@ def own_examples(
 
     Args:
         mix: What is learnt from.
-        share: Whose rows; it counts those of the labelled parts.
+        share: Whose rows; it counts those of the labelled parts and of the paired text.
         layout: How they become model input.
         languages: Names by language number.
     """
@@ -85,6 +110,7 @@ def own_examples(
     if mix.paired is not None:
         others = WorkerShare(share.rank, share.world)
         rows.append(_padded(_labelled(mix.paired.rows(others.own), layout.task, kind)))
+        share.paired = others.counts
     before = sum(len(table) for table in rows)
     if mix.pool is not None:
         rows.append(_padded(_labelled(mix.pool.rows(), layout.task, kind)))

@@ -27,12 +27,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.batches.examples import SpanItems, examples_of, layout_of
-from xlt_ray.data.batches.planning import plan_epoch, seed_of
+from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.engine import memory
 from xlt_ray.engine.arithmetic import Precision, autocast
 from xlt_ray.engine.inference import predict_labels
-from xlt_ray.engine.train.batches import PairedRows, WorkerShare, own_examples, plan_passes
+from xlt_ray.engine.train.batches import (
+    PairedRows,
+    WorkerShare,
+    own_examples,
+    plan_passes,
+    steps_of_epoch,
+)
 from xlt_ray.engine.train.checkpoints import Checkpoints
 from xlt_ray.engine.train.determinism import repeatable
 from xlt_ray.engine.train.optimiser import (
@@ -179,7 +185,10 @@ class Worker:
         self.best: dict[str, Tensor] | None = None
         per_rank = max(1, task.batch_size // world)
         self.rows_per_step = per_rank
-        self.steps_per_epoch = max(1, math.ceil(share.counts.max() / per_rank))
+        longest = share.counts.max()
+        if task.schedule.epoch_of == "paired":
+            longest = max(longest, share.paired.max())
+        self.steps_per_epoch = max(1, math.ceil(longest / per_rank))
         self.before = self.steps_per_epoch * task.schedule.before
         self.steps = task.schedule.steps or self.steps_per_epoch * task.schedule.whole
         self.epochs = task.schedule.epochs
@@ -220,8 +229,8 @@ class Worker:
         task, position = self.task, self.position
         seed = seed_of(task.seed, "epoch", task.schedule.before + position.epoch)
         own = self.examples.longest[: self.examples.num_parts]
-        plan = plan_epoch(own, self.rows_per_step, seed=seed)
-        plan += [np.zeros(0, np.int64)] * (self.steps_per_epoch - len(plan))
+        steps, again = self.steps_per_epoch, task.schedule.epoch_of == "paired"
+        plan = steps_of_epoch(own, self.rows_per_step, steps=steps, again=again, seed=seed)
         if task.schedule.steps is not None:
             plan = plan[: self.steps - position.epoch * self.steps_per_epoch]
         self.trainee.train()

@@ -2,7 +2,14 @@
 
 from typing import Literal
 
-from xlt_ray.methods.maral.recipe import SpanConfig, head_of, source_counts, train_on_source
+from xlt_ray.methods.maral.mechanisms import reach
+from xlt_ray.methods.maral.recipe import (
+    SpanConfig,
+    head_of,
+    source_spans,
+    train_on_source,
+    with_max_len,
+)
 from xlt_ray.methods.maral.teacher import TagSpans
 from xlt_ray.recipe.corpus import Corpus, Model
 from xlt_ray.recipe.driver import Driver
@@ -26,12 +33,20 @@ class BLSpans(Method[BLSpansConfig]):
 
     def run(self, driver: Driver) -> Outcome:
         """Train on the source."""
-        c = self.config
+        found = source_spans(driver, self.config)
+        c = with_max_len(self.config, found)
         text = driver.unlabelled() if c.w_mlm else None
-        model = train_on_source(driver, c, "source", text, source_counts(driver, c))
+        model = train_on_source(driver, c, "source", text, found.counts)
         annotator = TagSpans(head_of(c))
 
         def label(driver: Driver, title: str, corpus: Corpus, model: Model) -> Artifact:
             return driver.annotate(title, corpus, model, annotator)
 
-        return Outcome(model, model, labeller=label, plain_labeller=label)
+        return Outcome(
+            model,
+            model,
+            labeller=label,
+            plain_labeller=label,
+            mechanisms=[reach(found)],
+            longest=found.max_len,
+        )

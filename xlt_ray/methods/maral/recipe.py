@@ -14,21 +14,23 @@ and moves the labels of the others towards what class means and nearest neighbou
 The objective is in student.py, the teacher's in teacher.py; departures are in docs/maral.md.
 """
 
+from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import Field, model_validator
 
 from xlt_ray.config.schema import MethodConfig, part_of
+from xlt_ray.methods.maral.mechanisms import SourceSpans, at_work, reach
 from xlt_ray.methods.maral.neighbours import require_faiss
+from xlt_ray.methods.maral.source_spans import LEAST_WORDS, count_spans
 from xlt_ray.methods.maral.student import MaralStudentLoss
 from xlt_ray.methods.maral.student_config import StudentConfig, Variant
 from xlt_ray.methods.maral.teacher import (
     SpanCrossEntropy,
     SpanProbabilities,
     TagSpans,
-    count_spans,
     even_weights,
     mean_of,
 )
@@ -46,6 +48,7 @@ CODE: dict[str, Any] = {
     "target_loss": "code",
     "direction": "code",
     "schedule": "code",
+    "outside_rule": True,
     "source_weights": True,
     "prune": True,
 }
@@ -61,8 +64,9 @@ class SpanConfig(MethodConfig, frozen=True):
     """Epochs on the source gold; the best of them on source dev is kept."""
     batch_size: int = Field(default=32, ge=1)
     """Sentences per optimiser step, and as many of the target text where it is used."""
-    max_len: int = Field(default=4, ge=1)
-    """Words of the longest span; a longer entity cannot be found."""
+    max_len: int | None = Field(default=4, ge=1)
+    """Words of the longest span; a longer entity cannot be found. None: the fewest that hold 99% of
+    the entities of the source gold."""
     q: int = Field(default=64, ge=2)
     """Size of a span's vector."""
     w_mlm: float = Field(default=0.0, ge=0)
@@ -80,10 +84,16 @@ class AdaptConfig(SpanConfig, frozen=True):
     """Defaults of the keys that the released code has otherwise: the paper's, or the code's."""
     joint: bool = False
     """All target languages make one model; else each its own."""
+    epoch_of: Literal["source", "target"] = "source"
+    """What an epoch of the student goes through at least once: the source gold, as in the paper,
+    where the target text begins again when it ends; or the target text, too."""
     w_mlm: float = Field(default=0.01, ge=0)
     """Weight of guessing hidden tokens of the target text."""
     lr: float = Field(default=2e-5, gt=0)
     """Peak learning rate of the student."""
+
+
+S = TypeVar("S", bound=SpanConfig)
 
 
 class MARALConfig(StudentConfig, AdaptConfig, frozen=True):
@@ -116,10 +126,17 @@ class MARAL(Method[MARALConfig]):
 
     def run(self, driver: Driver) -> Outcome:
         """A student for every target, or for all together."""
-        c, text = self.config, driver.unlabelled()
-        if c.refinement in ("both", "local"):
+        if self.config.refinement in ("both", "local"):
             require_faiss()  # and not after the teacher
-        counts = source_counts(driver, c)
+        found = source_spans(driver, self.config)
+        settled = MARAL(with_max_len(self.config, found))
+        outcome = settled.adapt_all(driver, found.counts)
+        parts = [reach(found), *at_work(outcome, settled.config, driver.unlabelled())]
+        return replace(outcome, mechanisms=parts, longest=found.max_len)
+
+    def adapt_all(self, driver: Driver, counts: list[int] | None) -> Outcome:
+        """The students, given the spans of each class in the source gold."""
+        c, text = self.config, driver.unlabelled()
         if c.joint:
             teacher, student = self.adapt(driver, None, text, counts)
             return self.outcome(teacher, student)
@@ -155,9 +172,7 @@ class MARAL(Method[MARALConfig]):
         """The student's head."""
         c = self.config
         scores = "vmf" if c.loss == "mmc" else "softmax"
-        return SpanHead(
-            c.max_len, c.q, scores, True, temp=c.temp, kappa=c.kappa, masked_lm=c.w_mlm > 0
-        )
+        return replace(head_of(c), scores=scores, means=True, temp=c.temp, kappa=c.kappa)
 
     def adapt(
         self, driver: Driver, target: str | None, text: Corpus, counts: list[int] | None
@@ -177,10 +192,12 @@ class MARAL(Method[MARALConfig]):
             source_prior=tuple(vmf.shares(torch.tensor(known)).tolist()),
             target_prior=tuple(prior or [1.0]),
             source_weights=even_weights(known) if c.source_weights else None,
+            temp=c.temp,
         )
         labelled = text.with_columns(JoinedColumns("teacher", said, ("q",)))
         mix = Mix(driver.source("train"), paired=labelled)
-        schedule = Schedule(c.lr, c.epochs, batch_size=c.batch_size)
+        epoch_of = "paired" if c.epoch_of == "target" else "parts"
+        schedule = Schedule(c.lr, c.epochs, batch_size=c.batch_size, epoch_of=epoch_of)
         student = driver.train(
             f"{prefix}student", mix, objective, start=driver.backbone, schedule=schedule
         )
@@ -201,16 +218,23 @@ def epochs_of(name: str, model: Model) -> list[str]:
 
 def head_of(config: SpanConfig) -> SpanHead:
     """The head of a model that is trained on the source."""
-    return SpanHead(config.max_len, config.q, masked_lm=config.w_mlm > 0)
+    return SpanHead(config.max_len or LEAST_WORDS, config.q, masked_lm=config.w_mlm > 0)
 
 
-def source_counts(driver: Driver, config: SpanConfig) -> list[int] | None:
-    """Spans of each class in the source gold; None if the run is only planned."""
+def source_spans(driver: Driver, config: SpanConfig) -> SourceSpans:
+    """Spans and entities of the source gold."""
     gold = driver.source("train").labels
     assert gold is not None
     names = list(driver.context.labels.names)
     found = driver.derive("source spans", count_spans, gold, labels=names, max_len=config.max_len)
-    return found.info["counts"]
+    info = found.info
+    longest = info["max_len"] if isinstance(info.get("max_len"), int) else config.max_len
+    return SourceSpans(info["counts"], info.get("by_words") or {}, longest or LEAST_WORDS)
+
+
+def with_max_len(config: S, found: SourceSpans) -> S:
+    """A configuration whose ``max_len`` is settled."""
+    return config.model_copy(update={"max_len": found.max_len})
 
 
 def train_on_source(

@@ -57,6 +57,7 @@ class SpanMemory:
     Attributes:
         p_NK: Soft pseudo-labels of target spans, zeros for others.
         y_N: Gold class of source spans, class of p of target spans, or -100.
+        given_N: What y_N was at first: of a target span the teacher's label.
         target_N: Whether a span is a target span.
         reliable_N: Whether it is a target span whose label is learnt from.
         score_N: vMF score of a target span for its class, of this epoch, or NaN.
@@ -89,6 +90,7 @@ class SpanMemory:
         if self.target_N.any():
             self.p_NK.copy_(torch.tensor(examples.columns["teacher.q"]))
         self.y_N[self.target_N] = self.p_NK[self.target_N].argmax(dim=1)
+        self.given_N = self.y_N.clone()
         self.reliable_N = self.target_N.clone()
         self.score_mean_K = torch.full((num_classes,), torch.inf, device=device).double()
         self.near_mean_K = self.score_mean_K.clone()
@@ -162,11 +164,23 @@ class SpanMemory:
                 self.reliable_N[ids] = torch.from_numpy(found[own]).to(self.device)
 
     def share_reliable(self) -> list[float]:
-        """Share of the reliable ones among the target spans of each class, of all workers."""
-        of_target = [self.y_N[mask] for mask in (self.reliable_N, self.target_N)]
-        counts = [torch.bincount(y, minlength=self.num_classes).double() for y in of_target]
+        """Share of the reliable ones among the target spans of each class that the epoch came to,
+        of all workers."""
+        scored_N = self.target_N & ~self.score_N.isnan()
+        masks = (self.reliable_N & scored_N, scored_N)
+        counts = [torch.bincount(self.y_N[x], minlength=self.num_classes).double() for x in masks]
         kept, whole = self.context.total(torch.stack(counts))
         return (kept / whole.clamp(min=1)).tolist()
+
+    def shares_of_target(self) -> tuple[float, float]:
+        """Share of the target spans that the epoch came to, and of those whose label is no longer
+        the teacher's, of all workers."""
+        target_N = self.target_N
+        scored, moved = ~self.score_N.isnan(), self.y_N != self.given_N
+        counts = [(x & target_N).sum() for x in (target_N, scored, moved)]
+        whole, *parts = self.context.total(torch.stack(counts).double()).tolist()
+        first, second = (part / max(whole, 1.0) for part in parts)
+        return first, second
 
     def rebuild(self) -> None:
         """Make the vectors stored in the epoch the ones that neighbours are looked for among."""

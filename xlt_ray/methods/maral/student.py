@@ -19,11 +19,13 @@ from xlt_ray.data.batches.examples import Examples
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.maral.neighbours import require_faiss
 from xlt_ray.methods.maral.span_memory import SpanMemory
+from xlt_ray.methods.maral.stock import stock_of
 from xlt_ray.methods.maral.student_config import StudentConfig
 from xlt_ray.methods.maral.teacher import SpanObjective
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.models.span_tagger import SpanTagger, unit
 from xlt_ray.ops import refinement, vmf
+from xlt_ray.ops.supervised_contrastive import supervised_contrastive
 from xlt_ray.recipe.schedule import OptimiserStep
 from xlt_ray.recipe.task import TaskContext
 
@@ -37,12 +39,14 @@ class MaralStudentLoss(SpanObjective):
         source_prior: Class prior of source spans.
         target_prior: Class prior of target spans before the first epoch.
         source_weights: Weight of each class in the source loss; None: all alike.
+        temp: Temperature of the supervised contrastive loss.
     """
 
     settings: StudentConfig
     source_prior: tuple[float, ...]
     target_prior: tuple[float, ...]
     source_weights: tuple[float, ...] | None
+    temp: float = 0.07
 
     @property
     def margin(self) -> bool:
@@ -55,6 +59,7 @@ class MaralStudentLoss(SpanObjective):
         assert isinstance(model, SpanTagger)
         assert model.classes is not None
         self.model, self.classes = model, model.classes
+        self._put(self.classes.mean, self.classes.count)
         self.next_mean_KQ = torch.zeros_like(self.classes.mean)
         self.next_count_K = torch.zeros_like(self.classes.count)
         self.pi_s_K = torch.tensor(self.source_prior, dtype=torch.float64, device=self.device)
@@ -62,6 +67,7 @@ class MaralStudentLoss(SpanObjective):
         self.epoch, self.is_new = 0, False
         self.found: dict[str, Any] = {}
         self.epoch_labels: list[Tensor] = []
+        self.uses = torch.zeros(2, dtype=torch.float64, device=self.device)
         self._begin_step()
         self._begin_epoch()
 
@@ -102,7 +108,16 @@ class MaralStudentLoss(SpanObjective):
 
     def count_target(self, batch: Batch) -> int:
         """Reliable target spans of a batch."""
+        if not self.settings.target:
+            return 0
         return int(self.memory.reliable_N[batch.item_ids[batch.paired].to(self.device)].sum())
+
+    def _put(self, mean_KQ: Tensor, count_K: Tensor) -> None:
+        """Take up class means; one of O only if O is a class like the others."""
+        if not self.settings.outside_class:
+            mean_KQ = mean_KQ.clone()
+            mean_KQ[0] = 0.0
+        self.classes.put(mean_KQ, count_K)
 
     def before_step(self, step: OptimiserStep) -> None:
         """At the first step of an epoch, go on with the means of the epoch before alone."""
@@ -110,7 +125,7 @@ class MaralStudentLoss(SpanObjective):
         if self.is_new:
             seen_K = self.next_count_K > 0
             mean_KQ = torch.where(seen_K[:, None], self.next_mean_KQ, self.classes.mean)
-            self.classes.put(mean_KQ, torch.where(seen_K, self.next_count_K, self.classes.count))
+            self._put(mean_KQ, torch.where(seen_K, self.next_count_K, self.classes.count))
             self.next_mean_KQ.zero_()
             self.next_count_K.zero_()
             self.is_new = False
@@ -119,32 +134,40 @@ class MaralStudentLoss(SpanObjective):
         """Sum of L_mmc over the labelled source spans (M6)."""
         own = ~batch.paired & (batch.labels != UNLABELLED)
         labels = batch.labels[own]
-        losses = self._losses(
-            output.logits[own], labels, self.pi_s_K, self.settings.source_exponent
-        )
+        losses = self._losses(output, own, labels, self.pi_s_K, self.settings.source_exponent)
         if self.source_weights is not None:
             losses = losses * losses.new_tensor(self.source_weights)[labels]
         return losses.sum().float()
 
     def of_target(self, output: Output, batch: Batch) -> Tensor:
         """Sum over the reliable target spans; then the step is remembered."""
-        ids_M, logits = batch.item_ids[batch.paired], output.logits[batch.paired]
-        used = self.memory.reliable_N[ids_M]
-        labels = self.memory.y_N[ids_M[used]]
+        memory, used = self.memory, batch.paired.clone()
+        used[batch.paired] = memory.reliable_N[batch.item_ids[batch.paired]]
+        if not self.settings.target:
+            used[:] = False
+        ids = batch.item_ids[used]
         if self.settings.target_loss == "code":
             prior_K = vmf.log_prior(self.pi_t_K, self.settings.target_exponent)
-            q = (logits[used].double() + prior_K * self.margin).softmax(dim=1)
-            losses = -(self.memory.p_NK[ids_M[used]] * q.log_softmax(dim=1)).sum(dim=1)
+            q = (output.logits[used].double() + prior_K * self.margin).softmax(dim=1)
+            losses = -(memory.p_NK[ids] * q.log_softmax(dim=1)).sum(dim=1)
         else:
-            losses = self._losses(logits[used], labels, self.pi_t_K, self.settings.target_exponent)
+            exponent = self.settings.target_exponent
+            losses = self._losses(output, used, memory.y_N[ids], self.pi_t_K, exponent)
+        self.uses += torch.stack([used.sum(), (memory.y_N[ids] != memory.given_N[ids]).sum()])
         with torch.no_grad():
             self._remember(output, batch)
         return losses.sum().float()
 
-    def _losses(self, logits: Tensor, labels: Tensor, pi_K: Tensor, exponent: float) -> Tensor:
-        if not self.margin:
-            return cross_entropy(logits, labels, reduction="none")
-        return vmf.max_margin_loss(logits, labels, vmf.log_prior(pi_K, exponent))
+    def _losses(
+        self, output: Output, used: Tensor, labels: Tensor, pi_K: Tensor, exponent: float
+    ) -> Tensor:
+        logits = output.logits[used]
+        if self.margin:
+            return vmf.max_margin_loss(logits, labels, vmf.log_prior(pi_K, exponent))
+        losses = cross_entropy(logits, labels, reduction="none")
+        if self.settings.loss == "scl":
+            losses = losses + supervised_contrastive(unit(output.features[used]), labels, self.temp)
+        return losses
 
     def _remember(self, output: Output, batch: Batch) -> None:
         """Move labels, take note of scores, and count the spans of a pass."""
@@ -176,7 +199,8 @@ class MaralStudentLoss(SpanObjective):
         by_mean, by_near = nothing, nothing
         if self.settings.refinement in ("both", "global"):
             by_mean = refinement.exceeds(rho_MK, memory.score_mean_K)
-            by_mean = refinement.outside_rule(by_mean, rho_MK)
+            if self.settings.outside_rule:
+                by_mean = refinement.outside_rule(by_mean, rho_MK)
         if self.uses_neighbours and memory.index is not None:
             by_near = refinement.exceeds(memory.near(ids_M, z_MQ), memory.near_mean_K)
         strength = self._strength(self.epoch)
@@ -197,7 +221,7 @@ class MaralStudentLoss(SpanObjective):
         """Count the step's spans, of all workers, into the class means (M4)."""
         total = self.context.total(self.sums)
         sum_KQ, num_K = total[:, :-1], total[:, -1]
-        self.classes.put(*vmf.running_mean(self.classes.mean, self.classes.count, sum_KQ, num_K))
+        self._put(*vmf.running_mean(self.classes.mean, self.classes.count, sum_KQ, num_K))
         self.next_mean_KQ, self.next_count_K = vmf.running_mean(
             self.next_mean_KQ, self.next_count_K, sum_KQ, num_K
         )
@@ -219,27 +243,15 @@ class MaralStudentLoss(SpanObjective):
         target = memory.target_N
         labels = memory.y_N[target] * 2 + memory.reliable_N[target]
         self.epoch_labels.append(labels.to(torch.int16))
-        self.found = self._stock()
+        strength = self._strength(self.epoch) if self.refines else None
+        self.found = stock_of(
+            self.classes.mean, self.head.kappa, self.margins, self.uses, memory, self.context
+        )
+        self.found |= {"alpha": strength, "pi_t": self.pi_t_K.tolist()}
+        self.uses.zero_()
         self._begin_epoch()
         self.epoch, self.is_new = self.epoch + 1, True
         memory.forget(self.epoch)
-
-    def _stock(self) -> dict[str, Any]:
-        """Geometry of the classes and what is known of the target spans (M12)."""
-        found = vmf.concentration(self.classes.mean, kind=self.head.kappa)
-        least, total, count = self.context.everyone(self.margins[None]).unbind(dim=1)
-        least = float(least.min())
-        return {
-            "alpha": self._strength(self.epoch) if self.refines else None,
-            "R": found.R_K.tolist(),
-            "kappa": found.kappa_K.tolist(),
-            "cosines": (found.mu_KQ @ found.mu_KQ.T).tolist(),
-            "gamma_all": least if abs(least) != torch.inf else None,
-            "gamma_mean": float(total.sum() / count.sum().clamp(min=1)),
-            "pi_t": self.pi_t_K.tolist(),
-            "reliable": self.memory.share_reliable(),
-            "recall": self.memory.index.recall if self.memory.index else None,
-        }
 
     def progress(self) -> dict[str, Any]:
         """Means of the loss since the last time and, at the end of an epoch, its stock."""
@@ -265,7 +277,7 @@ class MaralStudentLoss(SpanObjective):
         return {
             **super().state_dict(),
             "next_mean": self.next_mean_KQ, "next_count": self.next_count_K,
-            "pi_t": self.pi_t_K, "margins": self.margins,
+            "pi_t": self.pi_t_K, "margins": self.margins, "uses": self.uses,
             "epoch": torch.tensor(flags, device=device),
             "epoch_labels": torch.stack(labels) if labels else none,
             **{f"memory.{name}": value for name, value in self.memory.state_dict().items()},
@@ -275,7 +287,7 @@ class MaralStudentLoss(SpanObjective):
         """Take up the tensors of a checkpoint."""
         super().load_state_dict(state)
         self.next_mean_KQ, self.next_count_K = state["next_mean"], state["next_count"]
-        self.pi_t_K, self.margins = state["pi_t"], state["margins"]
+        self.pi_t_K, self.margins, self.uses = state["pi_t"], state["margins"], state["uses"]
         self.epoch, is_new = state["epoch"].tolist()
         self.is_new = bool(is_new)
         self.epoch_labels = list(state["epoch_labels"])

@@ -23,8 +23,13 @@ class StudentConfig(Section, frozen=True):
     """Exponent of the class prior of source spans."""
     target_exponent: float = Field(default=1.0, ge=0, le=1)
     """Exponent of the class prior of target spans."""
-    loss: Literal["mmc", "cross_entropy"] = "mmc"
-    """L_mmc, or cross-entropy of a linear layer over the vectors."""
+    loss: Literal["mmc", "cross_entropy", "scl"] = "mmc"
+    """L_mmc; cross-entropy of a linear layer over the vectors; or that and the supervised
+    contrastive loss of the vectors at method.temp."""
+    target: bool = True
+    """Learn from target spans; false: from source spans alone, as a control."""
+    outside_class: bool = True
+    """O has a distribution like other classes; false: it scores every span alike (kappa 0)."""
     target_loss: Variant = "paper"
     """Hard pseudo-labels, or soft ones and a second softmax."""
     filtering: bool = True
@@ -33,6 +38,8 @@ class StudentConfig(Section, frozen=True):
     """Labels are moved by class means (global), neighbours (local), both, or none."""
     direction: Variant = "paper"
     """Votes of both are added, or each is normalised first."""
+    outside_rule: bool = False
+    """Class means vote for O, too, where O scores highest, as in the released code."""
     alpha_start: float = Field(default=0.95, ge=0, le=1)
     """Weight of the old label at the first epoch of refinement."""
     alpha_end: float = Field(default=0.8, ge=0, le=1)

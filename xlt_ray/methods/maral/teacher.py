@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from xlt_ray.data.batches.batch import Batch, Hidden
 from xlt_ray.data.keyed import items_of, of_language
-from xlt_ray.labels import UNLABELLED, LabelSet
+from xlt_ray.labels import UNLABELLED
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.models.span_tagger import SpanHead
 from xlt_ray.ops import entities, spans
@@ -204,31 +204,6 @@ class TagSpans(Annotator):
         counts = spans.num_words(np.diff(offsets), self.head.max_len)
         labels = entities.tags_of_scores(output.logits, counts, self.head.max_len, context.labels)
         return Columns(words={"labels": labels.astype(np.int16)})
-
-
-def count_spans(
-    gold: Artifact, *, labels: list[str], max_len: int
-) -> tuple[pa.Table, dict[str, Any]]:
-    """Spans of each class in gold-labelled text (M7).
-
-    Args:
-        gold: BIO ``labels`` of words, in any number of files.
-        labels: Names of these labels.
-        max_len: Words of the longest span.
-
-    Returns:
-        A row per class; as a fact the counts.
-    """
-    known = LabelSet(tuple(labels))
-    classes = spans.span_classes(known)
-    total = np.zeros(len(classes), np.int64)
-    for name in gold.names:
-        if name.startswith("gold-"):
-            tags_W, offsets = items_of(gold.shard(name, ["labels"])["labels"])
-            found_N = spans.labels_of_many(tags_W, np.diff(offsets), max_len, known)
-            total += np.bincount(found_N[found_N != UNLABELLED], minlength=len(classes))
-    table = pa.table({"class": list(classes), "spans": total})
-    return table, {"counts": total.tolist()}
 
 
 def mean_of(said: Artifact, *, language: str | None) -> tuple[pa.Table, dict[str, Any]]:

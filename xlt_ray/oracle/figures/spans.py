@@ -27,6 +27,25 @@ def noise_of(rows: Sequence[Record], epoch: int, *, reliable: bool | None) -> fl
     return 1 - sum(x["right"] for x in own) / total if total else None
 
 
+def missed_of(rows: Sequence[Record], epoch: int, entities: int) -> float | None:
+    """Share of the gold entities that an epoch's pseudo-labels say are none; None without any.
+
+    Args:
+        rows: What was counted.
+        epoch: From 0.
+        entities: Gold entities that a span can be.
+    """
+    own = [x for x in rows if x["epoch"] == epoch and x["said"] == "O"]
+    return sum(x["spans"] - x["right"] for x in own) / entities if own and entities else None
+
+
+def f1_of(rows: Sequence[Record], epoch: int, entities: int) -> float | None:
+    """F1 of an epoch's pseudo-labels over the gold entities that a span can be."""
+    own = [x for x in rows if x["epoch"] == epoch and x["said"] != "O"]
+    said, right = sum(x["spans"] for x in own), sum(x["right"] for x in own)
+    return 2 * right / (said + entities) if own and said + entities else None
+
+
 def off_diagonal(cosines: Sequence[Sequence[float]]) -> np.ndarray:
     """The cosines of different classes."""
     matrix = np.asarray(cosines)
@@ -60,7 +79,9 @@ def _draw_noise(axes: Any, record: Record) -> None:
     ):
         values = [noise_of(record["noise"], epoch, reliable=which) for epoch in epochs]
         _line(axes, label, values, look)
-    axes.set(title="Wrong pseudo-labels of entities", xlabel="epoch", ylabel="percent")
+    missed = [missed_of(record["noise"], epoch, record["entities"]) for epoch in epochs]
+    _line(axes, "missed", missed, 3, ls="--")
+    axes.set(title="False and missed pseudo-entities", xlabel="epoch", ylabel="percent")
     axes.legend()
 
 
@@ -96,14 +117,23 @@ def _draw_centres(axes: Any, record: Record) -> None:
 
 def _draw_scores(axes: Any, record: Record) -> None:
     points = {name: np.asarray(values) for name, values in record["points"].items()}
-    entity = points["said"] > 0
-    score, right = points["score"][entity], (points["said"] == points["true"])[entity]
-    if len(score):
-        edges = np.linspace(score.min(), max(score.max(), score.min() + 1e-6), 25)
-        for label, own, look in (("right", right, 2), ("wrong", ~right, 1)):
-            axes.hist(score[own], bins=edges, alpha=0.6, color=COLOURS[look], label=label)
-        axes.legend()
-    axes.set(title="Scores of entities by the final model", xlabel="score", ylabel="spans")
+    right = points["said"] == points["true"]
+    for look, shift, own in ((2, -0.18, right), (1, 0.18, ~right)):
+        boxes = [
+            points["score"][own & (points["said"] == k)] for k in range(len(record["classes"]))
+        ]
+        places = [k + shift for k, values in enumerate(boxes) if len(values)]
+        shown = axes.boxplot(
+            [values for values in boxes if len(values)] or [[]],
+            positions=places or [0], widths=0.3, patch_artist=True, showfliers=False,
+        )  # fmt: skip
+        for box in shown["boxes"]:
+            box.set(facecolor=COLOURS[look], alpha=0.6)
+    for look, label in ((2, "right"), (1, "wrong")):
+        axes.plot([], [], color=COLOURS[look], lw=6, alpha=0.6, label=label)
+    axes.set_xticks(range(len(record["classes"])), record["classes"])
+    axes.legend()
+    axes.set(title="Score of the class that is said, final model", xlabel="class", ylabel="score")
 
 
 def _draw_projection(axes: Any, record: Record) -> None:
@@ -122,11 +152,14 @@ def markdown(findings: Mapping[str, Any]) -> str:
     parts = [
         f"# {findings['run']}: pseudo-labels and classes by epoch",
         "Wrong: share of the pseudo-labels of entities that gold does not have, of all, of those "
-        "that the next epoch learns from, and of the others, times 100. Cosines are those of "
+        "that the next epoch learns from, and of the others; missed: share of the gold entities, "
+        "of those that a span can be, that are labelled as none; F1: of the pseudo-labels over "
+        "these entities. All times 100. Cosines are those of "
         "different class centres; the margin is the mean over spans. Gold was read after the run, "
         "for this page alone.",
     ]
-    head = ["epoch", "wrong", "learnt from", "others", "mean cosine", "largest", "margin", "alpha"]
+    head = ["epoch", "wrong", "learnt from", "others", "missed", "F1",
+            "mean cosine", "largest", "margin", "alpha"]  # fmt: skip
     for record in findings["records"]:
         k, margin = len(record["classes"]), record["best_margin"]
         parts.append(f"## {record['target']}")
@@ -142,6 +175,7 @@ def markdown(findings: Mapping[str, Any]) -> str:
 def _epoch(record: Record, number: int) -> list[str]:
     own, rows = record["epochs"][number], record["noise"]
     noise = [noise_of(rows, number, reliable=which) for which in (None, True, False)]
+    noise += [found(rows, number, record["entities"]) for found in (missed_of, f1_of)]
     cosines = off_diagonal(own["cosines"])
     strength = own["alpha"]
     return [
