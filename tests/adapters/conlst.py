@@ -86,7 +86,9 @@ def _flexmatch_sticky(given: dict[str, Json]) -> dict[str, Any]:
 
 def _flexmatch_fresh(given: dict[str, Json]) -> dict[str, Any]:
     confidence, said = double(given["q"]).max(dim=1)
-    found = thresholds.of_pass(confidence, said, given["C"], given["tau"], warmup=given["warmup"])
+    found = thresholds.of_pass(
+        confidence, said, given["C"], given["tau"], warmup=given["warmup"], floor=0.0
+    )
     return {
         "counts": found.counts_C.double(),
         "beta": found.beta_C,

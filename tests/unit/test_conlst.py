@@ -90,13 +90,18 @@ def test_one_language_is_looked_at_alone(store: Store) -> None:
 
 def test_what_reaches_its_threshold_is_kept(store: Store) -> None:
     said = said_of(store, ROWS)
-    rule: dict[str, Any] = {"language": None, "t0": 0.6, "warmup": False, "num_classes": 3}
+    rule: dict[str, Any] = {
+        "language": None, "t0": 0.6, "warmup": False, "floor": 0.0, "is_fixed": False,
+        "num_classes": 3,
+    }  # fmt: skip
     kept, facts = stage2.reaching(said, **rule)
     assert facts["counts"] == [2, 0, 1]
     assert facts["beta"] == [1.0, 0.0, 0.5]
     assert facts["threshold"] == pytest.approx([0.6, 0.0, 0.2])
     assert kept["id"].to_pylist() == ["a1", "b1", "b2", "b3"]
     assert facts["selected"] == {"a": 1, "b": 3}
+    assert facts["kept"] == 0.8
+    assert stage2.reaching(said, **{**rule, "is_fixed": True})[1]["kept"] == 0.6
     assert "changed" not in facts
     again = commit(store, "derived", "kept", {"p0": kept})
     assert stage2.reaching(said, again, **rule)[1]["changed"] == 0
@@ -460,13 +465,48 @@ def test_an_iteration_that_changes_too_little_ends_the_second_stage(driver: Memo
     ]
 
 
-def test_two_drops_on_source_dev_return_to_the_best(tmp_path: Path) -> None:
-    scores = [0.5, 0.8, 0.6, 0.5, *[0.5] * 9]
+def test_falls_of_source_dev_end_the_second_stage_if_asked(tmp_path: Path) -> None:
+    scores = [0.5, 0.8, 0.6, 0.5, 0.4, 0.3, *[0.5] * 9]
     driver = MemoryDriver(tmp_path, scores=scores, talk=certain_talk, task="sentence")
     driver.pools = ("a",)
-    outcome = run_method("conlst", driver, iterations=5, least_change=0.0)
+    outcome = run_method("conlst", driver, iterations=4, least_change=0.0)
+    last = driver.call("train", "a iteration 4").result
+    assert outcome.by_language["a"].artifact == last, "the paper knows no such end"
+    assert not any("source dev" in (x.warning or "") for x in outcome.mechanisms)
+    scores = [0.5, 0.8, 0.6, 0.5]
+    driver = MemoryDriver(tmp_path / "b", scores=scores, talk=certain_talk, task="sentence")
+    driver.pools = ("a",)
+    outcome = run_method("conlst", driver, iterations=4, least_change=0.0, drops=2)
     assert driver.titles("train") == ["source", "a stage 1", "a iteration 1", "a iteration 2"]
     assert outcome.by_language["a"].artifact == driver.call("train", "a stage 1").result
+    struck = [x for x in outcome.mechanisms if "source dev" in (x.warning or "")]
+    assert [dict(x.figures) for x in struck] == [{"a": 2.0}]
+
+
+@pytest.mark.parametrize(
+    ("options", "share", "warning"),
+    [
+        ({"threshold": "fixed"}, 0.5, "None"),
+        ({"t0": 0.34}, 1.0, "select nothing"),
+        ({"warmup": True}, 1.0, "select nothing"),
+        ({"threshold": "fixed", "t0": 0.9999}, 0.0, "no text of a, b"),
+    ],
+)
+def test_a_run_says_what_share_was_kept(
+    driver: MemoryDriver, options: dict[str, Any], share: float, warning: str
+) -> None:
+    """Half of each language is certain, at 0.993, the other half at 0.35."""
+    outcome = run_method("conlst", driver, iterations=2, least_change=0.0, **options)
+    (line,) = [x for x in outcome.mechanisms if "kept" in x.part]
+    assert set(line.figures.values()) == {share}
+    assert warning in str(line.warning)
+    numbers = [item.number for item in outcome.rounds_by_language["a"]]
+    assert numbers == ([1, 2] if share else [])
+
+
+def test_a_floor_is_not_above_the_threshold() -> None:
+    with pytest.raises(ValueError, match=r"^floor: has to be t0 = 0.9 at most, got 0.95"):
+        CoNLSTConfig(floor=0.95).check_classes(3)
 
 
 @pytest.mark.parametrize(

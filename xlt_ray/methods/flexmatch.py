@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.batches.examples import Examples
 from xlt_ray.methods.conlst.mixup import hide_words, masked_only
+from xlt_ray.methods.shared.own_figures import means_of
 from xlt_ray.methods.shared.warm_start import StartConfig, outcome_per_target, starting_models
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import thresholds
@@ -29,10 +30,14 @@ from xlt_ray.ops.contrastive import masked_mean
 from xlt_ray.recipe.corpus import Mix, Model
 from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.loss_means import LossMeans
+from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Method, Outcome
 from xlt_ray.recipe.objective import Objective
 from xlt_ray.recipe.schedule import OptimiserStep, Schedule
 from xlt_ray.recipe.task import TaskContext
+
+ALMOST_ALL = 0.999
+"""Share of used texts above which the thresholds are said to do nothing."""
 
 
 class FlexMatchConfig(StartConfig, frozen=True):
@@ -158,6 +163,18 @@ class Consistency(Objective):
         self.means.sums.copy_(state["sums"])
 
 
+def diagnosed(models: Mapping[str, Model]) -> list[Mechanism]:
+    """The line of the report about the thresholds.
+
+    Args:
+        models: The model of each target.
+    """
+    used = means_of(models, "used")
+    every = ", ".join(name for name, share in used.items() if share > ALMOST_ALL)
+    warning = f"every text of {every} was used: the thresholds select nothing" if every else None
+    return [Mechanism("share of texts that reached their threshold", used, warning)]
+
+
 class FlexMatch(Method[FlexMatchConfig]):
     """The recipe: source model, and consistency training on every target."""
 
@@ -173,7 +190,8 @@ class FlexMatch(Method[FlexMatchConfig]):
         start = starting_models(driver, self.config)
         calls = [partial(self.learn, driver, x, start.of(x)) for x in driver.pools]
         models = dict(zip(driver.pools, driver.together(calls), strict=True))
-        return replace(outcome_per_target(start, models), notes=notes)
+        outcome = replace(outcome_per_target(start, models), notes=notes)
+        return replace(outcome, mechanisms=diagnosed(models))
 
     def learn(self, driver: Driver, target: str, model: Model) -> Model:
         """The model of a target."""

@@ -9,11 +9,12 @@ from typing import Literal
 
 from pydantic import Field
 
+from xlt_ray.methods.conlst.diagnosis import Adapted
 from xlt_ray.methods.conlst.negative_learning import NegativeLearning
 from xlt_ray.methods.conlst.recipe import NegativesConfig, adapt_all, learn_negatives
 from xlt_ray.recipe.corpus import Model
 from xlt_ray.recipe.driver import Driver
-from xlt_ray.recipe.method import Method, Outcome, Round
+from xlt_ray.recipe.method import Method, Outcome
 from xlt_ray.store.artifacts import Artifact
 
 
@@ -36,9 +37,8 @@ class NL(Method[NLConfig]):
         """Adapt the source model to every target, or to all of them together."""
         return adapt_all(driver, self.config, self.adapt)
 
-    def adapt(
-        self, driver: Driver, target: str | None, model: Model, said: Artifact
-    ) -> tuple[Model, list[Round]]:
-        """The model of a target, or of all, and no rounds."""
+    def adapt(self, driver: Driver, target: str | None, model: Model, said: Artifact) -> Adapted:
+        """The model of a target, or of all."""
         loss = NegativeLearning(self.config.lambda_clcs, self.config.clcs)
-        return learn_negatives(driver, self.config, target, model, said, loss), []
+        model = learn_negatives(driver, self.config, target, model, said, loss)
+        return Adapted(model, stage1=model)

@@ -6,7 +6,10 @@ class, or to the items without a status if these are more (warm-up); the thresho
 
     T(c) = t0 beta(c) / (2 - beta(c)).
 
-A class with status 0 lets in everything that is predicted to be of it.
+A class with status 0 lets in everything that is predicted to be of it. The warm-up is meant for a
+status that starts at nothing and fills up step by step. After a whole pass there is nothing to fill
+up: with the warm-up a threshold stays below an even guess, and keeps every item, unless one class
+holds about a half of all items.
 """
 
 from typing import NamedTuple
@@ -52,7 +55,14 @@ class PassThresholds(NamedTuple):
 
 
 def of_pass(
-    confidence_N: Tensor, said_N: Tensor, num_classes: int, t0: float, *, warmup: bool = True
+    confidence_N: Tensor,
+    said_N: Tensor,
+    num_classes: int,
+    t0: float,
+    *,
+    warmup: bool = False,
+    floor: float | None = None,
+    is_fixed: bool = False,
 ) -> PassThresholds:
     """Thresholds from a whole prediction pass, and what reaches them (N8).
 
@@ -62,11 +72,16 @@ def of_pass(
         num_classes: C.
         t0: Base threshold, in (1/C, 1).
         warmup: Whether items below t0 count in the denominator.
+        floor: Least threshold, in [0, t0]; None: 1/C, an even guess, which every item reaches.
+        is_fixed: Every class has t0 as its threshold, whatever its status.
     """
     sure_N = confidence_N >= t0
     counts_C = torch.bincount(said_N[sure_N], minlength=num_classes)
     beta_C = status(counts_C, (~sure_N).sum(), warmup=warmup)
-    threshold_C = thresholds(beta_C, t0)
+    if is_fixed:
+        threshold_C = torch.full_like(beta_C, t0)
+    else:
+        threshold_C = thresholds(beta_C, t0).clamp(min=1 / num_classes if floor is None else floor)
     return PassThresholds(counts_C, beta_C, threshold_C, confidence_N >= threshold_C[said_N])
 
 

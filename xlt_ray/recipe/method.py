@@ -58,6 +58,7 @@ class Outcome:
         notes: What the reader of the scores has to know.
         mechanisms: How far the parts of the method were at work.
         longest: Words of the longest entity that the models can find; None: of any length.
+        rounds_by_language: The rounds of a target language, where each has its own.
     """
 
     zero_shot: Model
@@ -71,6 +72,7 @@ class Outcome:
     notes: Sequence[str] = ()
     mechanisms: Sequence[Mechanism] = ()
     longest: int | None = None
+    rounds_by_language: Mapping[str, Sequence[Round]] = field(default_factory=dict)
 
 
 C = TypeVar("C", bound=MethodConfig)

@@ -4,4 +4,5 @@ recipe             the method
 negative_learning  stage 1
 thresholding       which texts stage 2 keeps
 mixup              what stage 2 and FlexMatch train with
+diagnosis          how far both stages were at work
 """

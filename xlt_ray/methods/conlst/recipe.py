@@ -10,15 +10,16 @@ selects anew in every iteration.
 Departures are listed in docs/conlst.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.planning import seed_of
+from xlt_ray.methods.conlst.diagnosis import ALL, Adapted, diagnosed
 from xlt_ray.methods.conlst.mixup import MixUp, masked_only
 from xlt_ray.methods.conlst.negative_learning import (
     Consistency,
@@ -75,8 +76,12 @@ class CoNLSTConfig(NegativesConfig, frozen=True):
     """T_iter, iterations of stage 2 at most; 0: none."""
     t0: float = Field(default=0.9, gt=0, lt=1)
     """Threshold, above 1/C, of the class that is learnt best."""
-    warmup: bool = True
-    """Thresholds are lower while most texts are below t0."""
+    threshold: Literal["by_class", "fixed"] = "by_class"
+    """Thresholds by class, lower for a class of which less is learnt; or t0 for all."""
+    warmup: bool = False
+    """Thresholds are lower while most texts are below t0, as in online FlexMatch."""
+    floor: float | None = Field(default=None, ge=0, lt=1)
+    """Least threshold, t0 at most; absent: 1/C, an even guess."""
     lr: float = Field(default=5e-6, gt=0)
     """Peak learning rate of an iteration."""
     lambda_u: float = Field(default=1.0, ge=0)
@@ -91,9 +96,14 @@ class CoNLSTConfig(NegativesConfig, frozen=True):
     """Share of kept texts that are translated there and back, if there is a translator."""
     least_change: float = Field(default=0.005, ge=0, le=1)
     """Share of texts below which a change of what is kept ends stage 2."""
+    drops: int | None = Field(default=None, ge=1)
+    """Iterations in a row with a lower source-dev score than the one before that end stage 2 and
+    bring back the best model; absent: none do."""
 
     def check_classes(self, num_classes: int) -> None:
-        """Both thresholds are above an even guess."""
+        """Both thresholds are above an even guess, and no floor is above them."""
+        if self.floor is not None and self.floor > self.t0:
+            raise ValueError(f"floor: has to be t0 = {self.t0} at most, got {self.floor}")
         for name in ("gamma", "t0"):
             if getattr(self, name) <= 1 / num_classes:
                 raise ValueError(
@@ -114,12 +124,11 @@ class CoNLST(Method[CoNLSTConfig]):
         notes = masked_only(driver, share)  # translates, before anything is trained
         return replace(adapt_all(driver, self.config, self.adapt), notes=notes)
 
-    def adapt(
-        self, driver: Driver, target: str | None, model: Model, said: Artifact
-    ) -> tuple[Model, list[Round]]:
-        """Both stages for a target language, or for all; the model, and the iterations."""
-        model = self.calibrated(driver, target, model, said)
-        return self.self_trained(driver, target, model)
+    def adapt(self, driver: Driver, target: str | None, model: Model, said: Artifact) -> Adapted:
+        """Both stages for a target language, or for all."""
+        calibrated = self.calibrated(driver, target, model, said)
+        found = self.self_trained(driver, target, calibrated)
+        return found if calibrated is model else replace(found, stage1=calibrated)
 
     def calibrated(self, driver: Driver, target: str | None, model: Model, said: Artifact) -> Model:
         """Stage 1."""
@@ -132,14 +141,18 @@ class CoNLST(Method[CoNLSTConfig]):
         loss = ContrastNegatives(**consistency, k_neg=c.k_neg, temp=c.temp, similarity=c.similarity)
         return learn_negatives(driver, c, target, model, said, loss, gamma=c.gamma)
 
-    def self_trained(
-        self, driver: Driver, target: str | None, model: Model
-    ) -> tuple[Model, list[Round]]:
+    def self_trained(self, driver: Driver, target: str | None, model: Model) -> Adapted:
         """Stage 2."""
         c, text, first = self.config, text_of(driver, target), model
         loss = MixUp(c.lambda_u, c.alpha if c.mixup else None, c.mask_rate)
-        rule = {"t0": c.t0, "warmup": c.warmup, "num_classes": driver.context.num_classes}
-        rounds = list[Round]()
+        rule = {
+            "t0": c.t0,
+            "warmup": c.warmup,
+            "floor": c.floor,
+            "is_fixed": c.threshold == "fixed",
+            "num_classes": driver.context.num_classes,
+        }
+        rounds, kept = list[Round](), list[float]()
         for number in range(1, c.iterations + 1):
             title = f"{prefix_of(target)}iteration {number}"
             scored = driver.annotate(title, text, model, Probabilities())
@@ -147,6 +160,7 @@ class CoNLST(Method[CoNLSTConfig]):
             picked = driver.derive(
                 f"{title} kept", reaching, scored, *last, language=target, **rule
             )
+            kept.append(picked.info["kept"] or 0.0)
             changed = picked.info.get("changed")
             if picked.info["rows"] == 0 or (changed is not None and changed < c.least_change):
                 break
@@ -156,9 +170,11 @@ class CoNLST(Method[CoNLSTConfig]):
             model = driver.train(title, mix, loss, start=model, schedule=schedule)
             selected, in_sets = picked.info["selected"], picked.info["set_sizes"]
             rounds.append(Round(number, selected, in_sets, model, scored, picked))
-            if is_dropping(models := [first, *(item.model for item in rounds)], 2):
-                return best_on_source_dev(models), rounds
-        return model, rounds
+            models = [first, *(item.model for item in rounds)]
+            if c.drops is not None and is_dropping(models, c.drops):
+                best = best_on_source_dev(models)
+                return Adapted(best, rounds=rounds, kept=kept, fell=number)
+        return Adapted(model, rounds=rounds, kept=kept)
 
     def changed_texts(
         self, driver: Driver, target: str | None, title: str, picked: Artifact, number: int
@@ -186,14 +202,14 @@ def text_of(driver: Driver, target: str | None) -> Corpus:
     return whole if target is None else whole.of(target)
 
 
-def adapt_all(driver: Driver, config: NegativesConfig, adapt: Any) -> Outcome:
+def adapt_all(driver: Driver, config: NegativesConfig, adapt: Callable[..., Adapted]) -> Outcome:
     """The outcome of a recipe that adapts a source model to every target, or to all together.
 
     Args:
         driver: The driver.
         config: Says where to begin, and whether there is one model.
         adapt: Is called with the driver, a target or None, the model to begin with and what it says
-            of the unlabelled text; gives a model and rounds.
+            of the unlabelled text.
     """
     start = starting_models(driver, config)
     if config.joint and start.by_language:
@@ -209,14 +225,21 @@ def adapt_all(driver: Driver, config: NegativesConfig, adapt: Any) -> Outcome:
         return driver.annotate(title, text, model, Probabilities())
 
     if config.joint:
-        model, rounds = adapt(driver, None, start.model, said(None))
-        before = start.zero_shot
-        return Outcome(before.model, model, rounds, zero_shot_by_language=before.by_language)
+        found, before = adapt(driver, None, start.model, said(None)), start.zero_shot
+        return Outcome(
+            before.model,
+            found.model,
+            found.rounds,
+            zero_shot_by_language=before.by_language,
+            mechanisms=diagnosed({ALL: found}),
+        )
     driver.source("train")  # once, and not by several targets at a time
     given = [(target, start.of(target), said(target)) for target in driver.pools]
-    found = driver.together([partial(adapt, driver, *item) for item in given])
-    models = {target: model for (target, _, _), (model, _) in zip(given, found, strict=True)}
-    return outcome_per_target(start, models)
+    each = driver.together([partial(adapt, driver, *item) for item in given])
+    adapted = dict(zip(driver.pools, each, strict=True))
+    outcome = outcome_per_target(start, {name: item.model for name, item in adapted.items()})
+    rounds = {name: item.rounds for name, item in adapted.items()}
+    return replace(outcome, mechanisms=diagnosed(adapted), rounds_by_language=rounds)
 
 
 def learn_negatives(

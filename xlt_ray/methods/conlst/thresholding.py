@@ -19,6 +19,8 @@ def reaching(
     language: str | None,
     t0: float,
     warmup: bool,
+    floor: float | None,
+    is_fixed: bool,
     num_classes: int,
 ) -> tuple[pa.Table, dict[str, Any]]:
     """Texts that reach the threshold of their class (N8).
@@ -29,18 +31,23 @@ def reaching(
         language: The language of the texts; None: all of them.
         t0: Base threshold.
         warmup: See `thresholds.of_pass`.
+        floor: Likewise.
+        is_fixed: Likewise.
         num_classes: C.
 
     Returns:
-        Labelled texts; as facts counts, status and threshold by class, and ``changed``, the share
-        of all texts that were not kept or had another label before.
+        Labelled texts; as facts counts, status and threshold by class, ``kept``, the share of all
+        texts, and ``changed``, the share of them that were not kept or had another label before.
     """
     table, q_NC = probabilities(said, language, num_classes)
     confidence_N, said_N = torch.from_numpy(q_NC.max(axis=1)), torch.from_numpy(q_NC.argmax(axis=1))
-    found = thresholds.of_pass(confidence_N, said_N, num_classes, t0, warmup=warmup)
+    found = thresholds.of_pass(
+        confidence_N, said_N, num_classes, t0, warmup=warmup, floor=floor, is_fixed=is_fixed
+    )
     kept, facts = one_class_sets(table.filter(pa.array(found.kept_N.numpy())))
     facts["counts"], facts["beta"] = found.counts_C.tolist(), found.beta_C.tolist()
     facts["threshold"] = found.threshold_C.tolist()
+    facts["kept"] = len(kept) / max(len(table), 1)
     if before:
         now, then = _labels(kept), _labels(before[-1].table(["id", "labels"]))
         differ = sum(now.get(key) != then.get(key) for key in now.keys() | then.keys())

@@ -1,0 +1,28 @@
+"""What an objective said of itself while a model was trained, as figures of a mechanism."""
+
+import math
+from collections.abc import Mapping
+
+from xlt_ray.recipe.corpus import Model
+
+
+def mean_of(model: Model, name: str) -> float:
+    """Mean over a training's records of a number of `Objective.progress`; nan where there is none.
+
+    Args:
+        model: The model that the training gave.
+        name: Key of the number.
+    """
+    found = [entry["own"][name] for entry in model.history if name in entry.get("own", {})]
+    return sum(found) / len(found) if found else math.nan
+
+
+def means_of(models: Mapping[str, Model], name: str) -> dict[str, float]:
+    """`mean_of` of several models, without those that have no such number."""
+    found = {of: mean_of(model, name) for of, model in models.items()}
+    return {of: value for of, value in found.items() if not math.isnan(value)}
+
+
+def below(figures: Mapping[str, float], least: float) -> str:
+    """Names of the figures below a number, comma separated; "" if there are none."""
+    return ", ".join(name for name, value in figures.items() if value < least)
