@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from xlt_ray.data.batches.examples import InputLayout, examples_of
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.conlst import negative_learning as negatives
 from xlt_ray.methods.conlst import thresholding as stage2
+from xlt_ray.methods.conlst.diagnosis import Adapted, diagnosed
 from xlt_ray.methods.conlst.mixup import MixUp
 from xlt_ray.methods.conlst.negative_learning import ContrastNegatives, NegativeLearning
 from xlt_ray.methods.conlst.recipe import CoNLSTConfig
@@ -170,12 +173,13 @@ def output_of(batch: Batch, model: Head, seed: int = 0) -> Output:
     generator = torch.Generator().manual_seed(seed)
     width = model.head.in_features
     z = torch.randn(len(batch.labels), width, dtype=torch.float64, generator=generator)
+    z.requires_grad_()
     return Output(model.head(z), z, encoded=z)
 
 
 def contrast(**options: Any) -> ContrastNegatives:
     values = {"lambda_clcs": 0.5, "clcs": "literal", "k_neg": 9, "temp": 2.0,
-              "similarity": "neg_sq_l2", **options}  # fmt: skip
+              "similarity": "neg_sq_l2", "scale": "raw", **options}  # fmt: skip
     return ContrastNegatives(**values)
 
 
@@ -273,6 +277,84 @@ def test_a_pass_without_anchors_has_the_source_alone(own: list[int]) -> None:
     assert (model.head.weight.grad != 0).any() == bool(own)
 
 
+def wide(scale: str, width: int = 256, **options: Any) -> tuple[Any, Batch, Output]:
+    """Stage 1 of thirty texts of three classes, all certain, before its first step."""
+    loss, model = prepared(contrast(scale=scale, temp=1.0, **options), width)
+    labels = [i % 3 for i in range(30)]
+    examples = texts([*labels, *labels], [0b111 ^ 1 << x for x in labels] * 2, [0] * 30 + [2] * 30)
+    own = np.arange(30)
+    extra = loss.extra_rows(own, examples)
+    batch = examples.collate(np.concatenate([own, extra]), extra=len(extra))
+    generator = torch.Generator().manual_seed(1)
+    said = batch.input_ids[:, 1] - 10  # a text and its second view are alike
+    noise = torch.randn(len(said), width, generator=generator, dtype=torch.float64) * 0.1
+    z = torch.randn(60, width, generator=generator, dtype=torch.float64)[said] + noise
+    return loss, batch, Output(model.head(z), z.requires_grad_(), encoded=z)
+
+
+@pytest.mark.parametrize(("scale", "active"), [("raw", 0.0), ("median", 1.0), ("unit_norm", 1.0)])
+def test_stage_1_has_a_loss_in_units_of_the_distances(scale: str, active: float) -> None:
+    """At width 256 the positives are at about 2 and the negatives at 170: exp(-168) is left."""
+    loss, batch, output = wide(scale)
+    loss.loss(output, batch)
+    assert loss.progress()["active"] == active
+
+
+def test_the_unit_is_the_median_of_the_first_step() -> None:
+    loss, batch, output = wide("median", k_neg=10)
+    loss.loss(output, batch)
+    h = loss.head(output.features)
+    squares = torch.cdist(h[:30], h[60:]).square()
+    labels = batch.labels
+    others = labels[:30, None] != labels[60:]
+    unit = loss.progress()["unit"]
+    # each anchor has 10 of its 20
+    assert unit == pytest.approx(squares[others].median().item(), rel=0.05)
+    loss.context = replace(loss.context, total=lambda x: x + torch.tensor([3 * unit, 1.0]))
+    loss.after_step()
+    assert loss.unit == pytest.approx(2 * unit), "the mean of two workers"
+    loss.after_step()
+    loss.loss(Output(output.logits, output.features * 7), batch)
+    assert loss.unit == pytest.approx(2 * unit), "it stays"
+    again, _, _ = wide("median")
+    again.load_state_dict(loss.state_dict())
+    assert (again.unit, again.is_settled) == (loss.unit, True)
+
+
+def test_a_run_knows_the_ratio_of_the_gradients() -> None:
+    loss, model = prepared(contrast(clcs="literal"))
+    examples = texts([0, 1, 2, 0, 1, 2], [0b110, 0b101, 0b011, 0, 0, 0], [0, 0, 1, 2, 2, 2])
+    own = np.array([0, 1, 2])
+    extra = loss.extra_rows(own, examples)
+    batch = examples.collate(np.concatenate([own, extra]), extra=len(extra))
+    output = output_of(batch, model)
+    found = loss.loss(output, batch)
+    norms = [
+        torch.autograd.grad(term, output.features, retain_graph=True)[0].norm().item()
+        for term in (found["target"], found["loss"] - found["target"])
+    ]
+    assert loss.progress()["gradient_ratio"] == pytest.approx(norms[0] / norms[1])
+    loss, model = prepared(NegativeLearning(0.0, "complementary"))
+    batch = texts([0, 1], [0] * 2, [0, 0]).collate([0, 1])
+    loss.loss(output_of(batch, model), batch)
+    assert "gradient_ratio" not in loss.progress(), "there is no source"
+
+
+def test_a_run_warns_of_a_stage_without_a_loss() -> None:
+    def model(active: float) -> Any:
+        own = {"active": active, "gradient_ratio": 0.001, "without_negatives": 0.99}
+        info = {"history": [{"own": own}, {"own": own}]}
+        return SimpleNamespace(history=info["history"])
+
+    found = diagnosed({"a": Adapted(model(0.02), model(0.02)), "b": Adapted(model(1), model(1.0))})
+    assert [dict(item.figures) for item in found[:1]] == [{"a": 0.02, "b": 1.0}]
+    texts_of = [str(item.warning) for item in found]
+    assert "hardly any loss is left to learn from for a" in texts_of[0]
+    assert "there are no negatives for a, b" in texts_of[1]
+    assert "the source consistency alone moves the model of a, b" in texts_of[2]
+    assert diagnosed({"a": Adapted(SimpleNamespace(history=[]))}) == []  # type: ignore[arg-type]
+
+
 def test_an_anchor_takes_k_neg_at_most() -> None:
     loss, _ = prepared(contrast(k_neg=2))
     labels = [0, *[1] * 10, *[2] * 10]
@@ -321,7 +403,6 @@ def test_stage_2_mixes_features_and_labels_of_both_texts() -> None:
     examples = texts([0, 1, 2, 0, 1, 2], [0] * 6, [0, 0, 0, 1, 1, 1])
     batch = examples.collate(range(6))
     output = output_of(batch, model)
-    output.features.requires_grad_()
     torch.manual_seed(3)
     found = loss.loss(output, batch)["loss"]
     torch.manual_seed(3)

@@ -6,6 +6,7 @@ here holds the classes that they are not; the paired text is the source gold. Th
 is the texts that the model was certain about, from which every worker draws negatives.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.batches.examples import Examples
@@ -32,6 +34,13 @@ Consistency = Literal["complementary", "literal"]
 LITERAL_FLOOR = -20.0
 PERCENTILE = 70
 """Of the confidences of a language that is nowhere certain."""
+ACTIVE = 1e-3
+"""Loss above which a text still moves the model."""
+_SQUARES = ("gradient_target", "gradient_clcs")
+
+Scale = Literal["median", "unit_norm", "raw"]
+"""Distances in units of their median between texts of different classes, as the first step finds
+it; distances of vectors of length 1; or of the vectors as they are."""
 
 
 def cross_space(logits: Tensor, labels: Tensor, kind: Consistency) -> Tensor:
@@ -53,28 +62,36 @@ class WithConsistency(Objective):
 
     lambda_clcs: float
     clcs: Consistency
-    terms: ClassVar[tuple[str, ...]] = ("target", "clcs")
+    terms: ClassVar[tuple[str, ...]] = ("target", "clcs", "active")
 
     def prepare(self, context: TaskContext, model: Classifier) -> None:
         """Start the sums for the record."""
-        self.means = LossMeans(self.terms, context, next(model.parameters()).device)
+        names = (*self.terms, *_SQUARES)
+        self.means = LossMeans(names, context, next(model.parameters()).device)
 
     def before_step(self, step: OptimiserStep) -> None:
         """Take note of the items of the step."""
         self.step = step
 
-    def with_source(self, target: Tensor, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """The loss of a batch, given the sum of its target part (N7)."""
-        source = batch.paired & ~batch.extra
+    def with_source(self, target_N: Tensor, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """The loss of a batch, given that of each of its target texts (N7)."""
+        source, target = batch.paired & ~batch.extra, target_N.sum()
         clcs = cross_space(output.logits[source], batch.labels[source], self.clcs).sum()
         self.means.add("target", target, batch.num_items)
+        self.means.add("active", (target_N > ACTIVE).sum(), batch.num_items)
         self.means.add("clcs", clcs, batch.num_paired)
         share = self.step.items / max(self.step.paired, 1)  # the engine divides by the items
-        return {"loss": target + self.lambda_clcs * share * clcs, "target": target, "clcs": clcs}
+        weighted = self.lambda_clcs * share * clcs
+        for name, term in zip(_SQUARES, (target, weighted), strict=True):
+            self.means.add(name, _squared_gradient(term, output.features), 1)
+        return {"loss": target + weighted, "target": target, "clcs": clcs}
 
     def progress(self) -> dict[str, Any]:
-        """Mean of each term since the last time."""
-        return self.means.take()
+        """Mean of each term since the last time, the share of active texts, and the ratio of the
+        norms of the gradients of both terms at the pooled texts, if the second has one."""
+        found = self.means.take()
+        target, clcs = (found.pop(name) for name in _SQUARES)
+        return found | ({"gradient_ratio": math.sqrt(target / clcs)} if clcs else {})
 
     def state_dict(self) -> dict[str, Tensor]:
         """The sums for the record."""
@@ -94,7 +111,7 @@ class NegativeLearning(WithConsistency):
         own = ~batch.paired
         logits, labels = output.logits[own], batch.labels[own]
         others = contrastive.random_others(labels, logits.shape[1])
-        return self.with_source(contrastive.negative_learning(logits, others).sum(), output, batch)
+        return self.with_source(contrastive.negative_learning(logits, others), output, batch)
 
 
 @dataclass
@@ -105,12 +122,14 @@ class ContrastNegatives(WithConsistency):
         k_neg: Negatives of an anchor at most.
         temp: Temperature.
         similarity: How near two representations are.
+        scale: Unit of their distances.
     """
 
     k_neg: int
     temp: float
     similarity: contrastive.Similarity
-    terms: ClassVar[tuple[str, ...]] = ("target", "clcs", "without_negatives")
+    scale: Scale
+    terms: ClassVar[tuple[str, ...]] = (*WithConsistency.terms, "without_negatives")
 
     def build(self, context: TaskContext, width: int) -> nn.Module:
         """The contrastive head, one linear layer."""
@@ -120,8 +139,9 @@ class ContrastNegatives(WithConsistency):
         """Take the head; the pool is looked up with the first batch."""
         super().prepare(context, model)
         assert model.own is not None
-        self.head, self.classes = model.own, context.num_classes
+        self.context, self.head, self.classes = context, model.own, context.num_classes
         self.pool: list[np.ndarray] | None = None
+        self.unit, self.is_settled = (0.0, False) if self.scale == "median" else (1.0, True)
 
     def extra_rows(self, chosen: np.ndarray, examples: Examples) -> np.ndarray:
         """The anchors once more, which get another dropout mask, and negatives for all of them."""
@@ -147,7 +167,9 @@ class ContrastNegatives(WithConsistency):
         h, added = self.head(output.features), batch.extra.nonzero()[:, 0]
         count = int(own.sum())
         if not count:  # of the paired text alone, or of nothing
-            return self.with_source(h.sum() * 0, output, batch)
+            return self.with_source(h[own].sum(1) + 0 * h.sum(), output, batch)
+        if self.scale == "unit_norm":
+            h = normalize(h, dim=1)
         anchors, positives, negatives = h[own], h[added[:count]], h[added[count:]]
         classes = torch.arange(self.classes, device=h.device)
         allowed = (batch.candidates[own][:, None] >> classes) & 1
@@ -155,11 +177,44 @@ class ContrastNegatives(WithConsistency):
             allowed.bool().cpu().numpy(), self._sizes(), self.k_neg, _generator()
         )
         is_negative = torch.from_numpy(mask).to(h.device)
-        near = contrastive.similarity(anchors, positives, self.similarity) / self.temp
-        far = contrastive.similarities(anchors, negatives, self.similarity) / self.temp
+        near = contrastive.similarity(anchors, positives, self.similarity)
+        far = contrastive.similarities(anchors, negatives, self.similarity)
+        if not self.unit and is_negative.any():
+            self.unit = float(-far.detach()[is_negative].median())
+        temp = self.temp * (self.unit or 1.0)  # without negatives the loss is 0 in any unit
         self.means.add("without_negatives", (~is_negative.any(dim=1)).sum(), count)
-        target = contrastive.contrastive(near, far, is_negative).sum()
+        target = contrastive.contrastive(near / temp, far / temp, is_negative)
         return self.with_source(target, output, batch)
+
+    def after_step(self) -> None:
+        """Take the mean of the units of all workers in the first step that has one."""
+        if self.is_settled:
+            return
+        found = torch.tensor([self.unit, self.unit > 0], dtype=torch.float64)
+        total, count = self.context.total(found.to(self.means.sums.device)).tolist()
+        self.unit, self.is_settled = total / max(count, 1.0), count > 0
+
+    def progress(self) -> dict[str, Any]:
+        """The same, and the unit of distances."""
+        return {**super().progress(), "unit": self.unit}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The sums for the record, and the unit."""
+        unit = torch.tensor([self.unit, self.is_settled], dtype=torch.float64)
+        return {**super().state_dict(), "unit": unit}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take up the tensors of a checkpoint."""
+        super().load_state_dict(state)
+        self.unit, self.is_settled = float(state["unit"][0]), bool(state["unit"][1])
+
+
+def _squared_gradient(term: Tensor, features: Tensor) -> Tensor:
+    """Squared norm of the gradient of a term at the pooled texts."""
+    if not term.requires_grad:  # of no text
+        return torch.zeros_like(term)
+    (found,) = torch.autograd.grad(term, features, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(term) if found is None else found.double().square().sum()
 
 
 def probabilities(

@@ -25,6 +25,7 @@ from xlt_ray.methods.conlst.negative_learning import (
     Consistency,
     ContrastNegatives,
     NegativeLearning,
+    Scale,
     complements,
 )
 from xlt_ray.methods.conlst.thresholding import copies, reaching
@@ -69,9 +70,12 @@ class CoNLSTConfig(NegativesConfig, frozen=True):
     k_neg: int = Field(default=8, ge=1)
     """K_neg, negatives of a text at most."""
     temp: float = Field(default=1.0, gt=0)
-    """Contrastive temperature."""
+    """Contrastive temperature, of distances in their unit."""
     similarity: Similarity = "neg_sq_l2"
     """Minus the squared distance, or minus the distance."""
+    scale: Scale = "median"
+    """Unit of distances: their median between texts of different classes; unit_norm: distances of
+    vectors of length 1; raw: of the vectors as they are."""
     iterations: int = Field(default=3, ge=0)
     """T_iter, iterations of stage 2 at most; 0: none."""
     t0: float = Field(default=0.9, gt=0, lt=1)
@@ -138,7 +142,9 @@ class CoNLST(Method[CoNLSTConfig]):
         consistency = {"lambda_clcs": c.lambda_clcs, "clcs": c.clcs}
         if c.stage1 == "negative":
             return learn_negatives(driver, c, target, model, said, NegativeLearning(**consistency))
-        loss = ContrastNegatives(**consistency, k_neg=c.k_neg, temp=c.temp, similarity=c.similarity)
+        loss = ContrastNegatives(
+            **consistency, k_neg=c.k_neg, temp=c.temp, similarity=c.similarity, scale=c.scale
+        )
         return learn_negatives(driver, c, target, model, said, loss, gamma=c.gamma)
 
     def self_trained(self, driver: Driver, target: str | None, model: Model) -> Adapted:
