@@ -70,11 +70,13 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def carry_out(world: World, name: str, task: str, data: Path, store: Path) -> dict[str, Any]:
+def carry_out(
+    world: World, name: str, task: str, data: Path, store: Path, split: str = "dev"
+) -> dict[str, Any]:
     fields = METHODS[name].Config.model_fields
     known = {field.alias or key for key, field in fields.items()}
     values = world.values(store)
-    values["benchmark"] |= {"name": NAMED[task][0], "root": str(data)}
+    values["benchmark"] |= {"name": NAMED[task][0], "root": str(data), "unlabelled_split": split}
     values["method"] = {"name": name, **{x: y for x, y in SHORT.items() if x in known}}
     return run(configure_run(values))
 
@@ -86,14 +88,17 @@ def done(store: Path) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize(
+    ("name", "split"), [*((name, "dev") for name in sorted(METHODS)), ("conlst", "dev,test")]
+)
 def test_noise_in_place_of_target_labels_changes_nothing(
-    world: World, corpora: Path, tmp_path: Path, name: str
+    world: World, corpora: Path, tmp_path: Path, name: str, split: str
 ) -> None:
-    """No byte of a model, no selection, no stopping round; only the scores of the targets."""
+    """No byte of a model, no selection, no stopping round; only the scores of the targets. So it is
+    where the test text itself is learned from, without its labels."""
     task = "token" if "token" in METHODS[name].tasks else "pair"
     clean, noisy = (
-        carry_out(world, name, task, corpora / task / kind, tmp_path / kind)
+        carry_out(world, name, task, corpora / task / kind, tmp_path / kind, split)
         for kind in ("clean", "noisy")
     )
     assert done(tmp_path / "noisy") == done(tmp_path / "clean")
@@ -111,3 +116,4 @@ def test_noise_in_place_of_target_labels_changes_nothing(
     ]
     assert noisy["final"][SOURCE] == clean["final"][SOURCE]
     assert noisy["final"] != clean["final"], "the noise is there"
+    assert any("transductive" in note for note in noisy["notes"]) == ("test" in split)

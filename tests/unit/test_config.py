@@ -191,6 +191,8 @@ def test_text_that_is_no_value_is_told_in_a_line(flag: str, reason: str) -> None
         ("method.lambda=0.5", ["method.lambda: ", "greater than or equal to 1", "got 0.5"]),
         ("method.penalty=cubic", ["method.penalty: ", "'power' or 'linear'", "got 'cubic'"]),
         ("benchmark.unlabelled_split=x", ["'train', 'dev' or 'test'", "got 'x'"]),
+        ("benchmark.unlabelled_split=dev,x", ["'train', 'dev' or 'test'", "got 'x'"]),
+        ("benchmark.unlabelled_split=dev,dev", ["unlabelled_split: each split once, got dev, dev"]),
         ('benchmark.unlabelled_split={"de": "x"}', ["unlabelled_split.de: ", "got 'x'"]),
         ("benchmark.max_rows=0", ["benchmark.max_rows: ", "got 0"]),
         ("benchmark.max_rows.train=0", ["benchmark.max_rows.train: ", "got 0"]),
@@ -352,7 +354,7 @@ def test_the_defaults_of_cltp_are_the_papers() -> None:
         "power", "partial", "per_class",
     )  # fmt: skip
     assert config.benchmark.unlabelled_split == "dev"
-    assert config.benchmark.unlabelled_split_of("de") == "dev"
+    assert config.benchmark.unlabelled_splits_of("de") == ("dev",)
     assert config.train.batch_size == 32
 
 

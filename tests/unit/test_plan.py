@@ -119,6 +119,23 @@ def test_each_language_has_the_split_that_it_is_given(tmp_path: Path) -> None:
     assert driver.config.benchmark.unlabelled_splits == "nolu train, teska test"
 
 
+@pytest.mark.parametrize("flag", ["dev,test", '["dev", "test"]', '{"nolu": ["dev", "test"]}'])
+def test_several_splits_are_one_text(tmp_path: Path, flag: str) -> None:
+    split = f"benchmark.unlabelled_split={flag}"
+    driver, dry = follow(toy(tmp_path, "benchmark.targets=nolu", split))
+    (source,) = driver.reading.sources(("nolu",), "unlabelled")
+    assert source.source.split == "dev+test"
+    steps = {step["title"]: step for step in dry.steps}
+    assert steps["unlabelled text"]["rows"] == 8 + 6
+    rows = [row.id for row in source.source.examples(None)]
+    dev, test = (
+        [row.id for row in driver.reading.sources(("nolu",), split)[0].source.examples(None)]
+        for split in ("dev", "test")
+    )
+    assert rows == [*dev[:8], *test[:6]], "each with its own limit"
+    assert driver.config.benchmark.unlabelled_splits.removeprefix("nolu ") == "dev and test"
+
+
 def test_a_step_with_a_batch_of_its_own_says_so(tmp_path: Path) -> None:
     values = {**TOY, "method": {"name": "st", "iterations": 1, "batch_size": 16}}
     config = configure_run({**values, "store": {"root": str(tmp_path / "store")}})

@@ -123,6 +123,18 @@ _Places = Annotated[
 Uris = Annotated[_Places, BeforeValidator(_all_without_secrets)]
 
 
+def _once(splits: tuple[Split, ...]) -> tuple[Split, ...]:
+    """The same; ValueError if one is there twice."""
+    if len(set(splits)) < len(splits):
+        raise ValueError(f"each split once, got {', '.join(splits)}")
+    return splits
+
+
+Splits = Annotated[
+    tuple[Split, ...], BeforeValidator(split_commas), Field(min_length=1), AfterValidator(_once)
+]
+
+
 class BenchmarkConfig(Section, frozen=True):
     """Which labelled and unlabelled text a run uses."""
 
@@ -140,8 +152,9 @@ class BenchmarkConfig(Section, frozen=True):
     """The source languages are adapted to their unlabelled text, too, as if they were targets."""
     dev: Languages | None = None
     """Source languages whose dev text chooses models of targets; absent: those it learns from."""
-    unlabelled_split: Split | dict[Language, Split] = "dev"
-    """Split of the targets whose text is used without labels; or {"de": "test"}, dev for others."""
+    unlabelled_split: Split | Splits | dict[Language, Split | Splits] = "dev"
+    """Splits of the targets whose text is used without labels, comma separated; or as {"de":
+    "test"}, dev for the others. With test, gold of the test text stays unread until the scores."""
     max_rows: Count | dict[FileSplit, Count] | None = None
     """Cap on the sentences of every split, or one cap per split (benchmark.max_rows.train=3000)."""
     revision: Text | None = None
@@ -159,18 +172,20 @@ class BenchmarkConfig(Section, frozen=True):
     toy: dict[str, Any] = Field(default_factory=dict)
     """Options of the embedded benchmark: sizes, seed, knobs of its languages."""
 
-    def unlabelled_split_of(self, language: str) -> Split:
-        """Split of a language whose text is used without its labels."""
+    def unlabelled_splits_of(self, language: str) -> tuple[Split, ...]:
+        """Splits of a language whose text is used without its labels."""
         chosen = self.unlabelled_split
-        return chosen.get(language, "dev") if isinstance(chosen, dict) else chosen
+        own = chosen.get(language, "dev") if isinstance(chosen, dict) else chosen
+        return (own,) if isinstance(own, str) else own
 
     @property
     def unlabelled_splits(self) -> str:
         """The same of all languages, in words."""
         chosen = self.unlabelled_split
-        if isinstance(chosen, str):
-            return chosen
-        return ", ".join(f"{language} {split}" for language, split in chosen.items())
+        if not isinstance(chosen, dict):
+            return " and ".join(self.unlabelled_splits_of(""))
+        names = [f"{name} {' and '.join(self.unlabelled_splits_of(name))}" for name in chosen]
+        return ", ".join(names)
 
     def max_rows_of(self, split: FileSplit) -> int | None:
         """Cap that holds for one split, or None."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from xlt_ray.config.schema import FileSplit, RunConfig, Split
 from xlt_ray.data.benchmarks.registry import Benchmark, sources
 from xlt_ray.data.readers.base import NamedSource, Source
-from xlt_ray.data.readers.subsets import PriorShifted, RowRange
+from xlt_ray.data.readers.subsets import Joined, PriorShifted, RowRange
 from xlt_ray.engine.read import ReadGold, ReadText, run_read
 from xlt_ray.labels import LabelSet
 from xlt_ray.run.policy import RunPolicy
@@ -61,11 +61,11 @@ class Reading:
             self.named[key] = tuple(NamedSource.of(item) for item in found)
         return self.named[key]
 
-    def splits(self, languages: Sequence[str], split: AnySplit) -> dict[str, FileSplit]:
-        """The split of each language."""
-        choose = self.config.benchmark.unlabelled_split_of
+    def splits(self, languages: Sequence[str], split: AnySplit) -> dict[str, tuple[FileSplit, ...]]:
+        """The splits of each language that are read as one."""
+        choose = self.config.benchmark.unlabelled_splits_of
         may_choose = split == "unlabelled" and self.benchmark.files is None
-        return {name: choose(name) if may_choose else split for name in languages}
+        return {name: choose(name) if may_choose else (split,) for name in languages}
 
 
 def read(
@@ -74,13 +74,13 @@ def read(
     """Text, or gold labels, of a split of some languages."""
     config = reading.config
     kind = ReadText if content == "text" else ReadGold
-    splits = reading.splits(languages, split)
     try:
+        found = reading.sources(languages, split)
         task = kind(
-            sources=reading.sources(languages, split),
+            sources=found,
             task=reading.benchmark.task,
             labels=None if content == "text" else reading.labels,
-            limits={name: config.benchmark.max_rows_of(name) for name in splits.values()},
+            limits={item.source.split: _limit(reading, item.source.split) for item in found},
             shard_rows=config.data.shard_rows,
             max_bad_fraction=config.data.max_bad_fraction,
         )
@@ -89,11 +89,18 @@ def read(
         return reading.policy.unreadable(f"{title} {content}", content, error)
 
 
-def _found(reading: Reading, splits: Mapping[str, FileSplit]) -> list[Source]:
-    """What a split of each language is read from, in the order of the languages."""
-    chosen, found = reading.config.benchmark, dict[str, Source]()
-    for split in dict.fromkeys(splits.values()):
-        names = [name for name in splits if splits[name] == split]
+def _limit(reading: Reading, split: str) -> int | None:
+    """Rows at most of a split; of several in one each has its own."""
+    known = get_args(FileSplit)
+    return reading.config.benchmark.max_rows_of(cast(FileSplit, split)) if split in known else None
+
+
+def _found(reading: Reading, splits: Mapping[str, Sequence[FileSplit]]) -> list[Source]:
+    """What the splits of each language are read from, in the order of the languages."""
+    chosen, found = reading.config.benchmark, dict[tuple[str, FileSplit], Source]()
+    asked: list[FileSplit] = [name for names in splits.values() for name in names]
+    for split in dict.fromkeys(asked):
+        names = [name for name in splits if split in splits[name]]
         there = sources(
             reading.benchmark,
             root=chosen.root,
@@ -102,8 +109,18 @@ def _found(reading: Reading, splits: Mapping[str, FileSplit]) -> list[Source]:
             toy=chosen.toy,
             row_bytes=reading.config.data.max_row_bytes,
         )
-        found |= {name: _taken(reading, item) for name, item in zip(names, there, strict=True)}
-    return [found[name] for name in splits]
+        for name, item in zip(names, there, strict=True):
+            found[name, split] = _taken(reading, item)
+    return [
+        _joined(reading, [found[name, split] for split in own]) for name, own in splits.items()
+    ]
+
+
+def _joined(reading: Reading, parts: Sequence[Source]) -> Source:
+    """The one source, or several in one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Joined(tuple(parts), tuple(_limit(reading, part.split) for part in parts))
 
 
 def _taken(reading: Reading, source: Source) -> Source:

@@ -57,7 +57,7 @@ def report_of(
         steps=[StepReport.of(entry) for entry in ledger],
         config=to_dict(config),
         versions=versions_of(ledger),
-        notes=list(outcome.notes),
+        notes=[*outcome.notes, *_transductive(config, driver)],
         mechanisms=list(outcome.mechanisms),
         by_class={
             name: scorer.by_class.get(title, {})
@@ -65,6 +65,18 @@ def report_of(
         },
         made_by=made_by(method_of(config.method)),
     )
+
+
+def _transductive(config: RunConfig[Any], driver: "RayDriver") -> list[str]:
+    """A note where the text that is scored was learned from, without its labels."""
+    own = [
+        name
+        for name in driver.pools
+        if driver.benchmark.files is None and "test" in config.benchmark.unlabelled_splits_of(name)
+    ]
+    if not own:
+        return []
+    return [f"transductive: the test text of {', '.join(own)} was learned from, without its labels"]
 
 
 def labelling_of(config: RunConfig[Any]) -> "Labelling":

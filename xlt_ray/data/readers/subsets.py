@@ -1,4 +1,5 @@
-"""Sources of which only some rows are taken: at random, or so that the classes have given shares.
+"""Sources of which only some rows are taken: at random, or so that the classes have given shares;
+and several sources in one.
 
 Which rows are taken depends on the file and line of each, the seed and, for shares, the labels. The
 text that is read without labels has the same rows as the labels.
@@ -196,6 +197,51 @@ class RowRange:
             raise ValueError(
                 f"benchmark.partition: {self.language} {self.split} has no row {self.start + 1}"
             )
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Several splits of a language as one, one after another; a limit is the most rows of each.
+
+    Attributes:
+        parts: The splits.
+        limits: Rows at most of each; None: no limit.
+    """
+
+    parts: tuple[Source, ...]
+    limits: tuple[int | None, ...]
+
+    @property
+    def language(self) -> str:
+        """Language code."""
+        return self.parts[0].language
+
+    @property
+    def split(self) -> str:
+        """Names of the splits, joined by a plus."""
+        return "+".join(part.split for part in self.parts)
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that the rows depend on."""
+        parts = [{"split": part.split, **part.identity()} for part in self.parts]
+        return {"kind": "joined", "limits": list(self.limits), "sources": parts}
+
+    def volume(self, limit: int | None = None) -> float:
+        """Bytes of text that are gone through."""
+        return sum(part.volume(most) for part, most in self._limited(limit))
+
+    def examples(
+        self, labels: LabelSet | None, limit: int | None = None
+    ) -> Iterator[Example | BadRow]:
+        """The rows in reading order."""
+        for part, most in self._limited(limit):
+            yield from part.examples(labels, most)
+
+    def _limited(self, limit: int | None) -> list[tuple[Source, int | None]]:
+        def least(most: int | None) -> int | None:
+            return min((x for x in (most, limit) if x is not None), default=None)
+
+        return [(x, least(most)) for x, most in zip(self.parts, self.limits, strict=True)]
 
 
 @dataclass(frozen=True)
