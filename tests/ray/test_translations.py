@@ -74,21 +74,28 @@ def test_text_is_translated_once_and_learnt_from(
     assert cached["unlabelled there and back tokens"]
 
 
+@pytest.mark.parametrize("goes_back", [False, True])
 def test_targets_can_be_read_in_translation(
-    ray_cluster: str, world: World, store: Path, checkpoint: Path
+    ray_cluster: str, world: World, store: Path, checkpoint: Path, goes_back: bool
 ) -> None:
+    """And what is read so is translated into its own language and once more."""
     translation = {"model": str(checkpoint), "pivot": SOURCE, "replace": True, "max_new_tokens": 8}
+    if goes_back:
+        translation["back"] = str(checkpoint)
     report = run(
         configure_run(
-            values(world, store, "replaced", translation=translation,
+            values(world, store, f"replaced-{goes_back}", translation=translation,
                    method={**CONLST, "iterations": 1})
         )
     )  # fmt: skip
     titles = {step["title"] for step in report["steps"]}
     assert {f"unlabelled into {SOURCE}", f"test into {SOURCE}"} <= titles
-    assert "unlabelled there and back" not in titles
+    own = {f"unlabelled back from {SOURCE}", f"unlabelled once more into {SOURCE}",
+           "unlabelled there and back tokens"}  # fmt: skip
+    assert own & titles == (own if goes_back else set())
     assert report["final"][SOURCE]["support"] == report["final"][TARGET]["support"] == 24
-    assert any("masking alone" in note for note in report["notes"])
+    notes = [note for note in report["notes"] if "masking alone: no translation" in note]
+    assert len(notes) == (not goes_back)
 
 
 def test_what_cannot_be_translated_is_refused(world: World, store: Path) -> None:

@@ -25,6 +25,7 @@ from xlt_ray.methods.conlst.diagnosis import Adapted, diagnosed
 from xlt_ray.methods.conlst.mixup import MixUp
 from xlt_ray.methods.conlst.negative_learning import ContrastNegatives, NegativeLearning
 from xlt_ray.methods.conlst.recipe import CoNLSTConfig
+from xlt_ray.methods.conlst.smoothing import Smoothed
 from xlt_ray.methods.flexmatch import Consistency, FlexMatchConfig
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import contrastive, thresholds
@@ -534,7 +535,7 @@ def test_every_target_is_calibrated_and_trains_itself(driver: MemoryDriver) -> N
     assert outcome.by_language["b"].artifact == last
     assert outcome.zero_shot.artifact == driver.call("train", "source").result
     assert outcome.notes == (
-        "texts are changed by masking alone: nothing translates them there and back",
+        "texts are changed by masking alone: no translation of them there and back is given",
     )
 
 
@@ -655,6 +656,35 @@ def test_translated_texts_are_a_part_of_their_own(driver: MemoryDriver) -> None:
     driver.calls.clear()
     run_method("conlst", driver, iterations=1, translated=0.0)
     assert len(driver.call("train", "a iteration 1").parts) == 1
+
+
+def test_a_robust_source_model_is_trained_with_noise(driver: MemoryDriver) -> None:
+    run_method("conlst", driver, iterations=0, source_noise=0.1)
+    assert driver.call("train", "source").objective == Smoothed(0.1)
+    driver.starts["other"] = Start(driver.backbone)
+    with pytest.raises(ConfigError, match=r"method\.source_noise"):
+        run_method("conlst", driver, source_noise=0.1, start_from="other")
+
+
+def test_noise_is_there_while_a_model_is_trained() -> None:
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words = nn.Embedding(5, 8)
+
+        def get_input_embeddings(self) -> nn.Embedding:
+            return self.words
+
+    encoder = Encoder()
+    Smoothed(0.5).prepare(facts_of(), SimpleNamespace(encoder=encoder))  # type: ignore[arg-type]
+    ids_of_words = torch.tensor([[1, 2]])
+    still = encoder.words.weight[ids_of_words]
+    encoder.train()
+    moved = encoder.words(ids_of_words) - still
+    assert (moved.norm(dim=-1) <= 0.5 * still.norm(dim=-1) + 1e-6).all()
+    assert (moved.norm(dim=-1) > 0.2 * still.norm(dim=-1)).all(), "most of a ball is its rim"
+    encoder.eval()
+    torch.testing.assert_close(encoder.words(ids_of_words), still, rtol=0, atol=0)
 
 
 def test_vanilla_nl_has_one_stage_and_no_pool(driver: MemoryDriver) -> None:

@@ -17,7 +17,7 @@ from xlt_ray.config.schema import TranslationConfig
 from xlt_ray.data.benchmarks.toy import LANGUAGES, unlabelled_text
 from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.pool import Pool
-from xlt_ray.engine.translate import Route, TranslateTask, ready_of, run_translate
+from xlt_ray.engine.translate import Route, TranslateTask, offering, ready_of, run_translate
 from xlt_ray.models.translator import Translator, _code
 from xlt_ray.store.artifacts import Artifact, Store
 
@@ -179,6 +179,14 @@ def test_files_of_ready_translations_are_checked(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"no table")
     with pytest.raises(ConfigError, match=r"a\.parquet: no Parquet file"):
         ready_of(str(tmp_path), ["a"], "back")
+
+
+def test_ready_translations_may_go_around_once_more(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["x"], "pivot_back": ["y"]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"text": ["x"], "pivot": ["y"]}), tmp_path / "b.parquet")
+    assert offering(str(tmp_path), ["a", "b", "c"], "pivot_back") == ["a"]
+    _, there = ready_of(str(tmp_path), ["a"], "pivot_back")
+    assert there == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,9 @@ from xlt_ray.store.step_task import StepTask
 COLUMNS: dict[Task, tuple[str, ...]] = {"sentence": ("text",), "pair": ("text", "text_pair")}
 """Columns of the text of a row, by task; words of token tasks would lose their labels."""
 
-Ready = Literal["pivot", "back"]
-"""Columns of ready translations: into the pivot language, and there and back."""
+Ready = Literal["pivot", "back", "pivot_back"]
+"""Columns of ready translations: into the pivot language; there and back; and that into the pivot,
+back, and into the pivot once more."""
 
 
 @dataclass(frozen=True)
@@ -223,6 +224,30 @@ def ready_of(root: str, languages: Sequence[str], column: Ready) -> tuple[Backbo
         return {"rows": sum(len(table) for table in tables.values())}
 
     return Backbone(identity={"ready": sums}, code=(__name__,), write=write), there
+
+
+def offering(root: str, languages: Sequence[str], column: Ready) -> list[str]:
+    """Languages whose ready translations have a column.
+
+    Args:
+        root: Folder or URI of ``<language>.parquet``.
+        languages: Languages that are looked for.
+        column: The column.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    fs, folder = open_root(root, "translation.ready")
+    found = list[str]()
+    for language in languages:
+        path = f"{folder}/{language}.parquet"
+        if not fs.get_file_info(path).is_file:
+            continue
+        with fs.open_input_file(path) as stream:
+            file = open_parquet(stream, f"translation.ready: {root}/{language}.parquet")
+            if column in file.schema_arrow.names:
+                found.append(language)
+    return found
 
 
 def _checked(data: bytes, where: str, column: Ready) -> pa.Table:

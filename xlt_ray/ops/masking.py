@@ -1,4 +1,4 @@
-"""Hiding words: the simplest augmentation of a text."""
+"""Hiding words, and noise in their embeddings: the simplest augmentations of a text."""
 
 from collections.abc import Collection
 
@@ -21,3 +21,18 @@ def masked_tokens(
     fixed = torch.isin(input_ids, torch.tensor(sorted(special), device=input_ids.device))
     hidden = torch.rand(input_ids.shape, device=input_ids.device) < rate
     return torch.where(hidden & ~fixed & rows[:, None], mask, input_ids)
+
+
+def shaken(embeddings: Tensor, radius: float) -> Tensor:
+    """Embeddings plus a random vector each, drawn evenly from a ball around it.
+
+    Args:
+        embeddings: [..., H] of words.
+        radius: Radius of the ball, as a share of the norm of the embedding, 0 or more.
+    """
+    width = embeddings.shape[-1]
+    drawn = torch.randn_like(embeddings)
+    directions = drawn / drawn.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    lengths = torch.rand(embeddings.shape[:-1], device=embeddings.device) ** (1 / width)
+    norms = embeddings.detach().norm(dim=-1, keepdim=True)
+    return embeddings + radius * norms * lengths[..., None].to(embeddings.dtype) * directions

@@ -157,16 +157,26 @@ class RunCorpora:
         return self.reading.text("unlabelled", self.pools, "unlabelled")
 
     def back_translated(self) -> Corpus | None:
-        """The unlabelled text translated there and back; None if nothing translates it, or if it
-        is read in translation anyway."""
-        languages = self.translations.among(self.pools)
-        if not (self.translations.is_there and languages) or self.config.translation.replace:
+        """The unlabelled text translated there and back; None if nothing does that. Text that is
+        read in translation goes back into its own language and is translated again."""
+        if not self.translations.is_there:
             return None
         if self._back is None:
-            text = self.unlabelled_text()
-            back = self.translations.back("unlabelled", text, languages)
+            text, replace = self.unlabelled_text(), self.config.translation.replace
+            languages = self._foreign(self.pools) if replace else self.translations.among(self.pools)
+            if not languages:
+                return None
+            change = self.translations.around if replace else self.translations.back
+            back = change("unlabelled", text, languages)
+            if back is None:
+                return None
             self._back = self._tokenised("unlabelled there and back", back)
         return self._back
+
+    def _foreign(self, languages: Sequence[str]) -> list[str]:
+        """The languages that are read in translation where any is."""
+        targets = [name for name in languages if name not in self.source_languages]
+        return self.translations.among(targets)
 
     @property
     def tested(self) -> tuple[str, ...]:
@@ -178,8 +188,7 @@ class RunCorpora:
         key = (tuple(languages), split)
         if key not in self._corpora:
             text = self.reading.text(title, languages, split)
-            targets = [name for name in languages if name not in self.source_languages]
-            foreign = self.translations.among(targets)
+            foreign = self._foreign(languages)
             if foreign and self.config.translation.replace:
                 text = self.translations.into_pivot(title, text, foreign, whole=True)
             self._corpora[key] = self._tokenised(title, text)

@@ -10,7 +10,14 @@ from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.backbone import Backbone, checkpoint_of
 from xlt_ray.engine.resources import Plan
-from xlt_ray.engine.translate import Ready, Route, TranslateTask, ready_of, run_translate
+from xlt_ray.engine.translate import (
+    Ready,
+    Route,
+    TranslateTask,
+    offering,
+    ready_of,
+    run_translate,
+)
 from xlt_ray.run.steps import Runner, Step
 from xlt_ray.store.artifacts import Artifact
 
@@ -65,6 +72,34 @@ class Translations:
             for name in languages
         }
         return self._translate(f"{title} there and back", first, routes)
+
+    def around(self, title: str, text: Artifact, languages: Sequence[str]) -> Artifact | None:
+        """Text that is read in translation, translated from the pivot language into its own and
+        into the pivot again; None if nothing does that.
+
+        Args:
+            title: Beginning of the steps' titles.
+            text: The text before it was translated.
+            languages: Languages that are read in translation.
+        """
+        config, pivot = self.config.translation, self.config.translation.pivot
+        if config.ready is not None:
+            there = offering(config.ready, languages, "pivot_back")
+            if not there:
+                return None
+            ready, _ = self._ready(there, "pivot_back")
+            routes = {
+                name: Route(name, pivot, ready=ready, column="pivot_back") for name in there
+            }
+            return self._translate(f"{title} into {pivot} once more", text, routes)
+        if config.back is None:
+            return None
+        read = self.into_pivot(title, text, languages, whole=True)
+        routes = {
+            name: Route(pivot, name, self._model(config.back, name)) for name in languages
+        }
+        again = self._translate(f"{title} back from {pivot}", read, routes)
+        return self.into_pivot(f"{title} once more", again, languages)
 
     def into_pivot(
         self, title: str, text: Artifact, languages: Sequence[str], *, whole: bool = False

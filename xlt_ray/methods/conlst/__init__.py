@@ -1,6 +1,7 @@
 """CoNLST: contrastive negative learning, then self-training.
 
 recipe             the method
+smoothing          a robust source model
 negative_learning  stage 1
 thresholding       which texts stage 2 keeps
 mixup              what stage 2 and FlexMatch train with

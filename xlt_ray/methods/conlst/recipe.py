@@ -28,6 +28,7 @@ from xlt_ray.methods.conlst.negative_learning import (
     Scale,
     complements,
 )
+from xlt_ray.methods.conlst.smoothing import Smoothed
 from xlt_ray.methods.conlst.thresholding import copies, reaching
 from xlt_ray.methods.shared.softmax import Probabilities
 from xlt_ray.methods.shared.warm_start import StartConfig, outcome_per_target, starting_models
@@ -41,8 +42,11 @@ from xlt_ray.store.artifacts import Artifact
 
 
 class NegativesConfig(StartConfig, frozen=True):
-    """Hyper-parameters of stage 1."""
+    """Hyper-parameters of the source model and stage 1."""
 
+    source_noise: float = Field(default=0.0, ge=0)
+    """Radius of noise in the word embeddings of the source training, as a share of their norms, for
+    a robust source model (CoNLST-RS); 0: none."""
     joint: bool = False
     """All target languages make one model, and negatives come from all of them; else each its
     own."""
@@ -217,7 +221,10 @@ def adapt_all(driver: Driver, config: NegativesConfig, adapt: Callable[..., Adap
         adapt: Is called with the driver, a target or None, the model to begin with and what it says
             of the unlabelled text.
     """
-    start = starting_models(driver, config)
+    if config.source_noise and config.start_from is not None:
+        raise ConfigError("method.source_noise: method.start_from leaves no source model to train")
+    objective = Smoothed(config.source_noise) if config.source_noise else None
+    start = starting_models(driver, config, objective)
     if config.joint and start.by_language:
         raise ConfigError(
             "method.joint: one model of all targets, but method.start_from has one for each"

@@ -11,6 +11,7 @@ from xlt_ray.recipe.annotator import Annotator
 from xlt_ray.recipe.corpus import Mix, Model, Start
 from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.method import Outcome
+from xlt_ray.recipe.objective import Objective
 from xlt_ray.recipe.schedule import Schedule
 from xlt_ray.store.artifacts import Artifact
 
@@ -27,13 +28,22 @@ class StartConfig(MethodConfig, frozen=True):
     """Epochs on the source gold; the best of them on source dev is kept."""
 
 
-def starting_models(driver: Driver, config: StartConfig) -> Start:
-    """What the configuration says to start from, or a model trained on the source gold."""
+def starting_models(
+    driver: Driver, config: StartConfig, objective: Objective | None = None
+) -> Start:
+    """What the configuration says to start from, or a model trained on the source gold.
+
+    Args:
+        driver: The driver.
+        config: The configuration.
+        objective: What the training minimises; None: the cross-entropy.
+    """
     if config.start_from is not None:
         return driver.start_from(config.start_from)
     gold, start = driver.source("train"), driver.backbone
     schedule = Schedule(config.source_lr, config.source_epochs)
-    return Start(driver.train("source", Mix(gold), CrossEntropy(), start=start, schedule=schedule))
+    loss = objective or CrossEntropy()
+    return Start(driver.train("source", Mix(gold), loss, start=start, schedule=schedule))
 
 
 def annotate_source_and_target(
