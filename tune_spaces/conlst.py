@@ -1,4 +1,8 @@
-"""CoNLST: contrastive temperature and negatives, thresholds, weights of the losses, mixtures."""
+"""CoNLST: similarity, temperature and negatives, rates, thresholds, weights of the losses, mixtures.
+
+Temperatures are those at which most texts have a loss (distances are in units of their median), and
+the weight of the source consistency reaches up to where its gradient is that of the target loss.
+"""
 
 from ray import tune
 
@@ -6,9 +10,12 @@ SPACE = {
     "alpha": tune.choice([1.0, 4.0, 8.0]),
     "gamma": tune.choice([0.8, 0.9, 0.95]),
     "t0": tune.choice([0.8, 0.9, 0.95]),
-    "temp": tune.choice([0.1, 0.5, 1.0, 5.0]),
-    "k_neg": tune.choice([4, 8, 16]),
-    "lambda_clcs": tune.loguniform(1e-4, 1e-1),
+    "threshold": tune.choice(["by_class", "fixed"]),
+    "similarity": tune.choice(["neg_sq_l2", "neg_l2"]),
+    "temp": tune.choice([0.2, 0.3, 0.5, 1.0]),
+    "k_neg": tune.choice([4, 8, 16, 32]),
+    "stage1_lr": tune.choice([2e-6, 5e-6, 1e-5]),
+    "lambda_clcs": tune.loguniform(1e-3, 1.0),
     "lambda_u": tune.choice([0.5, 1.0, 2.0]),
     "lr": tune.choice([2e-6, 5e-6, 1e-5]),
     "iterations": tune.choice([1, 2, 3, 4, 5]),

@@ -246,6 +246,8 @@ class TrainConfig(Section, frozen=True):
     """Project to this fraction of the width before the head of a text classifier; absent: no."""
     eval_every: int | None = Field(default=None, ge=1)
     """Optimiser steps between source-dev scores, besides the one after each epoch."""
+    snapshots: int = Field(default=0, ge=0)
+    """Models that each training keeps along its way, evenly, for analyses after the run."""
     checkpoint_seconds: float = Field(default=300.0, ge=0, json_schema_extra={**RUNTIME})
     """Seconds between checkpoints from which a killed step resumes; 0: after every step."""
     gradient_checkpointing: bool = False

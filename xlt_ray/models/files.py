@@ -4,3 +4,6 @@ OPTIMISER = "optimiser.safetensors"
 """State of the optimiser, kept with the model of a step that a later one goes on from."""
 SPAN_SETTINGS = "spans.json"
 """Settings of a span head; the folder of a model that has one is that of a tagger of spans."""
+
+SNAPSHOT = "snapshot-"
+"""Beginning of the names of weights that a training kept along its way."""

@@ -163,7 +163,9 @@ class RunCorpora:
             return None
         if self._back is None:
             text, replace = self.unlabelled_text(), self.config.translation.replace
-            languages = self._foreign(self.pools) if replace else self.translations.among(self.pools)
+            languages = (
+                self._foreign(self.pools) if replace else self.translations.among(self.pools)
+            )
             if not languages:
                 return None
             change = self.translations.around if replace else self.translations.back

@@ -111,9 +111,7 @@ def _found(reading: Reading, splits: Mapping[str, Sequence[FileSplit]]) -> list[
         )
         for name, item in zip(names, there, strict=True):
             found[name, split] = _taken(reading, item)
-    return [
-        _joined(reading, [found[name, split] for split in own]) for name, own in splits.items()
-    ]
+    return [_joined(reading, [found[name, split] for split in own]) for name, own in splits.items()]
 
 
 def _joined(reading: Reading, parts: Sequence[Source]) -> Source:

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.schema import Task
 from xlt_ray.labels import LabelSet
-from xlt_ray.models.files import OPTIMISER, SPAN_SETTINGS
+from xlt_ray.models.files import OPTIMISER, SNAPSHOT, SPAN_SETTINGS
 from xlt_ray.recipe.corpus import Model, Start
 from xlt_ray.store.artifacts import Artifact, Store
 from xlt_ray.store.manifest import is_inside
@@ -116,9 +116,11 @@ def _models(store: Store, name: str) -> dict[str, Any] | None:
 
 
 def files_of(model: Artifact) -> dict[str, Path]:
-    """The files of a trained model that others load: without its optimiser and its findings."""
+    """The files of a trained model that others load: without its optimiser, its findings and what
+    it kept along its way."""
     own = {"manifest.json", OPTIMISER}
     files = [path for path in model.local().iterdir() if path.suffix != ".parquet"]
+    files = [path for path in files if not path.name.startswith(SNAPSHOT)]
     return {path.name: path for path in sorted(files) if path.name not in own}
 
 

@@ -88,16 +88,12 @@ class Translations:
             if not there:
                 return None
             ready, _ = self._ready(there, "pivot_back")
-            routes = {
-                name: Route(name, pivot, ready=ready, column="pivot_back") for name in there
-            }
+            routes = {name: Route(name, pivot, ready=ready, column="pivot_back") for name in there}
             return self._translate(f"{title} into {pivot} once more", text, routes)
         if config.back is None:
             return None
         read = self.into_pivot(title, text, languages, whole=True)
-        routes = {
-            name: Route(pivot, name, self._model(config.back, name)) for name in languages
-        }
+        routes = {name: Route(pivot, name, self._model(config.back, name)) for name in languages}
         again = self._translate(f"{title} back from {pivot}", read, routes)
         return self.into_pivot(f"{title} once more", again, languages)
 

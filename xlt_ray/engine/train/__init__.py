@@ -6,5 +6,6 @@ loop         what every worker does
 batches      its rows and passes
 optimiser    parameters, rates, state
 checkpoints  from which a killed step resumes
+snapshots    models along the way, for analyses
 determinism  kernels that repeat their bytes
 """

@@ -48,6 +48,7 @@ from xlt_ray.engine.train.optimiser import (
     unflatten,
     warmup_then_decay,
 )
+from xlt_ray.engine.train.snapshots import Snapshots
 from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.metrics import Ragged, score
 from xlt_ray.models.classifier import Classifier, full_precision
@@ -194,6 +195,8 @@ class Worker:
         self.epochs = task.schedule.epochs
         if task.schedule.steps is not None:
             self.epochs = math.ceil(self.steps / self.steps_per_epoch)
+        own_steps = task.schedule.steps or self.steps_per_epoch * self.epochs
+        self.snapshots = Snapshots(self.checkpoints, task.train.snapshots, own_steps)
         own = {id(item) for item in own_parameters(self.model, task.schedule)}
         clips_own = task.schedule.own is None or task.schedule.own.clipped
         self.clipped = [p for p in self.model.parameters() if clips_own or id(p) not in own]
@@ -238,6 +241,8 @@ class Worker:
             due = self.step(plan[position.step_in_epoch])
             position.step_in_epoch += 1
             position.total += 1
+            if self.rank == 0 and position.total in self.snapshots.due:
+                self.snapshots.keep(position.total, self.model)
             memory.hand_back_at_times()
             if position.step_in_epoch == len(plan):
                 self.end_epoch()
@@ -457,6 +462,7 @@ class Worker:
                 if 0 < schedule.before + schedule.epochs < schedule.whole:
                     save_file(flatten(self.optimiser), Path(folder) / OPTIMISER)
                 self.task.out.write_folder(Path(folder))
+            self.snapshots.publish(self.task.out)
             for path in _tokenizer_files(self.task.start.local()):
                 self.task.out.copy(path.name, path)
         kept = {key: position.history[chosen].get(key) for key in ("source_dev", "own")}

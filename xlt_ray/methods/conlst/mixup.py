@@ -50,7 +50,9 @@ def masked_only(driver: Driver, translated: float) -> tuple[str, ...]:
         return ()
     back = driver.back_translated()
     if back is None:
-        return ("texts are changed by masking alone: no translation of them there and back is given",)
+        return (
+            "texts are changed by masking alone: no translation of them there and back is given",
+        )
     there = back.tokens.info.get("rows_by_language")
     missing = [name for name in driver.pools if there is not None and not there.get(name)]
     text = f"texts of {', '.join(missing)} are changed by masking alone: they have no translation"

@@ -6,7 +6,6 @@ here holds the classes that they are not; the paired text is the source gold. Th
 is the texts that the model was certain about, from which every worker draws negatives.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -20,6 +19,7 @@ from torch.nn.functional import normalize
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.batches.examples import Examples
 from xlt_ray.data.keyed import items_of, of_language, sorted_by_id
+from xlt_ray.methods.shared.own_figures import ratio_of_norms, squared_gradient
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import contrastive
 from xlt_ray.recipe.loss_means import LossMeans
@@ -83,15 +83,14 @@ class WithConsistency(Objective):
         share = self.step.items / max(self.step.paired, 1)  # the engine divides by the items
         weighted = self.lambda_clcs * share * clcs
         for name, term in zip(_SQUARES, (target, weighted), strict=True):
-            self.means.add(name, _squared_gradient(term, output.features), 1)
+            self.means.add(name, squared_gradient(term, output.features), 1)
         return {"loss": target + weighted, "target": target, "clcs": clcs}
 
     def progress(self) -> dict[str, Any]:
         """Mean of each term since the last time, the share of active texts, and the ratio of the
         norms of the gradients of both terms at the pooled texts, if the second has one."""
         found = self.means.take()
-        target, clcs = (found.pop(name) for name in _SQUARES)
-        return found | ({"gradient_ratio": math.sqrt(target / clcs)} if clcs else {})
+        return found | ratio_of_norms(*(found.pop(name) for name in _SQUARES))
 
     def state_dict(self) -> dict[str, Tensor]:
         """The sums for the record."""
@@ -207,14 +206,6 @@ class ContrastNegatives(WithConsistency):
         """Take up the tensors of a checkpoint."""
         super().load_state_dict(state)
         self.unit, self.is_settled = float(state["unit"][0]), bool(state["unit"][1])
-
-
-def _squared_gradient(term: Tensor, features: Tensor) -> Tensor:
-    """Squared norm of the gradient of a term at the pooled texts."""
-    if not term.requires_grad:  # of no text
-        return torch.zeros_like(term)
-    (found,) = torch.autograd.grad(term, features, retain_graph=True, allow_unused=True)
-    return torch.zeros_like(term) if found is None else found.double().square().sum()
 
 
 def probabilities(

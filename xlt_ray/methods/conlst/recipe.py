@@ -73,7 +73,7 @@ class CoNLSTConfig(NegativesConfig, frozen=True):
     """Confidence above 1/C from which a text is certain to be of its class."""
     k_neg: int = Field(default=8, ge=1)
     """K_neg, negatives of a text at most."""
-    temp: float = Field(default=1.0, gt=0)
+    temp: float = Field(default=0.3, gt=0)
     """Contrastive temperature, of distances in their unit."""
     similarity: Similarity = "neg_sq_l2"
     """Minus the squared distance, or minus the distance."""

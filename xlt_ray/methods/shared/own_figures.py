@@ -3,6 +3,9 @@
 import math
 from collections.abc import Mapping
 
+import torch
+from torch import Tensor
+
 from xlt_ray.recipe.corpus import Model
 
 
@@ -26,3 +29,17 @@ def means_of(models: Mapping[str, Model], name: str) -> dict[str, float]:
 def below(figures: Mapping[str, float], least: float) -> str:
     """Names of the figures below a number, comma separated; "" if there are none."""
     return ", ".join(name for name, value in figures.items() if value < least)
+
+
+def squared_gradient(term: Tensor, at: Tensor) -> Tensor:
+    """Squared norm of the gradient of a loss term at something that it is computed from; 0 if it
+    does not depend on that."""
+    if not term.requires_grad:  # of no item
+        return torch.zeros_like(term)
+    (found,) = torch.autograd.grad(term, at, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(term) if found is None else found.double().square().sum()
+
+
+def ratio_of_norms(first: float, second: float) -> dict[str, float]:
+    """``gradient_ratio``, root of the ratio of two squared norms; nothing if the second is 0."""
+    return {"gradient_ratio": math.sqrt(first / second)} if second else {}
