@@ -20,8 +20,8 @@ from xlt_ray.config.schema import (
 )
 from xlt_ray.data.benchmarks.registry import BENCHMARKS
 from xlt_ray.methods import METHODS
-from xlt_ray.methods.iwda.alignment import CriticSettings
 from xlt_ray.methods.iwda.recipe import IWDAConfig
+from xlt_ray.methods.iwda.settings import CriticSettings
 from xlt_ray.methods.maral.recipe import MARALConfig
 from xlt_ray.methods.maral.student_config import StudentConfig
 from xlt_ray.run.check import recipes

@@ -166,3 +166,30 @@ def test_a_class_that_one_side_lacks_is_no_part_of_the_shift() -> None:
     z = np.array([[0.0, 1.0], [2.0, 3.0]])
     found = importance.conditional_shift(z, np.array([0, 1]), z + 1, np.array([1, 2]))
     assert found == {1: 2.0}  # [2, 3] against [1, 2]
+
+
+def test_a_short_training_forgets_its_start() -> None:
+    """0.995^150 = 0.47 of C and t would still be made up; of 7,000 steps nothing."""
+    assert pytest.approx(0.47, abs=0.01) == (1 - 0.005) ** 150
+    rate = importance.rate_of(0.005, 150, 0.01)
+    assert (1 - rate) ** 150 == pytest.approx(0.01)
+    assert importance.rate_of(0.005, 7000, 0.01) == 0.005
+    assert importance.rate_of(0.005, 150, 1.0) == 0.005
+    assert importance.rate_of(0.005, 1, 0.01) == pytest.approx(0.99)
+
+
+def test_what_class_priors_do_not_explain() -> None:
+    C = np.array([[0.45, 0.05], [0.05, 0.45]])
+    p = C.sum(axis=0)
+    w = np.array([0.4, 1.6])
+    assert importance.unexplained(C, C @ w, w) == pytest.approx(0)
+    assert importance.residual(C, C @ w, w) == pytest.approx(0)
+    # More of class 1 than any prior gives: all weight on it leaves 0.02 of a change of 0.42.
+    t = np.array([0.08, 0.92])
+    found = importance.estimate_weights(C, t, p)
+    assert found == pytest.approx([0, 2])
+    assert importance.residual(C, t, found) == pytest.approx(0.02)
+    assert importance.unexplained(C, t, found) == pytest.approx(0.02 / 0.42)
+    assert importance.unexplained(C, C @ np.ones(2), np.ones(2)) == 0
+    assert importance.guarded(found, 0.25) @ p == pytest.approx(1)
+    assert importance.guarded(found, 1.0) == pytest.approx([1, 1])

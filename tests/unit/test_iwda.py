@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from tests.recipes import FACTS, MemoryDriver, batch_of, logits_of
 from tests.recipes import run_method as run
 from xlt_ray.config.schema import MethodConfig, part_of
 from xlt_ray.data.batches.batch import Batch
-from xlt_ray.methods.iwda.alignment import AlignmentLoss, CriticHead, CriticSettings
+from xlt_ray.methods.iwda.alignment import AlignmentLoss, CriticHead
+from xlt_ray.methods.iwda.diagnosis import diagnosed
 from xlt_ray.methods.iwda.recipe import IWDAConfig
+from xlt_ray.methods.iwda.settings import CriticSettings
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import alignment, importance
 from xlt_ray.recipe.corpus import Start
@@ -26,7 +29,10 @@ PRIOR, W0 = (0.4, 0.3, 0.2, 0.1), (0.5, 1.0, 1.5, 2.0)
 
 
 def critic_settings(**options: Any) -> CriticSettings:
-    return part_of(IWDAConfig.model_validate({"critic_hidden": 16, **options}), CriticSettings)
+    return part_of(
+        IWDAConfig.model_validate({"critic_hidden": 16, "stats_left": 1.0, **options}),
+        CriticSettings,
+    )
 
 
 class FakeEncoder:
@@ -428,3 +434,53 @@ def test_start_from_names_something() -> None:
         assert issubclass(kind, MethodConfig)
         with pytest.raises(ValueError, match="start_from"):
             kind.model_validate({"start_from": ""})
+
+
+def test_a_short_training_renews_its_statistics() -> None:
+    loss = prepared(AlignmentLoss(critic_settings(stats_left=0.01), W0, PRIOR))
+    for number in range(20):
+        loss.before_step(OptimiserStep(number, 20, items=5, paired=4))
+        loss.loss(output_with(10, seed=number), batch_with(LABELS, 4))
+        loss.after_step()
+    own = loss.progress()
+    assert own["start_left"] == pytest.approx(0.01)
+    assert own["moved"] == pytest.approx(float((loss.critic_head.w - loss.w0_K).abs().max()))
+    assert 0 <= own["residual"] <= 1
+    slow = prepared(AlignmentLoss(critic_settings(), W0, PRIOR))
+    slow.before_step(OptimiserStep(19, 20, items=5, paired=4))
+    slow.loss(output_with(10), batch_with(LABELS, 4))
+    assert slow.progress()["start_left"] == pytest.approx(0.995**20)
+
+
+def test_a_run_warns_of_weights_that_are_made_up(tmp_path: Path) -> None:
+    def model(**own: float) -> Any:
+        return SimpleNamespace(history=[{"own": {"loss_gap": 0.1, **own}}])
+
+    models = {"a": model(start_left=0.47, moved=0.0), "b": model(start_left=0.01, moved=0.2)}
+    first = {
+        "a": SimpleNamespace(info={"unexplained": 0.9, "residual": 0.2}),
+        "b": SimpleNamespace(info={"unexplained": 0.1, "residual": 0.0}),
+    }
+    found = diagnosed(models, first)  # type: ignore[arg-type]
+    warnings = [item.warning for item in found if item.warning]
+    assert warnings == [
+        "the training of a is short: its statistics are still made up",
+        "the weights of a stay where they begin",
+        "class priors do not explain what the model predicts for a",
+    ]
+    assert len(diagnosed(models, {})) == 1, "without an estimate there is the critic alone"
+    outcome = run("iwda", MemoryDriver(tmp_path))
+    assert any("unexplained" in item.part for item in outcome.mechanisms)
+
+
+def test_the_guard_takes_the_first_weights_towards_1(tmp_path: Path) -> None:
+    w0 = {}
+    for guard in ("none", "residual"):
+        driver = MemoryDriver(tmp_path / guard)
+        run("iwda", driver, guard=guard, rho=0.0)
+        found = driver.call("derive", "a initial weights").result
+        assert found is not None
+        w0[guard], share = np.array(found.info["w0"]), found.info["unexplained"]
+        w = np.array(found.info["w"])
+    assert w0["none"] == pytest.approx(w)
+    assert w0["residual"] == pytest.approx((1 - share) * w + share)

@@ -49,6 +49,17 @@ def running(old: Tensor, counts: Tensor, rate: float) -> Tensor:
     return old if counts.sum() == 0 else (1 - rate) * old + rate * share(counts)
 
 
+def rate_of(rate: float, steps: int, left: float) -> float:
+    """Rate of a running average that leaves no more of its start than asked, after so many steps.
+
+    Args:
+        rate: The rate otherwise, in (0, 1].
+        steps: Steps of the training, at least 1.
+        left: Most of the start that may be left, in (0, 1]; 1: the rate stays.
+    """
+    return max(rate, 1 - left ** (1 / steps))
+
+
 def running_counts(old: Tensor, counts: Tensor, rate: float) -> Tensor:
     """The same sum of raw counts, as the released code has it; `share` of it is what it reads."""
     return (1 - rate) * old + rate * counts
@@ -116,6 +127,27 @@ def _polished(u: np.ndarray, P: np.ndarray, q: np.ndarray) -> np.ndarray:
     exact[on] = np.linalg.lstsq(kkt, np.append(-q[on], 1.0), rcond=None)[0][:-1]
     is_better = objective(exact) <= objective(u) + 1e-12
     return exact if exact.min() >= 0 and is_better and abs(exact.sum() - 1) < 1e-12 else u
+
+
+def residual(C_KK: np.ndarray, t_K: np.ndarray, w_K: np.ndarray) -> float:
+    """Total variation, in [0, 1], between the predictions C w that weights explain, and t."""
+    return float(0.5 * np.abs(C_KK @ w_K - t_K).sum())
+
+
+def unexplained(C_KK: np.ndarray, t_K: np.ndarray, w_K: np.ndarray) -> float:
+    """Share, in [0, 1], of the change of the predictions from source to target that weights do not
+    explain: ||C w - t|| / ||C 1 - t|| in L1; 0 if there is no change.
+
+    At the least squares it is 0 if class priors alone can make t of C, and 1 if no weights come
+    nearer to t than even ones. It says nothing of a change that looks like one of priors.
+    """
+    whole = residual(C_KK, t_K, np.ones_like(w_K))
+    return min(1.0, residual(C_KK, t_K, w_K) / whole) if whole > 0 else 0.0
+
+
+def guarded(w_K: np.ndarray, share: float) -> np.ndarray:
+    """(1 - share) w + share: nearer to even weights, the less of the change they explain."""
+    return (1 - share) * w_K + share
 
 
 def initial_weights(w_K: np.ndarray, rho: float) -> np.ndarray:

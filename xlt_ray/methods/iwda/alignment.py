@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from xlt_ray.config.schema import Section
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
+from xlt_ray.methods.iwda.settings import CriticSettings
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.models.critic import Critic
 from xlt_ray.ops import alignment, importance
@@ -27,56 +26,6 @@ from xlt_ray.recipe.task import TaskContext
 
 TERMS = ("source", "gap", "penalty")
 """Parts of the loss, each divided by the source items."""
-
-MOST_OUTER = 20
-"""Classes up to which the critic sees whole outer products."""
-
-
-class CriticSettings(Section, frozen=True):
-    """Hyper-parameters of the critic and the weights."""
-
-    weighting: Literal["estimated", "none", "fixed"] = "estimated"
-    """Weights that follow the estimate, or stay; none: all are 1."""
-    lambda_da: float = Field(default=5e-3, ge=0)
-    """Strength of the alignment for the encoder."""
-    lambda_gp: float = Field(default=10.0, ge=0)
-    """mu, strength of the critic's gradient penalty."""
-    lambda_iw: float = Field(default=2.0, ge=0)
-    """xi, decay of the weights towards the initial ones, from which they stay within 1/xi."""
-    lr_iw: float = Field(default=5e-4, gt=0)
-    """Learning rate of the weights."""
-    w_schedule: Literal["linear", "constant"] = "linear"
-    """That learning rate falls to 0, or stays."""
-    projection: Literal["rescale", "euclid"] = "rescale"
-    """Back to the constraints by clamping and rescaling, or to the nearest weights."""
-    stats_rate: float = Field(default=5e-3, gt=0, le=1)
-    """s, weight of a batch in the running statistics."""
-    statistics: Literal["shares", "counts"] = "shares"
-    """Averages of normalised batches, or sums of raw counts as in the released code."""
-    ramp: float = Field(default=0.1, ge=0, le=1)
-    """Share of the steps over which alignment and weights set in."""
-    critic_hidden: int = Field(default=2048, ge=1)
-    """Width of the critic."""
-    critic_items: int = Field(default=1024, ge=1)
-    """Items of each domain that the critic sees in a forward pass at most, drawn at random."""
-    critic_steps: int = Field(default=0, ge=0)
-    """Critic steps before each step of the encoder; 0: both at once."""
-    critic_view: Literal["auto", "outer", "projected", "plain"] = "auto"
-    """What the critic sees: class probabilities times features, a random projection of that to
-    1024 numbers, or features alone; auto: projected with more than 20 classes."""
-    feature: Literal["head", "raw_cls"] = "head"
-    """Input of the last linear layer, or the last hidden state at the first token."""
-
-    def view(self, num_classes: int) -> Literal["outer", "projected", "plain"]:
-        """What the critic sees with so many classes."""
-        if self.critic_view == "auto":
-            return "outer" if num_classes <= MOST_OUTER else "projected"
-        return self.critic_view
-
-    def risen(self, step: OptimiserStep) -> float:
-        """From 0 to 1 over the first share of the steps."""
-        rises = self.ramp * step.steps
-        return min(1.0, step.number / rises) if rises >= 1 else 1.0
 
 
 class CriticHead(nn.Module):
@@ -238,8 +187,9 @@ class AlignmentLoss(Objective):
         counts = self.context.total(self.counts)
         self._reset_counts()
         renew = importance.running if settings.statistics == "shares" else importance.running_counts
-        critic_head.C.copy_(renew(critic_head.C, counts[:k], settings.stats_rate))
-        critic_head.t.copy_(renew(critic_head.t, counts[k], settings.stats_rate))
+        rate = settings.rate(self.step)
+        critic_head.C.copy_(renew(critic_head.C, counts[:k], rate))
+        critic_head.t.copy_(renew(critic_head.t, counts[k], rate))
         if settings.weighting == "estimated" and self.trains(self.step.number) != "model":
             self._move()
 
@@ -260,12 +210,23 @@ class AlignmentLoss(Objective):
         self.moved_K.copy_(critic_head.w - self.w0_K)
 
     def progress(self) -> dict[str, Any]:
-        """The weights, and means by source item of the terms since the last time."""
+        """The weights, the share of the statistics that is still their start, the total variation
+        that the weights leave between explained predictions and t, and means by source item of the
+        terms since the last time."""
         sums = self.context.total(self.sums).tolist()
         self.sums.zero_()
         means = [value / max(sums[3], 1.0) for value in sums[:3]]
         terms = {f"loss_{name}": value for name, value in zip(TERMS, means, strict=True)}
-        return {"w": self.critic_head.w.tolist(), **terms}
+        head, w_K = self.critic_head, self.critic_head.w
+        C, t = importance.share(head.C), importance.share(head.t)
+        begun = (1 - self.settings.rate(self.step)) ** (self.step.number + 1)
+        return {
+            "w": w_K.tolist(),
+            "start_left": begun / float(head.C.sum()),  # a sum of shares is 1
+            "residual": float(0.5 * (C @ w_K - t).abs().sum()),
+            "moved": float((w_K - self.w0_K).abs().max()),
+            **terms,
+        }
 
     def state_dict(self) -> dict[str, Tensor]:
         """What is not in the model: the optimiser of w, and the sums for the record."""

@@ -9,6 +9,7 @@ is the result, one for each target language; critic and weights are not needed a
 Departures are listed in docs/iwda.md.
 """
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,9 @@ from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import part_of
 from xlt_ray.data.keyed import items_of, of_language, positions
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.iwda.alignment import AlignmentLoss, CriticSettings
+from xlt_ray.methods.iwda.alignment import AlignmentLoss
+from xlt_ray.methods.iwda.diagnosis import diagnosed
+from xlt_ray.methods.iwda.settings import CriticSettings
 from xlt_ray.methods.shared.warm_start import (
     StartConfig,
     annotate_source_and_target,
@@ -58,6 +61,8 @@ class IWDAConfig(CriticSettings, AlignedConfig, frozen=True):
     """Weights that follow the estimate; none: all are 1, plain alignment."""
     rho: float = Field(default=0.25, ge=0, le=1)
     """Share of even weights in the initial ones."""
+    guard: Literal["none", "residual"] = "residual"
+    """The initial weights are nearer to 1, the less they explain of how the predictions change."""
     critic_lr: float = Field(default=5e-4, gt=0)
     """Learning rate of the critic, which stays."""
     critic_weight_decay: float = Field(default=0.01, ge=0)
@@ -72,6 +77,7 @@ def initial(
     language: str,
     num_classes: int,
     rho: float | None,
+    is_guarded: bool,
     epochs: float,
     batch_size: int,
 ) -> tuple[pa.Table, dict[str, Any]]:
@@ -84,12 +90,13 @@ def initial(
         language: The target.
         num_classes: K.
         rho: Share of even weights; None: no estimate, all are even.
+        is_guarded: The weights are nearer to 1, the less they explain.
         epochs: Passes over the target text.
         batch_size: Rows of each domain in a step.
 
     Returns:
         By class ``prior``, ``predicted`` (the target marginal t), ``w`` and ``w0``; as facts the
-        same and ``steps``.
+        same, ``steps``, and of the estimate w the ``residual`` and the share ``unexplained``.
     """
     rows_S, truth = said_S.table(["id", "labels"]), gold.table(["id", "labels"])
     truth = truth.take(positions(rows_S, truth).combine_chunks())
@@ -105,9 +112,15 @@ def initial(
     C_KK = counts_KK / counts_KK.sum()
     p_K = C_KK.sum(axis=0)
     w0_K = w_K = np.ones(num_classes)
+    fit = {"residual": 0.0, "unexplained": 0.0}
     if rho is not None:
         w_K = importance.estimate_weights(C_KK, t_K, p_K)
-        w0_K = importance.initial_weights(w_K, rho)
+        fit = {
+            "residual": importance.residual(C_KK, t_K, w_K),
+            "unexplained": importance.unexplained(C_KK, t_K, w_K),
+        }
+        near_K = importance.guarded(w_K, fit["unexplained"]) if is_guarded else w_K
+        w0_K = importance.initial_weights(near_K, rho)
     steps = alignment.num_steps(
         epochs=epochs,
         rows=len(rows_T),
@@ -117,7 +130,7 @@ def initial(
     )
     found = {"prior": p_K, "predicted": t_K, "w": w_K, "w0": w0_K}
     context = {name: values.tolist() for name, values in found.items()}
-    return pa.table(found), {**context, "steps": max(1, round(steps))}
+    return pa.table(found), {**context, **fit, "steps": max(1, round(steps))}
 
 
 class IWDA(Method[IWDAConfig]):
@@ -133,11 +146,15 @@ class IWDA(Method[IWDAConfig]):
                 "method.feature: raw_cls is about texts, and words have no such state"
             )
         start = starting_models(driver, self.config)
-        models = {target: self.align(driver, target, start) for target in driver.pools}
-        return outcome_per_target(start, models)
+        found = {target: self.align(driver, target, start) for target in driver.pools}
+        models = {target: model for target, (model, _) in found.items()}
+        first = {target: weights for target, (_, weights) in found.items()}
+        estimated = self.critic_settings.weighting == "estimated"
+        mechanisms = diagnosed(models, first if estimated else {})
+        return replace(outcome_per_target(start, models), mechanisms=mechanisms)
 
-    def align(self, driver: Driver, target: str, start: Start) -> Model:
-        """The model of a target."""
+    def align(self, driver: Driver, target: str, start: Start) -> tuple[Model, Artifact]:
+        """The model of a target, and its initial weights."""
         c, k = self.config, driver.context.num_classes
         gold, text = driver.source("train"), driver.unlabelled().of(target)
         assert gold.labels is not None
@@ -151,6 +168,7 @@ class IWDA(Method[IWDAConfig]):
             language=target,
             num_classes=k,
             rho=None if c.weighting == "none" else c.rho,
+            is_guarded=c.guard == "residual",
             epochs=c.epochs,
             batch_size=c.batch_size,
         )
@@ -160,7 +178,7 @@ class IWDA(Method[IWDAConfig]):
         steps = self.steps(driver, gold, found)
         schedule = Schedule(c.lr, 0, steps=steps, **shared)
         mix, model = Mix(gold, paired=text), start.of(target)
-        return driver.train(target, mix, loss, start=model, schedule=schedule)
+        return driver.train(target, mix, loss, start=model, schedule=schedule), found
 
     @property
     def critic_settings(self) -> CriticSettings:

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from xlt_ray.data.keyed import items_of
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.iwda.alignment import CriticSettings
 from xlt_ray.methods.iwda.recipe import IWDA, IWDAConfig
+from xlt_ray.methods.iwda.settings import CriticSettings
 from xlt_ray.ops import importance
 from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.method import Method, TargetGold, UpperBound

@@ -26,6 +26,12 @@ def means_of(models: Mapping[str, Model], name: str) -> dict[str, float]:
     return {of: value for of, value in found.items() if not math.isnan(value)}
 
 
+def last_of(models: Mapping[str, Model], name: str) -> dict[str, float]:
+    """A number of the last record of each model's training, where it has one."""
+    last = {of: model.history[-1].get("own", {}) for of, model in models.items() if model.history}
+    return {of: float(own[name]) for of, own in last.items() if name in own}
+
+
 def below(figures: Mapping[str, float], least: float) -> str:
     """Names of the figures below a number, comma separated; "" if there are none."""
     return ", ".join(name for name, value in figures.items() if value < least)
