@@ -66,6 +66,11 @@ FINDINGS = {
         record("one", 0, "before", 19, 30, 15), record("one", 1, "before", 5, 10, 5),
         record("one", 0, "after", 19, 20, 18), record("one", 1, "after", 12, 20, 10),
     ],
+    "kept": [
+        {"row": "one", "seed": seed, "target": "de", "round": number, "texts": 40, "kept": kept,
+         "right": 6}
+        for seed, number, kept in ((0, 1, 8), (1, 1, 12), (0, 2, 0))
+    ],
 }  # fmt: skip
 
 
@@ -75,6 +80,8 @@ def test_seeds_are_counted_together() -> None:
     page = markdown(FINDINGS)
     assert "| one | high (0.9 and more) | 75.0 | 50.0 | 50.0 | 90.0 |" in page
     assert "| one | low (below 0.5) | 25.0 | 0.0 | 50.0 | - |" in page
+    assert "| one | 1 | 25.0 | 40.0 |" in page
+    assert "| one | 2 | 0.0 | - |" in page
     assert "| one | de | all | 100.0 | 100.0 | 50.0 | 70.0 |" in page
 
 

@@ -352,7 +352,7 @@ def test_a_run_warns_of_a_stage_without_a_loss() -> None:
     texts_of = [str(item.warning) for item in found]
     assert "hardly any loss is left to learn from for a" in texts_of[0]
     assert "there are no negatives for a, b" in texts_of[1]
-    assert "the source consistency alone moves the model of a, b" in texts_of[2]
+    assert "the source consistency alone moves the encoder of a, b" in texts_of[2]
     assert diagnosed({"a": Adapted(SimpleNamespace(history=[]))}) == []  # type: ignore[arg-type]
 
 

@@ -1,14 +1,18 @@
 """Studies of prior shift: their subsets, what is refused, page and figure."""
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from tests.encoders import commit
 from xlt_ray.config.errors import ConfigError
-from xlt_ray.oracle.figures.shift import Point, markdown, shift_figure, trend
-from xlt_ray.oracle.prior_shift import configure, dry_run, keys
+from xlt_ray.oracle.figures.shift import Point, markdown, shift_figure, trend, zero_shot_figure
+from xlt_ray.oracle.prior_shift import configure, dry_run, keys, said_prior
+from xlt_ray.store.artifacts import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -85,37 +89,57 @@ POINTS = [
 
 
 def test_gain_and_error_of_a_point() -> None:
-    assert POINTS[0].gain == pytest.approx(2)
+    assert POINTS[0].gain("points") == pytest.approx(2)
+    assert POINTS[0].gain("percent") == pytest.approx(4), "of a zero-shot score of 0.5"
+    assert replace(POINTS[0], uncorrected=(0.5, 0.5)).uncorrected_error == pytest.approx(0.05)
     assert POINTS[0].weight_error is None
     assert POINTS[3].weight_error == pytest.approx(0)
     assert POINTS[4].weight_error == pytest.approx(0.2)
 
 
 def test_the_line_is_that_of_least_squares() -> None:
-    level, slope = trend(POINTS[:3])
+    level, slope = trend(POINTS[:3], "points")
     assert (level, slope) == (pytest.approx(2.5), pytest.approx(-10))
-    assert trend(POINTS[:1]) == (pytest.approx(2.0), 0.0)
+    assert trend(POINTS[:1], "points") == (pytest.approx(2.0), 0.0)
 
 
 def test_the_page_has_bands_lines_and_errors() -> None:
     page = markdown("mine", POINTS)
-    assert "| none | +2.00 (1) | - | +0.00 (1) | - | -2.00 (1) | +2.50 -10.00 TV | - |" in page
-    assert "| iwda | +1.00 (1) | - | - | - | +1.00 (1) | +1.00 +0.00 TV | 0.100 |" in page
+    assert "| none | +2.00 (1) | - | +0.00 (1) | - | -2.00 (1) | +2.50 -10.00 TV | - | - |" in page
+    assert "| iwda | +1.00 (1) | - | - | - | +1.00 (1) | +1.00 +0.00 TV | 0.100 | - |" in page
     assert "Zero-shot is at 50.00 on average." in page
     assert "| iwda | 0 | xx | 0.45 | 1.50 (1.90) | 0.50 (0.10) |" in markdown("mine", POINTS[4:])
     assert "in brackets the true ones" not in markdown("mine", POINTS[:3])
 
 
 def test_the_figure_has_every_row() -> None:
-    pictures = shift_figure(POINTS, heading="mine")
+    pictures = shift_figure(POINTS, heading="mine", unit="percent")
     assert set(pictures) == {"svg", "png"}
     words = pictures["svg"].decode()
-    for word in ("mine", "none", "iwda", "improvement over zero-shot (points)"):
+    for word in ("mine", "none", "iwda", "improvement over zero-shot (%)"):
         assert f"<!-- {word} -->" in words
-    assert pictures == shift_figure(POINTS, heading="mine"), "the same bytes each time"
+    again = shift_figure(POINTS, heading="mine", unit="percent")
+    assert pictures == again, "the same bytes each time"
 
 
-@pytest.mark.parametrize(("name", "subsets", "runs"), [("toy", 5, 10), ("marc", 500, 5)])
+def test_zero_shot_scores_are_drawn_by_both_shifts() -> None:
+    own = [replace(point, feature_shift=1.0 + point.tv) for point in POINTS]
+    words = zero_shot_figure(own, heading="mine")["svg"].decode()
+    for word in ("mine", "shift of features (L1)", "total variation of priors"):
+        assert f"<!-- {word} -->" in words
+
+
+def test_shares_of_what_is_predicted(tmp_path: Path) -> None:
+    table = pa.table(
+        {"language": ["a", "b", "a"], "labels": pa.array([[0], [1], [2]], pa.list_(pa.int16()))}
+    )
+    said = commit(Store(str(tmp_path)), "annotation", "said", {"p0": table})
+    assert said_prior(said, language="a", num_classes=4)[1] == {"prior": [0.5, 0, 0.5, 0]}
+
+
+@pytest.mark.parametrize(
+    ("name", "subsets", "runs"), [("toy", 5, 10), ("marc", 500, 5), ("conll", 500, 5)]
+)
 def test_shipped_files(name: str, subsets: int, runs: int) -> None:
     job = runpy.run_path(str(ROOT / "jobs/prior_shift.py"))["DEFAULTS"]
     config = configure(job, [str(ROOT / f"jobs/presets/shift-{name}.yaml")])
@@ -123,4 +147,8 @@ def test_shipped_files(name: str, subsets: int, runs: int) -> None:
     benchmark = config.subsets[0].first.benchmark
     assert benchmark.metric == "macro_f1"
     assert benchmark.source is not None
-    assert set(benchmark.prior) == {*benchmark.source, *benchmark.targets}
+    own = set() if name == "conll" else set(benchmark.source)
+    assert set(benchmark.prior) == own | set(benchmark.targets)
+    if name != "toy":
+        assert config.subsets[0].first.train.batch_size == 8
+        assert (config.section.improvement, config.section.features) == ("percent", True)

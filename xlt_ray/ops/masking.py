@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
 
 def masked_tokens(
@@ -32,7 +33,7 @@ def shaken(embeddings: Tensor, radius: float) -> Tensor:
     """
     width = embeddings.shape[-1]
     drawn = torch.randn_like(embeddings)
-    directions = drawn / drawn.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    directions = drawn / vector_norm(drawn, dim=-1, keepdim=True).clamp(min=1e-12)
     lengths = torch.rand(embeddings.shape[:-1], device=embeddings.device) ** (1 / width)
-    norms = embeddings.detach().norm(dim=-1, keepdim=True)
+    norms = vector_norm(embeddings.detach(), dim=-1, keepdim=True)
     return embeddings + radius * norms * lengths[..., None].to(embeddings.dtype) * directions

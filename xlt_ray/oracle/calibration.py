@@ -1,11 +1,13 @@
 """How often a confident prediction is wrong, before a run and after: calibration on target text.
 
 Counts and accuracy by band of confidence (Table 4 of the CoNLST paper), and the share of wrong
-pseudo-labels by confidence (its Figures 3 and 4), for the rows and seeds of a comparison. Gold of
-the unlabelled text is read for this page alone; nothing of it feeds back.
+pseudo-labels by confidence (its Figures 3 and 4), for the rows and seeds of a comparison; and the
+noise of what each iteration of self-training kept. Gold of the unlabelled text is read for this
+page alone; nothing of it feeds back.
 """
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,9 +22,11 @@ from xlt_ray.data.keyed import items_of, positions
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.shared.softmax import Probabilities
 from xlt_ray.oracle.figures.calibration import BINS, figure, markdown
+from xlt_ray.oracle.judge import Judge
+from xlt_ray.oracle.measures import EVERY
 from xlt_ray.report.figures import require_matplotlib, write_pictures
 from xlt_ray.run.gold_steps import read_gold
-from xlt_ray.run.session import carry_out, connected
+from xlt_ray.run.session import Done, carry_out, connected
 from xlt_ray.store.artifacts import Artifact, Store
 from xlt_ray.store.lease import Lease
 from xlt_ray.store.run_folder import RunFolder
@@ -71,13 +75,15 @@ def find(config: CompareConfig) -> dict[str, Any]:
     lease.acquire()
     try:
         folder.write_json("config.json", config.to_dict())
+        records, kept = _count(config)
         findings = {
             "name": config.name,
             "benchmark": config.first.benchmark.name,
             "split": config.first.benchmark.unlabelled_splits,
             "seeds": list(config.section.seeds),
             "bins": BINS,
-            "records": _count(config),
+            "records": records,
+            "kept": kept,
         }
         lease.check()
         pictures = figure(findings)
@@ -91,27 +97,43 @@ def find(config: CompareConfig) -> dict[str, Any]:
         lease.release()
 
 
-def _count(config: CompareConfig) -> list[dict[str, Any]]:
-    records: list[dict[str, Any]] = []
+def _count(config: CompareConfig) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Texts by confidence before and after every run, and what its iterations kept."""
+    records, kept = list[dict[str, Any]](), list[dict[str, Any]]()
     with connected(config.first):
         for number, (title, seed) in enumerate(config.runs, start=1):
             print(f"[{number}/{len(config.runs)}] {title}, seed {seed}", flush=True)
             with carry_out(config.rows[title][seed], first=read_gold) as done:
-                driver, oracle, outcome = done.driver, done.oracle, done.outcome
-                for target in driver.pools:
-                    models = {
-                        "before": outcome.zero_shot_by_language.get(target, outcome.zero_shot),
-                        "after": outcome.by_language.get(target, outcome.final),
-                    }
-                    for when, model in models.items():
-                        name, text = f"{target} {when}", driver.unlabelled().of(target)
-                        said = driver.annotate(name, text, model, Probabilities())
-                        found = oracle.derive(
-                            f"{name} calibration", confidence_bins, said, oracle.gold, bins=BINS
-                        ).table()
-                        place = {"row": title, "seed": seed, "target": target, "when": when}
-                        records.append({**place, **found.to_pydict()})
-    return records
+                for target in done.driver.pools:
+                    place = {"row": title, "seed": seed, "target": target}
+                    records += _by_confidence(done, place)
+                    kept += _kept(done, place)
+    return records, kept
+
+
+def _by_confidence(done: Done, place: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    driver, oracle, outcome, target = done.driver, done.oracle, done.outcome, place["target"]
+    models = {
+        "before": outcome.zero_shot_by_language.get(target, outcome.zero_shot),
+        "after": outcome.by_language.get(target, outcome.final),
+    }
+    for when, model in models.items():
+        name, text = f"{target} {when}", driver.unlabelled().of(target)
+        said = driver.annotate(name, text, model, Probabilities())
+        found = oracle.derive(
+            f"{name} calibration", confidence_bins, said, oracle.gold, bins=BINS
+        ).table()
+        yield {**place, "when": when, **found.to_pydict()}
+
+
+def _kept(done: Done, place: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    outcome, target = done.outcome, place["target"]
+    for item in outcome.rounds_by_language.get(target, outcome.rounds):
+        counts = Judge(done.oracle).accuracy(f"{target} iteration {item.number}", item.picked)
+        own = [x for x in counts if (x["language"], x["part"]) == (target, EVERY)]
+        texts = done.driver.unlabelled().tokens.info["rows_by_language"][target]
+        numbers = {"texts": texts, "kept": sum(x["items"] for x in own)}
+        yield {**place, "round": item.number, **numbers, "right": sum(x["right"] for x in own)}
 
 
 def _check(config: CompareConfig) -> None:

@@ -145,6 +145,11 @@ def _measure(oracle: Oracle, name: str, model: Model, target: str) -> dict[str, 
     return {"shift": found.table()["shift"].to_pylist(), "missing": found.info["missing"]}
 
 
+def last_shift(oracle: Oracle, model: Model, target: str) -> float:
+    """Conditional shift between source and target in the last layer of a model (I1)."""
+    return float(_measure(oracle, "start", model, target)["shift"][-1])
+
+
 def _publish(findings: dict[str, Any], folder: RunFolder) -> None:
     lines = []
     for target in dict.fromkeys(x["target"] for x in findings["records"]):

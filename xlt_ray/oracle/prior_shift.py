@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 from pydantic import Field
 
 from xlt_ray.commands import compare
@@ -25,16 +27,26 @@ from xlt_ray.config.schema import (
     Shares,
     split_commas,
 )
+from xlt_ray.data.keyed import items_of, of_language
 from xlt_ray.engine.parallel import at_once
 from xlt_ray.engine.resources import settle
 from xlt_ray.methods.iwda.upper_bound import prior_of
 from xlt_ray.ops.importance import total_variation
-from xlt_ray.oracle.figures.shift import Point, markdown, shift_figure
+from xlt_ray.oracle.feature_shift import last_shift
+from xlt_ray.oracle.figures.shift import (
+    Point,
+    Unit,
+    markdown,
+    shift_figure,
+    zero_shot_figure,
+)
 from xlt_ray.recipe.corpus import Model
+from xlt_ray.recipe.driver import verbs_of
+from xlt_ray.recipe.method import likeliest
 from xlt_ray.report.figures import require_matplotlib, write_pictures
 from xlt_ray.run.gold_steps import read_gold
-from xlt_ray.run.session import carry_out, connected
-from xlt_ray.store.artifacts import Store
+from xlt_ray.run.session import Done, carry_out, connected
+from xlt_ray.store.artifacts import Artifact, Store
 from xlt_ray.store.lease import Lease
 from xlt_ray.store.run_folder import RunFolder
 
@@ -48,6 +60,11 @@ class StudySection(Section, frozen=True):
     """Number of random shares, after those that are given."""
     rows: int | None = Field(default=None, ge=1)
     """Rows of each subset of a split at most."""
+    improvement: Unit = "percent"
+    """Improvement over zero-shot relative to it, as in Figures 3 and 9, or in points."""
+    features: bool = False
+    """Measure the shift of the zero-shot model's features, and draw its scores by that (Figures 1
+    and 8)."""
     concurrent: int | None = Field(default=None, ge=1)
     """Runs at work at once at most; absent: as many as there is room for."""
 
@@ -134,7 +151,7 @@ def study(config: StudyConfig) -> list[dict[str, Any]]:
         folder.write_json("config.json", config.to_dict())
         with connected(first):
             calls = [
-                partial(_runs, subset, seed, number)
+                partial(_runs, subset, seed, number, config.section.features)
                 for number, subset in enumerate(config.subsets)
                 for seed in subset.section.seeds
             ]
@@ -148,12 +165,12 @@ def study(config: StudyConfig) -> list[dict[str, Any]]:
         lease.release()
 
 
-def _runs(subset: CompareConfig, seed: int, number: int) -> list[Point]:
+def _runs(subset: CompareConfig, seed: int, number: int, features: bool) -> list[Point]:
     """Carry out the rows with one seed, in their order: a row may start from an earlier one."""
-    return [point for title in subset.rows for point in _run(subset, title, seed, number)]
+    return [point for title in subset.rows for point in _run(subset, title, seed, number, features)]
 
 
-def _run(subset: CompareConfig, title: str, seed: int, number: int) -> list[Point]:
+def _run(subset: CompareConfig, title: str, seed: int, number: int, features: bool) -> list[Point]:
     """Carry out one run; a point per target."""
     print(f"subset {number}: {title}, seed {seed}", flush=True)
     with carry_out(subset.rows[title][seed], first=read_gold) as done:
@@ -176,6 +193,9 @@ def _run(subset: CompareConfig, title: str, seed: int, number: int) -> list[Poin
                 language=driver.source_languages[0],
                 num_classes=k,
             ).info["prior"]
+            outcome = done.outcome
+            start = outcome.zero_shot_by_language.get(target, outcome.zero_shot)
+            own = outcome.by_language.get(target)
             points.append(
                 Point(
                     subset=number,
@@ -186,8 +206,10 @@ def _run(subset: CompareConfig, title: str, seed: int, number: int) -> list[Poin
                     zero_shot=float(report.zero_shot[target][report.metric]),
                     final=float(report.final[target][report.metric]),
                     shares=tuple(prior),
-                    weights=_weights(done.outcome.by_language.get(target), subset, title),
+                    weights=(weights := _weights(own, subset, title)),
                     source=tuple(source),
+                    feature_shift=last_shift(oracle, start, target) if features else None,
+                    uncorrected=_predicted(done, start, target) if weights else (),
                 )
             )
         return points
@@ -201,12 +223,36 @@ def _weights(model: Model | None, subset: CompareConfig, title: str) -> tuple[fl
     return tuple(model.artifact.info["own"]["w"])
 
 
+def said_prior(
+    said: Artifact, *, language: str, num_classes: int
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Share of each class in what a model predicts for a language: ``prior``, also as a fact."""
+    rows = of_language(said.table(["language", "labels"]), language)
+    labels = items_of(rows["labels"])[0].astype(np.int64)
+    prior = np.bincount(labels, minlength=num_classes) / max(len(labels), 1)
+    return pa.table({"prior": prior}), {"prior": prior.tolist()}
+
+
+def _predicted(done: Done, model: Model, target: str) -> tuple[float, ...]:
+    """Class shares of what the first model of a run predicts for a target, without correction."""
+    driver, title = done.driver, f"{target} zero-shot unlabelled"
+    said = likeliest(verbs_of(driver), title, driver.unlabelled().of(target), model)
+    k = driver.context.num_classes
+    found = driver.derive(f"{title} prior", said_prior, said, language=target, num_classes=k)
+    return tuple(found.info["prior"])
+
+
 def _publish(
     points: Sequence[Point], config: StudyConfig, folder: RunFolder, metric: str | None
 ) -> None:
     heading = f"Improvement over zero-shot by prior shift: {config.name}"
-    write_pictures("figure-shift", shift_figure(points, heading=heading), folder.write)
-    folder.write("shift.md", markdown(config.name, points).encode())
+    pictures = shift_figure(points, heading=heading, unit=config.section.improvement)
+    write_pictures("figure-shift", pictures, folder.write)
+    if config.section.features:
+        heading = f"Zero-shot scores by shift: {config.name}"
+        write_pictures("figure-zero-shot", zero_shot_figure(points, heading=heading), folder.write)
+    page = markdown(config.name, points, config.section.improvement)
+    folder.write("shift.md", page.encode())
     text = json.dumps([vars(point) for point in points], indent=1)
     folder.write("shift.json", (text + "\n").encode())
     print(f"study: {folder.path}/shift.md", flush=True)

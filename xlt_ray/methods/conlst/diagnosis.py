@@ -14,8 +14,9 @@ ALL = "all targets"
 FEW = 0.05
 """Share of active texts below which a stage is said to have done nothing."""
 WEAK = 0.01
-"""Ratio of gradients below which one term is said to have done nothing beside another."""
-ALMOST_ALL = 0.999
+"""Ratio of gradients below which one term is said to have done nothing beside the other."""
+ALMOST_ALL = 0.95
+"""Mean share of kept texts above which the thresholds are said to select nothing."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,10 @@ def _stage1(adapted: Mapping[str, Adapted]) -> list[Mechanism]:
         found.append(Mechanism("stage 1, share of texts without negatives", lonely, warning))
     if ratio := means_of(models, "gradient_ratio"):
         weak = below(ratio, WEAK)
-        warning = f"the source consistency alone moves the model of {weak}" if weak else None
+        idle = ", ".join(name for name, value in ratio.items() if value > 1 / WEAK)
+        warning = f"the source consistency alone moves the encoder of {weak}" if weak else None
+        if idle:
+            warning = f"the source consistency hardly moves the encoder of {idle}"
         part = "stage 1, gradient of the target loss over that of the weighted source consistency"
         found.append(Mechanism(part, ratio, warning))
     if unit := means_of(models, "unit"):
@@ -78,8 +82,8 @@ def _stage2(adapted: Mapping[str, Adapted]) -> list[Mechanism]:
         return []
     empty = ", ".join(name for name, found in adapted.items() if found.kept and not found.rounds)
     warning = f"no text of {empty} reached its threshold" if empty else None
-    if min(kept.values()) > ALMOST_ALL:
-        warning = "every text was kept in every iteration: the thresholds select nothing"
+    if sum(kept.values()) / len(kept) > ALMOST_ALL:
+        warning = "nearly every text was kept: the thresholds select nothing"
     found = [Mechanism("stage 2, share of texts kept, by target and iteration", kept, warning)]
     if fell := {name: item.fell for name, item in adapted.items() if item.fell is not None}:
         figures = {name: float(number) for name, number in fell.items()}

@@ -71,7 +71,27 @@ def markdown(findings: Mapping[str, Any]) -> str:
             left=3,
         ),
     ]
+    if findings["kept"]:
+        parts += [
+            "## What self-training kept",
+            markdown_table(
+                ["row", "iteration", "texts kept", "of them wrong"],
+                _kept_lines(findings["kept"]),
+                left=2,
+            ),
+        ]
     return "\n\n".join(parts) + "\n"
+
+
+def _kept_lines(kept: Sequence[Record]) -> list[list[str]]:
+    """Share of texts and noise of each row's iterations; all targets and seeds together."""
+    lines = []
+    for row, number in sorted({(x["row"], x["round"]) for x in kept}):
+        own = [x for x in kept if (x["row"], x["round"]) == (row, number)]
+        texts, some, right = (sum(x[key] for x in own) for key in ("texts", "kept", "right"))
+        noise = "-" if not some else f"{100 * (1 - right / some):.1f}"
+        lines.append([row, str(number), f"{100 * some / max(texts, 1):.1f}", noise])
+    return lines
 
 
 def _line(
