@@ -100,6 +100,17 @@ def test_the_best_iteration_on_source_dev_is_the_result(tmp_path: Path) -> None:
     assert nothing.final == nothing.zero_shot
 
 
+def test_a_run_says_what_its_model_learned_from(tmp_path: Path) -> None:
+    driver = MemoryDriver(tmp_path, scores=[0.5, 0.6, 0.7, 0.4])
+    share, chosen = run(driver).mechanisms
+    assert dict(share.figures) == pytest.approx({"a": 0.4, "b": 0.4}), "two of three iterations"
+    assert (dict(chosen.figures), chosen.warning) == ({"all targets": 2.0}, None)
+    outcome = run(MemoryDriver(tmp_path / "none"), iterations=0)
+    share, chosen = outcome.mechanisms
+    assert dict(share.figures) == {"a": 0.0, "b": 0.0}
+    assert chosen.warning == "nothing was learned from for all targets"
+
+
 def test_an_iteration_can_look_at_a_part_of_the_pool(tmp_path: Path) -> None:
     driver = MemoryDriver(tmp_path)
     run(driver, subset=20)

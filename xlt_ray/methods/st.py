@@ -11,7 +11,7 @@ Words: the confidence of a sentence is the mean over its words, and there is one
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ from xlt_ray.ops import selection, uncertainty
 from xlt_ray.recipe.annotator import Annotator, Columns
 from xlt_ray.recipe.corpus import Corpus, Mix, Model
 from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Method, Outcome, Round
 from xlt_ray.recipe.schedule import Schedule
 from xlt_ray.recipe.stopping import best_on_source_dev, is_dropping
@@ -114,6 +115,34 @@ def select_confident(
     return one_class_sets(with_ids(table, ids))
 
 
+def diagnosed(found: Mapping[str, tuple[Model, Sequence[Round]]], whole: Corpus) -> list[Mechanism]:
+    """The lines of the report about what was taken.
+
+    Args:
+        found: The chosen model and the iterations of each target, or of all.
+        whole: The unlabelled text.
+    """
+    sizes = whole.tokens.info["rows_by_language"] or {}
+    taken = dict.fromkeys(sizes, 0)
+    kept, none = dict[str, float](), list[str]()
+    for name, (model, rounds) in found.items():
+        fingerprints = [item.model.artifact.fingerprint for item in rounds]
+        kept[name] = 0.0
+        if model.artifact.fingerprint in fingerprints:
+            kept[name] = 1.0 + fingerprints.index(model.artifact.fingerprint)
+        if not kept[name]:
+            none.append(name)
+        for item in rounds[: int(kept[name])]:
+            for language, count in (item.selected or {}).items():  # of a plan: not known
+                taken[language] = taken.get(language, 0) + count
+    shares = {name: taken[name] / size for name, size in sizes.items() if size}
+    warning = f"nothing was learned from for {', '.join(none)}" if none else None
+    return [
+        Mechanism("share of the pool that the chosen model learned from", shares),
+        Mechanism("iteration of the chosen model", kept, warning),
+    ]
+
+
 class ST(Method[STConfig]):
     """The recipe: source, then iterations of predict, take and train."""
 
@@ -127,12 +156,23 @@ class ST(Method[STConfig]):
         if not start.by_language:
             final, rounds = self.iterate(driver, "", start.model, whole)
             before = start.zero_shot
-            return Outcome(before.model, final, rounds, zero_shot_by_language=before.by_language)
-        models = {
-            target: self.iterate(driver, f"{target} ", start.of(target), whole.of(target))[0]
+            return Outcome(
+                before.model,
+                final,
+                rounds,
+                zero_shot_by_language=before.by_language,
+                mechanisms=diagnosed({"all targets": (final, rounds)}, whole),
+            )
+        found = {
+            target: self.iterate(driver, f"{target} ", start.of(target), whole.of(target))
             for target in driver.pools
         }
-        return outcome_per_target(start, models)
+        models = {target: model for target, (model, _) in found.items()}
+        return replace(
+            outcome_per_target(start, models),
+            mechanisms=diagnosed(found, whole),
+            rounds_by_language={target: rounds for target, (_, rounds) in found.items()},
+        )
 
     def iterate(
         self, driver: Driver, prefix: str, source: Model, whole: Corpus
