@@ -190,6 +190,15 @@ def test_what_class_priors_do_not_explain() -> None:
     assert found == pytest.approx([0, 2])
     assert importance.residual(C, t, found) == pytest.approx(0.02)
     assert importance.unexplained(C, t, found) == pytest.approx(0.02 / 0.42)
-    assert importance.unexplained(C, C @ np.ones(2), np.ones(2)) == 0
+    assert importance.unexplained(C, t, found, noise=0.02) == pytest.approx(0, abs=1e-9)
+    assert importance.unexplained(C, C @ np.ones(2), np.ones(2)) == 1, "nothing has changed"
     assert importance.guarded(found, 0.25) @ p == pytest.approx(1)
     assert importance.guarded(found, 1.0) == pytest.approx([1, 1])
+
+
+def test_two_samples_of_one_population_differ_by_the_noise() -> None:
+    rng = np.random.default_rng(0)
+    p = np.array([0.5, 0.3, 0.2])
+    draws = rng.multinomial(400, p, size=2000) / 400, rng.multinomial(100, p, size=2000) / 100
+    found = 0.5 * np.abs(draws[0] - draws[1]).sum(axis=1).mean()
+    assert importance.sampling_noise(p, 400, p, 100) == pytest.approx(found, rel=0.03)

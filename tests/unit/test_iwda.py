@@ -18,6 +18,7 @@ from xlt_ray.methods.iwda.alignment import AlignmentLoss, CriticHead
 from xlt_ray.methods.iwda.diagnosis import diagnosed
 from xlt_ray.methods.iwda.recipe import IWDAConfig
 from xlt_ray.methods.iwda.settings import CriticSettings
+from xlt_ray.methods.iwda.weights import SureLabels
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import alignment, importance
 from xlt_ray.recipe.corpus import Start
@@ -484,3 +485,28 @@ def test_the_guard_takes_the_first_weights_towards_1(tmp_path: Path) -> None:
         w = np.array(found.info["w"])
     assert w0["none"] == pytest.approx(w)
     assert w0["residual"] == pytest.approx((1 - share) * w + share)
+
+
+@pytest.mark.parametrize(("harder", "shifted"), [(False, True), (True, False)])
+def test_text_that_is_harder_does_not_look_like_other_priors(harder: bool, shifted: bool) -> None:
+    """Three classes, right in 80%. The estimate explains all predicted labels; the guard sees that
+    the confidences of a harder text have changed as well, in a way that no priors explain."""
+    rng, size = np.random.default_rng(3), 4000
+
+    def text(prior: list[float], accuracy: list[float], sure: float) -> tuple[np.ndarray, ...]:
+        true = rng.choice(3, size, p=prior)
+        is_right = rng.random(size) < np.array(accuracy)[true]
+        said = np.where(is_right, true, (true + 1) % 3)
+        return true, said, np.where(is_right, sure, sure - 0.2) + 0.1 * rng.random(size)
+
+    even, bent = [1 / 3] * 3, [0.6, 0.3, 0.1]
+    true, said, best = text(even, [0.8] * 3, 0.8)
+    accuracy, sure = ([0.5, 0.8, 0.7], 0.65) if harder else ([0.8] * 3, 0.8)
+    _, other, confidence = text(bent if shifted else even, accuracy, sure)
+    C = np.zeros((3, 3))
+    np.add.at(C, (said, true), 1 / size)
+    t = np.bincount(other, minlength=3) / size
+    w = importance.estimate_weights(C, t, C.sum(axis=0))
+    assert importance.residual(C, t, w) < 1e-9, "as many equations as classes"
+    share = SureLabels.of(said, best, 3).unexplained(true, other, confidence, w)
+    assert (share < 0.1) if shifted else (share > 0.8)

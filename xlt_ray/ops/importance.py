@@ -129,20 +129,41 @@ def _polished(u: np.ndarray, P: np.ndarray, q: np.ndarray) -> np.ndarray:
     return exact if exact.min() >= 0 and is_better and abs(exact.sum() - 1) < 1e-12 else u
 
 
-def residual(C_KK: np.ndarray, t_K: np.ndarray, w_K: np.ndarray) -> float:
-    """Total variation, in [0, 1], between the predictions C w that weights explain, and t."""
-    return float(0.5 * np.abs(C_KK @ w_K - t_K).sum())
+def residual(C_MK: np.ndarray, t_M: np.ndarray, w_K: np.ndarray) -> float:
+    """Total variation, in [0, 1], between what weights explain, C w, and what there is, t."""
+    return float(0.5 * np.abs(C_MK @ w_K - t_M).sum())
 
 
-def unexplained(C_KK: np.ndarray, t_K: np.ndarray, w_K: np.ndarray) -> float:
-    """Share, in [0, 1], of the change of the predictions from source to target that weights do not
-    explain: ||C w - t|| / ||C 1 - t|| in L1; 0 if there is no change.
+def sampling_noise(s_M: np.ndarray, num_source: int, t_M: np.ndarray, num_target: int) -> float:
+    """Total variation that is to be expected between the shares of two samples of one population.
 
-    At the least squares it is 0 if class priors alone can make t of C, and 1 if no weights come
-    nearer to t than even ones. It says nothing of a change that looks like one of priors.
+    Args:
+        s_M: [M] shares in the first sample.
+        num_source: Its size, at least 1.
+        t_M: [M] shares in the second.
+        num_target: Its size, at least 1.
     """
-    whole = residual(C_KK, t_K, np.ones_like(w_K))
-    return min(1.0, residual(C_KK, t_K, w_K) / whole) if whole > 0 else 0.0
+    variance_M = s_M * (1 - s_M) / num_source + t_M * (1 - t_M) / num_target
+    return float(0.5 * np.sqrt(2 / np.pi * variance_M).sum())
+
+
+def unexplained(C_MK: np.ndarray, t_M: np.ndarray, w_K: np.ndarray, noise: float = 0.0) -> float:
+    """Share, in [0, 1], of a change from source to target that weights do not explain.
+
+    That is TV(C w, t) / TV(C 1, t), after what is noise was taken off both: 0 if class priors alone
+    explain the change, 1 if they explain nothing of it, or if there is none beyond noise. With as
+    many kinds of predictions as classes, a C that can be inverted explains everything, right or
+    wrong; there have to be more.
+
+    Args:
+        C_MK: [M, K] joint shares of kinds of predictions and true classes on the source.
+        t_M: [M] shares of these kinds on the target.
+        w_K: [K] weights.
+        noise: Total variation that is to be expected of unchanged text.
+    """
+    whole = residual(C_MK, t_M, np.ones_like(w_K)) - noise
+    left = residual(C_MK, t_M, w_K) - noise
+    return float(np.clip(left / whole, 0, 1)) if whole > 0 else 1.0
 
 
 def guarded(w_K: np.ndarray, share: float) -> np.ndarray:

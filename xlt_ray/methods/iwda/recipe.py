@@ -10,27 +10,22 @@ Departures are listed in docs/iwda.md.
 """
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-import pyarrow as pa
 from pydantic import Field
 
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import part_of
-from xlt_ray.data.keyed import items_of, of_language, positions
-from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.iwda.alignment import AlignmentLoss
 from xlt_ray.methods.iwda.diagnosis import diagnosed
 from xlt_ray.methods.iwda.settings import CriticSettings
+from xlt_ray.methods.iwda.weights import Confident, initial
 from xlt_ray.methods.shared.warm_start import (
     StartConfig,
     annotate_source_and_target,
     outcome_per_target,
     starting_models,
 )
-from xlt_ray.ops import alignment, importance
-from xlt_ray.recipe.annotator import PredictLabels
 from xlt_ray.recipe.corpus import Corpus, Mix, Model, Start
 from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.method import Method, Outcome
@@ -69,70 +64,6 @@ class IWDAConfig(CriticSettings, AlignedConfig, frozen=True):
     """Weight decay of the critic's matrices."""
 
 
-def initial(
-    said_S: Artifact,
-    gold: Artifact,
-    said_T: Artifact,
-    *,
-    language: str,
-    num_classes: int,
-    rho: float | None,
-    is_guarded: bool,
-    epochs: float,
-    batch_size: int,
-) -> tuple[pa.Table, dict[str, Any]]:
-    """Initial weights, and the steps of a token task, from what the source model says.
-
-    Args:
-        said_S: Its labels of the source text.
-        gold: Gold labels of the source text.
-        said_T: Its labels of the target text.
-        language: The target.
-        num_classes: K.
-        rho: Share of even weights; None: no estimate, all are even.
-        is_guarded: The weights are nearer to 1, the less they explain.
-        epochs: Passes over the target text.
-        batch_size: Rows of each domain in a step.
-
-    Returns:
-        By class ``prior``, ``predicted`` (the target marginal t), ``w`` and ``w0``; as facts the
-        same, ``steps``, and of the estimate w the ``residual`` and the share ``unexplained``.
-    """
-    rows_S, truth = said_S.table(["id", "labels"]), gold.table(["id", "labels"])
-    truth = truth.take(positions(rows_S, truth).combine_chunks())
-    said_N, true_N = (items_of(table["labels"])[0].astype(np.int64) for table in (rows_S, truth))
-    known = true_N != UNLABELLED
-    counts_KK = np.zeros((num_classes, num_classes))
-    np.add.at(counts_KK, (said_N[known], true_N[known]), 1)
-    rows_T = of_language(said_T.table(["id", "language", "labels"]), language)
-    said_M = items_of(rows_T["labels"])[0].astype(np.int64)
-    if not known.any() or not len(said_M):
-        raise ValueError(f"{language}: no importance weights without words, or texts, on each side")
-    t_K = np.bincount(said_M, minlength=num_classes) / len(said_M)
-    C_KK = counts_KK / counts_KK.sum()
-    p_K = C_KK.sum(axis=0)
-    w0_K = w_K = np.ones(num_classes)
-    fit = {"residual": 0.0, "unexplained": 0.0}
-    if rho is not None:
-        w_K = importance.estimate_weights(C_KK, t_K, p_K)
-        fit = {
-            "residual": importance.residual(C_KK, t_K, w_K),
-            "unexplained": importance.unexplained(C_KK, t_K, w_K),
-        }
-        near_K = importance.guarded(w_K, fit["unexplained"]) if is_guarded else w_K
-        w0_K = importance.initial_weights(near_K, rho)
-    steps = alignment.num_steps(
-        epochs=epochs,
-        rows=len(rows_T),
-        batch=batch_size,
-        mean_items=len(said_M) / len(rows_T),
-        mean_source_items=len(said_N) / len(rows_S),
-    )
-    found = {"prior": p_K, "predicted": t_K, "w": w_K, "w0": w0_K}
-    context = {name: values.tolist() for name, values in found.items()}
-    return pa.table(found), {**context, **fit, "steps": max(1, round(steps))}
-
-
 class IWDA(Method[IWDAConfig]):
     """The recipe: source model, initial weights, alignment of every target."""
 
@@ -158,7 +89,7 @@ class IWDA(Method[IWDAConfig]):
         c, k = self.config, driver.context.num_classes
         gold, text = driver.source("train"), driver.unlabelled().of(target)
         assert gold.labels is not None
-        said_S, said_T = annotate_source_and_target(driver, start, target, PredictLabels())
+        said_S, said_T = annotate_source_and_target(driver, start, target, Confident())
         found = driver.derive(
             f"{target} initial weights",
             initial,
