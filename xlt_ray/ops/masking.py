@@ -4,7 +4,6 @@ from collections.abc import Collection
 
 import torch
 from torch import Tensor
-from torch.linalg import vector_norm
 
 
 def masked_tokens(
@@ -33,7 +32,7 @@ def shaken(embeddings: Tensor, radius: float) -> Tensor:
     """
     width = embeddings.shape[-1]
     drawn = torch.randn_like(embeddings)
-    directions = drawn / vector_norm(drawn, dim=-1, keepdim=True).clamp(min=1e-12)
+    directions = drawn / drawn.square().sum(dim=-1, keepdim=True).sqrt().clamp(min=1e-12)
     lengths = torch.rand(embeddings.shape[:-1], device=embeddings.device) ** (1 / width)
-    norms = vector_norm(embeddings.detach(), dim=-1, keepdim=True)
+    norms = embeddings.detach().square().sum(dim=-1, keepdim=True).sqrt()
     return embeddings + radius * norms * lengths[..., None].to(embeddings.dtype) * directions
