@@ -192,8 +192,8 @@ def test_what_class_priors_do_not_explain() -> None:
     assert importance.unexplained(C, t, found) == pytest.approx(0.02 / 0.42)
     assert importance.unexplained(C, t, found, noise=0.02) == pytest.approx(0, abs=1e-9)
     assert importance.unexplained(C, C @ np.ones(2), np.ones(2)) == 1, "nothing has changed"
-    assert importance.guarded(found, 0.25) @ p == pytest.approx(1)
-    assert importance.guarded(found, 1.0) == pytest.approx([1, 1])
+    assert importance.initial_weights(found, 0.25) @ p == pytest.approx(1)
+    assert importance.initial_weights(found, 1.0) == pytest.approx([1, 1])
 
 
 def test_two_samples_of_one_population_differ_by_the_noise() -> None:

@@ -166,11 +166,6 @@ def unexplained(C_MK: np.ndarray, t_M: np.ndarray, w_K: np.ndarray, noise: float
     return float(np.clip(left / whole, 0, 1)) if whole > 0 else 1.0
 
 
-def guarded(w_K: np.ndarray, share: float) -> np.ndarray:
-    """(1 - share) w + share: nearer to even weights, the less of the change they explain."""
-    return (1 - share) * w_K + share
-
-
 def initial_weights(w_K: np.ndarray, rho: float) -> np.ndarray:
     """w0 = (1 - rho) w + rho (I4); it meets the constraints as w does."""
     return (1 - rho) * w_K + rho

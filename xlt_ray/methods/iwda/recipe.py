@@ -57,7 +57,8 @@ class IWDAConfig(CriticSettings, AlignedConfig, frozen=True):
     rho: float = Field(default=0.25, ge=0, le=1)
     """Share of even weights in the initial ones."""
     guard: Literal["none", "residual"] = "residual"
-    """The initial weights are nearer to 1, the less they explain of how the predictions change."""
+    """The share of even weights is at least what the estimate does not explain of how the
+    predictions change."""
     critic_lr: float = Field(default=5e-4, gt=0)
     """Learning rate of the critic, which stays."""
     critic_weight_decay: float = Field(default=0.01, ge=0)

@@ -102,7 +102,7 @@ def initial(
         language: The target.
         num_classes: K.
         rho: Share of even weights; None: no estimate, all are even.
-        is_guarded: The weights are nearer to 1, the less they explain.
+        is_guarded: That share is at least the one that the weights leave unexplained.
         epochs: Passes over the target text.
         batch_size: Rows of each domain in a step.
 
@@ -134,8 +134,7 @@ def initial(
             "residual": importance.residual(C_KK, t_K, w_K),
             "unexplained": sure.unexplained(true_N[known], said_M, best_M, w_K),
         }
-        near_K = importance.guarded(w_K, fit["unexplained"]) if is_guarded else w_K
-        w0_K = importance.initial_weights(near_K, rho)
+        w0_K = importance.initial_weights(w_K, max(rho, fit["unexplained"]) if is_guarded else rho)
     steps = alignment.num_steps(
         epochs=epochs,
         rows=len(rows_T),
