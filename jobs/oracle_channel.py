@@ -22,6 +22,10 @@ DEFAULTS = {
             "hard_cat": SMALL,
             "mrt": {**SMALL, "labels": "hard", "mu_psi": 0.5},
             "lvm": {**SMALL, "labels": "hard", "mu_psi": 0.5, "mu_sigma": 0.5, "matrix_lr": 0.05},
+            "lvm, unlike diagonals": {
+                **SMALL, "name": "lvm", "labels": "hard",
+                "mu_psi": 0.9, "mu_sigma": 0.3, "matrix_lr": 0.05,
+            },
         },
         "seeds": [0, 1, 2],
     },

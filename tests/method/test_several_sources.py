@@ -56,10 +56,13 @@ def test_target_text_gains_on_direct_transfer(ray_cluster: str, store: Path, nam
 
 
 @pytest.mark.long
-def test_lvm_finds_known_confusions_and_gains_by_them(ray_cluster: str, store: Path) -> None:
+@pytest.mark.parametrize("row", ["lvm", "lvm, unlike diagonals"])
+def test_lvm_finds_known_confusions_and_gains_by_them(
+    ray_cluster: str, store: Path, row: str
+) -> None:
     place = {"store": {"root": str(store)}, "resources": {"train_cpus": 1, "annotators": 0}}
     rows = configure_rows(MADE_UP | place | {"run": {"name": "made-up"}}).rows
-    (lvm,) = carry_out(rows["lvm"][0], INJECTED)
+    (lvm,) = carry_out(rows[row][0], INJECTED)
     (vote,) = carry_out(rows["hard_vote"][0], INJECTED)
     assert lvm["score"] > vote["score"] + MADE_UP_MARGIN
     for matrix in lvm["matrices"]:

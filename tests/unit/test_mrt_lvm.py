@@ -23,7 +23,8 @@ from tests.recipes import (
 )
 from tests.recipes import run_method as run
 from xlt_ray.methods.lvm.channel import Channel, ChannelLoss, Confusions, EStep, likelihood
-from xlt_ray.methods.lvm.recipe import LVM, MRT, LVMConfig, MRTConfig, scale_of
+from xlt_ray.methods.lvm.recipe import LVM, MRT, has_ended
+from xlt_ray.methods.lvm.settings import LVMConfig, MRTConfig, scale_of
 from xlt_ray.ops import confusion
 from xlt_ray.recipe.annotator import PredictLabels
 from xlt_ray.recipe.schedule import OptimiserStep, OwnRate, Schedule
@@ -144,23 +145,61 @@ def test_a_batch_without_rows_has_no_loss() -> None:
 def test_soft_labels_are_mixed_inside_the_logarithm() -> None:
     channel = Channel(("s",), soft=True, tau_psi=2.0)
     logits, said = logits_of(3), source_columns(3)
-    log_phi = channel.log_phi(None, 1.0, logits)
     p = said["s.probs"].float()
     mixed = (p / p.sum(1, keepdim=True)) @ torch.softmax(2.0 * torch.eye(C), dim=0)
     expected = logits.log_softmax(-1) + mixed.log()
-    assert torch.allclose(channel.log_joint(logits, said, log_phi), expected, atol=1e-6)
+    assert torch.allclose(channel.log_joint(logits, said, None, 1.0), expected, atol=1e-6)
+
+
+def test_an_estep_takes_j_at_the_lambda_of_the_one_before_too() -> None:
+    logits, said, offsets = logits_of(5), source_columns(5), np.array([0, 2, 5])
+    output = output_of(logits)._replace(own=Confusions(2, C, 1.0, 0.25), columns=said)
+    rows = EStep(HARD, before=0.75).annotate(output, offsets, FACTS).rows
+    nll = -joint_by_hand(logits.double(), said, 0.75).logsumexp(1)
+    expected = [nll[:2].sum().item(), nll[2:].sum().item()]
+    assert rows["nll_before"].tolist() == pytest.approx(expected, rel=1e-6)
+    assert rows["lam"].tolist() == [0.25, 0.25]
+    emission = joint_by_hand(torch.zeros(5, C), said, 0.25)
+    both = joint_by_hand(logits, said, 0.25).argmax(1) != emission.argmax(1)
+    assert rows["moved"].tolist() == [int(both[:2].sum()), int(both[2:].sum())]
+
+
+def told(driver: MemoryDriver, name: str, own: Confusions, before: float | None) -> dict[str, Any]:
+    """What `likelihood` says of an E-step about fixed logits."""
+    logits, said = logits_of(5), source_columns(5)
+    output = output_of(logits)._replace(own=own, columns=said)
+    found = EStep(HARD, before=before).annotate(output, np.array([0, 2, 5]), FACTS)
+    columns: dict[str, Any] = {"id": ["a", "b"], **found.rows}
+    columns["labels"] = [found.items["labels"][:2], found.items["labels"][2:]]
+    return likelihood(commit(driver.store, "annotation", name, {"p0": pa.table(columns)}))[1]
+
+
+@pytest.mark.parametrize(("first", "last"), [(1.0, 0.0), (0.0, 1.0)])
+def test_a_fall_of_j_by_lambda_alone_is_no_gain(first: float, last: float, tmp_path: Path) -> None:
+    """The model stays as it is. J falls or rises since lambda moves, and EM has nothing to gain."""
+    driver = MemoryDriver(tmp_path)
+    one = told(driver, "one", Confusions(2, C, 1.0, first), None)
+    two = told(driver, "two", Confusions(2, C, 1.0, last), first)
+    assert one["J_before"] is None
+    assert (two["J"] < one["J"]) == (last < first)
+    assert two["J_before"] == pytest.approx(one["J"], rel=1e-12)
+    assert has_ended([one, two], "same_lambda", 1e-9)
+    assert not has_ended([one, two], "still_lambda", 1e-9)
+    assert not has_ended([one, two], "never", 1e-9)
 
 
 class Falling(SeveralSources):
-    """J of the E-steps in turn."""
+    """J of the E-steps in turn, or all that they say."""
 
-    js: list[float | None]
+    js: list[Any]
 
     def derive(self, title: str, *rest: Any, **parameters: Any) -> Any:
         found = super().derive(title, *rest, **parameters)
         if not title.endswith("likelihood"):
             return found
-        record = {"info": {"J": self.js.pop(0)}, "seconds": 0.0}
+        j = self.js.pop(0)
+        facts = j if isinstance(j, dict) else {"J": j, "J_before": j, "lambda": 1.0}
+        record = {"info": {"moved": 0, "items": 1, **facts}, "seconds": 0.0}
         attempt = self.store.attempt("derived", f"{title} told")
         return self.store.commit(attempt, record)
 
@@ -214,6 +253,37 @@ def test_em_ends_when_the_likelihood_no_longer_falls(
     assert outcome.by_language["a"].artifact == last.result
     assert last.schedule is not None
     assert last.schedule.part == (steps - 1, 3)
+
+
+ANNEALED = [
+    {"J": 19610.0, "J_before": None, "lambda": 1.0},
+    {"J": 12472.0, "J_before": 17020.0, "lambda": 2 / 3},
+    {"J": 14515.0, "J_before": 11900.0, "lambda": 1 / 3},
+]
+"""J falls in each M-step at one lambda, and rises from the second E-step to the third with it."""
+RISEN = [ANNEALED[0], {**ANNEALED[1], "J_before": 19611.0}, ANNEALED[2]]
+STILL = [{**fact, "lambda": 1.0} for fact in ANNEALED]
+
+
+@pytest.mark.parametrize(
+    ("js", "stop", "steps"),
+    [
+        (ANNEALED, "same_lambda", 3),
+        (ANNEALED, "still_lambda", 3),
+        (RISEN, "same_lambda", 1),
+        (RISEN, "still_lambda", 3),
+        (STILL, "still_lambda", 2),
+        (STILL, "never", 3),
+    ],
+)
+def test_j_is_compared_at_one_lambda(js: list[Any], stop: str, steps: int, tmp_path: Path) -> None:
+    driver = Falling(tmp_path)
+    driver.pools, driver.js = ("a",), [*js]
+    outcome = run("lvm", driver, stop=stop)
+    assert len([title for title in driver.titles("train") if "M-step" in title]) == steps
+    (line,) = [item for item in outcome.mechanisms if item.part == "EM, rounds with an M-step"]
+    assert line.figures == {"a": steps}
+    assert (line.warning is None) == (steps == 3)
 
 
 @pytest.mark.parametrize(("objective", "form"), [("log", "direct"), ("risk", "risk")])
@@ -338,9 +408,13 @@ def test_the_likelihood_does_not_depend_on_the_order_of_rows(tmp_path: Path) -> 
     values = np.random.default_rng(0).lognormal(sigma=8, size=100)
     found = []
     for name, order in (("one", values), ("two", values[::-1])):
-        table = pa.table({"id": [str(number) for number in range(100)], "nll": order})
+        names = [str(number) for number in range(100)]
+        table = pa.table(
+            {"id": names, "nll": order, "lam": [1.0] * 100, "moved": [1] * 100,
+             "labels": [[0, 1]] * 100}
+        )  # fmt: skip
         driver = MemoryDriver(tmp_path / name)
         found.append(likelihood(commit(driver.store, "annotation", name, {"p0": table}))[1])
     assert found[0] == found[1]
     assert found[0]["J"] == pytest.approx(math.fsum(values))
-    assert found[0]["of"] == 100
+    assert found[0] == {**found[0], "of": 100, "items": 200, "moved": 100, "lambda": 1.0}

@@ -4,11 +4,13 @@ The zero-shot baseline of "Risk Minimization for Zero-shot Sequence Labeling". W
 BL-Direct. With several, one of them is scored; which one is part of the configuration.
 """
 
+import math
 from typing import Literal
 
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.methods.shared.multi_source import SourceConfig, read_sources, source_models
 from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Method, Outcome
 
 
@@ -47,10 +49,17 @@ class DT(Method[DTConfig]):
         models = source_models(driver, self.config, sorted(needed, key=known.index))
         by_language = {target: models[name] for target, name in taken.items()}
         first = next(iter(models.values()))
+        figures = {
+            name: math.nan if model.source_dev is None else model.source_dev
+            for name, model in models.items()
+        }
+        blank = [name for name, model in models.items() if model.source_dev == 0]
+        warning = f"the source model of {', '.join(blank)} learned nothing" if blank else None
         return Outcome(
             first,
             first,
             by_language=by_language,
             zero_shot_by_language=by_language,
             sources=models,
+            mechanisms=[Mechanism("source models, source dev", figures, warning)],
         )

@@ -18,8 +18,9 @@ from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.keyed import items_of, of_language, positions
 from xlt_ray.methods.shared.multi_source import MultiSource, Sources, TargetConfig, soft_labels
 from xlt_ray.methods.shared.softmax import CrossEntropy
+from xlt_ray.methods.shared.taught import Learnt
 from xlt_ray.ops import voting
-from xlt_ray.recipe.corpus import Corpus, Mix, Model
+from xlt_ray.recipe.corpus import Corpus, Mix
 from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.method import Outcome
 from xlt_ray.recipe.schedule import Schedule
@@ -54,12 +55,14 @@ class HardLabelMethod(MultiSource[TargetConfig]):
     def copies(self, driver: Driver, target: str, text: Corpus, sources: Sources) -> list[Corpus]:
         """The text with labels, once or several times."""
 
-    def learn(self, driver: Driver, target: str, text: Corpus, sources: Sources) -> Model:
+    def learn(self, driver: Driver, target: str, text: Corpus, sources: Sources) -> Learnt:
         """Cross-entropy on all copies together."""
         mix = Mix(*self.copies(driver, target, text, sources))
         schedule = Schedule(self.config.lr, self.config.epochs)
         dev, start = driver.dev(target), driver.backbone
-        return driver.train(target, mix, CrossEntropy(), start=start, schedule=schedule, dev=dev)
+        return Learnt.at_once(
+            driver.train(target, mix, CrossEntropy(), start=start, schedule=schedule, dev=dev)
+        )
 
 
 class HardCat(HardLabelMethod):

@@ -8,6 +8,7 @@ the learned similarity of languages that Wu et al. also weight by is not part of
 starts from the encoder, whose embeddings and lowest layers are not trained.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -20,10 +21,12 @@ from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.shared.multi_source import MultiSource, Sources, TargetConfig, soft_labels
+from xlt_ray.methods.shared.taught import Learnt
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import distillation
-from xlt_ray.recipe.corpus import Corpus, Mix, Model
+from xlt_ray.recipe.corpus import Corpus, Mix
 from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Outcome
 from xlt_ray.recipe.objective import Objective
 from xlt_ray.recipe.schedule import Schedule
@@ -82,7 +85,7 @@ class KDre(MultiSource[KDreConfig]):
             )
         return super().run(driver)
 
-    def learn(self, driver: Driver, target: str, text: Corpus, sources: Sources) -> Model:
+    def learn(self, driver: Driver, target: str, text: Corpus, sources: Sources) -> Learnt:
         """Train the student of a target."""
         c = self.config
         weights = tuple(1.0 if c.weights is None else c.weights[name] for name in sources.names)
@@ -91,4 +94,18 @@ class KDre(MultiSource[KDreConfig]):
         mix = Mix(marked.with_columns(*sources.joined(soft=True)))
         schedule = Schedule(c.lr, c.epochs, frozen_layers=c.frozen_layers)
         dev, start = driver.dev(target), driver.backbone
-        return driver.train(target, mix, objective, start=start, schedule=schedule, dev=dev)
+        return Learnt.at_once(
+            driver.train(target, mix, objective, start=start, schedule=schedule, dev=dev)
+        )
+
+    def mechanisms(self, learnt: Mapping[str, Learnt]) -> list[Mechanism]:
+        """How far the students came nearer to their teachers."""
+        figures, idle = {}, []
+        for target, found in learnt.items():
+            losses = [entry["loss"] for entry in found.history]
+            figures[f"{target} first"] = losses[0] if losses else math.nan
+            figures[f"{target} last"] = losses[-1] if losses else math.nan
+            if len(losses) > 1 and losses[-1] >= losses[0]:
+                idle.append(target)
+        warning = f"the student of {', '.join(idle)} came no nearer" if idle else None
+        return [Mechanism("distance from the teacher, by epoch", figures, warning)]

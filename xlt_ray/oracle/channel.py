@@ -131,7 +131,7 @@ def carry_out(config: RunConfig[Any], injected: Injected) -> list[dict[str, Any]
         records, verbs = [], verbs_of(driver)
         known = text.labelled(said.artifacts[0])  # a row with a bad tag has no gold
         for target in driver.pools:
-            model = method.learn(verbs, target, method.share(verbs, known, target), said)
+            model = method.learn(verbs, target, method.share(verbs, known, target), said).model
             scores = scorer.evaluate("final", model, "test", target)
             score = scores[target][driver.benchmark.metric]
             record: dict[str, Any] = {"target": target, "score": score, "matrices": []}

@@ -1,5 +1,7 @@
 """MRT and LVM: risk minimisation and latent-variable EM over sources.
 
-recipe   both methods
-channel  confusion matrices that are learned
+recipe    both methods
+settings  their hyper-parameters
+channel   confusion matrices that are learned
+told      what a run tells of its parts
 """

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from xlt_ray.data.batches.batch import Batch
+from xlt_ray.data.keyed import items_of
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.shared.multi_source import hard_labels, soft_labels
 from xlt_ray.models.classifier import Classifier, Output
@@ -85,20 +86,28 @@ class Channel:
         own = None if self.tau_sigma is None else Confusions(1, num_classes, self.tau_sigma, 1.0)
         return self.log_phi(own, self.first, like).detach()[0]
 
-    def log_joint(self, logits: Tensor, columns: Mapping[str, Tensor], log_phi: Tensor) -> Tensor:
-        """[N, K] log P(y | x) + sum_u log P(what source u says | y) (V4).
+    def log_emission(
+        self, own: Confusions | None, lam: float, like: Tensor, columns: Mapping[str, Tensor]
+    ) -> Tensor:
+        """[N, K] sum_u log P(what source u says | y) (V3).
 
         Args:
-            logits: [N, K] logits of the target model.
+            own: The learned part.
+            lam: lambda.
+            like: [N, K] logits of the target model.
             columns: What the sources say.
-            log_phi: [U, K, K] logarithms of the matrices.
         """
+        log_phi = self.log_phi(own, lam, like)
         if self.soft:
-            said = soft_labels(columns, self.names, logits.shape[1]).to(logits.dtype)
-            emission = confusion.log_emission_soft(log_phi, said)
-        else:
-            emission = confusion.log_emission_hard(log_phi, hard_labels(columns, self.names))
-        return logits.log_softmax(-1) + emission
+            said = soft_labels(columns, self.names, like.shape[1]).to(like.dtype)
+            return confusion.log_emission_soft(log_phi, said)
+        return confusion.log_emission_hard(log_phi, hard_labels(columns, self.names))
+
+    def log_joint(
+        self, logits: Tensor, columns: Mapping[str, Tensor], own: Confusions | None, lam: float
+    ) -> Tensor:
+        """[N, K] log P(y | x) + `log_emission` (V4)."""
+        return logits.log_softmax(-1) + self.log_emission(own, lam, logits, columns)
 
 
 def confusions(own: nn.Module | None) -> Confusions | None:
@@ -121,7 +130,7 @@ class ChannelLoss(Objective):
 
     def prepare(self, context: TaskContext, model: Classifier) -> None:
         """Take the matrices from the model."""
-        self.own, self.lam = confusions(model.own), 1.0
+        self.own, self.lam = confusions(model.own), self.channel.first
 
     def before_step(self, step: OptimiserStep) -> None:
         """Move lambda on."""
@@ -131,8 +140,7 @@ class ChannelLoss(Objective):
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Sum over the positions, or over the sentences."""
-        log_phi = self.channel.log_phi(self.own, self.lam, output.logits)
-        joint = self.channel.log_joint(output.logits, batch.columns, log_phi)
+        joint = self.channel.log_joint(output.logits, batch.columns, self.own, self.lam)
         known = batch.labels != UNLABELLED
         if self.form == "risk":
             nll = confusion.nll(joint)[known]
@@ -143,6 +151,18 @@ class ChannelLoss(Objective):
         if self.own is not None:  # at lambda 1 too, for workers that wait for its gradient
             loss = loss + 0 * self.own.raw.sum()
         return {"loss": loss}
+
+    def progress(self) -> dict[str, Any]:
+        """How far the matrices are from their start, and lambda."""
+        if self.own is None:
+            return {}
+        tau, k = self.channel.tau_sigma, self.own.raw.shape[1]
+        assert tau is not None, "what is learned has a start"
+        raw = self.own.raw.detach().double()
+        start = confusion.scaled_identity(tau, k, raw.dtype).to(raw.device)
+        apart = confusion.log_columns(raw).exp() - confusion.log_columns(start).exp()
+        moved = apart.abs().sum(dim=1) / 2
+        return {"sigma_moved": float(moved.mean()), "lambda": self.lam}
 
     def q(self, joint: Tensor, batch: Batch) -> Tensor:
         """[N, K] posterior: the stored one, or that of the batch."""
@@ -158,12 +178,21 @@ class EStep(Annotator):
     """Posterior of every position.
 
     Columns: per item ``labels``, the likeliest, and with ``keep`` the posterior ``q`` in float32;
-    per row ``nll``, its part of J.
+    per row ``nll``, its part of J, ``lam``, the lambda of the matrices, ``moved``, the items whose
+    likeliest label is not that of the sources alone, and ``nll_before``, its part of J at another
+    lambda.
+
+    Attributes:
+        channel: How the labels of the sources come about.
+        hard_em: Whether all of Q is on the likeliest label.
+        keep: Whether Q is kept.
+        before: The other lambda, that of the E-step before; None: there is none.
     """
 
     channel: Channel
     hard_em: bool = False
     keep: bool = True
+    before: float | None = None
 
     def build(self, context: TaskContext, width: int) -> nn.Module | None:
         """The learned matrices."""
@@ -174,21 +203,49 @@ class EStep(Annotator):
         """Columns of some rows."""
         logits, own = output.logits.double(), confusions(output.own)
         lam = 1.0 if own is None else float(own.lam)
-        log_phi = self.channel.log_phi(own, lam, logits)
-        joint = self.channel.log_joint(logits, output.columns, log_phi)
+        emission = self.channel.log_emission(own, lam, logits, output.columns)
+        joint = logits.log_softmax(-1) + emission
         q = confusion.posterior(joint)
-        labels = q.argmax(dim=1).cpu().numpy().astype(np.int16)
+        labels = q.argmax(dim=1)
+        moved = (labels != emission.argmax(dim=1)).double()
         assert (np.diff(offsets) > 0).all(), "a row without items has no part of J"
-        nll = np.append(confusion.nll(joint).cpu().numpy(), 0.0)
-        sums = np.add.reduceat(nll, offsets[:-1]) if len(offsets) > 1 else nll[:0]
-        columns = Columns(items={"labels": labels}, rows={"nll": sums})
+        rows = {
+            "nll": _row_sums(confusion.nll(joint), offsets),
+            "lam": np.full(len(offsets) - 1, lam),
+            "moved": _row_sums(moved, offsets).astype(np.int32),
+        }
+        if self.before is not None:
+            other = self.channel.log_joint(logits, output.columns, own, self.before)
+            rows["nll_before"] = _row_sums(confusion.nll(other), offsets)
+        columns = Columns(items={"labels": labels.cpu().numpy().astype(np.int16)}, rows=rows)
         if self.keep:
             q = confusion.one_hot_argmax(q) if self.hard_em else q
             columns.items["q"] = q.float().cpu().numpy()
         return columns
 
 
+def _row_sums(values: Tensor, offsets: np.ndarray) -> np.ndarray:
+    """Sums of the items of each row, none of which is empty."""
+    flat = np.append(values.cpu().numpy(), 0.0)
+    return np.add.reduceat(flat, offsets[:-1]) if len(offsets) > 1 else flat[:0]
+
+
 def likelihood(scored: Artifact) -> tuple[pa.Table, dict[str, Any]]:
-    """J of an annotated text, and how many rows it is the sum of."""
-    values = np.sort(scored.table(["nll"])["nll"].to_numpy())
-    return pa.table({"J": [float(values.sum())]}), {"J": float(values.sum()), "of": len(values)}
+    """J of an annotated text, at its own lambda and at that of the E-step before.
+
+    Returns:
+        J; and ``J``, ``J_before`` (None without a step before), ``lambda``, the rows ``of`` which
+        these are sums, their ``items``, and how many of them ``moved``.
+    """
+    there = [name for name in ("nll", "nll_before", "lam", "moved") if name in scored.columns()]
+    table = scored.table([*there, "labels"])
+    sums = {name: float(np.sort(table[name].to_numpy()).sum()) for name in there}
+    facts = {
+        "J": sums["nll"],
+        "J_before": sums.get("nll_before"),
+        "lambda": float(table["lam"][0].as_py()) if len(table) else None,
+        "of": len(table),
+        "items": len(items_of(table["labels"])[0]),
+        "moved": int(sums["moved"]),
+    }
+    return pa.table({"J": [facts["J"]]}), facts

@@ -8,7 +8,9 @@ the sources say about it, as labels or as probabilities. With the channel phi of
 is minimised by EM. The E-step is an annotation: the posterior Q of every position, by the model of
 the step before. The M-step trains for a pass against the stored Q, and goes on with optimiser and
 learning rate; lambda falls in a line over all updates. MRT is lambda = 1 throughout, with nothing
-learned but the model. EM ends early if J has not fallen by a share of ``tol`` since its best.
+learned but the model. J depends on lambda, and falls or rises with it by itself. So every E-step
+takes J at its own lambda and at that of the E-step before, and EM ends early if the M-step between
+the two has not lowered J at the latter by a share of ``tol``.
 
 Departures: with ``objective=risk`` the printed product is minimised as it is, in log space, which
 teaches long sentences nothing; the default is its logarithm. With ``estep=batch`` Q is that of each
@@ -16,138 +18,41 @@ batch, which gives the gradient of J itself, the printed "direct" variant.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, Self, TypeVar
-
-from pydantic import Field, model_validator
+from typing import Any, TypeVar
 
 from xlt_ray.methods.lvm.channel import Channel, ChannelLoss, EStep, likelihood
-from xlt_ray.methods.shared.multi_source import (
-    MultiSource,
-    MultiSourceConfig,
-    Sources,
-    predictions,
-)
-from xlt_ray.ops import confusion
+from xlt_ray.methods.lvm.settings import EMConfig, LVMConfig, MRTConfig
+from xlt_ray.methods.lvm.told import em_mechanisms
+from xlt_ray.methods.shared.multi_source import MultiSource, Sources, predictions
+from xlt_ray.methods.shared.taught import Learnt
 from xlt_ray.recipe.corpus import Corpus, JoinedColumns, Mix, Model
 from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Labeller, likeliest
 from xlt_ray.recipe.schedule import OwnRate, Schedule
 from xlt_ray.store.artifacts import Artifact
 
 
-def scale_of(
-    mu: float | None, tau: float | None, *, default: float, num_classes: int, key: str
-) -> float:
-    """Scale of a matrix that is given by its diagonal or by its scale.
+def has_ended(facts: Sequence[Mapping[str, Any]], stop: str, tol: float) -> bool:
+    """Whether the M-step before the last E-step has not lowered J enough.
 
     Args:
-        mu: The diagonal, or None.
-        tau: The scale, or None; wins.
-        default: Diagonal if neither is given.
-        num_classes: K.
-        key: Name of the diagonal, for errors.
-
-    Raises:
-        ValueError: there is no such matrix.
+        facts: What `likelihood` says of every E-step.
+        stop: How two of them are compared, as the key says.
+        tol: Least share by which J has to fall.
     """
-    try:
-        if tau is not None:
-            mu = confusion.mu_of(tau, num_classes)
-        return confusion.tau_of(default if mu is None else mu, num_classes)
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
-
-
-class EMConfig(MultiSourceConfig, frozen=True):
-    """Hyper-parameters of both."""
-
-    labels: Literal["hard", "soft"] = "soft"
-    """What the sources say: a label, or the probability of each."""
-    mu_psi: float | None = Field(default=None, gt=0, lt=1)
-    """Diagonal of the fixed matrix, above 1/K; absent, without tau_psi: 0.9."""
-    tau_psi: float | None = Field(default=None, gt=0)
-    """The same as a scale: the columns are the softmax of tau_psi I."""
-    lr: float = Field(default=2e-5, gt=0)
-    """Peak learning rate of the target model."""
-    epochs: int = Field(default=3, ge=1)
-    """E, rounds of an E-step and an M-step at most; with estep=batch, passes over the text."""
-    m_passes: int = Field(default=1, ge=1)
-    """Passes over the text in an M-step."""
-    tol: float = Field(default=1e-4, ge=0)
-    """Least relative gain of J over the best before; less ends EM."""
-    estep: Literal["epoch", "batch"] = "epoch"
-    """Q of the whole text before each M-step (EM), or of each batch from the model as it is."""
-    em: Literal["soft", "hard"] = "soft"
-    """Q as it is, or all of it on the likeliest label."""
-    objective: Literal["log", "risk"] = "log"
-    """Sum over the positions of the logarithm, or the printed product over a sentence."""
-    predict: Literal["auto", "theta", "q"] = "auto"
-    """Labels by the model alone, or by Q with the sources' own; auto: theta for one source."""
-
-    @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
-        if self.mu_psi is not None and self.tau_psi is not None:
-            raise ValueError("mu_psi and tau_psi both set psi, give one of them")
-        if self.objective == "risk" and self.estep == "epoch":
-            raise ValueError("objective risk has no E-step, set estep to batch")
-        if self.objective == "risk" and self.em == "hard":
-            raise ValueError("objective risk has no posterior, leave em at soft")
-        return self
-
-    def scale_of_psi(self, num_classes: int) -> float:
-        """tau_psi, also where it is given as mu_psi."""
-        return scale_of(
-            self.mu_psi, self.tau_psi, default=0.9, num_classes=num_classes, key="mu_psi"
-        )
-
-    def check_classes(self, num_classes: int) -> None:
-        """The diagonal is above 1/K."""
-        self.scale_of_psi(num_classes)
-
-
-class MRTConfig(EMConfig, frozen=True):
-    """Hyper-parameters of MRT."""
-
-    name: Literal["mrt"] = "mrt"
-    """Name of the method."""
-
-
-class LVMConfig(EMConfig, frozen=True):
-    """Hyper-parameters of LVM."""
-
-    name: Literal["lvm"] = "lvm"
-    """Name of the method."""
-    mu_sigma: float | None = Field(default=None, gt=0, lt=1)
-    """Diagonal of the learned matrices at the start; absent, without tau_sigma: 0.3."""
-    tau_sigma: float | None = Field(default=None, gt=0)
-    """The same as a scale."""
-    matrix_lr: float | None = Field(default=None, gt=0)
-    """Peak learning rate of the matrices; absent: 2e-5 with one source, 2e-4 with several."""
-    lambda_first: float = Field(default=1.0, ge=0, le=1)
-    """Weight of the fixed matrix at the first update."""
-    lambda_last: float = Field(default=0.0, ge=0, le=1)
-    """The same at the last update."""
-
-    @model_validator(mode="after")
-    def _has_one_sigma(self) -> Self:
-        if self.objective == "risk":
-            raise ValueError("objective risk has the fixed matrix alone: it is one of mrt")
-        if self.mu_sigma is not None and self.tau_sigma is not None:
-            raise ValueError("mu_sigma and tau_sigma both set sigma, give one of them")
-        return self
-
-    def scale_of_sigma(self, num_classes: int) -> float:
-        """tau_sigma, also where it is given as mu_sigma."""
-        return scale_of(
-            self.mu_sigma, self.tau_sigma, default=0.3, num_classes=num_classes, key="mu_sigma"
-        )
-
-    def check_classes(self, num_classes: int) -> None:
-        """Both diagonals are above 1/K."""
-        super().check_classes(num_classes)
-        self.scale_of_sigma(num_classes)
+    if len(facts) < 2 or stop == "never":
+        return False
+    (before, now), j = facts[-2:], facts[-1]["J_before"]
+    if stop == "still_lambda":
+        if now["lambda"] != before["lambda"]:
+            return False
+        j = now["J"]
+    if j is None or before["J"] is None:  # only planned
+        return False
+    return j >= before["J"] - tol * abs(before["J"])
 
 
 C = TypeVar("C", bound=EMConfig)
@@ -164,7 +69,7 @@ class EM(MultiSource[C]):
     def own_rate(self, num_sources: int) -> OwnRate | None:
         """How the matrices are trained; None: none are."""
 
-    def learn(self, driver: Driver, target: str, text: Corpus, sources: Sources) -> Model:
+    def learn(self, driver: Driver, target: str, text: Corpus, sources: Sources) -> Learnt:
         """EM, or with Q of each batch a single training."""
         c, channel = self.config, self.channel(driver, sources.names)
         text = text.with_columns(*sources.joined(soft=channel.soft))
@@ -175,18 +80,22 @@ class EM(MultiSource[C]):
             loss = ChannelLoss(channel, form, c.em == "hard")
             mix = Mix(text.labelled(sources.artifacts[0]))  # marks every item as one to learn from
             schedule = Schedule(c.lr, passes, keep="last", own=own)
-            return driver.train(target, mix, loss, start=start, schedule=schedule, dev=dev)
-        loss, best = ChannelLoss(channel, "bound", c.em == "hard"), None
+            return Learnt.at_once(
+                driver.train(target, mix, loss, start=start, schedule=schedule, dev=dev)
+            )
+        loss = ChannelLoss(channel, "bound", c.em == "hard")
         begin = Schedule(1.0, 0, keep="last")  # no step is taken, at whatever rate
         mix = Mix(text.labelled(sources.artifacts[0]))
         model = driver.train(f"{target} start", mix, loss, start=start, schedule=begin, dev=dev)
+        facts: list[Mapping[str, Any]] = []
+        models: list[Model] = []
         for number in range(1, c.epochs + 1):
-            title, estep = f"{target} E-step {number}", EStep(channel, c.em == "hard")
+            title, before = f"{target} E-step {number}", facts[-1]["lambda"] if facts else None
+            estep = EStep(channel, c.em == "hard", before=before)
             scored = driver.annotate(title, text, model, estep)
-            j = driver.derive(f"{title} likelihood", likelihood, scored).info["J"]
-            if best is not None and j is not None and j >= best - c.tol * abs(best):
+            facts.append(driver.derive(f"{title} likelihood", likelihood, scored).info)
+            if has_ended(facts, c.stop, c.tol):
                 break
-            best = j
             whole = replace(text, fraction=1.0)  # of which the E-step has looked at the share
             mix = Mix(
                 whole.with_columns(JoinedColumns("posterior", scored, ("q",))).labelled(scored)
@@ -195,7 +104,12 @@ class EM(MultiSource[C]):
             schedule = Schedule(c.lr, c.m_passes, keep="last", own=own, part=part)
             title = f"{target} M-step {number}"
             model = driver.train(title, mix, loss, start=model, schedule=schedule, dev=dev)
-        return model
+            models.append(model)
+        return Learnt(model, tuple(models), facts)
+
+    def mechanisms(self, learnt: Mapping[str, Learnt]) -> list[Mechanism]:
+        """What EM did, and how far matrices moved."""
+        return em_mechanisms(learnt, self.config.epochs)
 
     def labeller(self, driver: Driver, sources: Mapping[str, Model]) -> Labeller:
         """The likeliest label by P(y | x), or by Q with what the sources say about the text."""

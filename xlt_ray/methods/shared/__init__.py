@@ -6,6 +6,7 @@ multi_source   one model per source, and their predictions
 row_scores     what rows are chosen by
 selection      rows chosen per language and class
 mechanisms     how far the parts of the rounds were at work
+taught         what a run tells of a model that learned from sources
 softmax        cross-entropy and its annotators
 evidential     L_EVI and its annotators
 """

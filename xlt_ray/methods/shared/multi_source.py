@@ -20,11 +20,13 @@ from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import MethodConfig
 from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.methods.shared.softmax import CrossEntropy
+from xlt_ray.methods.shared.taught import Learnt, agreement, of_agreement
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import distillation
 from xlt_ray.recipe.annotator import Annotator, Columns
 from xlt_ray.recipe.corpus import Corpus, JoinedColumns, Mix, Model, share_of
 from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Labeller, Method, Outcome, likeliest
 from xlt_ray.recipe.schedule import Schedule
 from xlt_ray.recipe.task import TaskContext
@@ -157,7 +159,7 @@ class MultiSource(Method[C]):
     leaves_one_out = True
 
     @abstractmethod
-    def learn(self, driver: Driver, target: str, text: Corpus, sources: Sources) -> Model:
+    def learn(self, driver: Driver, target: str, text: Corpus, sources: Sources) -> Learnt:
         """Train the model of a target.
 
         Args:
@@ -170,6 +172,10 @@ class MultiSource(Method[C]):
     def labeller(self, driver: Driver, sources: Mapping[str, Model]) -> Labeller:
         """How the models of the targets label text."""
         return likeliest
+
+    def mechanisms(self, learnt: Mapping[str, Learnt]) -> list[Mechanism]:
+        """How far the method's own part was at work, by target."""
+        return []
 
     def read(self, driver: Driver) -> None:
         """Read the text of every source by itself, and that of the targets."""
@@ -189,14 +195,27 @@ class MultiSource(Method[C]):
             target: self.learn(driver, target, shares[target], sources.of(names))
             for target, names in taught.items()
         }
+        final = {target: found.model for target, found in learnt.items()}
+        agreed = {
+            target: driver.derive(
+                f"{target} agreement",
+                agreement,
+                *sources.of(names).artifacts,
+                language=target,
+                num_classes=driver.context.num_classes,
+            ).info
+            for target, names in taught.items()
+        }
+        most = max(map(len, taught.values()), default=0)
         first = next(iter(models.values()))
         return Outcome(
             first,
-            next(iter(learnt.values())) if len(learnt) == 1 else first,
-            by_language=learnt,
+            next(iter(final.values())) if len(final) == 1 else first,
+            by_language=final,
             zero_shot_by_language={target: models[names[0]] for target, names in taught.items()},
             sources=models,
             labeller=self.labeller(driver, models),
+            mechanisms=[*self.mechanisms(learnt), *of_agreement(agreed, most)],
         )
 
     def share(self, driver: Driver, text: Corpus, target: str) -> Corpus:
