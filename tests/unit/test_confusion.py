@@ -214,3 +214,27 @@ def test_lambda_never_leaves_its_range() -> None:
             assert ends == [first, last]
             middle = confusion.lambda_at(steps // 2, steps, first, last)
             assert min(first, last) <= middle <= max(first, last)
+
+
+def dead_labels(value: Tensor, count: int = 2) -> Tensor:
+    """Log-probabilities with labels added that nobody says."""
+    return torch.nn.functional.pad(value, (0, count), value=-40.0).log_softmax(-1)
+
+
+def posterior_of(scale: float, log_p: Tensor, hard: Tensor) -> Tensor:
+    k = log_p.shape[1]
+    psi = confusion.log_columns(confusion.scaled_identity(scale, k, torch.float64))
+    joint = log_p + confusion.log_emission_hard(psi.expand(len(hard), k, k), hard)
+    return confusion.posterior(joint)[:, :K]
+
+
+def test_what_carries_over_to_other_numbers_of_labels_is_the_scale() -> None:
+    """Odds of a vote, e^tau, do not depend on K; the diagonal of the same odds does."""
+    log_p, _, hard, _ = random_case()
+    wide = dead_labels(log_p)
+    for tau in (1.0, 2.0, 4.0, 10.0):
+        same = posterior_of(tau, wide, hard)
+        assert posterior_of(tau, log_p, hard).numpy() == pytest.approx(same.numpy(), abs=1e-13)
+        mu = confusion.mu_of(tau, K + 2)
+        other = posterior_of(confusion.tau_of(mu, K), log_p, hard)
+        assert (other - same).abs().max() > 1e-5

@@ -38,6 +38,17 @@ def test_every_preset_is_right(item: Preset) -> None:
             assert {key: config[section][key] for key in keys} == keys
 
 
+@pytest.mark.parametrize(
+    ("name", "psi", "sigma"),
+    [
+        ("lvm-conll", 10, 2), ("lvm-absa", 10, 2), ("lvm-udpos", 10, 2), ("lvm-ontonotes", 10, 4),
+    ],
+)  # fmt: skip
+def test_lvm_has_the_scales_that_its_paper_prints(name: str, psi: float, sigma: float) -> None:
+    method = preset(name).keys["method"]
+    assert method == {"name": "lvm", "tau_psi": psi, "tau_sigma": sigma}
+
+
 def test_a_preset_is_found_by_name_or_by_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("# Mine.\nbenchmark: {name: toy}\n")
