@@ -68,6 +68,20 @@ def test_flags_apply_in_order() -> None:
     assert resolve("seed=2", "seed=3").seed == 3
 
 
+def test_keys_beside_the_name_of_another_method_are_left_behind(tmp_path: Path) -> None:
+    """Those of a job's own method that the named one does not have; what a user gives stays."""
+    assert not hasattr(resolve("method.name=bl_direct").method, "tau")
+    kept = resolve("method.name=sl_evi", files=(yaml_file(tmp_path, "a.yaml", "seed: 1\n"),))
+    assert kept.method.name == "sl_evi"
+    own = yaml_file(tmp_path, "b.yaml", "method: {name: lvm, mu_sigma: 0.5, lr: 1e-3}\n")
+    config = resolve("method.name=mrt", files=(own,))
+    assert config.method.model_dump()["lr"] == 1e-3
+    assert "method.tau: unknown key" in refusal("method.name=bl_direct", "method.tau=8")
+    assert "method.tau: unknown key" in refusal("method.tau=8", "method.name=bl_direct")
+    after = yaml_file(tmp_path, "c.yaml", "method: {name: mrt, mu_sigma: 0.5}\n")
+    assert "method.mu_sigma: unknown key" in refusal(files=(own, after))
+
+
 def test_the_defaults_of_a_job_are_not_changed() -> None:
     before = json.dumps(JOB)
     resolve("method.tau=3", "benchmark.max_rows.train=5")

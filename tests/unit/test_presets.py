@@ -49,6 +49,17 @@ def test_lvm_has_the_scales_that_its_paper_prints(name: str, psi: float, sigma: 
     assert method == {"name": "lvm", "tau_psi": psi, "tau_sigma": sigma}
 
 
+LEARN_ALIKE = ["mrt", "hard_vote", "hard_cat", "kd_re", "dt"]
+
+
+@pytest.mark.parametrize("method", LEARN_ALIKE)
+@pytest.mark.parametrize("item", [x for x in ALL if x.keys.get("method", {}).get("name") == "lvm"],
+                         ids=lambda item: item.name)  # fmt: skip
+def test_a_preset_of_lvm_runs_what_learns_as_it_does(item: Preset, method: str) -> None:
+    config = configure_run(item.keys, flags=[f"method.name={method}"])
+    assert config.method.name == method
+
+
 def test_a_preset_is_found_by_name_or_by_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("# Mine.\nbenchmark: {name: toy}\n")

@@ -14,6 +14,7 @@ from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.extras import require
 from xlt_ray.config.layers import (
     merge,
+    of_method,
     origin_of,
     schema_for,
     to_dict,
@@ -159,7 +160,8 @@ def configure(
     schemas = {method: known[method]} if method in known else known
 
     def build(values: Mapping[str, Any], origins: Mapping[str, str]) -> RunConfig[Any]:
-        made = check_run(validate(schema_for(values, schemas, origins), values, origins))
+        schema = schema_for(values, schemas, origins)
+        made = check_run(validate(schema, of_method(values, origins, schema), origins))
         if made.benchmark.prior:
             raise ConfigError("benchmark.prior: draws text by its gold labels; no sweep takes it")
         return made

@@ -225,6 +225,52 @@ def _merge(base: dict[str, Any], layer: _Layer, origins: dict[str, str], prefix:
             origins[path] = layer.origin
 
 
+class Origins(dict[str, str]):
+    """Where the value of each dotted key came from.
+
+    Attributes:
+        beside_former_name: Keys of a method, from the layer that named another method than the one
+            that is named now.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beside_former_name: set[str] = set()
+
+    def name_changes(self, merged: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """Take note of the keys beside the name that a layer with these values replaces."""
+        name = (_nested(values.get("method")) or {}).get("name")
+        before = _nested(merged.get("method")) or {}
+        if name is None or before.get("name") in (None, name):
+            return
+        origin = origin_of("method.name", self)
+        keys = {key for key in before if origin_of(f"method.{key}", self) == origin}
+        self.beside_former_name |= keys - {"name"}
+
+    def given(self, values: Mapping[str, Any]) -> None:
+        """A layer gives keys of the method that is named now."""
+        self.beside_former_name -= {*(_nested(values.get("method")) or {})}
+
+
+def of_method(
+    values: Mapping[str, Any], origins: Mapping[str, str], schema: type[BaseModel]
+) -> dict[str, Any]:
+    """Nested keys without those that stood beside the name of another method and that the method
+    does not have, such as a job's own keys where the user names a method of less.
+
+    Args:
+        values: Nested keys.
+        origins: Where they came from, as `merge` says.
+        schema: What is allowed.
+    """
+    method = _nested(values.get("method"))
+    if method is None or not isinstance(origins, Origins):
+        return dict(values)
+    known = _siblings(schema, ["method"])
+    left = {key for key in origins.beside_former_name if key not in known}
+    return {**values, "method": {key: item for key, item in method.items() if key not in left}}
+
+
 def origin_of(path: str, origins: Mapping[str, str]) -> str:
     """Where a dotted key, or else the nearest key above it, came from."""
     while path:
@@ -314,7 +360,8 @@ def load(
         ConfigError: one line per wrong key, with the value, what is allowed and its origin.
     """
     values, origins = merge(defaults, files=files, flags=flags)
-    return validate(schema_for(values, methods, origins), values, origins)
+    schema = schema_for(values, methods, origins)
+    return validate(schema, of_method(values, origins, schema), origins)
 
 
 def merge(
@@ -340,9 +387,12 @@ def merge(
     layers += [_Layer(str(path), read_yaml(path)) for path in files]
     layers += [_Layer(_origin_of_flag(flag), parse_set(flag)) for flag in flags]
     merged: dict[str, Any] = {}
-    origins: dict[str, str] = {}
+    origins = Origins()
     for layer in layers:
-        _merge(merged, _Layer(layer.origin, _plain(layer.values, layer.origin)), origins)
+        values = _plain(layer.values, layer.origin)
+        origins.name_changes(merged, values)
+        origins.given(values)
+        _merge(merged, _Layer(layer.origin, values), origins)
     return merged, origins
 
 
