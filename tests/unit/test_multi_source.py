@@ -76,12 +76,14 @@ def test_copies_have_the_labels_of_one_source_each(tmp_path: Path) -> None:
     labels = [str(part.rows()["labels"].to_pylist()) for part in parts]
     assert len(set(labels)) == 3
     assert driver.call("train", "a").objective == CrossEntropy()
-    assert driver.call("train", "a").schedule == Schedule(1e-4, 2)
+    assert driver.call("train", "a").schedule == Schedule(1e-4, 2, keep="last")
 
 
-def test_votes_are_counted_word_by_word(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ties", ["first", "probability"])
+def test_votes_are_counted_word_by_word(ties: str, tmp_path: Path) -> None:
+    """By labels alone, or with probabilities between labels of equally many votes."""
     driver = SeveralSources(tmp_path)
-    run("hard_vote", driver)
+    outcome = run("hard_vote", driver, ties=ties)
     (part,) = driver.call("train", "b").parts
     rows, call = part.rows(), driver.call("derive", "b votes")
     assert call.result is not None
@@ -96,7 +98,26 @@ def test_votes_are_counted_word_by_word(tmp_path: Path) -> None:
         soft = torch.stack(logits).softmax(-1)
         half = soft.half().float()
         half /= half.sum(dim=-1, keepdim=True)
-        assert labels == majority_vote(soft.argmax(-1).numpy(), half.numpy()).tolist()
+        hard = soft.argmax(-1).numpy()
+        votes = majority_vote(hard, half.numpy() if ties == "probability" else None)
+        assert labels == votes.tolist()
+    tied = call.result.info["tied"] / call.result.info["items"]
+    line = next(item for item in outcome.mechanisms if item.part.startswith("votes, share"))
+    assert line.figures["b"] == tied
+    assert 0.2 < tied < 0.6
+    assert call.parameters["seed"] == 0
+
+
+def test_tied_votes_can_be_drawn(tmp_path: Path) -> None:
+    """The same in every run of a seed."""
+    found = []
+    for name, seed in (("one", 3), ("two", 3), ("three", 4)):
+        driver = SeveralSources(tmp_path / name)
+        driver.seed = seed
+        run("hard_vote", driver, ties="random")
+        (part,) = driver.call("train", "b").parts
+        found.append(part.rows()["labels"].to_pylist())
+    assert found[0] == found[1] != found[2]
 
 
 def test_hard_is_for_one_source(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.encoders import commit
 from tests.recipes import MemoryDriver, SeveralSources
 from tests.recipes import run_method as run
 from xlt_ray.methods.lvm.told import em_mechanisms
-from xlt_ray.methods.shared.taught import Learnt, agreement, of_agreement
+from xlt_ray.methods.shared.taught import Learnt, agreement, of_agreement, of_source_dev
 from xlt_ray.recipe.corpus import Model
 from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.store.artifacts import Artifact, Store
@@ -97,6 +97,16 @@ def test_rounds_falls_and_matrices_of_em(tmp_path: Path) -> None:
     assert sigma.figures == {"xx": 0.002}
     assert sigma.warning is not None
     assert "raise method.matrix_lr" in sigma.warning
+
+
+def test_both_scores_on_source_dev_are_told(tmp_path: Path) -> None:
+    history = [{"source_dev": score, "epoch": n} for n, score in enumerate((0.4, 0.7, 0.6))]
+    parts = [trained(Store(str(tmp_path)), str(n), [entry]) for n, entry in enumerate(history)]
+    once = trained(Store(str(tmp_path)), "once", history)
+    for found in (Learnt(parts[-1], tuple(parts)), Learnt.at_once(once)):
+        line = of_source_dev({"xx": found}, "last")
+        assert line.figures == {"xx best": 0.7, "xx last": 0.6}
+        assert "the last is kept" in line.part
 
 
 def test_em_at_work_warns_of_nothing(tmp_path: Path) -> None:

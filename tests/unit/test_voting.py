@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xlt_ray.ops.voting import majority_vote
+from xlt_ray.ops.voting import is_tied, majority_vote
 
 # Eighths add up without rounding, and few of them make ties common.
 Ballots = tuple[list[list[int]], list[list[list[float]]]]
@@ -102,6 +102,13 @@ def test_ties() -> None:
     assert majority_vote(hard).tolist() == [0]
     assert majority_vote(hard, soft).tolist() == [2]
     assert majority_vote(hard[::-1], soft[::-1]).tolist() == [1]
+
+
+def test_votes_without_a_majority_are_counted() -> None:
+    hard = np.array([[0, 1, 0, 2], [0, 2, 1, 2], [1, 0, 1, 2], [1, 1, 2, 2]])
+    assert is_tied(hard).tolist() == [True, False, False, False]
+    assert is_tied(hard[:1]).tolist() == [False] * 4
+    assert is_tied(hard[:3]).tolist() == [False, True, False, False]
 
 
 def test_no_items() -> None:

@@ -3,11 +3,13 @@
 Baselines of "Risk Minimization for Zero-shot Sequence Labeling": cross-entropy on the likeliest
 label of every item of the unlabelled target text, with no source text and nothing left out. Hard
 has one source. Hard-Cat has a copy of the text per source, labelled by it. Hard-Vote has one copy
-with the label that most sources give; tied labels are compared by their summed probability. The
-vote is per word, so that tags may not fit each other; they are learnt as they are.
+with the label that most sources give. Its sources speak in labels, so of tied ones that of the
+first source counts; by option one drawn at random, or the one with the largest summed probability.
+The vote is per word, so that tags may not fit each other; they are learnt as they are.
 """
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -15,13 +17,15 @@ import pyarrow as pa
 import torch
 
 from xlt_ray.config.errors import ConfigError
+from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.data.keyed import items_of, of_language, positions
 from xlt_ray.methods.shared.multi_source import MultiSource, Sources, TargetConfig, soft_labels
 from xlt_ray.methods.shared.softmax import CrossEntropy
-from xlt_ray.methods.shared.taught import Learnt
+from xlt_ray.methods.shared.taught import Learnt, share_of
 from xlt_ray.ops import voting
 from xlt_ray.recipe.corpus import Corpus, Mix
 from xlt_ray.recipe.driver import Driver
+from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Outcome
 from xlt_ray.recipe.schedule import Schedule
 from xlt_ray.store.artifacts import Artifact
@@ -46,23 +50,28 @@ class HardVoteConfig(TargetConfig, frozen=True):
 
     name: Literal["hard_vote"] = "hard_vote"
     """Name of the method."""
+    ties: Literal["first", "random", "probability"] = "first"
+    """Which of several labels with the most votes counts: that of the first source, one drawn for
+    each word, or the one with the largest probability, summed over the sources."""
 
 
 class HardLabelMethod(MultiSource[TargetConfig]):
     """A fresh model trained on labelled copies of the target text."""
 
     @abstractmethod
-    def copies(self, driver: Driver, target: str, text: Corpus, sources: Sources) -> list[Corpus]:
-        """The text with labels, once or several times."""
+    def copies(
+        self, driver: Driver, target: str, text: Corpus, sources: Sources
+    ) -> tuple[list[Corpus], Mapping[str, Any]]:
+        """The text with labels, once or several times, and facts about these."""
 
     def learn(self, driver: Driver, target: str, text: Corpus, sources: Sources) -> Learnt:
         """Cross-entropy on all copies together."""
-        mix = Mix(*self.copies(driver, target, text, sources))
-        schedule = Schedule(self.config.lr, self.config.epochs)
+        copies, facts = self.copies(driver, target, text, sources)
+        mix = Mix(*copies)
+        schedule = Schedule(self.config.lr, self.config.epochs, keep=self.config.keep)
         dev, start = driver.dev(target), driver.backbone
-        return Learnt.at_once(
-            driver.train(target, mix, CrossEntropy(), start=start, schedule=schedule, dev=dev)
-        )
+        model = driver.train(target, mix, CrossEntropy(), start=start, schedule=schedule, dev=dev)
+        return Learnt(model, (model,), (facts,))
 
 
 class HardCat(HardLabelMethod):
@@ -70,9 +79,11 @@ class HardCat(HardLabelMethod):
 
     Config = HardCatConfig
 
-    def copies(self, driver: Driver, target: str, text: Corpus, sources: Sources) -> list[Corpus]:
+    def copies(
+        self, driver: Driver, target: str, text: Corpus, sources: Sources
+    ) -> tuple[list[Corpus], Mapping[str, Any]]:
         """The text as each source labels it."""
-        return [text.labelled(artifact) for artifact in sources.artifacts]
+        return [text.labelled(artifact) for artifact in sources.artifacts], {}
 
 
 class Hard(HardCat):
@@ -96,20 +107,37 @@ class HardVote(HardLabelMethod):
 
     Config = HardVoteConfig
 
-    def copies(self, driver: Driver, target: str, text: Corpus, sources: Sources) -> list[Corpus]:
+    def copies(
+        self, driver: Driver, target: str, text: Corpus, sources: Sources
+    ) -> tuple[list[Corpus], Mapping[str, Any]]:
         """The text with the label that most sources give to each item."""
+        assert isinstance(self.config, HardVoteConfig)
         options = {
+            "ties": self.config.ties,
+            "seed": seed_of(driver.seed, "ties") if self.config.ties == "random" else 0,
             "names": list(sources.names),
             "columns": list(sources.columns),
             "language": target,
             "num_classes": driver.context.num_classes,
         }
-        title = f"{target} votes"
-        return [text.labelled(driver.derive(title, vote, *sources.artifacts, **options))]
+        votes = driver.derive(f"{target} votes", vote, *sources.artifacts, **options)
+        return [text.labelled(votes)], votes.info
+
+    def mechanisms(self, learnt: Mapping[str, Learnt]) -> list[Mechanism]:
+        """How often there was no majority."""
+        facts = {target: found.facts[0] for target, found in learnt.items()}
+        shares = {t: share_of(fact["tied"], fact["items"]) for t, fact in facts.items()}
+        return [Mechanism("votes, share of words without a majority", shares)]
 
 
 def vote(
-    *predicted: Artifact, names: list[str], columns: list[str], language: str, num_classes: int
+    *predicted: Artifact,
+    names: list[str],
+    columns: list[str],
+    language: str,
+    num_classes: int,
+    ties: str = "first",
+    seed: int = 0,
 ) -> tuple[pa.Table, dict[str, Any]]:
     """The majority's label of every item of a language, shard by shard.
 
@@ -119,11 +147,15 @@ def vote(
         columns: Columns of their probabilities.
         language: The one language that is wanted.
         num_classes: K.
+        ties: Which of tied labels counts, as the key says.
+        seed: Seed of the draws.
 
     Returns:
-        ``id``, ``language``, ``labels``, and how many items the sources agree on.
+        ``id``, ``language``, ``labels``, and of how many ``items`` the vote is ``unanimous`` or
+        ``tied``.
     """
-    parts, agreed, items = [], 0, 0
+    parts, agreed, tied, items = [], 0, 0, 0
+    columns = columns if ties == "probability" else []
     for shard in predicted[0].names:
         tables = [item.shard(shard, ["id", "language", "labels", *columns]) for item in predicted]
         first = of_language(tables[0], language)
@@ -134,10 +166,17 @@ def vote(
             for name, table in zip(names, tables, strict=True)
             for column in columns
         }
-        labels = voting.majority_vote(hard_UN, soft_labels(said, names, num_classes).numpy())
+        soft_UNK = None
+        if ties == "probability":
+            soft_UNK = soft_labels(said, names, num_classes).numpy()
+        elif ties == "random":
+            draw = np.random.default_rng(seed_of(seed, shard))
+            soft_UNK = draw.random((*hard_UN.shape, num_classes))
+        labels = voting.majority_vote(hard_UN, soft_UNK)
+        tied += int(voting.is_tied(hard_UN).sum())
         ends = pa.array(items_of(first["labels"])[1].astype(np.int32))
         lists = pa.ListArray.from_arrays(ends, pa.array(labels.astype(np.int16)))
         parts.append(first.select(["id", "language"]).append_column("labels", lists))
         agreed += int((hard_UN == hard_UN[0]).all(axis=0).sum())
         items += hard_UN.shape[1]
-    return pa.concat_tables(parts), {"items": items, "unanimous": agreed}
+    return pa.concat_tables(parts), {"items": items, "unanimous": agreed, "tied": tied}

@@ -92,7 +92,7 @@ class KDre(MultiSource[KDreConfig]):
         objective = MatchTeacher(sources.names, weights, c.kd_loss)
         marked = text.labelled(sources.artifacts[0])  # every item is learnt from
         mix = Mix(marked.with_columns(*sources.joined(soft=True)))
-        schedule = Schedule(c.lr, c.epochs, frozen_layers=c.frozen_layers)
+        schedule = Schedule(c.lr, c.epochs, keep=c.keep, frozen_layers=c.frozen_layers)
         dev, start = driver.dev(target), driver.backbone
         return Learnt.at_once(
             driver.train(target, mix, objective, start=start, schedule=schedule, dev=dev)

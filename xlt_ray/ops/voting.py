@@ -12,6 +12,14 @@ Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 
 
+def is_tied(hard_UN: Ints) -> NDArray[np.bool_]:
+    """[N] whether several labels of an item have the most votes, of at least one source."""
+    votes_UN = (hard_UN[:, None] == hard_UN[None]).sum(axis=1)
+    most_N = votes_UN.max(axis=0)
+    voters_N = (votes_UN == most_N).sum(axis=0)
+    return voters_N > most_N
+
+
 def majority_vote(hard_UN: Ints, soft_UNK: Floats | None = None) -> NDArray[np.int64]:
     """The label that most sources give to each item.
 

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import MethodConfig
 from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.methods.shared.softmax import CrossEntropy
-from xlt_ray.methods.shared.taught import Learnt, agreement, of_agreement
+from xlt_ray.methods.shared.taught import Learnt, agreement, of_agreement, of_source_dev
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import distillation
 from xlt_ray.recipe.annotator import Annotator, Columns
@@ -50,6 +50,8 @@ class MultiSourceConfig(SourceConfig, frozen=True):
 
     text_share: float = Field(default=1.0, gt=0, le=1)
     """Share of each target's unlabelled text that is learned from, drawn at random."""
+    keep: Literal["last", "best"] = "last"
+    """Epoch of the target's model that is kept: the last, or the best on source dev."""
 
 
 class TargetConfig(MultiSourceConfig, frozen=True):
@@ -58,7 +60,7 @@ class TargetConfig(MultiSourceConfig, frozen=True):
     lr: float = Field(default=2e-5, gt=0)
     """Peak learning rate on the target text."""
     epochs: int = Field(default=3, ge=1)
-    """Epochs on the target text; the best of them on source dev is kept."""
+    """Epochs on the target text."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,11 @@ class MultiSource(Method[C]):
             zero_shot_by_language={target: models[names[0]] for target, names in taught.items()},
             sources=models,
             labeller=self.labeller(driver, models),
-            mechanisms=[*self.mechanisms(learnt), *of_agreement(agreed, most)],
+            mechanisms=[
+                *self.mechanisms(learnt),
+                *of_agreement(agreed, most),
+                of_source_dev(learnt, self.config.keep),
+            ],
         )
 
     def share(self, driver: Driver, text: Corpus, target: str) -> Corpus:

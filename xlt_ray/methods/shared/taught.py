@@ -79,12 +79,12 @@ def of_agreement(found: Mapping[str, Mapping[str, Any]], num_sources: int) -> li
         found: The facts.
         num_sources: The most sources that a target has.
     """
-    one = {t: _share(x["commonest"], x["said"]) for t, x in found.items()}
+    one = {t: share_of(x["commonest"], x["said"]) for t, x in found.items()}
     same = [target for target, share in one.items() if share == 1]
     idle = f"the sources give all words of {', '.join(same)} one label" if same else None
     lines = [Mechanism("sources, share of the commonest label", one, idle)]
     if num_sources > 1:
-        shares = {t: _share(x["unanimous"], x["items"]) for t, x in found.items()}
+        shares = {t: share_of(x["unanimous"], x["items"]) for t, x in found.items()}
         same = [target for target, share in shares.items() if share == 1]
         idle = f"the sources say the same of every word of {', '.join(same)}" if same else None
         lines.append(Mechanism("sources, share of words on which all agree", shares, idle))
@@ -101,6 +101,6 @@ def of_source_dev(learnt: Mapping[str, Learnt], keep: str) -> Mechanism:
     return Mechanism(f"target model, source dev (the {keep} is kept)", figures)
 
 
-def _share(part: float | None, whole: float | None) -> float:
+def share_of(part: float | None, whole: float | None) -> float:
     """A share; not a number where a plan does not know it."""
     return part / whole if part is not None and whole else math.nan
