@@ -22,7 +22,8 @@ from tests.recipes import (
     output_of,
 )
 from tests.recipes import run_method as run
-from xlt_ray.methods.lvm.channel import Channel, ChannelLoss, Confusions, EStep, likelihood
+from xlt_ray.methods.lvm.channel import Channel, ChannelLoss, Confusions
+from xlt_ray.methods.lvm.estep import EStep, likelihood
 from xlt_ray.methods.lvm.recipe import LVM, MRT, has_ended
 from xlt_ray.methods.lvm.settings import LVMConfig, MRTConfig, scale_of
 from xlt_ray.ops import confusion
@@ -40,10 +41,10 @@ def source_columns(count: int) -> dict[str, torch.Tensor]:
 
 
 def prepared(loss: ChannelLoss, *, step: int = 0, steps: int = 3) -> ChannelLoss:
-    class WithOwn:
+    class WithOwn(torch.nn.Linear):
         own = loss.build(FACTS, 1)
 
-    loss.prepare(FACTS, WithOwn())  # type: ignore[arg-type]
+    loss.prepare(FACTS, WithOwn(1, 1))  # type: ignore[arg-type]
     loss.before_step(OptimiserStep(step, steps))
     return loss
 

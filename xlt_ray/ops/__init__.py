@@ -9,6 +9,7 @@ heteroscedastic  SL-LEU
 homoscedastic    SL-LOU
 precision        logarithms that stay finite
 confusion        confusion matrices of MRT and LVM
+confusion_counts the matrices in closed form
 voting           majorities
 distillation     KD and KD-re
 alignment        domain alignment

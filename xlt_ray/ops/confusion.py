@@ -8,6 +8,7 @@ Shapes: U sources, N positions, S sentences, K classes.
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -89,30 +90,40 @@ def lambda_at(step: int, steps: int, first: float = 1.0, last: float = 0.0) -> f
     return min(max(first * (1 - done) + last * done, 0.0), 1.0)
 
 
-def log_emission_hard(log_phi_UKK: Tensor, hard_UN: Tensor) -> Tensor:
+def log_emission_hard(log_phi_UKK: Tensor, hard_UN: Iterable[Tensor]) -> Tensor:
     """[N, K] sum over the sources of log phi[u][label, y] (V3).
 
     Args:
         log_phi_UKK: Logarithms of the matrices.
-        hard_UN: Label of each source, or -100 where it gives none, which adds nothing.
+        hard_UN: Label of each source, or -100 where it gives none, which adds nothing. The sources
+            are gone through one after the other, so memory does not grow with their number.
     """
-    given_UN = hard_UN != UNLABELLED
-    source_U1 = torch.arange(len(hard_UN), device=hard_UN.device)[:, None]
-    rows_UNK = log_phi_UKK[source_U1, hard_UN.where(given_UN, 0)]
-    return rows_UNK.where(given_UN[..., None], 0.0).sum(dim=0)
+    total: Tensor | None = None
+    for log_phi_KK, hard_N in zip(log_phi_UKK, hard_UN, strict=True):
+        given_N = hard_N != UNLABELLED
+        rows_NK = log_phi_KK[hard_N.where(given_N, 0)].where(given_N[:, None], 0.0)
+        total = rows_NK if total is None else total + rows_NK
+    assert total is not None, "an emission needs a source"
+    return total
 
 
-def log_emission_soft(log_phi_UKK: Tensor, soft_UNK: Tensor) -> Tensor:
+def log_emission_soft(log_phi_UKK: Tensor, soft_UNK: Iterable[Tensor]) -> Tensor:
     """[N, K] sum over the sources of log sum_k P_u(k) phi[u][k, y] (V3).
 
     Args:
         log_phi_UKK: Logarithms of the matrices.
         soft_UNK: Probabilities of each source; a row of zeros, where it gives none, adds nothing.
+            The sources are gone through one after the other, as in `log_emission_hard`.
     """
-    mixed_UNK = soft_UNK @ log_phi_UKK.exp()
-    given_UN1 = soft_UNK.sum(dim=-1, keepdim=True) > 0
-    floor = torch.finfo(mixed_UNK.dtype).tiny
-    return mixed_UNK.clamp_min(floor).log().where(given_UN1, 0.0).sum(dim=0)
+    total: Tensor | None = None
+    for log_phi_KK, soft_NK in zip(log_phi_UKK, soft_UNK, strict=True):
+        mixed_NK = soft_NK @ log_phi_KK.exp()
+        given_N1 = soft_NK.sum(dim=-1, keepdim=True) > 0
+        floor = torch.finfo(mixed_NK.dtype).tiny
+        mixed_NK = mixed_NK.clamp_min(floor).log().where(given_N1, 0.0)
+        total = mixed_NK if total is None else total + mixed_NK
+    assert total is not None, "an emission needs a source"
+    return total
 
 
 def posterior(log_joint_NK: Tensor) -> Tensor:

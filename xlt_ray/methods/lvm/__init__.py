@@ -3,5 +3,6 @@
 recipe    both methods
 settings  their hyper-parameters
 channel   confusion matrices that are learned
+estep     posteriors of a whole text, and J
 told      what a run tells of its parts
 """

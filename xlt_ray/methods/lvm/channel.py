@@ -5,26 +5,32 @@ psi is the same fixed matrix for all, sigma[u] is learned and saved with the mod
 from its first to its last value over the updates of the training.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from xlt_ray.data.batches.batch import Batch
-from xlt_ray.data.keyed import items_of
+from xlt_ray.data.batches.examples import Examples
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.shared.multi_source import hard_labels, soft_labels
+from xlt_ray.methods.shared.multi_source import soft_labels
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import confusion
-from xlt_ray.recipe.annotator import Annotator, Columns
+from xlt_ray.ops.confusion_counts import expected_counts, maximising_matrix, without_prior
+from xlt_ray.recipe.loss_means import LossMeans
 from xlt_ray.recipe.objective import Objective
 from xlt_ray.recipe.schedule import OptimiserStep
 from xlt_ray.recipe.task import TaskContext
-from xlt_ray.store.artifacts import Artifact
+
+CHUNK = 16384
+"""Words whose counts are taken at once."""
+
+
+LEAST_RISK = 1e-3
+"""Magnitude of a sentence's risk, and of its gradient, under which it teaches nothing."""
 
 
 class Confusions(nn.Module):
@@ -50,6 +56,8 @@ class Channel:
         tau_sigma: Scale of sigma at the start; None: nothing is learned, and lambda is 1 (MRT).
         first: lambda at the first update.
         last: lambda at the last one.
+        priors: [U][K] prior of each source, which its probabilities are divided by; None: they are
+            taken as they are.
     """
 
     names: tuple[str, ...]
@@ -58,6 +66,7 @@ class Channel:
     tau_sigma: float | None = None
     first: float = 1.0
     last: float = 0.0
+    priors: tuple[tuple[float, ...], ...] | None = None
 
     def build(self, context: TaskContext) -> Confusions | None:
         """The learned part."""
@@ -99,9 +108,22 @@ class Channel:
         """
         log_phi = self.log_phi(own, lam, like)
         if self.soft:
-            said = soft_labels(columns, self.names, like.shape[1]).to(like.dtype)
-            return confusion.log_emission_soft(log_phi, said)
-        return confusion.log_emission_hard(log_phi, hard_labels(columns, self.names))
+            return confusion.log_emission_soft(log_phi, self.said(columns, like))
+        hard = (columns[f"{name}.labels"].long() for name in self.names)
+        return confusion.log_emission_hard(log_phi, hard)
+
+    def said(self, columns: Mapping[str, Tensor], like: Tensor) -> Iterator[Tensor]:
+        """[N, K] probabilities of each source in turn, in the precision of the logits."""
+        for number, name in enumerate(self.names):
+            if self.soft:
+                (soft,) = soft_labels(columns, [name], like.shape[1])
+                soft = soft.to(like.dtype)
+                if self.priors is not None:
+                    prior = torch.tensor(self.priors[number], dtype=like.dtype, device=soft.device)
+                    soft = without_prior(soft, prior)
+                yield soft
+            else:
+                yield one_hot(columns[f"{name}.labels"].long(), like.shape[1]).to(like.dtype)
 
     def log_joint(
         self, logits: Tensor, columns: Mapping[str, Tensor], own: Confusions | None, lam: float
@@ -118,11 +140,23 @@ def confusions(own: nn.Module | None) -> Confusions | None:
 
 @dataclass
 class ChannelLoss(Objective):
-    """The bound of J against a stored Q, J itself, or the risk."""
+    """The bound of J against a stored Q, J itself, or the risk.
+
+    Attributes:
+        channel: How the labels of the sources come about.
+        form: Which of the three it is. The risk is summed over the sentences and, as every loss,
+            divided by the words of the update: a sentence counts the same whatever its length, and
+            the gradient is that of the mean over sentences divided by their mean length, which
+            AdamW's steps do not depend on.
+        hard_em: Whether all of a batch's Q is on the likeliest label.
+        strength: Words of each true label that the start of the matrices is worth, where these are
+            set in closed form before the first update; None: they are trained.
+    """
 
     channel: Channel
     form: Literal["bound", "direct", "risk"]
     hard_em: bool = False
+    strength: float | None = None
 
     def build(self, context: TaskContext, width: int) -> nn.Module | None:
         """The learned matrices."""
@@ -131,6 +165,32 @@ class ChannelLoss(Objective):
     def prepare(self, context: TaskContext, model: Classifier) -> None:
         """Take the matrices from the model."""
         self.own, self.lam = confusions(model.own), self.channel.first
+        self.total = context.total
+        if self.form == "risk":
+            device = next(model.parameters()).device
+            self.means = LossMeans(["teaching"], context, device)
+        if self.strength is not None and self.own is not None:
+            self.own.raw.requires_grad_(False)
+
+    @torch.no_grad()
+    def on_examples(self, examples: Examples) -> None:
+        """Set the matrices to those that the stored Q makes likeliest."""
+        if self.strength is None or self.own is None or "posterior.q" not in examples.columns:
+            return
+        raw, channel = self.own.raw, self.channel
+        k, lam = raw.shape[1], float(self.own.lam)
+        counts = torch.zeros(raw.shape, dtype=torch.float64, device=raw.device)
+        for at in range(0, examples.num_items, CHUNK):
+            columns = examples.columns_of(slice(at, at + CHUNK), raw.device)
+            q = columns["posterior.q"].double()
+            log_phi = channel.log_phi(self.own, lam, q)
+            for number, said in enumerate(channel.said(columns, q)):
+                counts[number] += expected_counts(log_phi[number], said, q)
+        assert channel.tau_sigma is not None, "what is learned has a start"
+        start = confusion.scaled_identity(channel.tau_sigma, k, torch.float64).to(raw.device)
+        prior = confusion.log_columns(start).exp()
+        for number, own in enumerate(self.total(counts)):
+            raw[number] = maximising_matrix(own, prior, self.strength).to(raw.dtype)
 
     def before_step(self, step: OptimiserStep) -> None:
         """Move lambda on."""
@@ -145,7 +205,9 @@ class ChannelLoss(Objective):
         if self.form == "risk":
             nll = confusion.nll(joint)[known]
             sentences, owner = torch.unique(batch.sentences[known], return_inverse=True)
-            loss = -confusion.log_risk(nll, owner, len(sentences)).exp().sum()
+            risk = confusion.log_risk(nll, owner, len(sentences)).exp()
+            loss = -risk.sum()
+            self.means.add("teaching", (risk > LEAST_RISK).sum(), len(sentences))
         else:
             loss = confusion.expected_nll(joint, self.q(joint, batch))[known].sum()
         if self.own is not None:  # at lambda 1 too, for workers that wait for its gradient
@@ -154,6 +216,8 @@ class ChannelLoss(Objective):
 
     def progress(self) -> dict[str, Any]:
         """How far the matrices are from their start, and lambda."""
+        if self.form == "risk":
+            return self.means.take()
         if self.own is None:
             return {}
         tau, k = self.channel.tau_sigma, self.own.raw.shape[1]
@@ -164,6 +228,15 @@ class ChannelLoss(Objective):
         moved = apart.abs().sum(dim=1) / 2
         return {"sigma_moved": float(moved.mean()), "lambda": self.lam}
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """What is counted since the last score."""
+        return {"means": self.means.sums} if self.form == "risk" else {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on counting."""
+        if self.form == "risk":
+            self.means.sums.copy_(state["means"])
+
     def q(self, joint: Tensor, batch: Batch) -> Tensor:
         """[N, K] posterior: the stored one, or that of the batch."""
         if self.form == "bound":
@@ -171,81 +244,3 @@ class ChannelLoss(Objective):
             return batch.columns["posterior.q"].reshape(-1, joint.shape[1])
         q = confusion.posterior(joint.detach())
         return confusion.one_hot_argmax(q) if self.hard_em else q
-
-
-@dataclass(frozen=True)
-class EStep(Annotator):
-    """Posterior of every position.
-
-    Columns: per item ``labels``, the likeliest, and with ``keep`` the posterior ``q`` in float32;
-    per row ``nll``, its part of J, ``lam``, the lambda of the matrices, ``moved``, the items whose
-    likeliest label is not that of the sources alone, and ``nll_before``, its part of J at another
-    lambda.
-
-    Attributes:
-        channel: How the labels of the sources come about.
-        hard_em: Whether all of Q is on the likeliest label.
-        keep: Whether Q is kept.
-        before: The other lambda, that of the E-step before; None: there is none.
-    """
-
-    channel: Channel
-    hard_em: bool = False
-    keep: bool = True
-    before: float | None = None
-
-    def build(self, context: TaskContext, width: int) -> nn.Module | None:
-        """The learned matrices."""
-        return self.channel.build(context)
-
-    @torch.no_grad()
-    def annotate(self, output: Output, offsets: np.ndarray, context: TaskContext) -> Columns:
-        """Columns of some rows."""
-        logits, own = output.logits.double(), confusions(output.own)
-        lam = 1.0 if own is None else float(own.lam)
-        emission = self.channel.log_emission(own, lam, logits, output.columns)
-        joint = logits.log_softmax(-1) + emission
-        q = confusion.posterior(joint)
-        labels = q.argmax(dim=1)
-        moved = (labels != emission.argmax(dim=1)).double()
-        assert (np.diff(offsets) > 0).all(), "a row without items has no part of J"
-        rows = {
-            "nll": _row_sums(confusion.nll(joint), offsets),
-            "lam": np.full(len(offsets) - 1, lam),
-            "moved": _row_sums(moved, offsets).astype(np.int32),
-        }
-        if self.before is not None:
-            other = self.channel.log_joint(logits, output.columns, own, self.before)
-            rows["nll_before"] = _row_sums(confusion.nll(other), offsets)
-        columns = Columns(items={"labels": labels.cpu().numpy().astype(np.int16)}, rows=rows)
-        if self.keep:
-            q = confusion.one_hot_argmax(q) if self.hard_em else q
-            columns.items["q"] = q.float().cpu().numpy()
-        return columns
-
-
-def _row_sums(values: Tensor, offsets: np.ndarray) -> np.ndarray:
-    """Sums of the items of each row, none of which is empty."""
-    flat = np.append(values.cpu().numpy(), 0.0)
-    return np.add.reduceat(flat, offsets[:-1]) if len(offsets) > 1 else flat[:0]
-
-
-def likelihood(scored: Artifact) -> tuple[pa.Table, dict[str, Any]]:
-    """J of an annotated text, at its own lambda and at that of the E-step before.
-
-    Returns:
-        J; and ``J``, ``J_before`` (None without a step before), ``lambda``, the rows ``of`` which
-        these are sums, their ``items``, and how many of them ``moved``.
-    """
-    there = [name for name in ("nll", "nll_before", "lam", "moved") if name in scored.columns()]
-    table = scored.table([*there, "labels"])
-    sums = {name: float(np.sort(table[name].to_numpy()).sum()) for name in there}
-    facts = {
-        "J": sums["nll"],
-        "J_before": sums.get("nll_before"),
-        "lambda": float(table["lam"][0].as_py()) if len(table) else None,
-        "of": len(table),
-        "items": len(items_of(table["labels"])[0]),
-        "moved": int(sums["moved"]),
-    }
-    return pa.table({"J": [facts["J"]]}), facts

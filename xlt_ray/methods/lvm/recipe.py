@@ -22,7 +22,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from xlt_ray.methods.lvm.channel import Channel, ChannelLoss, EStep, likelihood
+from xlt_ray.methods.lvm.channel import Channel, ChannelLoss
+from xlt_ray.methods.lvm.estep import EStep, likelihood, mean_of
 from xlt_ray.methods.lvm.settings import EMConfig, LVMConfig, MRTConfig
 from xlt_ray.methods.lvm.told import em_mechanisms
 from xlt_ray.methods.shared.multi_source import MultiSource, Sources, predictions
@@ -32,6 +33,7 @@ from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Labeller, likeliest
 from xlt_ray.recipe.schedule import OwnRate, Schedule
+from xlt_ray.recipe.stopping import best_on_source_dev
 from xlt_ray.store.artifacts import Artifact
 
 
@@ -65,13 +67,37 @@ class EM(MultiSource[C]):
     def channel(self, driver: Driver, names: tuple[str, ...]) -> Channel:
         """The channel from the true labels to those of some sources."""
 
+    @property
+    def strength(self) -> float | None:
+        """What the start of the matrices is worth where they have a closed form."""
+        return None
+
     @abstractmethod
     def own_rate(self, num_sources: int) -> OwnRate | None:
         """How the matrices are trained; None: none are."""
 
+    def heard(self, driver: Driver, target: str, sources: Sources) -> Channel:
+        """`channel`, with the priors of the sources about the text of a target if these count."""
+        channel = self.channel(driver, sources.names)
+        if not self.config.divide_prior:
+            return channel
+        found = [
+            driver.derive(
+                f"{target} prior of {name}",
+                mean_of,
+                said,
+                columns=list(sources.columns),
+                language=target,
+                num_classes=driver.context.num_classes,
+            ).info["prior"]
+            for name, said in zip(sources.names, sources.artifacts, strict=True)
+        ]
+        known = [tuple(prior) for prior in found if prior is not None]
+        return replace(channel, priors=tuple(known) if len(known) == len(found) else None)
+
     def learn(self, driver: Driver, target: str, text: Corpus, sources: Sources) -> Learnt:
         """EM, or with Q of each batch a single training."""
-        c, channel = self.config, self.channel(driver, sources.names)
+        c, channel = self.config, self.heard(driver, target, sources)
         text = text.with_columns(*sources.joined(soft=channel.soft))
         own, passes = self.own_rate(len(sources.names)), c.epochs * c.m_passes
         start, dev = driver.backbone, driver.dev(target)
@@ -79,11 +105,11 @@ class EM(MultiSource[C]):
             form = "risk" if c.objective == "risk" else "direct"
             loss = ChannelLoss(channel, form, c.em == "hard")
             mix = Mix(text.labelled(sources.artifacts[0]))  # marks every item as one to learn from
-            schedule = Schedule(c.lr, passes, keep="last", own=own)
+            schedule = Schedule(c.lr, passes, keep=c.keep, own=own)
             return Learnt.at_once(
                 driver.train(target, mix, loss, start=start, schedule=schedule, dev=dev)
             )
-        loss = ChannelLoss(channel, "bound", c.em == "hard")
+        loss = ChannelLoss(channel, "bound", c.em == "hard", self.strength)
         begin = Schedule(1.0, 0, keep="last")  # no step is taken, at whatever rate
         mix = Mix(text.labelled(sources.artifacts[0]))
         model = driver.train(f"{target} start", mix, loss, start=start, schedule=begin, dev=dev)
@@ -105,7 +131,8 @@ class EM(MultiSource[C]):
             title = f"{target} M-step {number}"
             model = driver.train(title, mix, loss, start=model, schedule=schedule, dev=dev)
             models.append(model)
-        return Learnt(model, tuple(models), facts)
+        kept = best_on_source_dev(models) if c.keep == "best" else model
+        return Learnt(kept, tuple(models), facts)
 
     def mechanisms(self, learnt: Mapping[str, Learnt]) -> list[Mechanism]:
         """What EM did, and how far matrices moved."""
@@ -122,7 +149,10 @@ class EM(MultiSource[C]):
                 return likeliest(driver, title, corpus, model)
             whole = replace(corpus, language=None)
             said = predictions(driver, "scored text", whole, sources, names)
-            channel = self.channel(driver, names)
+            about = said
+            if self.config.divide_prior:  # by what they said of the text that was learned from
+                about = predictions(driver, "unlabelled", driver.unlabelled(), sources, names)
+            channel = self.heard(driver, corpus.language, about)
             text = corpus.with_columns(*said.joined(soft=channel.soft))
             return driver.annotate(title, text, model, EStep(channel, keep=False))
 
@@ -154,6 +184,13 @@ class LVM(EM[LVMConfig]):
         psi, sigma = c.scale_of_psi(k), c.scale_of_sigma(k)
         return Channel(names, c.labels == "soft", psi, sigma, c.lambda_first, c.lambda_last)
 
-    def own_rate(self, num_sources: int) -> OwnRate:
-        """The configured rate, or that of the paper for so many sources."""
+    @property
+    def strength(self) -> float | None:
+        """As the configuration says."""
+        return self.config.strength
+
+    def own_rate(self, num_sources: int) -> OwnRate | None:
+        """The configured rate, or that of the paper for so many sources; a closed form has none."""
+        if self.config.matrices == "closed":
+            return None
         return OwnRate(self.config.matrix_lr or (2e-5 if num_sources == 1 else 2e-4))

@@ -36,6 +36,9 @@ class EMConfig(MultiSourceConfig, frozen=True):
 
     labels: Literal["hard", "soft"] = "soft"
     """What the sources say: a label, or the probability of each."""
+    divide_prior: bool = False
+    """labels=soft: divide the probabilities of a source by its mean over the text, so that class
+    priors count once, and not once more for each source."""
     mu_psi: float | None = Field(default=None, gt=0, lt=1)
     """Diagonal of the fixed matrix, above 1/K; absent, without tau_psi: 0.9."""
     tau_psi: float | None = Field(default=None, gt=0)
@@ -64,6 +67,8 @@ class EMConfig(MultiSourceConfig, frozen=True):
     def _is_consistent(self) -> Self:
         if self.mu_psi is not None and self.tau_psi is not None:
             raise ValueError("mu_psi and tau_psi both set psi, give one of them")
+        if self.divide_prior and self.labels == "hard":
+            raise ValueError("divide_prior is for probabilities, set labels to soft")
         if self.objective == "risk" and self.estep == "epoch":
             raise ValueError("objective risk has no E-step, set estep to batch")
         if self.objective == "risk" and self.em == "hard":
@@ -99,6 +104,11 @@ class LVMConfig(EMConfig, frozen=True):
     """The same as a scale."""
     matrix_lr: float | None = Field(default=None, gt=0)
     """Peak learning rate of the matrices; absent: 2e-5 with one source, 2e-4 with several."""
+    matrices: Literal["gradient", "closed"] = "gradient"
+    """How an M-step learns the matrices: with the model, or from Q in closed form before it."""
+    matrix_prior: float | None = Field(default=None, ge=0)
+    """matrices=closed: words of each true label that the start of a matrix counts for; absent: 0,
+    the maximum of the likelihood."""
     lambda_first: float = Field(default=1.0, ge=0, le=1)
     """Weight of the fixed matrix at the first update."""
     lambda_last: float = Field(default=0.0, ge=0, le=1)
@@ -110,7 +120,18 @@ class LVMConfig(EMConfig, frozen=True):
             raise ValueError("objective risk has the fixed matrix alone: it is one of mrt")
         if self.mu_sigma is not None and self.tau_sigma is not None:
             raise ValueError("mu_sigma and tau_sigma both set sigma, give one of them")
+        if self.matrices == "closed" and self.estep == "batch":
+            raise ValueError("matrices closed needs the Q of the whole text, leave estep at epoch")
+        if self.matrices == "closed" and self.matrix_lr is not None:
+            raise ValueError("matrices closed has no rate, leave matrix_lr out")
+        if self.matrices == "gradient" and self.matrix_prior is not None:
+            raise ValueError("matrix_prior is one of matrices closed")
         return self
+
+    @property
+    def strength(self) -> float | None:
+        """Words that the start of a matrix counts for; None: the matrices are trained."""
+        return (self.matrix_prior or 0.0) if self.matrices == "closed" else None
 
     def scale_of_sigma(self, num_classes: int) -> float:
         """tau_sigma, also where it is given as mu_sigma."""

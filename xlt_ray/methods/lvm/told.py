@@ -6,8 +6,19 @@ from collections.abc import Mapping
 from xlt_ray.methods.shared.taught import Learnt
 from xlt_ray.recipe.mechanism import Mechanism
 
-LEAST_MOVE = 0.01
-"""Total variation between sigma and its start, mean over the columns, under which it stands."""
+SIGMA = (
+    "sigma_moved",
+    "sigma, total variation from its start",
+    0.01,
+    "the matrices of {} are where they began: raise method.matrix_lr or set method.matrices=closed",
+)
+RISK = (
+    "teaching",
+    "risk, share of sentences that have one",
+    0.5,
+    "most sentences of {} have a risk of 0 and teach nothing: method.objective=log",
+)
+"""Key of the objective, part, least value, and what it means that there is less."""
 
 
 def em_mechanisms(learnt: Mapping[str, Learnt], rounds: int) -> list[Mechanism]:
@@ -20,8 +31,7 @@ def em_mechanisms(learnt: Mapping[str, Learnt], rounds: int) -> list[Mechanism]:
     lines = []
     if any(found.facts for found in learnt.values()):
         lines += [_rounds(learnt, rounds), _falls(learnt), _moved(learnt)]
-    sigma = _sigma(learnt)
-    return [*lines, sigma] if sigma else lines
+    return [*lines, *_own(learnt, *SIGMA), *_own(learnt, *RISK)]
 
 
 def _rounds(learnt: Mapping[str, Learnt], rounds: int) -> Mechanism:
@@ -58,17 +68,16 @@ def _moved(learnt: Mapping[str, Learnt]) -> Mechanism:
     )
 
 
-def _sigma(learnt: Mapping[str, Learnt]) -> Mechanism | None:
+def _own(
+    learnt: Mapping[str, Learnt], key: str, part: str, least: float, idle: str
+) -> list[Mechanism]:
+    """What the objective said with the last score, and a warning where it is too little."""
     figures = {
-        target: entry["own"]["sigma_moved"]
+        target: float(entry["own"][key])
         for target, found in learnt.items()
         for entry in found.history[-1:]
-        if "own" in entry
+        if key in entry.get("own", {})
     }
-    if not figures:
-        return None
-    still = [target for target, share in figures.items() if share < LEAST_MOVE]
-    warning = None
-    if still:
-        warning = f"the matrices of {', '.join(still)} are where they began: raise method.matrix_lr"
-    return Mechanism("sigma, total variation from its start", figures, warning)
+    few = [target for target, value in figures.items() if value < least]
+    warning = idle.format(", ".join(few)) if few else None
+    return [Mechanism(part, figures, warning)] if figures else []
