@@ -167,6 +167,7 @@ def test_a_comparison_computes_what_rows_share_once(
     }
     config = configure_comparison(base)
     found = compare(config)
+    assert len(found["significance"]) == len(found["rows"]) - 1
     rows = {row["title"]: row for row in found["rows"]}
     models = {title: row["trials"][0]["models"] for title, row in rows.items()}
     assert models["one class"] == models["sl_evi"]

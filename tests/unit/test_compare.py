@@ -129,7 +129,7 @@ def test_shared_keys_reach_the_methods_that_have_them() -> None:
         ({"methods": "cltp", "seeds": []}, "compare.seeds: Value should have at least 1 item"),
         ({"methods": "cltp", "seeds": "0,1,0"}, "0 is listed twice"),
         ({"methods": "cltp", "seeds": [-1]}, "compare.seeds: Input should be greater than or equ"),
-        ({"methods": "cltp", "seed": 1}, "compare.seed: unknown key; allowed: figure, methods, p"),
+        ({"methods": "cltp", "seed": 1}, "compare.seed: unknown key; allowed: against, figure, m"),
         (
             {"methods": {"a": {"name": "cltp"}, "A!": {"name": "cltp"}}},
             "would share the folder 'a'",

@@ -30,8 +30,10 @@ from xlt_ray.report.compare import (
     write_comparison,
 )
 from xlt_ray.report.comparison import Comparison, ComparisonRow, Grid, ScoredRun, SharedStep
+from xlt_ray.report.page import comparison_page
 from xlt_ray.report.published import PublishedRow, PublishedTable, published
 from xlt_ray.report.record import StepReport
+from xlt_ray.report.significance import Difference
 
 SPECIAL = '[a] & b * 50% \\x{y} $1 #2 _3 ~4 ^5 <6|7> "8"'
 
@@ -139,12 +141,24 @@ def test_shared_trainings() -> None:
     assert comparison(rows=rows).shared == []
 
 
+def test_differences_are_shown_with_their_p_values() -> None:
+    full = comparison(tested=(Difference("baseline", "CLTP, one_hot", -0.0625, 0.0123),))
+    page = markdown(full)
+    assert "## Differences" in page
+    assert "| method | difference from CLTP, one_hot | p |" in page
+    assert "| baseline | -6.25 | 0.012 |" in page
+    again = Comparison.from_json(json.loads(json.dumps(full.to_json())))
+    assert again.tested == full.tested
+    assert "difference from CLTP, one_hot" in comparison_page(full)
+    assert "## Differences" not in markdown(comparison())
+
+
 def test_plain_form_and_back() -> None:
     full = comparison(published=published("CLTP", "2"))
     record = json.loads(json.dumps(full.to_json()))
     assert set(record) == {
         *("name", "benchmark", "metric", "source", "targets", "seeds", "rows", "shared"),
-        *("published", "config"),
+        *("published", "config", "significance"),
     }
     assert record["rows"][1]["scores"] == {"nl": 0.625, "de": 0.5, "en": 0.875}
     assert record["rows"][1]["trials"][1]["models"] == {"zero-shot": "a", "final": "b"}

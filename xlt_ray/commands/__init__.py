@@ -6,6 +6,7 @@ cli             flags, help, exit codes
 self_train      run a method
 recommend       which method fits
 compare         methods and seeds in one table
+significance    differences that are more than chance
 presets         settings that ship with the package
 sweep           search settings
 sweep_config    its keys

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import BeforeValidator, Field
 
 from xlt_ray.commands.cli import Job
+from xlt_ray.commands.significance import significance
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.layers import (
     describe,
@@ -107,6 +108,8 @@ class CompareSection(Section, frozen=True):
     """Seeds of every row, comma separated."""
     figure: bool = False
     """Draw the averages as bars, too; needs matplotlib."""
+    against: Text | None = None
+    """Title of the row that the others are tested against; absent: the best one."""
     published: tuple[PublishedChoice, ...] | None = None
     """Printed tables to show, as paper and table; absent: the benchmark's own, if it has one."""
 
@@ -225,6 +228,11 @@ def _check_titles(section: CompareSection, origins: Mapping[str, str]) -> None:
                 f"{name!r} (from {origin})"
             )
         titles[name] = title
+    if section.against not in (None, *section.methods):
+        raise ConfigError(
+            f"compare.against: {shown(section.against)} is no row, there are: "
+            f"{', '.join(section.methods)} (from {origin_of('compare.against', origins)})"
+        )
 
 
 def _check_folders(name: str, section: CompareSection, origins: Mapping[str, str]) -> None:
@@ -368,7 +376,8 @@ def compare(config: CompareConfig) -> dict[str, Any]:
                 with carry_out(config.rows[title][seed]) as done:
                     trials[title].append(ScoredRun(done.report, fingerprints_of(done.outcome)))
         rows = [ComparisonRow(title, found) for title, found in trials.items()]
-        comparison = Comparison(config.name, rows, config.published, config.to_dict())
+        tested = significance(rows, config.first, config.section.against)
+        comparison = Comparison(config.name, rows, config.published, config.to_dict(), tested)
         lease.check()
         _publish(comparison, folder, figure=config.section.figure)
         return comparison.to_json()

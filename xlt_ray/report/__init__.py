@@ -9,6 +9,7 @@ write      report.json and report.md
 comparison a comparison as data
 compare    its tables
 comparison_details  its rounds, settings and parts that did nothing
+significance  paired bootstrap over sentences
 published  tables as the papers print them
 sweep      a sweep: data and tables
 surface    its response surface

@@ -14,6 +14,7 @@ from rich.console import Group
 from xlt_ray.report.comparison import Comparison, Grid, mean_of
 from xlt_ray.report.comparison_details import at_work_lines, course_grid, settings_grid
 from xlt_ray.report.published import PublishedTable
+from xlt_ray.report.significance import TESTED, lines
 from xlt_ray.report.tables import counted_note, markdown_table, metric_name, percent, plain_table
 from xlt_ray.report.write import WriteBytes
 
@@ -108,6 +109,8 @@ def markdown(comparison: Comparison) -> str:
     ]
     if len(comparison.seeds) > 1:
         parts += ["The averages seed by seed:", _markdown(seed_grid(comparison))]
+    if comparison.tested:
+        parts += ["## Differences", TESTED, _markdown(Grid(*lines(comparison.tested)))]
     if course := course_grid(comparison):
         parts += ["## Round by round", COURSE_CAPTION, _markdown(course)]
     if settings := settings_grid(comparison):

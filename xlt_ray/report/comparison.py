@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from xlt_ray.report.published import PublishedTable
 from xlt_ray.report.record import Report
+from xlt_ray.report.significance import Difference
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,14 @@ class Comparison:
         rows: The rows, at least one; all with the same seeds, languages and metric.
         published: Printed tables to be shown next to them.
         config: The configuration, as plain values.
+        tested: Whether rows differ from one of them by more than chance, where that is known.
     """
 
     name: str
     rows: Sequence[ComparisonRow]
     published: Sequence[PublishedTable]
     config: Mapping[str, Any]
+    tested: Sequence[Difference] = ()
 
     @property
     def first(self) -> Report:
@@ -158,6 +161,7 @@ class Comparison:
             "targets": list(first.targets),
             "seeds": self.seeds,
             "rows": [self._row_to_json(row) for row in self.rows],
+            "significance": [asdict(item) for item in self.tested],
             "shared": [asdict(step) for step in self.shared],
             "published": [asdict(table) for table in self.published],
             "config": dict(self.config),
@@ -197,7 +201,8 @@ class Comparison:
             for row in record["rows"]
         ]
         published = [PublishedTable.from_json(table) for table in record["published"]]
-        return cls(record["name"], rows, published, record["config"])
+        tested = tuple(Difference(**item) for item in record.get("significance", ()))
+        return cls(record["name"], rows, published, record["config"], tested)
 
 
 @dataclass(frozen=True)

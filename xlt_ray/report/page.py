@@ -25,10 +25,11 @@ from xlt_ray.report.compare import (
     shared_grid,
     versions_of,
 )
-from xlt_ray.report.comparison import Comparison
+from xlt_ray.report.comparison import Comparison, Grid
 from xlt_ray.report.comparison_details import at_work_lines, course_grid, settings_grid
 from xlt_ray.report.published import PublishedRow, PublishedTable, tables_of
 from xlt_ray.report.record import Report
+from xlt_ray.report.significance import TESTED, lines
 from xlt_ray.report.tables import (
     CLASS_COLUMNS,
     by_number,
@@ -184,6 +185,8 @@ def comparison_page(comparison: Comparison) -> str:
         results=result_grid(comparison),
         seeds=seed_grid(comparison) if len(comparison.seeds) > 1 else None,
         shared=shared_grid(comparison) if comparison.shared else None,
+        tested=Grid(*lines(comparison.tested)) if comparison.tested else None,
+        tested_words=TESTED,
         versions=versions_of(comparison),
         course=course_grid(comparison),
         course_caption=COURSE_CAPTION,
