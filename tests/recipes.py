@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from xlt_ray.data.schema import Task
 from xlt_ray.engine.annotate import to_table
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods import METHODS
+from xlt_ray.methods.shared.sources import SourceLabels
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops.spans import num_spans
 from xlt_ray.recipe.annotator import Annotator
@@ -219,6 +220,16 @@ class MemoryDriver:
         self.calls.append(
             Call("annotate", title, start=model, annotator=annotator, pool=tuple(names))
         )
+        return found
+
+    def said(
+        self, title: str, path: str, text: Corpus, *, languages: Sequence[str], key: str
+    ) -> Artifact:
+        """Random labels, whatever the file; the call has its path."""
+        model = self._model(f"{title} of {Path(path).stem}", {})
+        found = self.annotate(title, text, model, SourceLabels())
+        asked = {"languages": tuple(languages)}
+        self.calls[-1] = replace(self.calls[-1], verb="said", title=path, parameters=asked)
         return found
 
     def derive(

@@ -10,8 +10,8 @@ import torch
 from tests.recipes import FACTS, C, MemoryDriver, SeveralSources, ids, languages_of, output_of
 from tests.recipes import run_method as run
 from xlt_ray.config.errors import ConfigError
-from xlt_ray.methods.shared.multi_source import SourceLabels, dense, hard_labels, soft_labels
 from xlt_ray.methods.shared.softmax import CrossEntropy
+from xlt_ray.methods.shared.sources import SourceLabels, dense, hard_labels, soft_labels
 from xlt_ray.ops.voting import majority_vote
 from xlt_ray.recipe.schedule import Schedule
 

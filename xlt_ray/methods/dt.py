@@ -8,7 +8,13 @@ import math
 from typing import Literal
 
 from xlt_ray.config.errors import ConfigError
-from xlt_ray.methods.shared.multi_source import SourceConfig, read_sources, source_models
+from xlt_ray.methods.shared.sources import (
+    SourceConfig,
+    is_said,
+    read_sources,
+    source_models,
+    trained_sources,
+)
 from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Method, Outcome
@@ -33,7 +39,7 @@ class DT(Method[DTConfig]):
 
     def read(self, driver: Driver) -> None:
         """Read the text of every source by itself."""
-        read_sources(driver, driver.source_languages)
+        read_sources(driver, trained_sources(driver, self.config))
 
     def run(self, driver: Driver) -> Outcome:
         """Train the source models that targets take; without targets, the one that is named."""
@@ -41,6 +47,11 @@ class DT(Method[DTConfig]):
         if wanted not in (None, *known):
             sources = ", ".join(known)
             raise ConfigError(f"method.source: {wanted!r} is no source, there are: {sources}")
+        if said := [name for name in known if is_said(self.config, name)]:
+            raise ConfigError(
+                f"method.given.{said[0]}: direct transfer scores models, and this is a file of "
+                "predictions; give a run or a checkpoint"
+            )
         taken = {}
         for target in driver.pools:
             others = driver.sources_of(target)

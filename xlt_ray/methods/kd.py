@@ -23,13 +23,13 @@ from torch.nn.functional import cross_entropy
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.shared.multi_source import SourceLabels, dense
 from xlt_ray.methods.shared.own_figures import (
     below,
     means_of,
     ratio_of_norms,
     squared_gradient,
 )
+from xlt_ray.methods.shared.sources import SourceLabels, dense
 from xlt_ray.methods.shared.warm_start import (
     StartConfig,
     annotate_source_and_target,

@@ -20,7 +20,8 @@ from torch import Tensor
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.shared.multi_source import MultiSource, Sources, TargetConfig, soft_labels
+from xlt_ray.methods.shared.multi_source import MultiSource, TargetConfig
+from xlt_ray.methods.shared.sources import Sources, soft_labels
 from xlt_ray.methods.shared.taught import Learnt
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import distillation

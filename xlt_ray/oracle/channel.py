@@ -28,7 +28,8 @@ from xlt_ray.data.keyed import items_of, sorted_by_id
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods import METHODS
 from xlt_ray.methods.lvm.recipe import LVM
-from xlt_ray.methods.shared.multi_source import MultiSource, Sources
+from xlt_ray.methods.shared.multi_source import MultiSource
+from xlt_ray.methods.shared.sources import Sources
 from xlt_ray.oracle.confusions import distance, learnt_matrices
 from xlt_ray.oracle.figures.matrices import Matrix, matrix_figure
 from xlt_ray.recipe.driver import verbs_of

@@ -21,7 +21,7 @@ from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods import METHODS
 from xlt_ray.methods.lvm.channel import Channel, Confusions
 from xlt_ray.methods.lvm.recipe import LVM
-from xlt_ray.methods.shared.multi_source import Sources, dense, predictions, source_models
+from xlt_ray.methods.shared.sources import Sources, dense, predictions, source_models
 from xlt_ray.models.classifier import OWN_FILE
 from xlt_ray.oracle.figures.matrices import Matrix, matrix_figure
 from xlt_ray.recipe.corpus import Model
@@ -117,7 +117,7 @@ def find(config: RunConfig) -> dict[str, Any]:
     with connected(config), carry_out(config, first=read_gold) as done:
         driver, method = done.driver, LVM(config.method)
         models = source_models(driver, config.method)
-        said = predictions(driver, "unlabelled", driver.unlabelled(), models)
+        said = predictions(driver, "unlabelled", driver.unlabelled(), models, config=config.method)
         names, records, lines = driver.labels.names, [], []
         for target, model in done.outcome.by_language.items():
             taught = driver.sources_of(target)

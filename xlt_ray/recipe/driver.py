@@ -90,6 +90,13 @@ class Driver(Protocol):
         """Columns for every row of a corpus."""
         ...
 
+    def said(
+        self, title: str, path: str, text: Corpus, *, languages: Sequence[str], key: str
+    ) -> Artifact:
+        """What a system outside says about a text: ``labels`` and ``probs`` of every item, read
+        from a file of its predictions."""
+        ...
+
     def derive(
         self, title: str, function: "Derivation", *artifacts: Artifact, **parameters: Any
     ) -> Artifact:

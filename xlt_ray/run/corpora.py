@@ -9,6 +9,7 @@ from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import RunConfig, Split
 from xlt_ray.data.benchmarks.registry import benchmark_of, resolve_targets
 from xlt_ray.engine.backbone import Backbone, backbone_of, checkpoint_of, run_write
+from xlt_ray.engine.given import GivenTask, digest_of, run_given
 from xlt_ray.engine.read import TokeniseTask, run_tokenise
 from xlt_ray.engine.resources import Plan
 from xlt_ray.labels import LabelSet
@@ -68,6 +69,7 @@ class RunCorpora:
         self.reading = Reading(config, self.benchmark, self.labels, order, runner, policy)
         self._source_gold = Gold(self.reading, self.source_languages, OF_SOURCES)
         self._back: Corpus | None = None
+        self._texts: dict[str, Artifact] = {}
         self._backbone: Model | None = None
         self._sources: dict[tuple[str, ...], Corpus] = {}
         self._corpora: dict[tuple[tuple[str, ...], AnySplit], Corpus] = {}
@@ -199,4 +201,32 @@ class RunCorpora:
     def _tokenised(self, title: str, text: Artifact) -> Corpus:
         backbone = self.backbone.artifact
         task = TokeniseTask(text=text, backbone=backbone, task=self.benchmark.task)
-        return Corpus(self.runner.run(Step(f"{title} tokens", task), run_tokenise))
+        tokens = self.runner.run(Step(f"{title} tokens", task), run_tokenise)
+        self._texts[tokens.fingerprint] = text
+        return Corpus(tokens)
+
+    def said(
+        self, title: str, path: str, text: Corpus, *, languages: Sequence[str], key: str
+    ) -> Artifact:
+        """What a system outside says about a text, as labels and probabilities of its items.
+
+        Args:
+            title: What the step is called in a ledger.
+            path: File of its predictions, as `xlt_ray.engine.given` reads it.
+            text: The text, as the run reads it.
+            languages: Languages of the rows that need a prediction.
+            key: The key that names the file, for messages.
+
+        Raises:
+            ConfigError: the file cannot be read, or lacks a row.
+        """
+        task = GivenTask(
+            text=self._texts[text.tokens.fingerprint],
+            languages=tuple(languages),
+            labels=self.labels,
+            sha256=digest_of(path, key),
+            row_bytes=self.config.data.max_row_bytes,
+            path=path,
+            key=key,
+        )
+        return self.runner.run(Step(f"{title} annotation", task), run_given)

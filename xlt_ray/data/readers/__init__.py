@@ -4,6 +4,7 @@ base           what a source is
 files          folders of a benchmark; the endings of files
 columns_jsonl  columns of words and tags, and JSONL
 conll          CoNLL-U and OntoNotes
+absa_xml       reviews of SemEval
 tables         CSV, TSV and Parquet
 records        rows with named fields
 rows           a row checked, or turned down with a reason

@@ -6,7 +6,8 @@ sentences become `BadRow`; only what makes a whole file unusable is a ValueError
 The ending says the layout: ``txt``, ``conll`` and ``tsv`` are columns, ``jsonl`` is JSONL (both in
 `xlt_ray.data.readers.columns_jsonl`), ``conllu`` is CoNLL-U, ``gold_conll`` and
 ``v4_gold_conll`` are OntoNotes
-(both in `xlt_ray.data.readers.conll`). Lines end with LF, one CR before it is dropped.
+(both in `xlt_ray.data.readers.conll`), ``xml`` is that of SemEval's reviews
+(`xlt_ray.data.readers.absa_xml`). Lines end with LF, one CR before it is dropped.
 """
 
 import gzip
@@ -24,6 +25,7 @@ import pyarrow.fs as pafs
 
 from xlt_ray.config.credentials import redacted
 from xlt_ray.config.schema import ROW_BYTES, check_language
+from xlt_ray.data.readers.absa_xml import AbsaXml
 from xlt_ray.data.readers.columns_jsonl import JsonlFormat, LineFormat, Notation, columns_of
 from xlt_ray.data.readers.conll import ConllU, OntoNotes
 from xlt_ray.data.readers.lines import lines_of
@@ -77,6 +79,11 @@ FORMATS: dict[str, FileFormat] = {
     ),
     "gold_conll": _ONTONOTES,
     "v4_gold_conll": _ONTONOTES,
+    "xml": FileFormat(
+        "absa_xml",
+        "sentences of reviews with their aspect terms, as SemEval gives them",
+        lambda lines, notation, task: AbsaXml(notation),
+    ),
     "jsonl": FileFormat(
         "jsonl",
         "one JSON object per line",

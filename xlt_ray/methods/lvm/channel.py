@@ -16,7 +16,7 @@ from torch.nn.functional import one_hot
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.batches.examples import Examples
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.shared.multi_source import soft_labels
+from xlt_ray.methods.shared.sources import soft_labels
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import confusion
 from xlt_ray.ops.confusion_counts import expected_counts, maximising_matrix, without_prior

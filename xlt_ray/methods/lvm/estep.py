@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from xlt_ray.data.keyed import items_of, of_language
 from xlt_ray.methods.lvm.channel import Channel, confusions
-from xlt_ray.methods.shared.multi_source import dense
+from xlt_ray.methods.shared.sources import dense
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import confusion
 from xlt_ray.recipe.annotator import Annotator, Columns

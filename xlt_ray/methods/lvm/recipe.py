@@ -26,7 +26,8 @@ from xlt_ray.methods.lvm.channel import Channel, ChannelLoss
 from xlt_ray.methods.lvm.estep import EStep, likelihood, mean_of
 from xlt_ray.methods.lvm.settings import EMConfig, LVMConfig, MRTConfig
 from xlt_ray.methods.lvm.told import em_mechanisms
-from xlt_ray.methods.shared.multi_source import MultiSource, Sources, predictions
+from xlt_ray.methods.shared.multi_source import MultiSource
+from xlt_ray.methods.shared.sources import Sources, predictions
 from xlt_ray.methods.shared.taught import Learnt
 from xlt_ray.recipe.corpus import Corpus, JoinedColumns, Mix, Model
 from xlt_ray.recipe.driver import Driver
@@ -148,10 +149,15 @@ class EM(MultiSource[C]):
             if predict == "auto" and len(names) == 1:
                 return likeliest(driver, title, corpus, model)
             whole = replace(corpus, language=None)
-            said = predictions(driver, "scored text", whole, sources, names)
+            c, asked = self.config, corpus.language
+            said = predictions(
+                driver, "scored text", whole, sources, names, config=c, language=asked
+            )
             about = said
             if self.config.divide_prior:  # by what they said of the text that was learned from
-                about = predictions(driver, "unlabelled", driver.unlabelled(), sources, names)
+                about = predictions(
+                    driver, "unlabelled", driver.unlabelled(), sources, names, config=c
+                )
             channel = self.heard(driver, corpus.language, about)
             text = corpus.with_columns(*said.joined(soft=channel.soft))
             return driver.annotate(title, text, model, EStep(channel, keep=False))

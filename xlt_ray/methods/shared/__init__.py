@@ -2,10 +2,11 @@
 
 self_training  the rounds of CLTP and the SL baselines
 warm_start     a source model, or one that is there
-multi_source   one model per source, and their predictions
 row_scores     what rows are chosen by
 selection      rows chosen per language and class
 mechanisms     how far the parts of the rounds were at work
+multi_source   a model per target, of what sources say
+sources        one model per source, and their predictions
 taught         what a run tells of a model that learned from sources
 softmax        cross-entropy and its annotators
 evidential     L_EVI and its annotators
