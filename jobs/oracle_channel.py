@@ -22,9 +22,12 @@ DEFAULTS = {
             "hard_cat": SMALL,
             "mrt": {**SMALL, "labels": "hard", "mu_psi": 0.5},
             "lvm": {**SMALL, "labels": "hard", "mu_psi": 0.5, "mu_sigma": 0.5, "matrix_lr": 0.05},
-            "lvm, unlike diagonals": {
-                **SMALL, "name": "lvm", "labels": "hard",
-                "mu_psi": 0.9, "mu_sigma": 0.3, "matrix_lr": 0.05,
+            "lvm, flat sigma": {
+                **SMALL, "name": "lvm", "labels": "hard", "mu_psi": 0.5, "mu_sigma": 0.2,
+            },
+            "lvm, closed form": {
+                **SMALL, "name": "lvm", "labels": "hard", "mu_psi": 0.9, "mu_sigma": 0.3,
+                "matrices": "closed",
             },
         },
         "seeds": [0, 1, 2],

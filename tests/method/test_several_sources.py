@@ -56,7 +56,7 @@ def test_target_text_gains_on_direct_transfer(ray_cluster: str, store: Path, nam
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("row", ["lvm", "lvm, unlike diagonals"])
+@pytest.mark.parametrize("row", ["lvm", "lvm, closed form"])
 def test_lvm_finds_known_confusions_and_gains_by_them(
     ray_cluster: str, store: Path, row: str
 ) -> None:
@@ -67,3 +67,13 @@ def test_lvm_finds_known_confusions_and_gains_by_them(
     assert lvm["score"] > vote["score"] + MADE_UP_MARGIN
     for matrix in lvm["matrices"]:
         assert matrix["tv"] < LARGEST_SHARE * matrix["start"]
+
+
+@pytest.mark.long
+def test_em_goes_on_while_lambda_moves_j(ray_cluster: str, store: Path) -> None:
+    """sigma is flatter than the sources, so J rises with each step of lambda towards it."""
+    place = {"store": {"root": str(store)}, "resources": {"train_cpus": 1, "annotators": 0}}
+    rows = configure_rows(MADE_UP | place | {"run": {"name": "made-up"}}).rows
+    config = rows["lvm, flat sigma"][0]
+    (lvm,) = carry_out(config, INJECTED)
+    assert lvm["trainings"] == config.method.epochs

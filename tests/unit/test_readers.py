@@ -368,8 +368,8 @@ def test_missing_split_names_those_that_exist(tmp_path: Path) -> None:
     write(tmp_path, "a\tO\n", "de/notes.txt")
     message = (
         f"no split 'train' in {tmp_path}/de, there are: dev (dev.txt), test (test.conll.gz); "
-        "needed: train.{txt,conll,tsv,conllu,gold_conll,v4_gold_conll,jsonl} or the same with .gz "
-        "or .zst"
+        "needed: train.{txt,conll,tsv,conllu,gold_conll,v4_gold_conll,xml,jsonl} or the same "
+        "with .gz or .zst"
     )
     for act in (source(tmp_path).identity, lambda: read(tmp_path)):
         with pytest.raises(ValueError, match="no split") as caught:

@@ -13,6 +13,7 @@ text_shards        how a text is cut
 read               text and gold into artifacts
 backbone           encoders into artifacts
 translate          translation in a pool
+given          predictions of systems outside
 annotate           annotate steps
 inference          batches through a model
 pool               pools of actors

@@ -132,16 +132,18 @@ def carry_out(config: RunConfig[Any], injected: Injected) -> list[dict[str, Any]
         records, verbs = [], verbs_of(driver)
         known = text.labelled(said.artifacts[0])  # a row with a bad tag has no gold
         for target in driver.pools:
-            model = method.learn(verbs, target, method.share(verbs, known, target), said).model
+            learnt = method.learn(verbs, target, method.share(verbs, known, target), said)
+            model = learnt.model
             scores = scorer.evaluate("final", model, "test", target)
             score = scores[target][driver.benchmark.metric]
             record: dict[str, Any] = {"target": target, "score": score, "matrices": []}
+            record["trainings"] = len(learnt.trainings)
             if isinstance(method, LVM):
                 k = driver.context.num_classes
                 channel = method.channel(driver, said.names)
                 begin = np.exp(channel.log_start(k).numpy())
-                learnt = learnt_matrices(channel, model, k)
-                for number, (name, phi) in enumerate(learnt.items()):
+                matrices = learnt_matrices(channel, model, k)
+                for number, (name, phi) in enumerate(matrices.items()):
                     given = injected.matrix(number, k) * _prior(oracle, target)
                     apart = {**distance(phi, given), "start": distance(begin, given)["tv"]}
                     record["matrices"].append({"source": name, "learned": phi.tolist(), **apart})
