@@ -8,6 +8,8 @@ import pytest
 
 from tests.encoders import write_encoder
 from xlt_ray.config.schema import RunConfig
+from xlt_ray.data.readers.base import Source
+from xlt_ray.data.schema import Example
 from xlt_ray.engine.annotate import Pool
 from xlt_ray.engine.backbone import backbone_of
 from xlt_ray.engine.resources import Plan
@@ -119,6 +121,10 @@ def test_each_language_has_the_split_that_it_is_given(tmp_path: Path) -> None:
     assert driver.config.benchmark.unlabelled_splits == "nolu train, teska test"
 
 
+def ids_of(source: Source) -> list[str]:
+    return [row.id for row in source.examples(None) if isinstance(row, Example)]
+
+
 @pytest.mark.parametrize("flag", ["dev,test", '["dev", "test"]', '{"nolu": ["dev", "test"]}'])
 def test_several_splits_are_one_text(tmp_path: Path, flag: str) -> None:
     split = f"benchmark.unlabelled_split={flag}"
@@ -127,10 +133,9 @@ def test_several_splits_are_one_text(tmp_path: Path, flag: str) -> None:
     assert source.source.split == "dev+test"
     steps = {step["title"]: step for step in dry.steps}
     assert steps["unlabelled text"]["rows"] == 8 + 6
-    rows = [row.id for row in source.source.examples(None)]
+    rows = ids_of(source.source)
     dev, test = (
-        [row.id for row in driver.reading.sources(("nolu",), split)[0].source.examples(None)]
-        for split in ("dev", "test")
+        ids_of(driver.reading.sources(("nolu",), split)[0].source) for split in ("dev", "test")
     )
     assert rows == [*dev[:8], *test[:6]], "each with its own limit"
     assert driver.config.benchmark.unlabelled_splits.removeprefix("nolu ") == "dev and test"

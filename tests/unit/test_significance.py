@@ -15,7 +15,7 @@ from xlt_ray.commands.significance import significance
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.labels import LabelSet
 from xlt_ray.metrics import METRICS, Ragged, score
-from xlt_ray.report.compare import ComparisonRow
+from xlt_ray.report.comparison import ComparisonRow
 from xlt_ray.report.significance import COUNTED, Floats, compared, sentence_counts, value_of
 from xlt_ray.store.artifacts import Store
 from xlt_ray.store.run_folder import RunFolder

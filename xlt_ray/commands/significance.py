@@ -10,7 +10,7 @@ from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.data.keyed import of_language, positions, sorted_by_id
 from xlt_ray.labels import LabelSet
 from xlt_ray.metrics import Ragged
-from xlt_ray.report.compare import ComparisonRow
+from xlt_ray.report.comparison import ComparisonRow
 from xlt_ray.report.significance import COUNTED, Difference, Floats, compared, sentence_counts
 from xlt_ray.store.artifacts import Artifact, Store
 from xlt_ray.store.run_folder import RunFolder

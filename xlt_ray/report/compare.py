@@ -115,8 +115,8 @@ def markdown(comparison: Comparison) -> str:
         parts += ["## Round by round", COURSE_CAPTION, _markdown(course)]
     if settings := settings_grid(comparison):
         parts += ["## Where the rows differ", SETTINGS_CAPTION, _markdown(settings)]
-    if lines := at_work_lines(comparison):
-        parts += ["## Parts not at work", "\n".join(f"- {line}" for line in lines)]
+    if idle := at_work_lines(comparison):
+        parts += ["## Parts not at work", "\n".join(f"- {line}" for line in idle)]
     if comparison.shared:
         parts += [
             "## Computed once",

@@ -5,6 +5,7 @@ warm_start     a source model, or one that is there
 row_scores     what rows are chosen by
 selection      rows chosen per language and class
 mechanisms     how far the parts of the rounds were at work
+own_figures    what objectives record of themselves
 multi_source   a model per target, of what sources say
 sources        one model per source, and their predictions
 taught         what a run tells of a model that learned from sources
