@@ -121,6 +121,17 @@ def test_each_language_has_the_split_that_it_is_given(tmp_path: Path) -> None:
     assert driver.config.benchmark.unlabelled_splits == "nolu train, teska test"
 
 
+def test_unlabelled_text_has_a_cap_of_its_own(tmp_path: Path) -> None:
+    """The source has 20 rows of dev gold; the pools of the same split have five rows each."""
+    caps = ("benchmark.max_rows.dev=20", "benchmark.max_rows.unlabelled=5")
+    driver, _ = follow(toy(tmp_path, "benchmark.targets=nolu,teska", *caps))
+    pools = driver.unlabelled().tokens.info["rows_by_language"]
+    assert pools == {"nolu": 5, "teska": 5}
+    assert driver.dev().tokens.info["rows"] == 20
+    both = toy(tmp_path, "benchmark.unlabelled_split=dev,test", *caps, "benchmark.targets=nolu")
+    assert follow(both)[0].unlabelled().tokens.info["rows_by_language"] == {"nolu": 5}
+
+
 def ids_of(source: Source) -> list[str]:
     return [row.id for row in source.examples(None) if isinstance(row, Example)]
 

@@ -156,7 +156,9 @@ class BenchmarkConfig(Section, frozen=True):
     """Splits of the targets whose text is used without labels, comma separated; or as {"de":
     "test"}, dev for the others. With test, gold of the test text stays unread until the scores."""
     max_rows: Count | dict[FileSplit, Count] | None = None
-    """Cap on the sentences of every split, or one cap per split (benchmark.max_rows.train=3000)."""
+    """Cap on the sentences of every split, or one cap per split (benchmark.max_rows.train=3000);
+    that of "unlabelled" is of each target's unlabelled text, whichever splits it is of, and leaves
+    gold of the same splits whole."""
     revision: Text | None = None
     """Hub revision; absent: the registry's, or else the current commit, which is recorded."""
     metric: Text | None = None
@@ -190,6 +192,11 @@ class BenchmarkConfig(Section, frozen=True):
     def max_rows_of(self, split: FileSplit) -> int | None:
         """Cap that holds for one split, or None."""
         return self.max_rows.get(split) if isinstance(self.max_rows, dict) else self.max_rows
+
+    @property
+    def max_unlabelled(self) -> int | None:
+        """Cap of a target's unlabelled text, apart from those of its splits; None: theirs hold."""
+        return self.max_rows.get("unlabelled") if isinstance(self.max_rows, dict) else None
 
 
 class FilesConfig(Section, frozen=True):

@@ -80,7 +80,7 @@ def read(
             sources=found,
             task=reading.benchmark.task,
             labels=None if content == "text" else reading.labels,
-            limits={item.source.split: _limit(reading, item.source.split) for item in found},
+            limits={item.source.split: _limit(reading, item.source.split, split) for item in found},
             shard_rows=config.data.shard_rows,
             max_bad_fraction=config.data.max_bad_fraction,
         )
@@ -89,9 +89,11 @@ def read(
         return reading.policy.unreadable(f"{title} {content}", content, error)
 
 
-def _limit(reading: Reading, split: str) -> int | None:
-    """Rows at most of a split; of several in one each has its own."""
-    known = get_args(FileSplit)
+def _limit(reading: Reading, split: str, role: AnySplit) -> int | None:
+    """Rows at most of a split in a role; of several in one each has its own, or all together."""
+    known, most = get_args(FileSplit), reading.config.benchmark.max_unlabelled
+    if role == "unlabelled" and most is not None:
+        return most
     return reading.config.benchmark.max_rows_of(cast(FileSplit, split)) if split in known else None
 
 
@@ -118,7 +120,9 @@ def _joined(reading: Reading, parts: Sequence[Source]) -> Source:
     """The one source, or several in one."""
     if len(parts) == 1:
         return parts[0]
-    return Joined(tuple(parts), tuple(_limit(reading, part.split) for part in parts))
+    if reading.config.benchmark.max_unlabelled is not None:
+        return Joined(tuple(parts), tuple(None for _ in parts))
+    return Joined(tuple(parts), tuple(_limit(reading, x.split, "unlabelled") for x in parts))
 
 
 def _taken(reading: Reading, source: Source) -> Source:
