@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -201,7 +201,7 @@ class RowRange:
 
 @dataclass(frozen=True)
 class Joined:
-    """Several splits of a language as one, one after another; a limit is the most rows of each.
+    """Several splits of a language as one, one after another.
 
     Attributes:
         parts: The splits.
@@ -227,15 +227,15 @@ class Joined:
         return {"kind": "joined", "limits": list(self.limits), "sources": parts}
 
     def volume(self, limit: int | None = None) -> float:
-        """Bytes of text that are gone through."""
+        """Bytes of text that are gone through at most."""
         return sum(part.volume(most) for part, most in self._limited(limit))
 
     def examples(
         self, labels: LabelSet | None, limit: int | None = None
     ) -> Iterator[Example | BadRow]:
-        """The rows in reading order."""
-        for part, most in self._limited(limit):
-            yield from part.examples(labels, most)
+        """The rows in reading order, no more than the limit of all splits together."""
+        parts = (part.examples(labels, most) for part, most in self._limited(limit))
+        yield from islice(chain.from_iterable(parts), limit)
 
     def _limited(self, limit: int | None) -> list[tuple[Source, int | None]]:
         def least(most: int | None) -> int | None:
