@@ -16,6 +16,7 @@ from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.backbone import Backbone
 from xlt_ray.engine.derive import DeriveTask, OracleTask, ScoreTask
 from xlt_ray.engine.read import ReadGold, ReadText, TokeniseTask
+from xlt_ray.engine.train.snapshots import SnapshotTask
 from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.engine.translate import Route, TranslateTask
 from xlt_ray.labels import LabelSet
@@ -82,6 +83,7 @@ TASKS: tuple[StepTask, ...] = (
         train=TrainConfig(), context=TaskContext(LABELS, ("a",)), metric="f1", seed=0, world=1,
         **SHARED,
     ),
+    SnapshotTask(model=ONE, step=3),
     AnnotateTask(
         corpus=GOLD, model=ONE, annotator=Said(), context=TaskContext(LABELS, ("a",)),
         dim_reduce=None, max_length=32, **SHARED,

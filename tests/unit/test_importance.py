@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize, nnls
 
-from xlt_ray.ops import importance
+from xlt_ray.ops import alignment, explained, importance
 
 
 def confusions(rng: np.random.Generator, k: int, kind: str) -> tuple[np.ndarray, ...]:
@@ -171,27 +171,27 @@ def test_a_class_that_one_side_lacks_is_no_part_of_the_shift() -> None:
 def test_a_short_training_forgets_its_start() -> None:
     """0.995^150 = 0.47 of C and t would still be made up; of 7,000 steps nothing."""
     assert pytest.approx(0.47, abs=0.01) == (1 - 0.005) ** 150
-    rate = importance.rate_of(0.005, 150, 0.01)
+    rate = alignment.rate_of(0.005, 150, 0.01)
     assert (1 - rate) ** 150 == pytest.approx(0.01)
-    assert importance.rate_of(0.005, 7000, 0.01) == 0.005
-    assert importance.rate_of(0.005, 150, 1.0) == 0.005
-    assert importance.rate_of(0.005, 1, 0.01) == pytest.approx(0.99)
+    assert alignment.rate_of(0.005, 7000, 0.01) == 0.005
+    assert alignment.rate_of(0.005, 150, 1.0) == 0.005
+    assert alignment.rate_of(0.005, 1, 0.01) == pytest.approx(0.99)
 
 
 def test_what_class_priors_do_not_explain() -> None:
     C = np.array([[0.45, 0.05], [0.05, 0.45]])
     p = C.sum(axis=0)
     w = np.array([0.4, 1.6])
-    assert importance.unexplained(C, C @ w, w) == pytest.approx(0)
-    assert importance.residual(C, C @ w, w) == pytest.approx(0)
+    assert explained.unexplained(C, C @ w, w) == pytest.approx(0)
+    assert explained.residual(C, C @ w, w) == pytest.approx(0)
     # More of class 1 than any prior gives: all weight on it leaves 0.02 of a change of 0.42.
     t = np.array([0.08, 0.92])
     found = importance.estimate_weights(C, t, p)
     assert found == pytest.approx([0, 2])
-    assert importance.residual(C, t, found) == pytest.approx(0.02)
-    assert importance.unexplained(C, t, found) == pytest.approx(0.02 / 0.42)
-    assert importance.unexplained(C, t, found, noise=0.02) == pytest.approx(0, abs=1e-9)
-    assert importance.unexplained(C, C @ np.ones(2), np.ones(2)) == 1, "nothing has changed"
+    assert explained.residual(C, t, found) == pytest.approx(0.02)
+    assert explained.unexplained(C, t, found) == pytest.approx(0.02 / 0.42)
+    assert explained.unexplained(C, t, found, noise=0.02) == pytest.approx(0, abs=1e-9)
+    assert explained.unexplained(C, C @ np.ones(2), np.ones(2)) == 1, "nothing has changed"
     assert importance.initial_weights(found, 0.25) @ p == pytest.approx(1)
     assert importance.initial_weights(found, 1.0) == pytest.approx([1, 1])
 
@@ -201,4 +201,4 @@ def test_two_samples_of_one_population_differ_by_the_noise() -> None:
     p = np.array([0.5, 0.3, 0.2])
     draws = rng.multinomial(400, p, size=2000) / 400, rng.multinomial(100, p, size=2000) / 100
     found = 0.5 * np.abs(draws[0] - draws[1]).sum(axis=1).mean()
-    assert importance.sampling_noise(p, 400, p, 100) == pytest.approx(found, rel=0.03)
+    assert explained.sampling_noise(p, 400, p, 100) == pytest.approx(found, rel=0.03)

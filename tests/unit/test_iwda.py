@@ -20,7 +20,7 @@ from xlt_ray.methods.iwda.recipe import IWDAConfig
 from xlt_ray.methods.iwda.settings import CriticSettings
 from xlt_ray.methods.iwda.weights import SureLabels
 from xlt_ray.models.classifier import Output
-from xlt_ray.ops import alignment, importance
+from xlt_ray.ops import alignment, explained, importance
 from xlt_ray.recipe.corpus import Start
 from xlt_ray.recipe.schedule import OptimiserStep, OwnRate
 from xlt_ray.recipe.task import TaskContext
@@ -508,6 +508,6 @@ def test_text_that_is_harder_does_not_look_like_other_priors(harder: bool, shift
     np.add.at(C, (said, true), 1 / size)
     t = np.bincount(other, minlength=3) / size
     w = importance.estimate_weights(C, t, C.sum(axis=0))
-    assert importance.residual(C, t, w) < 1e-9, "as many equations as classes"
+    assert explained.residual(C, t, w) < 1e-9, "as many equations as classes"
     share = SureLabels.of(said, best, 3).unexplained(true, other, confidence, w)
     assert (share < 0.1) if shifted else (share > 0.8)

@@ -14,10 +14,11 @@ voting           majorities
 distillation     KD and KD-re
 alignment        domain alignment
 importance       importance weights by quadratic programming
+explained        what such weights explain
 contrastive      contrastive negative learning
 supervised_contrastive  classes of unit vectors apart
 thresholds       FlexMatch
-masking          masked input
+masking          masked input and noise
 mixture          Gaussian mixtures
 vmf              von Mises-Fisher distributions
 bessel           their normaliser

@@ -65,3 +65,14 @@ def num_steps(
         mean_source_items: Mean words of a source sentence.
     """
     return epochs * rows / batch * mean_items / mean_source_items
+
+
+def rate_of(rate: float, steps: int, left: float) -> float:
+    """Rate of a running average that leaves no more of its start than asked, after so many steps.
+
+    Args:
+        rate: The rate otherwise, in (0, 1].
+        steps: Steps of the training, at least 1.
+        left: Most of the start that may be left, in (0, 1]; 1: the rate stays.
+    """
+    return max(rate, 1 - left ** (1 / steps))

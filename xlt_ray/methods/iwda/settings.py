@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from xlt_ray.config.schema import Section
-from xlt_ray.ops import importance
+from xlt_ray.ops import alignment
 from xlt_ray.recipe.schedule import OptimiserStep
 
 MOST_OUTER = 20
@@ -58,7 +58,7 @@ class CriticSettings(Section, frozen=True):
 
     def rate(self, step: OptimiserStep) -> float:
         """Weight of a batch in the running statistics of a training."""
-        return importance.rate_of(self.stats_rate, step.steps, self.stats_left)
+        return alignment.rate_of(self.stats_rate, step.steps, self.stats_left)
 
     def risen(self, step: OptimiserStep) -> float:
         """From 0 to 1 over the first share of the steps."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 from xlt_ray.data.keyed import items_of, of_language, positions
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.models.classifier import Output
-from xlt_ray.ops import alignment, importance
+from xlt_ray.ops import alignment, explained, importance
 from xlt_ray.recipe.annotator import Annotator, Columns
 from xlt_ray.recipe.task import TaskContext
 from xlt_ray.store.artifacts import Artifact
@@ -77,8 +77,8 @@ class SureLabels:
         C = np.zeros((2 * k, k))
         np.add.at(C, (kind_N, true_N), 1 / len(true_N))
         t = np.bincount(kind_M, minlength=2 * k) / len(kind_M)
-        noise = importance.sampling_noise(C.sum(axis=1), len(kind_N), t, len(kind_M))
-        return importance.unexplained(C, t, w_K, noise)
+        noise = explained.sampling_noise(C.sum(axis=1), len(kind_N), t, len(kind_M))
+        return explained.unexplained(C, t, w_K, noise)
 
 
 def initial(
@@ -131,7 +131,7 @@ def initial(
         best_N, best_M = (items_of(rows["best"])[0] for rows in (rows_S, rows_T))
         sure = SureLabels.of(said_N[known], best_N[known], num_classes)
         fit = {
-            "residual": importance.residual(C_KK, t_K, w_K),
+            "residual": explained.residual(C_KK, t_K, w_K),
             "unexplained": sure.unexplained(true_N[known], said_M, best_M, w_K),
         }
         w0_K = importance.initial_weights(w_K, max(rho, fit["unexplained"]) if is_guarded else rho)

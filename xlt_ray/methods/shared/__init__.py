@@ -11,4 +11,5 @@ sources        one model per source, and their predictions
 taught         what a run tells of a model that learned from sources
 softmax        cross-entropy and its annotators
 evidential     L_EVI and its annotators
+own_figures    what objectives say of themselves, as figures of a mechanism
 """
