@@ -42,8 +42,8 @@ def test_the_distance_is_scaled_as_asked(reduction: str, t_squared: bool, scale:
 
 
 def test_averaged_differences_are_nothing_beside_the_source() -> None:
-    """By the default the teacher moves the student about as much as the source does, by the mean
-    of squares at T = 3 a hundredth of that."""
+    """Times T squared and summed over the classes, the teacher moves the student as the source
+    does; by the mean of squares at T = 3 much less."""
     ratios = {}
     for name, options in (("before", {}), ("now", {"reduction": "sum", "t_squared": True})):
         loss = prepared(**options)
@@ -88,4 +88,4 @@ def test_a_run_says_which_term_was_at_work(tmp_path: Path) -> None:
 
 def test_defaults() -> None:
     config = KDConfig()
-    assert (config.reduction, config.t_squared, config.T) == ("sum", True, 3.0)
+    assert (config.reduction, config.t_squared, config.T) == ("mean", True, 3.0)

@@ -8,8 +8,8 @@ cross-entropy at T = 1. There is a student for each target language.
 
 The paper says "mean squared error" and no more. Averaged over K classes at T = 3, its gradient is a
 small part of that of the cross-entropy, the smaller the more classes there are, and the student
-learns from the source alone. So it is summed over the classes, and times T squared, as softened
-probabilities usually are (Hinton et al. 2015); `docs/iwda.md` has the measurements.
+learns from the source alone. So it is times T squared, as losses of softened probabilities usually
+are (Hinton et al. 2015), and can be summed over the classes.
 """
 
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ class KDConfig(StartConfig, frozen=True):
     """Temperature of teacher and student."""
     source_weight: float = Field(default=0.1, ge=0)
     """Weight of the source cross-entropy."""
-    reduction: Literal["sum", "mean"] = "sum"
+    reduction: Literal["sum", "mean"] = "mean"
     """Squared differences are summed over the classes, or averaged."""
     t_squared: bool = True
     """They are times T squared, so that their gradient does not shrink as T grows."""
