@@ -1,7 +1,7 @@
 """CoNLST: similarity, temperature and negatives, rates, thresholds, weights of losses, mixtures.
 
 Temperatures are those at which most texts have a loss (distances are in units of their median), and
-the weight of the source consistency reaches up to where its gradient is that of the target loss.
+the weight of the source consistency reaches to where its gradient is near that of the target loss.
 """
 
 from ray import tune
