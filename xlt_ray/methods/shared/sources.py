@@ -38,7 +38,7 @@ class SourceConfig(MethodConfig, frozen=True):
     """Peak learning rate on the source gold."""
     source_epochs: int = Field(default=3, ge=1)
     """Epochs on the source gold; the best of them on the source's own dev text is kept."""
-    given: Mapping[str, Annotated[Uri, Field(min_length=1)]] = Field(default_factory=dict)
+    given: Mapping[str, Annotated[Uri, Field(min_length=1)]] | None = None
     """Sources that are there already, by language: a finished run of the store, a checkpoint of
     this task as folder or hub id, or a file NAME.jsonl of what a system says about the text."""
 
@@ -154,7 +154,7 @@ def source_models(
     names = [name for name in names if not is_said(config, name)]
 
     def train(name: str) -> Model:
-        if name in config.given:
+        if name in given_of(config):
             return given_model(driver, config, name)
         gold, dev = driver.source("train", name), driver.source("dev", name)
         schedule = Schedule(config.source_lr, config.source_epochs)
@@ -200,21 +200,26 @@ def predictions(
             return driver.annotate(words, text, models[name], annotator)
         taught = [target for target in driver.pools if name in driver.sources_of(target)]
         languages = taught if language is None else [language]
-        path, key = config.given[name], f"method.given.{name}"
+        path, key = given_of(config)[name], f"method.given.{name}"
         return driver.said(words, path, text, languages=languages, key=key)
 
     found = tuple(said(name) for name in asked)
     return Sources(asked, found, annotator.columns(driver.context.num_classes))
 
 
+def given_of(config: SourceConfig) -> Mapping[str, str]:
+    """What is given, by source."""
+    return config.given or {}
+
+
 def is_said(config: SourceConfig, name: str) -> bool:
     """Whether a source is a file of predictions, and has no model."""
-    return config.given.get(name, "").endswith(".jsonl")
+    return given_of(config).get(name, "").endswith(".jsonl")
 
 
 def trained_sources(driver: Driver, config: SourceConfig) -> list[str]:
     """The sources that are trained here."""
-    return [name for name in driver.source_languages if name not in config.given]
+    return [name for name in driver.source_languages if name not in given_of(config)]
 
 
 def check_given(driver: Driver, config: SourceConfig) -> None:
@@ -224,7 +229,7 @@ def check_given(driver: Driver, config: SourceConfig) -> None:
         ConfigError: it does not.
     """
     known = driver.source_languages
-    if unknown := [name for name in config.given if name not in known]:
+    if unknown := [name for name in given_of(config) if name not in known]:
         raise ConfigError(
             f"method.given: {unknown[0]!r} is no source, there are: {', '.join(known)}"
         )
@@ -237,7 +242,7 @@ def given_model(driver: Driver, config: SourceConfig, name: str) -> Model:
         ConfigError: there is none, or it is for other labels or another tokenizer.
     """
     try:
-        start = driver.start_from(config.given[name])
+        start = driver.start_from(given_of(config)[name])
     except ConfigError as error:
         words = str(error).replace("method.start_from", f"method.given.{name}")
         raise ConfigError(words) from None
