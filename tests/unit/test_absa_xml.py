@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.data.readers.absa_xml import AbsaXml, bio_of_terms
 from xlt_ray.data.readers.columns_jsonl import Notation
 from xlt_ray.data.readers.files import FORMATS, FileSource
 from xlt_ray.data.readers.rows import RowError
 from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.labels import LabelSet
+from xlt_ray.run.check import configure_run
 
 LABELS = LabelSet(("O", "B-ASP", "I-ASP"))
 REVIEWS = """<?xml version="1.0" encoding="UTF-8"?>
@@ -120,3 +122,18 @@ def test_a_sentence_is_held_up_to_the_most_that_a_row_may_have() -> None:
 
 def test_it_is_a_format_of_files() -> None:
     assert FORMATS["xml"].name == "absa_xml"
+
+
+def test_files_of_a_users_own_have_their_task_and_labels_read_off(tmp_path: Path) -> None:
+    path = tmp_path / "train.xml"
+    path.write_text(REVIEWS, encoding="utf-8")
+    values = {
+        "benchmark": {"name": "files"},
+        "backbone": "toy",
+        "method": {"name": "bl_direct"},
+        "files": {"paths": {"en": {"train": str(path), "dev": str(path), "test": str(path)}}},
+        "data": {"max_bad_fraction": 0.9},
+    }
+    benchmark = benchmark_of(configure_run(values))
+    assert benchmark.task == "token"
+    assert benchmark.labels == ("O", "B-ASP", "I-ASP")

@@ -247,7 +247,7 @@ def _task_of(files: FilesConfig, language: str, row_bytes: int) -> Task:
         raise ConfigError(f"files.task: has to be given for {first}")
     file = matching(first, key)[0]
     ending = ending_of(file.name)
-    if ending in ("txt", "conllu", *COLUMNS) and not (
+    if ending in ("txt", "conllu", "xml", *COLUMNS) and not (
         ending == "tsv" and _is_table(files, file, row_bytes)
     ):
         return "token"
