@@ -4,6 +4,7 @@ The settings were chosen by these very scores, so the margins say that the machi
 can gain, and not which method is the better one.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,11 @@ import pytest
 from jobs.oracle_channel import DEFAULTS as MADE_UP
 from jobs.oracle_channel import INJECTED
 from jobs.oracle_confusions import DEFAULTS
+from xlt_ray.commands.predict import configure as configure_predict
+from xlt_ray.commands.predict import predict
+from xlt_ray.data.benchmarks.toy import LABELS, make_source
+from xlt_ray.data.schema import Example
+from xlt_ray.labels import LabelSet
 from xlt_ray.oracle.channel import carry_out
 from xlt_ray.oracle.channel import configure as configure_rows
 from xlt_ray.run.check import configure_run
@@ -67,6 +73,34 @@ def test_lvm_finds_known_confusions_and_gains_by_them(
     assert lvm["score"] > vote["score"] + MADE_UP_MARGIN
     for matrix in lvm["matrices"]:
         assert matrix["tv"] < LARGEST_SHARE * matrix["start"]
+
+
+def test_predictions_of_a_finished_run_are_by_q_as_its_scores_are(
+    ray_cluster: str, tmp_path: Path
+) -> None:
+    place = {"store": {"root": str(tmp_path / "store")}}
+    few = {"source": ["mira", "orsen"], "targets": ["teska"]}
+    few |= {"max_rows": {"train": 60, "dev": 40, "test": 60}}
+    values = values_of(tmp_path / "store", "lvm")
+    report = run(configure_run(values | {"benchmark": {**DEFAULTS["benchmark"], **few}}))
+    names, gold = LabelSet(LABELS["tagging"]), list[list[str]]()
+    with (tmp_path / "test.jsonl").open("w") as stream:
+        for example in make_source("tagging", "teska", "test", {"test": 60}).examples(names):
+            assert isinstance(example, Example)
+            assert isinstance(example.labels, tuple)
+            gold.append([names.names[label] for label in example.labels])
+            stream.write(json.dumps({"tokens": list(example.tokens or ())}) + "\n")
+    scores = []
+    for alone in (False, True):
+        section = {"model": "lvm", "language": "teska", "files": [str(tmp_path / "test.jsonl")]}
+        section |= {"to": str(tmp_path / f"out{alone}"), "alone": alone}
+        predict(configure_predict({"predict": section, "resources": {"annotators": 0}, **place}))
+        lines = (tmp_path / f"out{alone}/test.jsonl").read_text().splitlines()
+        said = [json.loads(line)["prediction"] for line in lines]
+        right = [a == b for x, y in zip(said, gold, strict=True) for a, b in zip(x, y, strict=True)]
+        scores.append(sum(right) / len(right))
+    assert scores[0] == pytest.approx(report["average"])
+    assert scores[1] != scores[0]
 
 
 @pytest.mark.long

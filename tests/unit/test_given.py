@@ -1,19 +1,22 @@
 """Sources that are there already: files of predictions, runs and checkpoints."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
-from tests.recipes import SeveralSources
+from tests.recipes import FACTS, SeveralSources, logits_of, output_of
 from tests.recipes import run_method as run
+from xlt_ray.commands.confidence import ConfidentPosterior, channel_of
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.engine.given import GivenTask, digest_of, run_given
 from xlt_ray.labels import LabelSet
+from xlt_ray.methods.lvm.channel import Channel
 from xlt_ray.methods.shared.sources import hard_labels, soft_labels
 from xlt_ray.recipe.corpus import Start
 from xlt_ray.store.artifacts import Artifact, Store
@@ -149,6 +152,31 @@ def test_given_sources_are_not_trained(name: str, tmp_path: Path) -> None:
         assert second.parameters == {"languages": ("a",)}
 
 
+def test_what_labels_with_sources_is_left_for_others(tmp_path: Path) -> None:
+    """Where every source has a model, and the test text was labelled by Q."""
+    outcome = run("lvm", SeveralSources(tmp_path), divide_prior=True)
+    assert set(outcome.with_sources) == {"a", "b"}
+    found = outcome.with_sources["a"]
+    assert list(found.sources) == ["s", "t", "u"]
+    channel = channel_of(json.loads(json.dumps(found.channel)))
+    assert asdict(channel) == dict(found.channel)
+    assert len(channel.priors or ()) == 3
+    assert run("lvm", SeveralSources(tmp_path / "1"), predict="theta").with_sources == {}
+    given = {"s": "s.jsonl"}
+    assert run("lvm", SeveralSources(tmp_path / "2"), given=given).with_sources == {}
+    assert run("kd_re", SeveralSources(tmp_path / "3")).with_sources == {}
+
+
+def test_confidence_is_the_probability_under_q(tmp_path: Path) -> None:
+    channel = Channel(("s", "t"), False, tau_psi=2.0)
+    said = {f"{name}.labels": torch.tensor([0, 1], dtype=torch.int16) for name in "st"}
+    output = output_of(logits_of(2))._replace(columns=said)
+    columns = ConfidentPosterior(channel).annotate(output, np.array([0, 2]), FACTS)
+    q = channel.log_joint(output.logits.double(), said, None, 1.0).softmax(-1)
+    assert columns.items["labels"].tolist() == q.argmax(1).tolist()
+    assert columns.items["confidence"].tolist() == pytest.approx(q.max(1).values.tolist())
+
+
 def test_predictions_alone_are_enough(tmp_path: Path) -> None:
     driver = SeveralSources(tmp_path)
     outcome = run("hard_vote", driver, given={name: f"{name}.jsonl" for name in "stu"})
@@ -166,8 +194,6 @@ def test_what_is_given_stands_for_a_source(tmp_path: Path) -> None:
 
 
 def test_columns_of_a_file_are_those_of_a_model(tmp_path: Path) -> None:
-    import torch
-
     task = task_of(tmp_path, LINES)
     run_given(task)
     assert task.attempt is not None

@@ -1,12 +1,18 @@
 """What a finished model says of text: labels, how sure it is, and of evidential models why not."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
+from xlt_ray.methods.lvm.channel import Channel, confusions
 from xlt_ray.models.classifier import Output
 from xlt_ray.models.span_tagger import SpanHead
 from xlt_ray.ops import entities, evidential, spans, uncertainty
+from xlt_ray.ops.confusion import posterior
 from xlt_ray.recipe.annotator import Annotator, Columns
 from xlt_ray.recipe.task import TaskContext
 
@@ -42,6 +48,43 @@ class Confident(Annotator):
         found["confidence"] = p_NC.gather(1, labels[:, None])[:, 0].cpu().numpy()
         numbers = {name: found[name].astype(np.float32) for name in self.columns}
         return Columns(items={"labels": labels.cpu().numpy().astype(np.int16), **numbers})
+
+
+@dataclass(frozen=True)
+class ConfidentPosterior(Annotator):
+    """The likeliest class under Q of every item, with what sources say of it, and its probability.
+
+    Attributes:
+        channel: How the labels of the sources come about.
+    """
+
+    channel: Channel
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the numbers."""
+        return ("confidence",)
+
+    def build(self, context: TaskContext, width: int) -> nn.Module | None:
+        """The learned matrices."""
+        return self.channel.build(context)
+
+    @torch.no_grad()
+    def annotate(self, output: Output, offsets: np.ndarray, context: TaskContext) -> Columns:
+        """``labels`` and ``confidence``, of items."""
+        logits, own = output.logits.double(), confusions(output.own)
+        lam = 1.0 if own is None else float(own.lam)
+        joint = self.channel.log_joint(logits, output.columns, own, lam)
+        sure, labels = posterior(joint).max(dim=1)
+        numbers = {"confidence": sure.cpu().numpy().astype(np.float32)}
+        return Columns(items={"labels": labels.cpu().numpy().astype(np.int16), **numbers})
+
+
+def channel_of(values: Mapping[str, Any]) -> Channel:
+    """A channel from the plain values that a run has left of it."""
+    priors = values["priors"]
+    kept = None if priors is None else tuple(tuple(prior) for prior in priors)
+    return Channel(**{**values, "names": tuple(values["names"]), "priors": kept})
 
 
 @dataclass(frozen=True)

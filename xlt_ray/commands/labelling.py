@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from xlt_ray.commands.confidence import ConfidentPosterior, channel_of
 from xlt_ray.data.readers.base import NamedSource
 from xlt_ray.data.readers.globs import absolute
 from xlt_ray.data.readers.user_source import UserSource
@@ -13,7 +14,9 @@ from xlt_ray.engine.read import ReadText, TokeniseTask, run_read, run_tokenise
 from xlt_ray.engine.text_shards import shards_of
 from xlt_ray.engine.write_predictions import WriteTask
 from xlt_ray.labels import LabelSet
-from xlt_ray.recipe.corpus import Corpus
+from xlt_ray.methods.shared.sources import MOST_DENSE, SourceLabels
+from xlt_ray.recipe.annotator import Annotator
+from xlt_ray.recipe.corpus import Corpus, JoinedColumns
 from xlt_ray.recipe.task import TaskContext
 from xlt_ray.run.steps import Step
 from xlt_ray.store.artifacts import Artifact
@@ -82,19 +85,34 @@ def label(config: "PredictConfig", begun: "Session") -> Labelled:
     model = model_of(config, begun)
     tokenising = TokeniseTask(text=text, backbone=model, task=finished.task)
     tokens = runner.run(Step("tokens", tokenising), run_tokenise)
-    annotating = AnnotateTask(
-        corpus=Corpus(tokens),
-        model=model,
-        annotator=finished.annotator,
-        context=TaskContext(LabelSet(finished.labels), (), task=finished.task),
-        dim_reduce=finished.dim_reduce,
-        max_length=finished.max_length,
-        batch_tokens=plan.batch_tokens,
-        arithmetic=plan.annotation,
-        compiled=config.resources.compile,
-    )
-    annotate = partial(run_annotate, pool=plan.annotators)
-    return Labelled(reading.sources, text, runner.run(Step("predictions", annotating), annotate))
+    context = TaskContext(LabelSet(finished.labels), (), task=finished.task)
+
+    def annotated(title: str, corpus: Corpus, model: Artifact, annotator: Annotator) -> Artifact:
+        annotating = AnnotateTask(
+            corpus=corpus,
+            model=model,
+            annotator=annotator,
+            context=context,
+            dim_reduce=finished.dim_reduce,
+            max_length=finished.max_length,
+            batch_tokens=plan.batch_tokens,
+            arithmetic=plan.annotation,
+            compiled=config.resources.compile,
+        )
+        return runner.run(Step(title, annotating), partial(run_annotate, pool=plan.annotators))
+
+    corpus, annotator = Corpus(tokens), finished.annotator
+    if finished.with_sources is not None and not config.section.alone:
+        helped = finished.with_sources
+        asked = SourceLabels(top=MOST_DENSE if helped.many else None)
+        channel = channel_of(helped.channel)
+        columns = asked.columns(context.num_classes) if channel.soft else ("labels",)
+        corpus = corpus.with_columns(*(
+            JoinedColumns(name, annotated(f"by {name}", corpus, source.artifact, asked), columns)
+            for name, source in helped.sources.items()
+        ))  # fmt: skip
+        annotator = ConfidentPosterior(channel)
+    return Labelled(reading.sources, text, annotated("predictions", corpus, model, annotator))
 
 
 def model_of(config: "PredictConfig", begun: "Session") -> Artifact:

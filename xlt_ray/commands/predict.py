@@ -58,6 +58,8 @@ class PredictSection(Section, frozen=True):
     """What a stock classifier of texts is for, sentence or pair; other models say so themselves."""
     format: Text | None = Field(default=None, pattern="^(conll|csv|jsonl|parquet)$")
     """How to write, conll, csv, jsonl or parquet; absent: as the file was, plain text as conll."""
+    alone: bool = False
+    """The final model labels alone, also of a run whose source models helped it."""
     columns: dict[Text, Text] = Field(default_factory=dict)
     """Fields of JSONL, CSV and Parquet files with another name: predict.columns.text=body."""
     words: Words = "marks"

@@ -11,7 +11,8 @@ from xlt_ray.engine.backbone import Backbone, checkpoint_of
 from xlt_ray.models.files import SPAN_SETTINGS
 from xlt_ray.models.span_tagger import SpanHead
 from xlt_ray.recipe.corpus import Model
-from xlt_ray.run.saved_models import RECORD, labelling_of_run, run_named
+from xlt_ray.recipe.method import WithSources
+from xlt_ray.run.saved_models import RECORD, labelling_of_run, run_named, with_sources_of_run
 from xlt_ray.store.artifacts import Store
 
 
@@ -26,6 +27,7 @@ class Finished:
         max_length: Longest input in sub-words that it was trained on.
         dim_reduce: Fraction of its width that the head of a text classifier projects to first.
         annotator: What is said of text.
+        with_sources: Source models that help, where those of the run did; None: it labels alone.
     """
 
     model: Model | Backbone
@@ -34,6 +36,7 @@ class Finished:
     max_length: int
     dim_reduce: int | None
     annotator: Confident | ConfidentSpans
+    with_sources: WithSources | None = None
 
 
 def finished_run(store: Store, name: str, language: str | None) -> Finished | None:
@@ -64,7 +67,9 @@ def finished_run(store: Store, name: str, language: str | None) -> Finished | No
     else:
         model = start.model
     labels, annotator = _labelling(model.artifact.local(), how["evidential"])
-    return Finished(model, how["task"], labels, how["max_length"], how["dim_reduce"], annotator)
+    helped = with_sources_of_run(store, name, language) if language is not None else None
+    longest, reduced = how["max_length"], how["dim_reduce"]
+    return Finished(model, how["task"], labels, longest, reduced, annotator, helped)
 
 
 def finished_in(folder: str, task: Task | None) -> Finished:

@@ -38,6 +38,21 @@ def likeliest(driver: Driver, title: str, corpus: Corpus, model: Model) -> Artif
     return driver.annotate(title, corpus, model, PredictLabels())
 
 
+@dataclass(frozen=True)
+class WithSources:
+    """How text is labelled by a final model together with source models.
+
+    Attributes:
+        sources: The source models that are asked, by name.
+        many: Whether only the largest of their probabilities are kept.
+        channel: How their labels come about from the true one, as plain values of the method.
+    """
+
+    sources: Mapping[str, Model]
+    many: bool
+    channel: Mapping[str, Any]
+
+
 Labeller = Callable[[Driver, str, Corpus, Model], Artifact]
 """Annotation with a column ``labels`` of a corpus, under a title, by a model."""
 
@@ -54,6 +69,8 @@ class Outcome:
         zero_shot_by_language: Zero-shot model of a target language, where it has one of its own.
         sources: Models of the source languages, which score them, where each has one of its own.
         labeller: How a final model of a language labels text; its likeliest classes by default.
+        with_sources: The same of languages whose text source models help to label, for others to
+            repeat it.
         plain_labeller: How every other model does.
         notes: What the reader of the scores has to know.
         mechanisms: How far the parts of the method were at work.
@@ -69,6 +86,7 @@ class Outcome:
     sources: Mapping[str, Model] = field(default_factory=dict)
     labeller: "Labeller" = likeliest
     plain_labeller: "Labeller" = likeliest
+    with_sources: Mapping[str, WithSources] = field(default_factory=dict)
     notes: Sequence[str] = ()
     mechanisms: Sequence[Mechanism] = ()
     longest: int | None = None

@@ -115,7 +115,14 @@ def publish(
     start = Start(outcome.final, outcome.by_language, before)
     knows_targets = report.method in UPPER_BOUNDS
     folder.write_json(
-        MODELS_FILE, models_of(start, report.config, labelling, knows_targets=knows_targets)
+        MODELS_FILE,
+        models_of(
+            start,
+            report.config,
+            labelling,
+            knows_targets=knows_targets,
+            with_sources=outcome.with_sources,
+        ),
     )
     folder.publish("model", files_of(outcome.final.artifact))
     reached("model.published")

@@ -9,6 +9,7 @@ from xlt_ray.data.schema import Task
 from xlt_ray.labels import LabelSet
 from xlt_ray.models.files import OPTIMISER, SNAPSHOT, SPAN_SETTINGS
 from xlt_ray.recipe.corpus import Model, Start
+from xlt_ray.recipe.method import WithSources
 from xlt_ray.store.artifacts import Artifact, Store
 from xlt_ray.store.manifest import is_inside
 from xlt_ray.store.shapes import parsed
@@ -29,7 +30,12 @@ class Labelling(TypedDict):
 
 
 def models_of(
-    start: Start, config: Mapping[str, Any], labelling: Labelling, *, knows_targets: bool
+    start: Start,
+    config: Mapping[str, Any],
+    labelling: Labelling,
+    *,
+    knows_targets: bool,
+    with_sources: Mapping[str, WithSources] | None = None,
 ) -> dict[str, Any]:
     """Content of the file.
 
@@ -38,11 +44,21 @@ def models_of(
         config: Configuration that they came of; that of the run may be another one by now.
         labelling: How they label text.
         knows_targets: Whether labels of target text went into it.
+        with_sources: How source models help to label text, by target.
     """
+    helped = {
+        target: {
+            "sources": {name: _entry(model) for name, model in found.sources.items()},
+            "many": found.many,
+            "channel": dict(found.channel),
+        }
+        for target, found in (with_sources or {}).items()
+    }
     return {
         "config": dict(config),
         "labelling": labelling,
         "knows_targets": knows_targets,
+        "with_sources": helped,
         **_entries(start),
         "zero_shot": _entries(start.zero_shot),
     }
@@ -108,6 +124,27 @@ def config_of(store: Store, name: str) -> dict[str, Any]:
 def labelling_of_run(store: Store, name: str) -> Labelling | None:
     """How the models of a finished run label text; None if it is of an older version."""
     return (_models(store, name) or {}).get("labelling")
+
+
+def with_sources_of_run(store: Store, name: str, language: str) -> WithSources | None:
+    """How source models helped a finished run to label a language; None: they did not.
+
+    Raises:
+        ConfigError: one of them is not in the store any more.
+    """
+    found = ((_models(store, name) or {}).get("with_sources") or {}).get(language)
+    if found is None:
+        return None
+    models: dict[str, Model] = {}
+    for source, entry in found["sources"].items():
+        artifact = store.find(entry["kind"], entry["fingerprint"])
+        if artifact is None:
+            raise ConfigError(
+                f"predict.model: the source model {entry['folder']} of run {name!r} is not in the "
+                "store any more; run it again, or set predict.alone=true"
+            )
+        models[source] = Model(artifact)
+    return WithSources(models, found["many"], found["channel"])
 
 
 def _models(store: Store, name: str) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ batch, which gives the gradient of J itself, the printed "direct" variant.
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from xlt_ray.methods.lvm.channel import Channel, ChannelLoss
@@ -32,7 +32,7 @@ from xlt_ray.methods.shared.taught import Learnt
 from xlt_ray.recipe.corpus import Corpus, JoinedColumns, Mix, Model
 from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.mechanism import Mechanism
-from xlt_ray.recipe.method import Labeller, likeliest
+from xlt_ray.recipe.method import Labeller, WithSources, likeliest
 from xlt_ray.recipe.schedule import OwnRate, Schedule
 from xlt_ray.recipe.stopping import best_on_source_dev
 from xlt_ray.store.artifacts import Artifact
@@ -138,6 +138,18 @@ class EM(MultiSource[C]):
     def mechanisms(self, learnt: Mapping[str, Learnt]) -> list[Mechanism]:
         """What EM did, and how far matrices moved."""
         return em_mechanisms(learnt, self.config.epochs)
+
+    def with_sources(
+        self, driver: Driver, target: str, sources: Sources, models: Mapping[str, Model]
+    ) -> WithSources | None:
+        """The posterior, where it labels and every source has a model."""
+        predict, names = self.config.predict, sources.names
+        by_model = predict == "theta" or (predict == "auto" and len(names) == 1)
+        if by_model or any(name not in models for name in names):
+            return None
+        channel = asdict(self.heard(driver, target, sources))
+        asked = {name: models[name] for name in names}
+        return WithSources(asked, "top" in sources.columns, channel)
 
     def labeller(self, driver: Driver, sources: Mapping[str, Model]) -> Labeller:
         """The likeliest label by P(y | x), or by Q with what the sources say about the text."""

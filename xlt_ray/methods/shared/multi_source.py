@@ -25,7 +25,7 @@ from xlt_ray.methods.shared.taught import Learnt, agreement, of_agreement, of_so
 from xlt_ray.recipe.corpus import Corpus, Model, share_of
 from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.mechanism import Mechanism
-from xlt_ray.recipe.method import Labeller, Method, Outcome, likeliest
+from xlt_ray.recipe.method import Labeller, Method, Outcome, WithSources, likeliest
 
 NO_MODEL = (
     "The sources of {} are given as predictions, so there is no zero-shot model: the scores before "
@@ -75,6 +75,12 @@ class MultiSource(Method[C]):
         """How the models of the targets label text."""
         return likeliest
 
+    def with_sources(
+        self, driver: Driver, target: str, sources: Sources, models: Mapping[str, Model]
+    ) -> WithSources | None:
+        """How source models help to label text of a target; None: they do not."""
+        return None
+
     def mechanisms(self, learnt: Mapping[str, Learnt]) -> list[Mechanism]:
         """How far the method's own part was at work, by target."""
         return []
@@ -108,6 +114,10 @@ class MultiSource(Method[C]):
             ).info
             for target, names in taught.items()
         }
+        helped = {
+            target: self.with_sources(driver, target, sources.of(names), models)
+            for target, names in taught.items()
+        }
         most = max(map(len, taught.values()), default=0)
         known = {
             target: [models[x] for x in names if x in models] for target, names in taught.items()
@@ -123,6 +133,7 @@ class MultiSource(Method[C]):
             sources=models,
             notes=[NO_MODEL.format(", ".join(unknown))] if unknown else [],
             labeller=self.labeller(driver, models),
+            with_sources={target: found for target, found in helped.items() if found is not None},
             mechanisms=[
                 *self.mechanisms(learnt),
                 *of_agreement(agreed, most),
