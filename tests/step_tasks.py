@@ -15,6 +15,7 @@ from xlt_ray.engine.annotate import AnnotateTask
 from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.backbone import Backbone
 from xlt_ray.engine.derive import DeriveTask, OracleTask, ScoreTask
+from xlt_ray.engine.given import GivenTask
 from xlt_ray.engine.read import ReadGold, ReadText, TokeniseTask
 from xlt_ray.engine.train.snapshots import SnapshotTask
 from xlt_ray.engine.train.task import TrainTask
@@ -88,6 +89,9 @@ TASKS: tuple[StepTask, ...] = (
         corpus=GOLD, model=ONE, annotator=Said(), context=TaskContext(LABELS, ("a",)),
         dim_reduce=None, max_length=32, **SHARED,
     ),
+    GivenTask(
+        text=ONE, languages=("a",), labels=LABELS, sha256="x", row_bytes=9, path="said", key="k"
+    ),
     DeriveTask(**DERIVED),
     OracleTask(**DERIVED),
     ScoreTask(predicted=ONE, gold=ONE, metric="f1", labels=LABELS, language=None),
@@ -128,6 +132,8 @@ CHANGES: dict[str, list[Any]] = {
     "predicted": [OTHER],
     "gold": [OTHER],
     "language": ["a"],
+    "languages": [("a", "b"), ()],
+    "sha256": ["y"],
 }  # fmt: skip
 """Other values of fields; of numbers and flags it is clear what another one is."""
 
