@@ -30,6 +30,7 @@ class Whole(nn.Module):
 
     def save(self, folder: Path) -> None:
         (folder / "model.safetensors").write_text(self.text)
+        (folder / "spans.safetensors").write_text(f"spans of {self.text}")
         (folder / "config.json").write_text("{}")
 
 
@@ -40,7 +41,7 @@ def test_a_snapshot_survives_a_kill_and_is_a_model_of_its_own(tmp_path: Path) ->
     later = Snapshots(checkpoints, 2, 9)  # of a process that goes on
     later.keep(6, Whole("six"))  # type: ignore[arg-type]
     attempt = store.attempt("model", "whole")
-    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+    for name in ("model.safetensors", "spans.safetensors", "config.json", "tokenizer.json"):
         attempt.write(name, b"whole")
     later.publish(attempt)
     model = store.commit(attempt, {"info": {}, "seconds": 0.0})
@@ -49,7 +50,9 @@ def test_a_snapshot_survives_a_kill_and_is_a_model_of_its_own(tmp_path: Path) ->
     task = SnapshotTask(model=model, step=3).into(store.attempt("model", "three"))
     info = run_snapshot(task)
     found = store.commit(task.out, {"info": info, "seconds": 0.0})
-    assert sorted(found.names) == ["config.json", "model.safetensors", "tokenizer.json"]
+    weights = ["model.safetensors", "spans.safetensors"]
+    assert sorted(found.names) == ["config.json", *weights, "tokenizer.json"]
+    assert found.read("spans.safetensors") == b"spans of three"
     assert found.read("model.safetensors") == b"three"
     assert found.read("tokenizer.json") == b"whole"
 

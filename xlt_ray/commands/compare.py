@@ -272,10 +272,14 @@ def _methods(section: CompareSection, origins: Mapping[str, str]) -> dict[str, _
         )
         taken |= allowed
         are_known = are_known and schema is not None
+    are_chosen = origin_of("compare.methods", origins).startswith("--set")
     for key in section.shared:
-        where = f"(from {origin_of(f'compare.shared.{key}', origins)})"
+        origin = origin_of(f"compare.shared.{key}", origins)
+        where = f"(from {origin})"
         if key == "name":
             raise ConfigError(f"compare.shared.name: a row's method is in compare.methods {where}")
+        if are_chosen and not origin.startswith("--set"):
+            continue  # it was for the rows that others stand in the place of
         if key not in taken and are_known:
             there = ", ".join(sorted(taken - {"name"}))
             raise ConfigError(

@@ -1,14 +1,17 @@
 """Models along the way of a training, for analyses that look at them after the run.
 
 A training keeps them beside its checkpoints, so that one that was killed has all of them, and puts
-them into its artifact at the end, as ``snapshot-<optimiser step>.safetensors``. As a model of its
-own, a snapshot is an artifact with these weights and the other files of the model.
+them into its artifact at the end, as ``snapshot-<optimiser step>-<file>``, a file for each file of
+weights that a model has. As a model of its own, a snapshot is an artifact with these weights and
+the other files of the model.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import pyarrow.fs as pafs
 
 from xlt_ray.engine.train.checkpoints import Checkpoints
 from xlt_ray.models.classifier import Classifier
@@ -17,7 +20,8 @@ from xlt_ray.store.artifacts import Artifact, Attempt
 from xlt_ray.store.files import read_bytes, write_bytes
 from xlt_ray.store.step_task import StepTask
 
-WEIGHTS, ENDING = "model.safetensors", ".safetensors"
+ENDING = ".safetensors"
+"""Of files of weights."""
 
 
 def steps_of(number: int, steps: int) -> list[int]:
@@ -44,25 +48,27 @@ class Snapshots:
         self.fs.create_dir(self.folder, recursive=True)
         with TemporaryDirectory() as folder:
             model.save(Path(folder))
-            data = (Path(folder) / WEIGHTS).read_bytes()
-        write_bytes(self.fs, f"{self.folder}/{_name(step)}", data)
+            for path in sorted(Path(folder).glob(f"*{ENDING}")):
+                write_bytes(self.fs, f"{self.folder}/{_begin(step)}{path.name}", path.read_bytes())
 
     def publish(self, out: Attempt) -> None:
         """Put all of them into the attempt; training may have ended before some."""
-        for step in sorted(self.due):
-            data = read_bytes(self.fs, f"{self.folder}/{_name(step)}")
+        due = tuple(map(_begin, self.due))
+        there = self.fs.get_file_info(pafs.FileSelector(self.folder, allow_not_found=True))
+        for name in sorted(item.base_name for item in there if item.base_name.startswith(due)):
+            data = read_bytes(self.fs, f"{self.folder}/{name}")
             if data is not None:
-                out.write(_name(step), data)
+                out.write(name, data)
 
 
-def _name(step: int) -> str:
-    return f"{SNAPSHOT}{step:09d}{ENDING}"
+def _begin(step: int) -> str:
+    return f"{SNAPSHOT}{step:09d}-"
 
 
 def kept_in(model: Artifact) -> list[int]:
     """Optimiser steps of the snapshots that an artifact has, in order."""
     names = [name for name in model.names if name.startswith(SNAPSHOT)]
-    return sorted(int(name.removeprefix(SNAPSHOT).removesuffix(ENDING)) for name in names)
+    return sorted({int(name.removeprefix(SNAPSHOT).partition("-")[0]) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +98,10 @@ class SnapshotTask(StepTask):
 
 def run_snapshot(task: SnapshotTask) -> dict[str, Any]:
     """Copy the snapshot's weights and the model's other files; returns facts for the manifest."""
-    task.out.write(WEIGHTS, task.model.read(_name(task.step)))
+    begin = _begin(task.step)
     for name in task.model.names:
-        if not name.endswith(ENDING):
+        if name.startswith(begin):
+            task.out.write(name.removeprefix(begin), task.model.read(name))
+        elif not name.endswith(ENDING):
             task.out.write(name, task.model.read(name))
     return {"steps": task.step}
