@@ -1,10 +1,12 @@
 """What a run tells of the parts of its method, and where it is shown."""
 
+import io
 import json
 import math
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from tests.unit.test_page import run as report_of
 from xlt_ray.recipe.mechanism import Mechanism
@@ -32,8 +34,9 @@ def test_a_report_shows_it_everywhere() -> None:
     report = replace(report_of(), mechanisms=[IDLE, BUSY])
     again = Report.from_json(json.loads(json.dumps(report.to_json())))
     assert [item.line for item in again.mechanisms] == [IDLE.line, BUSY.line]
-    caption = terminal_table(again).caption
-    for text in (markdown(again), str(caption), run_page(again, [], [])):
+    screen = io.StringIO()
+    Console(file=screen, width=200).print(terminal_table(again))
+    for text in (markdown(again), screen.getvalue(), run_page(again, [], [])):
         assert IDLE.line in text
         assert BUSY.line in text
         assert "all [red] were kept" in text

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 import yaml
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -70,17 +71,15 @@ def plain_table(
     return table
 
 
-def terminal_table(report: Report) -> Table:
-    """The result table for a terminal."""
+def terminal_table(report: Report) -> Group:
+    """The result table for a terminal, and below it what has to be known of the run."""
     title = f"{report.method} on {report.benchmark}: {metric_name(report.metric)}"
     rows, average = result_rows(report)
     table = plain_table(title, COLUMNS, rows, no_wrap=True)
     table.add_section()
     table.add_row(*map(Text, average), style="bold")
-    if caption := [*report.notes, *_course_line(report), *mechanism_lines(report)]:
-        table.caption = Text("\n".join(caption), style="table.caption")
-        table.caption_justify = "left"
-    return table
+    below = [*report.notes, *_course_line(report), *mechanism_lines(report)]
+    return Group(table, *(Text(line, style="dim") for line in below))
 
 
 CLASS_COLUMNS = ("language", "class", "support", "precision", "recall", "F1", "zero-shot F1")
