@@ -219,6 +219,15 @@ def test_a_length_of_spans_can_be_chosen_by_the_source(tmp_path: Path) -> None:
     assert run_method("bl_spans", SpanDriver(tmp_path / "b"), max_len=None).longest == 2
 
 
+def test_moved_labels_behind_the_epoch_that_is_kept_do_not_count(tmp_path: Path) -> None:
+    """The first of two epochs is kept, and labels are moved in the second."""
+    driver = Recorded(tmp_path, 0.6, (1.0, 400, 0), (1.0, 600, 30))
+    driver.chosen = 0
+    moved = parts_of(driver)["moved labels among the target spans in losses"]
+    assert moved.figures["a"] == 0
+    assert "refinement made no difference" in (moved.warning or "")
+
+
 def test_an_epoch_goes_through_the_source_or_the_target(driver: SpanDriver, tmp_path: Path) -> None:
     run_method("maral", driver)
     schedule = driver.call("train", "a student").schedule
@@ -237,13 +246,16 @@ class Recorded(SpanDriver):
         self.epochs, self.score = epochs, dev
         super().__init__(folder)
 
+    chosen = -1
+    """The entry of the history that is kept."""
+
     def _model(self, name: str, info: Mapping[str, Any]) -> Model:
         keys = ("scored", "used", "moved_used")
         history = [
             {"epoch": 1, "source_dev": self.score, "own": dict(zip(keys, values, strict=True))}
             for values in self.epochs
         ]
-        known = {"source_dev": self.score, "history": history, "chosen": 0}
+        known = {"source_dev": self.score, "history": history, "chosen": self.chosen % len(history)}
         return super()._model(name, {**info, **known})
 
 
@@ -267,8 +279,10 @@ def test_parts_that_were_not_at_work_are_warned_of(tmp_path: Path) -> None:
     visits = parts["target spans that an epoch comes to"]
     assert visits.figures["a"] == pytest.approx(0.08)
     assert "method.epoch_of=target" in (visits.warning or "")
+    assert "more target text than source" not in (visits.warning or ""), "which may not be so"
     moved = parts["moved labels among the target spans in losses"]
     assert "refinement made no difference" in (moved.warning or "")
+    assert "a, b" in (moved.warning or "")
     assert "a, b learnt next to nothing" in (parts["teachers"].warning or "")
     assert "recall ends at 0%" in (parts["spans of up to 1 words"].warning or "")
     without = parts_of(Recorded(tmp_path / "b", 0.5, (1.0, 9, 0)), refinement="none")

@@ -77,6 +77,19 @@ def test_the_companion_text_ends_before_the_pool(mix: Mix) -> None:
     assert sorted(drawn) == list(range(15, 26))
 
 
+@pytest.mark.parametrize("length", [3, 4, 5, 7])
+def test_an_epoch_of_the_paired_text_comes_to_all_of_it(mix: Mix, length: int) -> None:
+    """Eleven rows, four a step, three steps; a longer epoch begins with all of them again."""
+    examples = own_examples(mix, WorkerShare(0, 1), LAYOUT, ("xx",))
+    paired = PairedRows(examples, 4, seed=1, epoch=length)
+    drawn = [paired.of(number).tolist() for number in range(3 * length)]
+    epochs = [drawn[at : at + length] for at in range(0, len(drawn), length)]
+    for epoch in epochs:
+        assert sorted(sum(epoch[:3], [])) == list(range(15, 26))
+    assert epochs[0] != epochs[1]
+    assert paired.of(0).tolist() == drawn[0], "in whatever order they are asked for"
+
+
 def test_what_is_joined_counts_nowhere(mix: Mix) -> None:
     examples = own_examples(mix, WorkerShare(0, 1), LAYOUT, ("xx",))
     own, extra = np.array([0, 10, 16]), np.array([0, 27, 28])

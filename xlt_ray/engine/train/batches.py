@@ -59,11 +59,20 @@ def steps_of_epoch(
 
 
 class PairedRows:
-    """Which rows of the paired text belong to each optimiser step of a worker."""
+    """Which rows of the paired text belong to each optimiser step of a worker.
 
-    def __init__(self, examples: Examples, rows_per_step: int, *, seed: int):
+    Args:
+        examples: All rows of the worker.
+        rows_per_step: Rows of a step.
+        seed: Of the order of the rows.
+        epoch: Steps after which the text begins again wherever it is; None: it always goes on.
+    """
+
+    def __init__(
+        self, examples: Examples, rows_per_step: int, *, seed: int, epoch: int | None = None
+    ):
         self.first, self.rows_per_step, self.seed = examples.num_parts, rows_per_step, seed
-        self.longest = examples.longest[self.first : examples.first_pool]
+        self.longest, self.epoch = examples.longest[self.first : examples.first_pool], epoch
         self._pass, self._plan = -1, list[np.ndarray]()
 
     def of(self, number: int) -> np.ndarray:
@@ -71,7 +80,11 @@ class PairedRows:
         steps = math.ceil(len(self.longest) / self.rows_per_step)
         if not steps:
             return np.zeros(0, np.int64)
-        turn, at = divmod(number, steps)
+        if self.epoch is None:
+            turn, at = divmod(number, steps)
+        else:
+            begun, within = divmod(number, self.epoch)
+            turn, at = begun * math.ceil(self.epoch / steps) + within // steps, within % steps
         if turn != self._pass:
             seed = seed_of(self.seed, "companion", turn)
             self._pass, self._plan = turn, plan_epoch(self.longest, self.rows_per_step, seed=seed)

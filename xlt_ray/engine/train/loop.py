@@ -186,8 +186,8 @@ class Worker:
         self.best: dict[str, Tensor] | None = None
         per_rank = max(1, task.batch_size // world)
         self.rows_per_step = per_rank
-        longest = share.counts.max()
-        if task.schedule.epoch_of == "paired":
+        longest, by_paired = share.counts.max(), task.schedule.epoch_of == "paired"
+        if by_paired:
             longest = max(longest, share.paired.max())
         self.steps_per_epoch = max(1, math.ceil(longest / per_rank))
         self.before = self.steps_per_epoch * task.schedule.before
@@ -200,7 +200,8 @@ class Worker:
         own = {id(item) for item in own_parameters(self.model, task.schedule)}
         clips_own = task.schedule.own is None or task.schedule.own.clipped
         self.clipped = [p for p in self.model.parameters() if clips_own or id(p) not in own]
-        self.paired = PairedRows(self.examples, per_rank, seed=task.seed)
+        begins = self.steps_per_epoch if by_paired else None
+        self.paired = PairedRows(self.examples, per_rank, seed=task.seed, epoch=begins)
         self.saved = time.monotonic()
 
     def _load(self, folder: Path, context: TaskContext) -> Classifier:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from xlt_ray.recipe.corpus import Corpus, Model
+from xlt_ray.recipe.corpus import Model
 from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Outcome
 
@@ -59,7 +59,7 @@ def reach(found: SourceSpans) -> Mechanism:
     return Mechanism(part, {"of at most that length": share}, warning)
 
 
-def at_work(outcome: Outcome, settings: Settings, text: Corpus) -> Sequence[Mechanism]:
+def at_work(outcome: Outcome, settings: Settings) -> Sequence[Mechanism]:
     """Teachers, target spans that were come to, and moved labels that reached a loss."""
     students = outcome.by_language or {"student": outcome.final}
     teachers = outcome.zero_shot_by_language or {"teacher": outcome.zero_shot}
@@ -72,8 +72,10 @@ def at_work(outcome: Outcome, settings: Settings, text: Corpus) -> Sequence[Mech
 
 
 def _records(model: Model) -> list[Mapping[str, Any]]:
-    """What the student recorded at the end of each epoch."""
-    return [item["own"] for item in model.history if "scored" in item.get("own", {})]
+    """What the student recorded at the end of each epoch, up to the one that is kept."""
+    chosen = model.artifact.info.get("chosen")
+    history = model.history if chosen is None else model.history[: chosen + 1]
+    return [item["own"] for item in history if "scored" in item.get("own", {})]
 
 
 def _teachers(teachers: Mapping[str, Model]) -> Mechanism:
@@ -95,8 +97,8 @@ def _visits(records: Mapping[str, list[Mapping[str, Any]]], settings: Settings) 
     warning = None
     if figures and min(figures.values()) < 0.99 and settings.epoch_of == "source":
         warning = (
-            "there is more target text than source gold, and an epoch does not come to all of it; "
-            "method.epoch_of=target goes through it"
+            "an epoch does not come to all of the target text; method.epoch_of=target goes "
+            "through all of it"
         )
     return Mechanism("target spans that an epoch comes to, mean share", figures, warning)
 
@@ -105,7 +107,11 @@ def _moved(records: Mapping[str, list[Mapping[str, Any]]], settings: Settings) -
     used = {name: sum(x["used"] for x in epochs) for name, epochs in records.items()}
     moved = {name: sum(x["moved_used"] for x in epochs) for name, epochs in records.items()}
     figures = {name: moved[name] / used[name] for name in records if used[name]}
+    idle = [name for name, epochs in records.items() if epochs and not moved[name]]
     warning = None
-    if settings.refinement != "none" and settings.target and records and not any(moved.values()):
-        warning = "no moved label ever reached a loss, so refinement made no difference"
+    if settings.refinement != "none" and settings.target and idle:
+        warning = (
+            f"no moved label reached a loss of {', '.join(idle)} up to the epoch that is kept, so "
+            "refinement made no difference"
+        )
     return Mechanism("moved labels among the target spans in losses, share", figures, warning)

@@ -131,7 +131,7 @@ class MARAL(Method[MARALConfig]):
         found = source_spans(driver, self.config)
         settled = MARAL(with_max_len(self.config, found))
         outcome = settled.adapt_all(driver, found.counts)
-        parts = [reach(found), *at_work(outcome, settled.config, driver.unlabelled())]
+        parts = [reach(found), *at_work(outcome, settled.config)]
         return replace(outcome, mechanisms=parts, longest=found.max_len)
 
     def adapt_all(self, driver: Driver, counts: list[int] | None) -> Outcome:
