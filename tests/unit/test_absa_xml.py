@@ -100,6 +100,10 @@ OUTSIDE = """<!DOCTYPE a SYSTEM "file:///etc/hostname">
         (OUTSIDE, r"line 1: a document type \(<!DOCTYPE\) is not read"),
         ("<sentences><sentence><text>a</text>", "no valid XML: no element found"),
         ("<a>&unknown;</a>", "line 1: no valid XML: undefined entity"),
+        (
+            '<?xml version="1.0" encoding="none-such"?><a/>',
+            "line 1: no valid XML: unknown encoding",
+        ),
         ("plain text\n", "line 1: no valid XML: syntax error"),
         ("<sentences></sentences>", "is empty"),
     ],
@@ -118,6 +122,29 @@ def test_a_sentence_is_held_up_to_the_most_that_a_row_may_have() -> None:
     with pytest.raises(RowError, match="more than 200 bytes"):
         layout.text(rows[0][1])
     assert layout.text(rows[1][1]).tokens == ("b",)
+
+
+@pytest.mark.parametrize("begin", ['<a b="', "<!-- ", "<?a "])
+def test_a_tag_or_comment_without_an_end_is_not_kept_until_the_file_ends(begin: str) -> None:
+    layout, lines = AbsaXml(Notation("", "bio", {})), iter([begin, *["x" * 50] * 100])
+    with pytest.raises(ValueError, match="line 6: .* is longer than 200 bytes"):
+        list(layout.rows((line.encode() for line in lines), most=200))
+    assert len(list(lines)) == 95
+
+
+def test_a_sentence_of_terms_without_end_is_bad() -> None:
+    text = f"<s><sentence><text>a</text>{'<Opinion/>' * 100}</sentence></s>"
+    layout = AbsaXml(Notation("", "bio", {}))
+    ((_, row),) = layout.rows([text.encode()], most=2000)
+    assert len(row.terms) == 100
+    ((_, row),) = layout.rows([text.encode()], most=200)
+    assert len(row.terms) < 100
+    with pytest.raises(RowError, match="more than 200 bytes"):
+        layout.text(row)
+
+
+def test_a_term_without_letters_is_none() -> None:
+    assert bio_of_terms("great food", [{"target": "", "from": "2", "to": "2"}]) == ["O", "O"]
 
 
 def test_it_is_a_format_of_files() -> None:

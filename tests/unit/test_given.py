@@ -72,6 +72,12 @@ def test_rows_are_found_by_their_words_whatever_the_order(tmp_path: Path) -> Non
         ("no JSON", "line 1: no JSON object with tokens or text"),
         ({"words": ["c"]}, "line 1: no JSON object with tokens or text"),
         ({"tokens": ["c"], "text": "x" * 2000, "labels": ["O"]}, "line 1: no JSON object"),
+        ({"tokens": None}, "line 1: no JSON object with tokens or text"),
+        ({"tokens": 5, "labels": ["O"]}, "line 1: no JSON object with tokens or text"),
+        ({"tokens": [["c"]], "labels": ["O"]}, "line 1: no JSON object with tokens or text"),
+        ({"tokens": None, "text": 5, "label": "O"}, "line 1: no JSON object with tokens or text"),
+        ({"tokens": ["c"], "labels": [["O"]]}, r"label \['O'\] is none of the classes"),
+        ({"tokens": ["c"], "probs": [[10**400, 0, 0]]}, "probs are not 1 times 3 numbers"),
         ({"tokens": ["c"]}, "line 1: neither prediction, labels nor probs"),
         ({"tokens": ["c"], "labels": ["O", "O"]}, "line 1: not a label for each of 1 items"),
         ({"tokens": ["c"], "labels": ["B-Y"]}, "label 'B-Y' is none of the classes: O, B-X, I-X"),
@@ -88,6 +94,12 @@ def test_what_is_wrong_with_a_file_is_said(line: Any, message: str, tmp_path: Pa
     with pytest.raises(ConfigError, match=message) as caught:
         run_given(task_of(tmp_path, [line, *LINES[1:]]))
     assert str(caught.value).startswith("method.given.s: ")
+
+
+def test_a_text_may_have_no_tokens(tmp_path: Path) -> None:
+    """A table that was written with a column for both."""
+    lines = [{"tokens": None, "text": "of another text", "label": "O"}, *LINES]
+    assert run_given(task_of(tmp_path, lines)) == {"rows": 4}
 
 
 def test_a_file_that_is_edited_or_missing_ends_it(tmp_path: Path) -> None:

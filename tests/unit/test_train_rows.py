@@ -85,7 +85,7 @@ def test_an_epoch_of_the_paired_text_comes_to_all_of_it(mix: Mix, length: int) -
     drawn = [paired.of(number).tolist() for number in range(3 * length)]
     epochs = [drawn[at : at + length] for at in range(0, len(drawn), length)]
     for epoch in epochs:
-        assert sorted(sum(epoch[:3], [])) == list(range(15, 26))
+        assert sorted(row for step in epoch[:3] for row in step) == list(range(15, 26))
     assert epochs[0] != epochs[1]
     assert paired.of(0).tolist() == drawn[0], "in whatever order they are asked for"
 

@@ -97,7 +97,8 @@ def run_given(task: GivenTask) -> dict[str, Any]:
     for number, row in _lines(task):
         key = _key(row)
         if key in wanted:
-            said[key] = _said(task, number, row, len(row["tokens"]) if "tokens" in row else 1)
+            count = 1 if row.get("tokens") is None else len(row["tokens"])
+            said[key] = _said(task, number, row, count)
     if digest_of(task.path, task.key) != task.sha256:
         raise ConfigError(f"{task.key}: {task.path} has changed while it was read")
     if missing := sorted(wanted - said.keys()):
@@ -131,9 +132,16 @@ def _lines(task: GivenTask) -> Iterator[tuple[int, dict[str, Any]]]:
                 row = None if isinstance(line, Overlong) else json.loads(line)
             except (ValueError, RecursionError):
                 row = None
-            if not isinstance(row, dict) or not ({"tokens", "text"} & row.keys()):
+            if not isinstance(row, dict) or not _has_text(row):
                 raise _bad(task, number, "no JSON object with tokens or text")
             yield number, row
+
+
+def _has_text(row: Mapping[str, Any]) -> bool:
+    """Whether an object has words, or else a text, that a row can be found by."""
+    if (words := row.get("tokens")) is None:
+        return isinstance(row.get("text"), str)
+    return isinstance(words, list) and all(isinstance(word, str | int | float) for word in words)
 
 
 def _key(row: Mapping[str, Any]) -> Key:
@@ -155,7 +163,7 @@ def _said(task: GivenTask, number: int, row: Mapping[str, Any], count: int) -> S
     if row.get("probs") is not None:
         try:
             probs_NK = np.asarray(row["probs"], dtype=np.float64).reshape(count, k)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise _bad(task, number, f"probs are not {count} times {k} numbers") from None
         sums = probs_NK.sum(axis=1)
         if not (np.isfinite(probs_NK).all() and (probs_NK >= 0).all()):
@@ -171,7 +179,7 @@ def _said(task: GivenTask, number: int, row: Mapping[str, Any], count: int) -> S
     if not isinstance(given, list) or len(given) != count:
         raise _bad(task, number, f"not a label for each of {count} items")
     known = {name: index for index, name in enumerate(task.labels.names)}
-    unknown = [name for name in given if name not in known]
+    unknown = [name for name in given if not isinstance(name, str) or name not in known]
     if unknown:
         classes = ", ".join(task.labels.names)
         raise _bad(task, number, f"label {unknown[0]!r} is none of the classes: {classes}")

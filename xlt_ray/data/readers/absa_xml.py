@@ -104,7 +104,7 @@ def bio_of_terms(text: str, terms: Iterable[dict[str, str]]) -> list[str]:
     covered: list[set[int]] = []
     for term in terms:
         name = term.get("target", term.get("term", "NULL"))
-        if name == "NULL":
+        if name == "NULL" or not name.strip():
             continue
         begin, end = (_place(term, key, len(text)) for key in ("from", "to"))
         if " ".join(text[begin:end].split()) != " ".join(name.split()):
@@ -130,7 +130,7 @@ class _Reader:
     """Sentences out of the events of a parser, which is fed line by line."""
 
     def __init__(self, most: int):
-        self.most, self.line = most, 0
+        self.most, self.line, self.fed = most, 0, 0
         self.done: list[tuple[int, ReviewSentence]] = []
         self.begun = 0
         self.now: ReviewSentence | None = None
@@ -142,12 +142,15 @@ class _Reader:
         self.parser.StartDoctypeDeclHandler = self.doctype
 
     def feed(self, data: bytes, line: int, *, is_last: bool = False) -> None:
-        """Read on."""
+        """Read on; the parser holds no more of a tag or comment than a row may have."""
         self.line = line
+        self.fed += len(data)
         try:
             self.parser.Parse(data, is_last)
-        except expat.ExpatError as error:
+        except (expat.ExpatError, LookupError) as error:  # the latter of an unknown encoding
             raise ValueError(f"line {line}: no valid XML: {error}") from None
+        if self.fed - self.parser.CurrentByteIndex > self.most + len(data):
+            raise ValueError(f"line {line}: a tag or comment is longer than {self.most} bytes")
 
     def take(self) -> list[tuple[int, ReviewSentence]]:
         """The sentences that have ended since the last time."""
@@ -167,7 +170,7 @@ class _Reader:
         elif (
             self.now is not None
             and name in _TERMS
-            and self.grow(sum(map(len, attributes.values())))
+            and self.grow(len(name) + sum(map(len, attributes.values())))
         ):
             self.now.terms.append(attributes)
 
