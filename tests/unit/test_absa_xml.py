@@ -127,7 +127,7 @@ def test_a_sentence_is_held_up_to_the_most_that_a_row_may_have() -> None:
 @pytest.mark.parametrize("begin", ['<a b="', "<!-- ", "<?a "])
 def test_a_tag_or_comment_without_an_end_is_not_kept_until_the_file_ends(begin: str) -> None:
     layout, lines = AbsaXml(Notation("", "bio", {})), iter([begin, *["x" * 50] * 100])
-    with pytest.raises(ValueError, match="line 6: .* is longer than 200 bytes"):
+    with pytest.raises(ValueError, match=r"line 6: .* is longer than 200 bytes"):
         list(layout.rows((line.encode() for line in lines), most=200))
     assert len(list(lines)) == 95
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.encoders import commit
 from xlt_ray.config.errors import ConfigError
+from xlt_ray.methods.maral.recipe import MARALConfig
 from xlt_ray.oracle.figures.spans import (
     f1_of,
     markdown,
@@ -17,7 +18,16 @@ from xlt_ray.oracle.figures.spans import (
     off_diagonal,
     span_figure,
 )
-from xlt_ray.oracle.spans import OUTSIDE, configure, label_noise, projection
+from xlt_ray.oracle.spans import (
+    OUTSIDE,
+    configure,
+    epochs_in,
+    head_behind,
+    label_noise,
+    projection,
+)
+from xlt_ray.recipe.corpus import Model
+from xlt_ray.recipe.method import Outcome
 from xlt_ray.store.artifacts import Artifact, Store
 
 LABELS = ["O", "B-X", "I-X", "B-Y", "I-Y"]
@@ -84,6 +94,20 @@ def test_entities_and_some_others_are_projected(tmp_path: Path) -> None:
     wanted = np.linalg.norm(z[order][:, None] - z[order][None], axis=-1)
     apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
     assert apart == pytest.approx(wanted, abs=1e-6)
+
+
+def test_spans_are_as_long_as_those_of_the_run(tmp_path: Path) -> None:
+    """With method.max_len=null the run chooses the length."""
+    model = Model(commit(Store(str(tmp_path)), "model", "m", {}))
+    method = MARALConfig(max_len=None, loss="scl")
+    head = head_behind(method, Outcome(model, model, longest=7))
+    assert (head.max_len, head.scores) == (7, "softmax")
+    assert head_behind(MARALConfig(), Outcome(model, model, longest=4)).max_len == 4
+
+
+def test_scores_within_an_epoch_are_no_epochs() -> None:
+    entries = [{"own": {"source": 1.0}}, {"own": {"source": 0.5, "cosines": []}}, {"epoch": 2}]
+    assert epochs_in(entries) == [{"source": 0.5, "cosines": []}]
 
 
 def record() -> dict[str, Any]:

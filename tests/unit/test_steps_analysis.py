@@ -73,6 +73,16 @@ def test_a_target_has_its_own_trainings_after_the_zero_shot_model() -> None:
     assert [x.title for x in trainings(shared, "nl", ["de", "nl"], "0")] == ["round 1", "final"]
 
 
+def test_models_of_other_sources_are_not_on_the_way_of_a_target() -> None:
+    """The first of three sources is the zero-shot model; the others label the text, too."""
+    steps = [
+        step("source en", "0"), step("source fi", "1"), step("source da", "2"),
+        step("de start", "3"), step("de M-step 1", "4"),
+    ]  # fmt: skip
+    found = trainings(steps, "de", ["de", "nl"], "0", sources={"0", "1", "2"})
+    assert [item.title for item in found] == ["de start", "de M-step 1"]
+
+
 def record(seed: int, training: str, step: int, score: float) -> dict[str, object]:
     return {"row": "conlst", "seed": seed, "target": "de", "training": training, "step": step,
             "score": score}  # fmt: skip

@@ -6,7 +6,7 @@ the plane. Gold of the unlabelled text is read for this page alone; nothing of i
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from xlt_ray.ops.vmf import best_margin
 from xlt_ray.oracle.figures.spans import markdown, span_figure
 from xlt_ray.recipe.annotator import Annotator, Columns
 from xlt_ray.recipe.corpus import Corpus, Model
+from xlt_ray.recipe.method import Outcome
 from xlt_ray.recipe.task import TaskContext
 from xlt_ray.report.figures import require_matplotlib, write_pictures
 from xlt_ray.run.check import configure_run
@@ -172,7 +173,8 @@ def find(config: RunConfig) -> dict[str, Any]:
     """
     require_matplotlib()
     with connected(config), carry_out(config, first=read_gold) as done:
-        driver, oracle, head = done.driver, done.oracle, MARAL(config.method).head
+        driver, oracle = done.driver, done.oracle
+        head = head_behind(config.method, done.outcome)
         names, records = list(driver.labels.names), []
         head_classes = len(spans.span_classes(driver.labels))
         how = {"labels": names, "max_len": head.max_len}
@@ -180,9 +182,9 @@ def find(config: RunConfig) -> dict[str, Any]:
         if not models or config.method.joint or len(driver.pools) == 1:
             models = {"all": done.outcome.final}
         for target, model in models.items():
-            gold, epochs = oracle.gold, len(model.history)
+            gold, epochs = oracle.gold, epochs_in(model.history)
             noise = oracle.derive(
-                f"{target} noise", label_noise, model.artifact, gold, epochs=epochs, **how
+                f"{target} noise", label_noise, model.artifact, gold, epochs=len(epochs), **how
             )
             text = driver.unlabelled() if target == "all" else driver.unlabelled().of(target)
             some = sampled(text, seed_of(driver.seed, "projected"))
@@ -193,7 +195,7 @@ def find(config: RunConfig) -> dict[str, Any]:
                     "target": target,
                     "classes": noise.info["classes"],
                     "best_margin": best_margin(head_classes),
-                    "epochs": [entry["own"] for entry in model.history],
+                    "epochs": epochs,
                     "noise": noise.table().to_pylist(),
                     "entities": noise.info["entities"],
                     "points": flat.table().to_pydict(),
@@ -207,6 +209,21 @@ def find(config: RunConfig) -> dict[str, Any]:
         folder.write("oracle.json", (json.dumps(findings, indent=1) + "\n").encode())
         print(f"oracle: {folder.path}/oracle.md", flush=True)
         return findings
+
+
+def head_behind(method: Any, outcome: Outcome) -> SpanHead:
+    """The head of a run's students, whose spans are as long as the run made them.
+
+    Args:
+        method: Its `MARALConfig`, which may leave the length open.
+        outcome: What became of it.
+    """
+    return MARAL(method.model_copy(update={"max_len": outcome.longest})).head
+
+
+def epochs_in(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What a student recorded at the end of each epoch; not what it did in between."""
+    return [entry["own"] for entry in history if "cosines" in entry.get("own", {})]
 
 
 def sampled(text: Corpus, seed: int) -> Corpus:

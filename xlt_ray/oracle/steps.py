@@ -6,7 +6,7 @@ for this page alone.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -49,7 +49,11 @@ class Scored:
 
 
 def trainings(
-    steps: Sequence[StepReport], target: str, targets: Sequence[str], zero_shot: str
+    steps: Sequence[StepReport],
+    target: str,
+    targets: Sequence[str],
+    zero_shot: str,
+    sources: Collection[str] = (),
 ) -> list[StepReport]:
     """The trainings of a run that its model of a target went through, in order.
 
@@ -61,6 +65,7 @@ def trainings(
         target: The target.
         targets: All targets.
         zero_shot: Fingerprint of the zero-shot model; it and what came before are left out.
+        sources: Fingerprints of the models of single sources, which no target went through.
     """
     found = list[StepReport]()
     for step in steps:
@@ -68,6 +73,8 @@ def trainings(
             continue
         if step.fingerprint == zero_shot:
             found.clear()
+            continue
+        if step.fingerprint in sources:
             continue
         owner = next((name for name in targets if f"{step.title} ".startswith(f"{name} ")), target)
         if owner == target and all(step.fingerprint != item.fingerprint for item in found):
@@ -122,8 +129,9 @@ def _score(done: Done, title: str, seed: int) -> Iterator[Scored]:
         score = float(report.zero_shot[target][report.metric])
         yield Scored(title, seed, target, "", 0, score)
         before = 0
-        pools = driver.pools
-        for step in trainings(report.steps, target, pools, start.artifact.fingerprint):
+        first, others = start.artifact.fingerprint, outcome.sources.values()
+        sources = {model.artifact.fingerprint for model in others}
+        for step in trainings(report.steps, target, driver.pools, first, sources):
             whole = driver.runner.store.find("model", step.fingerprint)
             assert whole is not None, "its run is done"
             for at, model in _models(done, step.title, Model(whole)):
