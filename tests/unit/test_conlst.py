@@ -27,6 +27,7 @@ from xlt_ray.methods.conlst.negative_learning import ContrastNegatives, Negative
 from xlt_ray.methods.conlst.recipe import CoNLSTConfig
 from xlt_ray.methods.conlst.smoothing import Smoothed
 from xlt_ray.methods.flexmatch import Consistency, FlexMatchConfig
+from xlt_ray.methods.flexmatch import diagnosed as of_flexmatch
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import contrastive, thresholds
 from xlt_ray.recipe.corpus import Corpus, Start
@@ -354,6 +355,32 @@ def test_a_run_warns_of_a_stage_without_a_loss() -> None:
     assert "there are no negatives for a, b" in texts_of[1]
     assert "the source consistency alone moves the encoder of a, b" in texts_of[2]
     assert diagnosed({"a": Adapted(SimpleNamespace(history=[]))}) == []  # type: ignore[arg-type]
+
+
+def test_what_is_said_of_one_target_does_not_hide_what_is_said_of_another() -> None:
+    def model(ratio: float) -> Any:
+        own = {"active": 1.0, "gradient_ratio": ratio}
+        return SimpleNamespace(history=[{"own": own}])
+
+    strong, weak = model(1000.0), model(0.001)
+    found = diagnosed({"a": Adapted(strong, strong), "b": Adapted(weak, weak)})
+    warning = str(found[-1].warning)
+    assert "the source consistency alone moves the encoder of b" in warning
+    assert "the source consistency hardly moves the encoder of a" in warning
+
+
+def test_flexmatch_warns_of_texts_that_never_reach_a_threshold_or_always_do() -> None:
+    def model(used: float) -> Any:
+        return SimpleNamespace(history=[{"own": {"used": used}}])
+
+    def warning(**used: float) -> str | None:
+        (found,) = of_flexmatch({name: model(share) for name, share in used.items()})
+        assert found.figures == used
+        return found.warning
+
+    assert warning(a=0.5, b=0.6) is None
+    assert "nearly every text of a was used" in str(warning(a=0.99, b=0.5))
+    assert "hardly any text of b was used" in str(warning(a=0.5, b=0.0))
 
 
 def test_an_anchor_takes_k_neg_at_most() -> None:

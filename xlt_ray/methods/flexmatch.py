@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.batches.examples import Examples
 from xlt_ray.methods.conlst.mixup import hide_words, masked_only
-from xlt_ray.methods.shared.own_figures import means_of
+from xlt_ray.methods.shared.own_figures import below, means_of
 from xlt_ray.methods.shared.warm_start import StartConfig, outcome_per_target, starting_models
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import thresholds
@@ -38,6 +38,8 @@ from xlt_ray.recipe.task import TaskContext
 
 ALMOST_ALL = 0.95
 """Share of used texts above which the thresholds are said to do nothing."""
+FEW = 0.01
+"""Share of used texts below which the target is said to teach nothing."""
 
 
 class FlexMatchConfig(StartConfig, frozen=True):
@@ -171,9 +173,12 @@ def diagnosed(models: Mapping[str, Model]) -> list[Mechanism]:
     """
     used = means_of(models, "used")
     every = ", ".join(name for name, share in used.items() if share > ALMOST_ALL)
-    warning = (
-        f"nearly every text of {every} was used: the thresholds select nothing" if every else None
-    )
+    warnings = list[str]()
+    if every:
+        warnings.append(f"nearly every text of {every} was used: the thresholds select nothing")
+    if few := below(used, FEW):
+        warnings.append(f"hardly any text of {few} was used: the source alone was learned from")
+    warning = "; ".join(warnings) or None
     return [Mechanism("share of texts that reached their threshold", used, warning)]
 
 

@@ -62,9 +62,9 @@ def _stage1(adapted: Mapping[str, Adapted]) -> list[Mechanism]:
     if ratio := means_of(models, "gradient_ratio"):
         weak = below(ratio, WEAK)
         idle = ", ".join(name for name, value in ratio.items() if value > 1 / WEAK)
-        warning = f"the source consistency alone moves the encoder of {weak}" if weak else None
-        if idle:
-            warning = f"the source consistency hardly moves the encoder of {idle}"
+        said = [f"the source consistency alone moves the encoder of {weak}"] if weak else []
+        said += [f"the source consistency hardly moves the encoder of {idle}"] if idle else []
+        warning = "; ".join(said) or None
         part = "stage 1, gradient of the target loss over that of the weighted source consistency"
         found.append(Mechanism(part, ratio, warning))
     if unit := means_of(models, "unit"):
