@@ -438,13 +438,19 @@ def test_the_loss_of_the_rounds_and_of_the_sets(tmp_path: Path) -> None:
         ({"round_loss": "multi_hot"}, (each, weighted)),
         ({"set_loss": "dirichlet"}, (union, union)),
         ({"round_loss": "multi_hot", "set_loss": "dirichlet"}, (each, union)),
-        ({"label": "one_hot", "round_loss": "multi_hot"}, (EvidentialLoss(), EvidentialLoss())),
+        ({"label": "one_hot"}, (EvidentialLoss(), EvidentialLoss())),
     ):
         driver = MemoryDriver(tmp_path / str(options))
         run(driver, rounds=2, one_hot_rounds=1, **options)
         assert driver.call("train", "round 1").objective == EvidentialLoss()
         found = tuple(driver.call("train", x).objective for x in ("round 2", "final"))
         assert found == expected
+
+
+@pytest.mark.parametrize("options", [{"round_loss": "multi_hot"}, {"set_loss": "dirichlet"}])
+def test_a_loss_of_sets_needs_sets(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="label one_hot has none"):
+        CLTPConfig.model_validate({"label": "one_hot", **options})
 
 
 def parts_of(outcome: Outcome) -> dict[str, Mechanism]:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from tests.encoders import commit, tokenised
@@ -381,6 +382,13 @@ def test_flexmatch_warns_of_texts_that_never_reach_a_threshold_or_always_do() ->
     assert warning(a=0.5, b=0.6) is None
     assert "nearly every text of a was used" in str(warning(a=0.99, b=0.5))
     assert "hardly any text of b was used" in str(warning(a=0.5, b=0.0))
+
+
+@pytest.mark.parametrize("options", [{"floor": 0.5}, {"warmup": True}])
+def test_a_fixed_threshold_has_no_floor_and_no_warm_up(options: dict[str, Any]) -> None:
+    CoNLSTConfig.model_validate(options)
+    with pytest.raises(ValidationError, match="threshold fixed is t0 for every class"):
+        CoNLSTConfig.model_validate({"threshold": "fixed", **options})
 
 
 def test_an_anchor_takes_k_neg_at_most() -> None:

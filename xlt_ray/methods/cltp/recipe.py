@@ -86,6 +86,8 @@ class CLTPConfig(SelfLearningConfig, frozen=True):
     def _is_one_method(self) -> Self:
         if self.label == "one_hot" and self.selection == "repo_tail":
             raise ValueError("selection repo_tail is one for sets, and label one_hot has none")
+        if self.label == "one_hot" and (self.set_loss, self.round_loss) != ("lw", "set_loss"):
+            raise ValueError("set_loss and round_loss are of sets, and label one_hot has none")
         return self
 
     def check_classes(self, num_classes: int) -> None:

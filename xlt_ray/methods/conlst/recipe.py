@@ -13,9 +13,9 @@ Departures are listed in docs/conlst.md.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.planning import seed_of
@@ -107,6 +107,12 @@ class CoNLSTConfig(NegativesConfig, frozen=True):
     drops: int | None = Field(default=None, ge=1)
     """Iterations in a row with a lower source-dev score than the one before that end stage 2 and
     bring back the best model; absent: none do."""
+
+    @model_validator(mode="after")
+    def _has_one_threshold(self) -> Self:
+        if self.threshold == "fixed" and (self.warmup or self.floor is not None):
+            raise ValueError("threshold fixed is t0 for every class: it has no warmup and no floor")
+        return self
 
     def check_classes(self, num_classes: int) -> None:
         """Both thresholds are above an even guess, and no floor is above them."""
