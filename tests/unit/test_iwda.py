@@ -511,3 +511,22 @@ def test_text_that_is_harder_does_not_look_like_other_priors(harder: bool, shift
     assert explained.residual(C, t, w) < 1e-9, "as many equations as classes"
     share = SureLabels.of(said, best, 3).unexplained(true, other, confidence, w)
     assert (share < 0.1) if shifted else (share > 0.8)
+
+
+def test_the_guard_takes_a_good_estimate_for_a_bad_one_where_the_source_is_fitted() -> None:
+    """The same confusions on both sides and other priors, so that the estimate is right; but the
+    model is surer of the source text, which it was trained on. So the guard is no default."""
+    rng, size, wanted = np.random.default_rng(0), 4000, np.array([0.6, 0.3, 0.1])
+
+    def text(prior: Any, sure: float) -> tuple[np.ndarray, ...]:
+        true = rng.choice(3, size, p=prior)
+        said = np.where(rng.random(size) < 0.8, true, (true + 1) % 3)
+        return true, said, rng.normal(sure, 0.05, size)
+
+    (true, said, best), (_, other, less) = text([1 / 3] * 3, 0.9), text(wanted, 0.8)
+    C = np.zeros((3, 3))
+    np.add.at(C, (said, true), 1 / size)
+    w = importance.estimate_weights(C, np.bincount(other, minlength=3) / size, C.sum(axis=0))
+    assert importance.total_variation(w * C.sum(axis=0), wanted) < 0.05
+    assert SureLabels.of(said, best, 3).unexplained(true, other, less, w) > 0.8
+    assert IWDAConfig().guard == "none"

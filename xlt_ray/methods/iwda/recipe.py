@@ -56,9 +56,9 @@ class IWDAConfig(CriticSettings, AlignedConfig, frozen=True):
     """Weights that follow the estimate; none: all are 1, plain alignment."""
     rho: float = Field(default=0.25, ge=0, le=1)
     """Share of even weights in the initial ones."""
-    guard: Literal["none", "residual"] = "residual"
-    """The share of even weights is at least what the estimate does not explain of how the
-    predictions change."""
+    guard: Literal["none", "residual"] = "none"
+    """residual: the share of even weights is at least what the estimate does not explain of how
+    the predictions, and how sure they are, change."""
     critic_lr: float = Field(default=5e-4, gt=0)
     """Learning rate of the critic, which stays."""
     critic_weight_decay: float = Field(default=0.01, ge=0)

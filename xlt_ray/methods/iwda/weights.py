@@ -3,7 +3,8 @@
 The estimate (I3) has as many equations as classes, so that it explains any predictions, also those
 that change because the target text is harder. A guard without labels looks at more of them: each
 predicted class is split into sure and unsure predictions. If class priors alone change, the weights
-explain both shares; if they do not, the weights are taken towards 1.
+explain both shares; if they do not, the weights are taken towards 1. A model that is surer of the
+source text because it was trained on it looks like one whose estimate is wrong.
 """
 
 from dataclasses import dataclass
