@@ -22,7 +22,7 @@ from xlt_ray.data.batches.examples import InputLayout, examples_of
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.conlst import negative_learning as negatives
 from xlt_ray.methods.conlst import thresholding as stage2
-from xlt_ray.methods.conlst.diagnosis import Adapted, diagnosed
+from xlt_ray.methods.conlst.mechanisms import Adapted, diagnosed
 from xlt_ray.methods.conlst.mixup import MixUp
 from xlt_ray.methods.conlst.negative_learning import ContrastNegatives, NegativeLearning
 from xlt_ray.methods.conlst.recipe import CoNLSTConfig

@@ -15,7 +15,7 @@ from tests.recipes import run_method as run
 from xlt_ray.config.schema import MethodConfig, part_of
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.methods.iwda.alignment import AlignmentLoss, CriticHead
-from xlt_ray.methods.iwda.diagnosis import diagnosed
+from xlt_ray.methods.iwda.mechanisms import diagnosed
 from xlt_ray.methods.iwda.recipe import IWDAConfig
 from xlt_ray.methods.iwda.settings import CriticSettings
 from xlt_ray.methods.iwda.weights import SureLabels

@@ -10,8 +10,8 @@ import pytest
 from tests.encoders import commit
 from tests.recipes import MemoryDriver, SeveralSources
 from tests.recipes import run_method as run
-from xlt_ray.methods.lvm.told import em_mechanisms
-from xlt_ray.methods.shared.taught import Learnt, agreement, of_agreement, of_source_dev
+from xlt_ray.methods.lvm.mechanisms import em_mechanisms
+from xlt_ray.methods.shared.learnt import Learnt, agreement, of_agreement, of_source_dev
 from xlt_ray.recipe.corpus import Model
 from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.store.artifacts import Artifact, Store

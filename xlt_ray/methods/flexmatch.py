@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.batches.examples import Examples
 from xlt_ray.methods.conlst.mixup import hide_words, masked_only
-from xlt_ray.methods.shared.own_figures import below, means_of
+from xlt_ray.methods.shared.records import below, means_of
 from xlt_ray.methods.shared.warm_start import StartConfig, outcome_per_target, starting_models
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import thresholds

@@ -19,10 +19,10 @@ import torch
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.data.keyed import items_of, of_language, positions
+from xlt_ray.methods.shared.learnt import Learnt, share_of
 from xlt_ray.methods.shared.multi_source import MultiSource, TargetConfig
 from xlt_ray.methods.shared.softmax import CrossEntropy
 from xlt_ray.methods.shared.sources import Sources, soft_labels
-from xlt_ray.methods.shared.taught import Learnt, share_of
 from xlt_ray.ops import voting
 from xlt_ray.recipe.corpus import Corpus, Mix
 from xlt_ray.recipe.driver import Driver

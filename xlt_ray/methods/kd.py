@@ -14,7 +14,7 @@ are (Hinton et al. 2015), and can be summed over the classes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
-from xlt_ray.methods.shared.own_figures import (
+from xlt_ray.methods.shared.records import (
     below,
     means_of,
     ratio_of_norms,
@@ -36,16 +36,14 @@ from xlt_ray.methods.shared.warm_start import (
     outcome_per_target,
     starting_models,
 )
-from xlt_ray.models.classifier import Classifier, Output
+from xlt_ray.models.classifier import Output
 from xlt_ray.ops import distillation
 from xlt_ray.recipe.corpus import JoinedColumns, Mix, Model, Start
 from xlt_ray.recipe.driver import Driver
-from xlt_ray.recipe.loss_means import LossMeans
+from xlt_ray.recipe.loss_means import RecordedObjective
 from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Method, Outcome
-from xlt_ray.recipe.objective import Objective
 from xlt_ray.recipe.schedule import OptimiserStep, Schedule
-from xlt_ray.recipe.task import TaskContext
 
 _SQUARES = ("gradient_match", "gradient_source")
 
@@ -74,7 +72,7 @@ class KDConfig(StartConfig, frozen=True):
 
 
 @dataclass
-class MatchSoftened(Objective):
+class MatchSoftened(RecordedObjective):
     """Distance of softened probabilities on both texts, and cross-entropy on the source.
 
     Attributes:
@@ -88,12 +86,7 @@ class MatchSoftened(Objective):
     source_weight: float
     reduction: Literal["sum", "mean"]
     t_squared: bool
-
-    def prepare(self, context: TaskContext, model: Classifier) -> None:
-        """Start the sums for the record."""
-        self.means = LossMeans(
-            ("match", "source", *_SQUARES), context, next(model.parameters()).device
-        )
+    terms: ClassVar[tuple[str, ...]] = ("match", "source", *_SQUARES)
 
     def before_step(self, step: OptimiserStep) -> None:
         """Take note of the items of the step."""
@@ -122,14 +115,6 @@ class MatchSoftened(Objective):
         of their gradients at the logits."""
         found = self.means.take()
         return found | ratio_of_norms(*(found.pop(name) for name in _SQUARES))
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The sums for the record."""
-        return {"sums": self.means.sums}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up the tensors of a checkpoint."""
-        self.means.sums.copy_(state["sums"])
 
 
 WEAK = 0.1

@@ -20,9 +20,9 @@ from torch import Tensor
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
+from xlt_ray.methods.shared.learnt import Learnt
 from xlt_ray.methods.shared.multi_source import MultiSource, TargetConfig
 from xlt_ray.methods.shared.sources import Sources, soft_labels
-from xlt_ray.methods.shared.taught import Learnt
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import distillation
 from xlt_ray.recipe.corpus import Corpus, Mix

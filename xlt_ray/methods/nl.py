@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from xlt_ray.methods.conlst.diagnosis import Adapted
+from xlt_ray.methods.conlst.mechanisms import Adapted
 from xlt_ray.methods.conlst.negative_learning import NegativeLearning
 from xlt_ray.methods.conlst.recipe import NegativesConfig, adapt_all, learn_negatives
 from xlt_ray.recipe.corpus import Model

@@ -9,5 +9,5 @@ task        the task as both see it
 schedule    how long a step trains
 corpus      views of tokenised text, and mixes of them
 stopping    what source dev decides
-loss_means  means of loss terms over workers
+loss_means  means of terms over workers, and objectives that record some
 """

@@ -1,10 +1,13 @@
-"""Means of loss terms over all workers, for the record of a training."""
+"""Means of terms over all workers, for the record of a training, and objectives that keep some."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from xlt_ray.models.classifier import Classifier
+from xlt_ray.recipe.objective import Objective
 from xlt_ray.recipe.task import TaskContext
 
 
@@ -35,3 +38,29 @@ class LossMeans:
             name: total / max(count, 1.0)
             for name, total, count in zip(self.names, totals, counts, strict=True)
         }
+
+
+class RecordedObjective(Objective):
+    """An objective that records means of some terms with every source-dev score.
+
+    Its losses add to ``means``; what is added since the last score is checkpointed.
+    """
+
+    terms: ClassVar[tuple[str, ...]]
+    """Names of the terms."""
+
+    def prepare(self, context: TaskContext, model: Classifier) -> None:
+        """Start the sums for the record."""
+        self.means = LossMeans(self.terms, context, next(model.parameters()).device)
+
+    def progress(self) -> dict[str, Any]:
+        """Mean of each term since the last time."""
+        return self.means.take()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The sums for the record."""
+        return {"sums": self.means.sums}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take up the tensors of a checkpoint."""
+        self.means.sums.copy_(state["sums"])

@@ -23,7 +23,8 @@ COUNTED = frozenset({"accuracy", "f1", "macro_f1"})
 TESTED = (
     "Difference of the averages, and its two-sided p-value by the paired bootstrap over the test "
     f"sentences ({DRAWS:,} draws, the same for all rows; mean over targets and seeds). It says "
-    "nothing about other seeds than these, nor about other languages."
+    "nothing about other seeds than these, nor about other languages, and is not corrected for the "
+    "number of rows; where compare.against names no row, the best one is chosen by these scores."
 )
 """What the table of differences shows, in sentences."""
 

@@ -5,5 +5,5 @@ smoothing          a robust source model
 negative_learning  stage 1
 thresholding       which texts stage 2 keeps
 mixup              what stage 2 and FlexMatch train with
-diagnosis          how far both stages were at work
+mechanisms         how far both stages were at work
 """

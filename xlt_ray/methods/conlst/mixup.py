@@ -5,9 +5,8 @@ pseudo-labelled target texts whose words are masked here; any other part has bee
 as translations there and back have. The paired text is the source gold.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -18,8 +17,7 @@ from xlt_ray.models.classifier import Classifier, HeadClassifier, Output
 from xlt_ray.ops.contrastive import mixed, soft_cross_entropy
 from xlt_ray.ops.masking import masked_tokens
 from xlt_ray.recipe.driver import Driver
-from xlt_ray.recipe.loss_means import LossMeans
-from xlt_ray.recipe.objective import Objective
+from xlt_ray.recipe.loss_means import RecordedObjective
 from xlt_ray.recipe.schedule import OptimiserStep
 from xlt_ray.recipe.task import TaskContext
 
@@ -60,8 +58,10 @@ def masked_only(driver: Driver, translated: float) -> tuple[str, ...]:
 
 
 @dataclass
-class MixUp(Objective):
+class MixUp(RecordedObjective):
     """Cross-entropy of source gold and of pseudo-labels, on mixtures of both (N9, N10).
+
+    It records the mean weighted loss of the items of either text.
 
     Attributes:
         lambda_u: Weight of the pseudo-labelled texts.
@@ -72,12 +72,13 @@ class MixUp(Objective):
     lambda_u: float
     alpha: float | None
     mask_rate: float
+    terms: ClassVar[tuple[str, ...]] = ("source", "target")
 
     def prepare(self, context: TaskContext, model: Classifier) -> None:
         """Take the head, which is given mixtures of features."""
+        super().prepare(context, model)
         self.context = context
         self.model = cast(HeadClassifier, model)  # a model of texts is nothing else
-        self.means = LossMeans(("source", "target"), context, next(model.parameters()).device)
 
     def before_step(self, step: OptimiserStep) -> None:
         """Take note of the items of the step."""
@@ -109,15 +110,3 @@ class MixUp(Objective):
         logits = self.model.head(self.model.dropout(mixed(x, x[other], m)))
         weighted = weights[:, None] * one_hot(labels, logits.shape[1])
         return soft_cross_entropy(logits, mixed(weighted, weighted[other], m))
-
-    def progress(self) -> dict[str, Any]:
-        """Mean weighted losses of items of either text."""
-        return self.means.take()
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The sums for the record."""
-        return {"sums": self.means.sums}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up the tensors of a checkpoint."""
-        self.means.sums.copy_(state["sums"])

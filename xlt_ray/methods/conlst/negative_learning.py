@@ -19,11 +19,10 @@ from torch.nn.functional import normalize
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.batches.examples import Examples
 from xlt_ray.data.keyed import items_of, of_language, sorted_by_id
-from xlt_ray.methods.shared.own_figures import ratio_of_norms, squared_gradient
+from xlt_ray.methods.shared.records import ratio_of_norms, squared_gradient
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import contrastive
-from xlt_ray.recipe.loss_means import LossMeans
-from xlt_ray.recipe.objective import Objective
+from xlt_ray.recipe.loss_means import RecordedObjective
 from xlt_ray.recipe.schedule import OptimiserStep
 from xlt_ray.recipe.task import TaskContext
 from xlt_ray.store.artifacts import Artifact
@@ -52,7 +51,7 @@ def cross_space(logits: Tensor, labels: Tensor, kind: Consistency) -> Tensor:
 
 
 @dataclass
-class WithConsistency(Objective):
+class WithConsistency(RecordedObjective):
     """A loss of the target texts, and the cross-space consistency of the source beside it.
 
     Attributes:
@@ -62,12 +61,7 @@ class WithConsistency(Objective):
 
     lambda_clcs: float
     clcs: Consistency
-    terms: ClassVar[tuple[str, ...]] = ("target", "clcs", "active")
-
-    def prepare(self, context: TaskContext, model: Classifier) -> None:
-        """Start the sums for the record."""
-        names = (*self.terms, *_SQUARES)
-        self.means = LossMeans(names, context, next(model.parameters()).device)
+    terms: ClassVar[tuple[str, ...]] = ("target", "clcs", "active", *_SQUARES)
 
     def before_step(self, step: OptimiserStep) -> None:
         """Take note of the items of the step."""
@@ -91,14 +85,6 @@ class WithConsistency(Objective):
         norms of the gradients of both terms at the pooled texts, if the second has one."""
         found = self.means.take()
         return found | ratio_of_norms(*(found.pop(name) for name in _SQUARES))
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The sums for the record."""
-        return {"sums": self.means.sums}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up the tensors of a checkpoint."""
-        self.means.sums.copy_(state["sums"])
 
 
 @dataclass

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.planning import seed_of
-from xlt_ray.methods.conlst.diagnosis import ALL, Adapted, diagnosed
+from xlt_ray.methods.conlst.mechanisms import ALL, Adapted, diagnosed
 from xlt_ray.methods.conlst.mixup import MixUp, masked_only
 from xlt_ray.methods.conlst.negative_learning import (
     Consistency,

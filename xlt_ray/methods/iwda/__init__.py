@@ -3,6 +3,6 @@
 recipe       the method
 settings     how critic and weights are trained
 alignment    the critic and its objective
-diagnosis    how far its parts were at work
+mechanisms   how far its parts were at work
 upper_bound  the same with the true weights; it sees gold
 """

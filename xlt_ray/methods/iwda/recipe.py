@@ -17,7 +17,7 @@ from pydantic import Field
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import part_of
 from xlt_ray.methods.iwda.alignment import AlignmentLoss
-from xlt_ray.methods.iwda.diagnosis import diagnosed
+from xlt_ray.methods.iwda.mechanisms import diagnosed
 from xlt_ray.methods.iwda.settings import CriticSettings
 from xlt_ray.methods.iwda.weights import Confident, initial
 from xlt_ray.methods.shared.warm_start import (

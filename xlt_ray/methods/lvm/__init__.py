@@ -4,5 +4,5 @@ recipe    both methods
 settings  their hyper-parameters
 channel   confusion matrices that are learned
 estep     posteriors of a whole text, and J
-told      what a run tells of its parts
+mechanisms  how far its parts were at work
 """

@@ -24,11 +24,11 @@ from typing import Any, TypeVar
 
 from xlt_ray.methods.lvm.channel import Channel, ChannelLoss
 from xlt_ray.methods.lvm.estep import EStep, likelihood, mean_of
+from xlt_ray.methods.lvm.mechanisms import em_mechanisms
 from xlt_ray.methods.lvm.settings import EMConfig, LVMConfig, MRTConfig
-from xlt_ray.methods.lvm.told import em_mechanisms
+from xlt_ray.methods.shared.learnt import Learnt
 from xlt_ray.methods.shared.multi_source import MultiSource
 from xlt_ray.methods.shared.sources import Sources, predictions
-from xlt_ray.methods.shared.taught import Learnt
 from xlt_ray.recipe.corpus import Corpus, JoinedColumns, Mix, Model
 from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.mechanism import Mechanism

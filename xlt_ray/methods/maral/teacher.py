@@ -6,7 +6,7 @@ the paired text is that of the targets; items are spans.
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,15 +24,14 @@ from xlt_ray.models.span_tagger import SpanHead
 from xlt_ray.ops import entities, spans
 from xlt_ray.ops.masking import masked_tokens
 from xlt_ray.recipe.annotator import Annotator, Columns
-from xlt_ray.recipe.loss_means import LossMeans
-from xlt_ray.recipe.objective import Objective
+from xlt_ray.recipe.loss_means import RecordedObjective
 from xlt_ray.recipe.schedule import OptimiserStep
 from xlt_ray.recipe.task import TaskContext
 from xlt_ray.store.artifacts import Artifact
 
 
 @dataclass
-class SpanObjective(Objective):
+class SpanObjective(RecordedObjective):
     """A loss of spans, and that of guessing hidden tokens of the paired text beside it.
 
     Attributes:
@@ -53,8 +52,8 @@ class SpanObjective(Objective):
 
     def prepare(self, context: TaskContext, model: Classifier) -> None:
         """Start the counts of a step and the sums for the record."""
+        super().prepare(context, model)
         self.context, self.device = context, next(model.parameters()).device
-        self.means = LossMeans(self.terms, context, self.device)
         self.counts = torch.zeros(2, dtype=torch.float64, device=self.device)
 
     def transform_batch(self, batch: Batch) -> Batch:
@@ -99,18 +98,6 @@ class SpanObjective(Objective):
     def of_target(self, output: Output, batch: Batch) -> Tensor:
         """Sum over the target spans that take part."""
         return output.logits.new_zeros(())
-
-    def progress(self) -> dict[str, Any]:
-        """Mean of each term since the last time."""
-        return self.means.take()
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The sums for the record."""
-        return {"sums": self.means.sums}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up the tensors of a checkpoint."""
-        self.means.sums.copy_(state["sums"])
 
 
 def with_masked_rows(batch: Batch, context: TaskContext, rate: float) -> Batch:

@@ -5,11 +5,10 @@ warm_start     a source model, or one that is there
 row_scores     what rows are chosen by
 selection      rows chosen per language and class
 mechanisms     how far the parts of the rounds were at work
-own_figures    what objectives record of themselves
 multi_source   a model per target, of what sources say
 sources        one model per source, and their predictions
-taught         what a run tells of a model that learned from sources
+learnt         what a run tells of a model that learned from sources
 softmax        cross-entropy and its annotators
 evidential     L_EVI and its annotators
-own_figures    what objectives say of themselves, as figures of a mechanism
+records        what objectives recorded of themselves, as figures
 """

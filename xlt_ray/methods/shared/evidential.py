@@ -5,9 +5,8 @@ with the expected cross-entropy, L_EVI = digamma(S) - digamma(e_y + 1); SL-EVI o
 with the expected squared error. Items are ranked by conflict or by lack of evidence.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
@@ -18,15 +17,14 @@ from xlt_ray.methods.shared.row_scores import one_hot_columns
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import evidential, uncertainty
 from xlt_ray.recipe.annotator import Annotator, Columns
-from xlt_ray.recipe.loss_means import LossMeans
-from xlt_ray.recipe.objective import Objective
+from xlt_ray.recipe.loss_means import RecordedObjective
 from xlt_ray.recipe.task import TaskContext
 
 EvidentialRanking = Literal["dissonance", "vacuity", "custom"]
 """Least conflict first; most evidence first; least of 0.01 vacuity + dissonance first."""
 
 
-class EvidentialObjective(Objective):
+class EvidentialObjective(RecordedObjective):
     """What is minimised of evidence; it records how much of it items have for their label.
 
     The record is the mean ``evidence`` of the label, or of the strongest class of a candidate set,
@@ -36,8 +34,8 @@ class EvidentialObjective(Objective):
     terms: ClassVar[tuple[str, ...]] = ("evidence",)
 
     def prepare(self, context: TaskContext, model: Classifier) -> None:
-        """Start the sums for the record."""
-        self.means = LossMeans(self.terms, context, next(model.parameters()).device)
+        """Start the sums for the record, and see which class is outside."""
+        super().prepare(context, model)
         self.outside = context.labels.outside if context.labels.is_bio else UNLABELLED
 
     def record(self, labels: Tensor, **terms: Tensor) -> None:
@@ -50,18 +48,6 @@ class EvidentialObjective(Objective):
         inside = labels != self.outside
         for name, values in terms.items():
             self.means.add(name, (values * inside).sum(), inside.sum())
-
-    def progress(self) -> dict[str, Any]:
-        """Mean of each term since the last time."""
-        return self.means.take()
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The sums for the record."""
-        return {"sums": self.means.sums}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up the tensors of a checkpoint."""
-        self.means.sums.copy_(state["sums"])
 
 
 @dataclass

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.planning import seed_of
+from xlt_ray.methods.shared.learnt import Learnt, agreement, of_agreement, of_source_dev
 from xlt_ray.methods.shared.sources import (
     SourceConfig,
     Sources,
@@ -21,7 +22,6 @@ from xlt_ray.methods.shared.sources import (
     source_models,
     trained_sources,
 )
-from xlt_ray.methods.shared.taught import Learnt, agreement, of_agreement, of_source_dev
 from xlt_ray.recipe.corpus import Corpus, Model, share_of
 from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.mechanism import Mechanism

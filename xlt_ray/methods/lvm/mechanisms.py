@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from xlt_ray.methods.shared.taught import Learnt
+from xlt_ray.methods.shared.learnt import Learnt
 from xlt_ray.recipe.mechanism import Mechanism
 
 SIGMA = (

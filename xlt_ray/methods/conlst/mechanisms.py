@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from xlt_ray.methods.shared.own_figures import below, means_of
+from xlt_ray.methods.shared.records import below, means_of
 from xlt_ray.recipe.corpus import Model
 from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Round

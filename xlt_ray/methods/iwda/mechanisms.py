@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from xlt_ray.methods.shared.own_figures import below, last_of
+from xlt_ray.methods.shared.records import below, last_of
 from xlt_ray.recipe.corpus import Model
 from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.store.artifacts import Artifact
