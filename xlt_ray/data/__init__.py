@@ -5,4 +5,5 @@ benchmarks  the named benchmarks, and the embedded one
 batches     sub-words, model inputs, token budgets
 schema      rows as readers give them
 keyed       tables looked up by id, and lists in them
+stock       classes of transformers, imported when they are needed
 """

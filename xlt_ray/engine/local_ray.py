@@ -10,6 +10,7 @@ Ray Data leaves two actors behind once it has run anything, each of which wakes 
 second. Both come back by themselves when there is something to run, which takes seconds of a core.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -68,12 +69,19 @@ def is_own() -> bool:
 
 
 @contextmanager
-def data_runs() -> Iterator[None]:
-    """Around whatever runs a data set."""
+def data_runs() -> Iterator[Any]:
+    """Around whatever runs a data set; gives Ray Data, which takes a second to import."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.max_errored_blocks = 0  # a block that fails may not be left out in silence
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     with _here.lock:
         _here.running += 1
     try:
-        yield
+        yield ray.data
     finally:
         with _here.lock:
             _here.running -= 1

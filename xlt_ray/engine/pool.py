@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-import ray.data
-
 from xlt_ray.engine.local_ray import data_runs, needed
 from xlt_ray.engine.same_code import guarded
 
@@ -116,20 +114,19 @@ def over_shards(
         return
     needed()
     largest = min(pool.largest, len(names))
-    strategy = ray.data.ActorPoolStrategy(min_size=min(pool.smallest, largest), max_size=largest)
     items = [{"shard": name} for name in names]
     at_once = max(1, min(AT_ONCE, len(names) // (TURNS * largest)))
     blocks = math.ceil(len(names) / at_once)
-    shards = ray.data.from_items(items, override_num_blocks=blocks)
-    done = shards.map_batches(
-        _Worker,
-        fn_constructor_args=(guarded(actor), task),
-        batch_size=at_once,
-        compute=strategy,
-        num_cpus=pool.cpus if not pool.gpus else 0,
-        num_gpus=pool.gpus or None,
-    )
-    with data_runs():
+    with data_runs() as data:
+        shards = data.from_items(items, override_num_blocks=blocks)
+        done = shards.map_batches(
+            _Worker,
+            fn_constructor_args=(guarded(actor), task),
+            batch_size=at_once,
+            compute=data.ActorPoolStrategy(min_size=min(pool.smallest, largest), max_size=largest),
+            num_cpus=pool.cpus if not pool.gpus else 0,
+            num_gpus=pool.gpus or None,
+        )
         finished = sum(1 for _ in done.iter_rows())
     if finished != len(names):
         raise RuntimeError(f"{finished} of {len(names)} shards were written")

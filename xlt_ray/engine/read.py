@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-import ray.data
-
 from xlt_ray.data.batches.tokenise import load_tokenizer, tokenise
 from xlt_ray.data.benchmarks.registry import check_bad_fraction
 from xlt_ray.data.readers.base import NamedSource, check_unchanged
@@ -158,11 +156,11 @@ def map_rows(
     if seconds <= START_SECONDS and is_own():
         return [function(item) for item in items]
     needed()
-    dataset = ray.data.from_items(list(items), override_num_blocks=len(items))
-    limit = ray.data.ExecutionResources.for_limits(cpu=readers(alive()))
-    dataset.context.execution_options.resource_limits = limit
     work = guarded(function)
-    with data_runs():
+    with data_runs() as data:
+        dataset = data.from_items(list(items), override_num_blocks=len(items))
+        limit = data.ExecutionResources.for_limits(cpu=readers(alive()))
+        dataset.context.execution_options.resource_limits = limit
         return dataset.map(lambda row: work(row)).take_all()
 
 

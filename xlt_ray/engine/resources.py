@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import ray.data
 
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import NodeGroup, ResourcesConfig
@@ -106,7 +105,6 @@ def connect(config: ResourcesConfig) -> bool:
         ConfigError: there is no cluster at the address, or others can read its token.
     """
     if ray.is_initialized():
-        _settings()
         return False
     if address := _address(config):
         token_file.check()
@@ -115,7 +113,6 @@ def connect(config: ResourcesConfig) -> bool:
                 ray.init(address=address, **_QUIET)
         except (ConnectionError, TimeoutError, RuntimeError) as error:
             raise ConfigError(f"resources.address {address!r}: no Ray cluster: {error}") from None
-        _settings()
         return False
     _refuse_to_grow(config)
     expect(partial(_start, config))
@@ -145,7 +142,6 @@ def _start(config: ResourcesConfig) -> None:
             object_store_memory=config.object_store_memory or _object_store(),
             **_QUIET,
         )
-    _settings()
 
 
 @contextmanager
@@ -195,15 +191,6 @@ def _object_store() -> int:
     )
     free = shared.f_bavail * shared.f_frsize
     return max(100_000_000, min(total // 10, 2_000_000_000, free // 2))
-
-
-def _settings() -> None:
-    context = ray.data.DataContext.get_current()
-    context.max_errored_blocks = 0  # a block that fails may not be left out in silence
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    logging.getLogger("ray.train").setLevel(logging.ERROR)
 
 
 def settle(

@@ -5,17 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
 from xlt_ray.data.batches.batch import Batch
+from xlt_ray.data.stock import stock
 
-transformers_logging.disable_progress_bar()
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 OWN_FILE = "objective.safetensors"
 """Parameters that belong to the objective a model was trained with."""
@@ -51,7 +51,7 @@ class Classifier(nn.Module, ABC):
         own: Trainable part of the objective, if it has one; saved beside the model.
     """
 
-    def __init__(self, model: PreTrainedModel):
+    def __init__(self, model: "PreTrainedModel"):
         super().__init__()
         self.model = model
         self.own: nn.Module | None = None
@@ -197,19 +197,22 @@ def full_precision(like: Tensor) -> torch.autocast:
 @contextmanager
 def new_head(seed: int) -> Iterator[None]:
     """Load a model whose head may be new: drawn from the seed, and without warnings."""
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
+    logging = stock("logging")
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             yield
     finally:
-        transformers_logging.set_verbosity(verbosity)
+        logging.set_verbosity(verbosity)
 
 
 def has_other_head(folder: str | Path, labels: Sequence[str], ending: str) -> bool:
     """Whether a folder's classifier is not one for these labels, of the class with that ending."""
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config = stock("AutoConfig").from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
     names = config.architectures or []
     if any(name.endswith(ending) for name in names):
         return config.id2label != dict(enumerate(labels))
@@ -223,13 +226,15 @@ def redraw(linear: nn.Linear, config: Any) -> None:
         nn.init.zeros_(linear.bias)
 
 
-def config_for(folder: str | Path, labels: Sequence[str], dropout: float) -> PreTrainedConfig:
+def config_for(folder: str | Path, labels: Sequence[str], dropout: float) -> "PreTrainedConfig":
     """A folder's configuration with other labels and dropout.
 
     Raises:
         ValueError: the encoder's family has no dropouts of the usual names.
     """
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config = stock("AutoConfig").from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
         if not hasattr(config, name):
             raise ValueError(f"backbone {folder}: a {config.model_type} encoder has no {name}")

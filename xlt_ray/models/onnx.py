@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from xlt_ray.config.extras import require
+from xlt_ray.data.stock import stock
 
 NAME = "model.onnx"
 TOLERANCE = 1e-3
@@ -37,14 +38,10 @@ def write_onnx(folder: Path, *, task: str) -> float:
     """
     require_onnx()
     import onnxruntime
-    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-    kinds = {"token": AutoModelForTokenClassification}
-    model = (
-        kinds.get(task, AutoModelForSequenceClassification)
-        .from_pretrained(folder, trust_remote_code=False)
-        .eval()
-    )
+    kind = "Token" if task == "token" else "Sequence"
+    family = stock(f"AutoModelFor{kind}Classification")
+    model = family.from_pretrained(folder, trust_remote_code=False).eval()
     generator = torch.Generator().manual_seed(0)
 
     names = ["input_ids", "attention_mask"]

@@ -14,24 +14,27 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedModel
 
 from xlt_ray.data.batches.batch import Batch, Spans
 from xlt_ray.data.batches.examples import SpanItems, SpansOfSentences, layout_of
 from xlt_ray.data.batches.tokenise import SHAPES, load_tokenizer, tokenise
 from xlt_ray.data.schema import TEXT_SCHEMA
+from xlt_ray.data.stock import stock
 from xlt_ray.labels import LabelSet, Span, bio_spans_of_ids
 from xlt_ray.models.classifier import Classifier, Output, config_for, full_precision, new_head
 from xlt_ray.models.files import SPAN_SETTINGS
 from xlt_ray.ops import vmf
 from xlt_ray.ops.spans import span_classes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 WEIGHTS_FILE = "spans.safetensors"
 
@@ -167,7 +170,7 @@ class SpanTagger(Classifier):
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: "PreTrainedModel",
         settings: SpanHead,
         labels: LabelSet,
         *,
@@ -317,18 +320,17 @@ def load_span_tagger(
         ValueError: the encoder's family has no dropouts of the usual names.
     """
     path = Path(folder)
-    common = {
+    common: dict[str, Any] = {
         "dtype": torch.float32,
         "local_files_only": True,
         "config": config_for(path, labels, dropout),
     }
     with new_head(seed):
         if head.masked_lm:
-            model = AutoModelForMaskedLM.from_pretrained(path, **common, trust_remote_code=False)
+            kind = stock("AutoModelForMaskedLM")
         else:
-            model = AutoModel.from_pretrained(
-                path, add_pooling_layer=False, **common, trust_remote_code=False
-            )
+            kind, common["add_pooling_layer"] = stock("AutoModel"), False
+        model = kind.from_pretrained(path, **common, trust_remote_code=False)
         tagger = SpanTagger(model, head, LabelSet(tuple(labels)), dropout=dropout, seed=seed)
     if gradient_checkpointing:
         model.activation_checkpointing_enable()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForTokenClassification
 
+from xlt_ray.data.stock import stock
 from xlt_ray.models.classifier import (
     HeadClassifier,
     config_for,
@@ -65,7 +65,7 @@ def load_tagger(
             names in its config, a dropout and a linear classifier on top.
     """
     with new_head(seed):
-        model = AutoModelForTokenClassification.from_pretrained(
+        model = stock("AutoModelForTokenClassification").from_pretrained(
             folder,
             dtype=torch.float32,
             local_files_only=True,

@@ -9,12 +9,13 @@ layers in place of one; the two factors, with which training goes on, stand besi
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from xlt_ray.data.stock import stock
 from xlt_ray.models.classifier import (
     HeadClassifier,
     config_for,
@@ -23,6 +24,9 @@ from xlt_ray.models.classifier import (
     redraw,
 )
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 PROJECTION_FILE = "projection.safetensors"
 """Factors of a projected head."""
 
@@ -30,7 +34,7 @@ PROJECTION_FILE = "projection.safetensors"
 class TextClassifier(HeadClassifier):
     """Encoder, pooled first token and linear head, with or without a projection before it."""
 
-    def __init__(self, model: PreTrainedModel, dim_reduce: int | None = None):
+    def __init__(self, model: "PreTrainedModel", dim_reduce: int | None = None):
         super().__init__(model)
         self.projection: nn.Linear | None = None
         self.low_rank: nn.Linear | None = None
@@ -131,7 +135,7 @@ def load_text_classifier(
     folder = Path(folder)
     other = has_other_head(folder, labels, "ForSequenceClassification")
     with new_head(seed):
-        model = AutoModelForSequenceClassification.from_pretrained(
+        model = stock("AutoModelForSequenceClassification").from_pretrained(
             folder,
             dtype=torch.float32,
             local_files_only=True,
@@ -154,7 +158,7 @@ def load_text_classifier(
     return classifier
 
 
-def check_head(model: PreTrainedModel, folder: Path) -> None:
+def check_head(model: "PreTrainedModel", folder: Path) -> None:
     """Raise ValueError unless the head is a linear layer over a pooled first token.
 
     A head of its own (``dense``, ``out_proj``) must agree with tanh between the two, as in XLM-R;

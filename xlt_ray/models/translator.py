@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from xlt_ray.data.batches.planning import plan_batches
+from xlt_ray.data.stock import stock
 
 
 class Translator:
@@ -46,10 +46,10 @@ class Translator:
         device: torch.device,
         arithmetic: Callable[[], AbstractContextManager[object]],
     ):
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(
+        self.tokenizer: Any = stock("AutoTokenizer").from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-        model: Any = AutoModelForSeq2SeqLM.from_pretrained(
+        model: Any = stock("AutoModelForSeq2SeqLM").from_pretrained(
             folder,
             local_files_only=True,
             use_safetensors=True,

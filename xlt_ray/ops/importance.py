@@ -11,10 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from qpsolvers import (
-    Problem,
-    solve_problem,  # pyright: ignore[reportUnknownVariableType]
-)
 from torch import Tensor
 
 _RIDGE = 1e-10
@@ -91,6 +87,11 @@ def estimate_weights(C_KK: np.ndarray, t_K: np.ndarray, p_K: np.ndarray) -> np.n
 
 def _interior(P: np.ndarray, q: np.ndarray) -> np.ndarray:
     """argmin u'Pu / 2 + q'u of u >= 0 that sum to 1, about as exact as the solver's tolerance."""
+    from qpsolvers import (
+        Problem,
+        solve_problem,  # pyright: ignore[reportUnknownVariableType]
+    )
+
     size = len(q)
     problem = Problem(P, q, A=np.ones((1, size)), b=np.ones(1), lb=np.zeros(size))
     exact: dict[str, Any] = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12}

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from xlt_ray.data.schema import Task
+from xlt_ray.data.stock import stock
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -49,9 +50,8 @@ class Window(NamedTuple):
 
 def load_tokenizer(folder: str) -> "PreTrainedTokenizerBase":
     """The tokenizer of a local folder."""
-    from transformers import AutoTokenizer  # seconds that tasks without a tokenizer need not spend
-
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    kind = stock("AutoTokenizer")
+    return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def tokenise(table: pa.Table, tokenizer: "PreTrainedTokenizerBase", *, task: Task) -> pa.Table:

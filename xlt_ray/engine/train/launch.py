@@ -1,10 +1,9 @@
 """Train steps: the training loop in this process, or in workers of a Ray Train trainer."""
 
+import logging
 from typing import Any
 
 import torch
-from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
 
 from xlt_ray.engine.local_ray import needed, quiet
 from xlt_ray.engine.resources import Plan
@@ -17,31 +16,41 @@ _START_LIMIT = 60
 """How often Ray Train looks for room and processes before it gives up: once a minute at most."""
 
 
-class _Trainer(TorchTrainer):
-    def _register_sigint_handler(self, controller: Any) -> None:
-        """Ctrl-C stays the driver's own, which ends with code 3; Ray's would end with 0."""
-
-
 def run_train(task: TrainTask, plan: Plan, *, retries: int) -> dict[str, Any]:
     """Train a model into the task's attempt; returns facts for the manifest.
 
     With 0 workers the loop runs in this process. A worker that dies is replaced, up to ``retries``
     times, and the step goes on from its newest checkpoint, as it does when this is called again.
     """
-    workers, notes = plan.train_workers, Checkpoints(task.out.root, task.out.fingerprint)
-    if not workers:  # a trainer would add nothing, and trials of Ray Tune may have none in them
+    if (
+        not plan.train_workers
+    ):  # a trainer would add nothing, and trials of Ray Tune may have none in them
         with quiet():
             done = run_worker(task)
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()  # actors may share the GPU
         return done
+    return _run_group(task, plan, retries)
+
+
+def _run_group(task: TrainTask, plan: Plan, retries: int) -> dict[str, Any]:
+    # Seconds to import, which who trains in its own process need not spend.
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    class Trainer(TorchTrainer):
+        def _register_sigint_handler(self, controller: Any) -> None:
+            """Ctrl-C stays the driver's own, which ends with code 3; Ray's would end with 0."""
+
     needed()
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+    notes = Checkpoints(task.out.root, task.out.fingerprint)
     work = guarded(run_in_group)
     resources = {"CPU": float(plan.train_cpus), "GPU": plan.train_gpus}
-    trainer = _Trainer(
+    trainer = Trainer(
         lambda: work(task),
         scaling_config=ScalingConfig(
-            num_workers=workers,
+            num_workers=plan.train_workers,
             use_gpu=bool(plan.train_gpus),
             resources_per_worker=resources,
         ),

@@ -17,10 +17,8 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import ray.train
 import torch
 import torch.distributed as dist
-from ray.train.torch import get_device, prepare_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -88,6 +86,9 @@ class Position:
 
 def run_in_group(task: TrainTask) -> dict[str, Any]:
     """`run_worker` as one of the workers of a trainer."""
+    import ray.train
+    from ray.train.torch import get_device
+
     context = ray.train.get_context()
     rank = context.get_world_rank()
     assert context.get_world_size() == task.world
@@ -175,6 +176,8 @@ class Worker:
         trainee = Trainee(self.model, task.objective, task.arithmetic.precision)
         self.trainee: nn.Module = trainee
         if world > 1:  # a step that leaves parameters out has to say which
+            from ray.train.torch import prepare_model
+
             spares = {"find_unused_parameters": task.objective.alternates}
             self.trainee = prepare_model(trainee, parallel_strategy_kwargs=spares)
         self.optimiser = make_optimiser(self.model, task.schedule, task.train.weight_decay)
