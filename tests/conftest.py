@@ -21,6 +21,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 # Idle workers stay for the tests that come: they share one Ray, where a run has its own.
 os.environ["RAY_idle_worker_killing_time_threshold_ms"] = "600000"  # noqa: SIM112
+# Nor does a Ray start workers before anything asks for one: many tests never do.
+os.environ["RAY_prestart_worker_first_driver"] = "0"  # noqa: SIM112
 os.environ.pop("RAY_ADDRESS", None)  # tests never run on somebody's cluster
 os.environ.pop("XLT_DEBUG", None)  # what users are told has no traces
 

@@ -20,10 +20,12 @@ prepare(local=False)
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import ResourcesConfig
 from xlt_ray.engine.resources import connect
-try:
-    connect(ResourcesConfig(address=sys.argv[1]))
-except ConfigError as error:
-    print(error)
+for mode in map(int, sys.argv[3:]):
+    os.chmod(sys.argv[2], mode)
+    try:
+        connect(ResourcesConfig(address=sys.argv[1]))
+    except ConfigError as error:
+        print(error)
 """
 START = """
 import os
@@ -71,17 +73,17 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
-def test_one_that_others_can_read_is_refused(
-    home: dict[str, str], tmp_path: Path, mode: int
-) -> None:
-    path = write(tmp_path / ".ray/auth_token", mode)
-    said = call(CONNECT, home, "127.0.0.1:1")
-    assert f"{path}: others can read the token of the cluster; chmod 600 {path}" in said
-    elsewhere = write(tmp_path / "elsewhere", mode)
-    path.chmod(0o600)
-    said = call(CONNECT, {**home, "RAY_AUTH_TOKEN_PATH": str(elsewhere)}, "127.0.0.1:1")
-    assert f"chmod 600 {elsewhere}" in said
+MODES = (0o644, 0o640, 0o604, 0o660)
+
+
+def test_one_that_others_can_read_is_refused(home: dict[str, str], tmp_path: Path) -> None:
+    path = write(tmp_path / ".ray/auth_token", 0o600)
+    elsewhere = write(tmp_path / "elsewhere", 0o600)
+    for one, env in ((path, {}), (elsewhere, {"RAY_AUTH_TOKEN_PATH": str(elsewhere)})):
+        said = call(CONNECT, home | env, "127.0.0.1:1", str(one), *map(str, MODES)).splitlines()
+        asked = f"{one}: others can read the token of the cluster; chmod 600 {one}"
+        assert [asked in line for line in said] == [True] * len(MODES)
+        one.chmod(0o600)
 
 
 def test_that_of_a_ray_of_ones_own_is_made_for_its_owner_alone(

@@ -11,6 +11,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -169,8 +170,13 @@ def test_page(page: Path) -> None:
 def is_key(key: str) -> bool:
     inner_of = ("benchmark.max_rows.", "benchmark.toy.", "compare.methods.", "compare.shared.")
     inner_of += ("sweep.keys.", "sweep.groups.")
-    known = [*(schema(name) for name in METHODS), compare_keys(), sweep_keys()]
-    return any(key in keys_of for keys_of in known) or key.startswith(inner_of)
+    return key in known_keys() or key.startswith(inner_of)
+
+
+@cache
+def known_keys() -> set[str]:
+    of_runs = (key for name in METHODS for key in schema(name))
+    return {*of_runs, *compare_keys(), *sweep_keys()}
 
 
 def compare_keys() -> dict[str, Any]:

@@ -12,13 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors, trainers
 from tokenizers.decoders import Metaspace
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
+
+from xlt_ray.data.stock import stock
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
 _SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 _BOS, _PAD, _EOS, _UNK = range(4)
@@ -105,7 +110,7 @@ def pretrain(
     tokenizer = train_tokenizer(sentences, settings=settings)
     rows = _encode(tokenizer, sentences)
     with _reproducible(seed, threads):
-        model = XLMRobertaForMaskedLM(_config(len(tokenizer), settings))
+        model = stock("XLMRobertaForMaskedLM")(_config(len(tokenizer), settings))
         losses, tokens = _train(model, rows, mask_id=len(tokenizer) - 1, settings=settings)
         model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -121,7 +126,7 @@ def pretrain(
 
 def train_tokenizer(
     sentences: Sequence[Sequence[str]], *, settings: PretrainSettings
-) -> PreTrainedTokenizerFast:
+) -> "PreTrainedTokenizerFast":
     """A Unigram tokenizer with the special tokens and ids of XLM-R.
 
     The library's Unigram trainer sums floats in hash order and gives other scores in every
@@ -162,7 +167,7 @@ def train_tokenizer(
         pair="<s> $A </s> </s> $B </s>",
         special_tokens=[("<s>", _BOS), ("</s>", _EOS)],
     )
-    return PreTrainedTokenizerFast(
+    return stock("PreTrainedTokenizerFast")(
         tokenizer_object=unigram,
         model_max_length=settings.max_length,
         bos_token="<s>",
@@ -175,8 +180,8 @@ def train_tokenizer(
     )
 
 
-def _config(vocab_size: int, settings: PretrainSettings) -> XLMRobertaConfig:
-    return XLMRobertaConfig(
+def _config(vocab_size: int, settings: PretrainSettings) -> "XLMRobertaConfig":
+    return stock("XLMRobertaConfig")(
         vocab_size=vocab_size,
         hidden_size=settings.hidden,
         num_hidden_layers=settings.layers,
@@ -207,7 +212,7 @@ def _reproducible(seed: int, threads: int) -> Iterator[None]:
 
 
 def _encode(
-    tokenizer: PreTrainedTokenizerFast, sentences: Sequence[Sequence[str]]
+    tokenizer: "PreTrainedTokenizerFast", sentences: Sequence[Sequence[str]]
 ) -> list[list[int]]:
     lines = [list(words) for words in sentences]
     return tokenizer(lines, is_split_into_words=True, truncation=True)["input_ids"]
@@ -251,7 +256,11 @@ def _masked(ids: Tensor, *, share: float, mask_id: int) -> tuple[Tensor, Tensor]
 
 
 def _train(
-    model: XLMRobertaForMaskedLM, rows: list[list[int]], *, mask_id: int, settings: PretrainSettings
+    model: "XLMRobertaForMaskedLM",
+    rows: list[list[int]],
+    *,
+    mask_id: int,
+    settings: PretrainSettings,
 ) -> tuple[list[float], int]:
     # Gradients flow in eval mode too; it only turns off dropout, which costs more than it gives
     # in a training of about one pass.
