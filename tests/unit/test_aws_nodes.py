@@ -33,6 +33,7 @@ def filled_in() -> dict[str, Any]:
     )
 
 
+@pytest.mark.slow
 def test_nodes_are_private_and_workers_spot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -143,7 +143,7 @@ def test_a_run_that_another_driver_holds_can_be_started_again(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     store = Store(str(tmp_path))
-    lease = Lease(store, store.run_folder("cltp-toy-s0"))
+    lease = Lease(store, store.run_folder("cltp-toy-s0"), seconds=3.0)
     lease.acquire()
     try:
         code, _, err = call(capsys, tmp_path)

@@ -334,7 +334,7 @@ def test_a_comparison_that_another_driver_holds_can_be_started_again(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     store = Store(str(tmp_path))
-    lease = Lease(store, store.run_folder("compare-toy"))
+    lease = Lease(store, store.run_folder("compare-toy"), seconds=3.0)
     lease.acquire()
     try:
         code, _, err = call(capsys, tmp_path)

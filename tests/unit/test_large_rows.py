@@ -82,6 +82,7 @@ def packed(path: Path, pieces: Iterator[bytes]) -> Path:
 LONG = "the row has more than 16,777,216 bytes; data.max_row_bytes lets more through"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "task", "head", "filling", "tail", "line", "reason"),
     [
@@ -127,6 +128,7 @@ def test_long_lines_of_a_sentence_are_bounded_together(tmp_path: Path) -> None:
     assert found["mb"] < MOST_MB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [b"y" * 50_000 + b"\n", b"\n"])
 def test_a_quote_that_never_ends(tmp_path: Path, line: bytes) -> None:
     """The first line is the bad row; the next ones are rows of their own."""
@@ -145,6 +147,7 @@ def big() -> str:
     return "x" * (17 * MB)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("texts", "lines"),
     [

@@ -38,6 +38,7 @@ def test_report_and_files(trained: tuple[Path, dict[str, float]]) -> None:
     assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"} <= files
 
 
+@pytest.mark.slow
 def test_same_inputs_give_the_same_bytes_in_another_process(
     trained: tuple[Path, dict[str, float]], tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from xlt_ray.config.errors import ConfigError
-from xlt_ray.commands.export import push
+from xlt_ray.commands.push import push
 try:
     print(push(Path(sys.argv[1]), "owner/name", **({"public": True} if sys.argv[2:] else {})))
 except ConfigError as error:

@@ -430,6 +430,7 @@ def test_uri_faults_do_not_show_credentials() -> None:
 # Real data
 
 
+@pytest.mark.slow
 def test_sample_data(shared_data: Path) -> None:
     """All 272 files against the counts that their makers took, and the text alone against both."""
     files = json.loads((shared_data / "manifest.json").read_text())["files"]

@@ -401,6 +401,7 @@ def test_requests_that_fail_are_tried_again(store: Store, s3: S3) -> None:
     assert artifact.verify() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
 @pytest.mark.parametrize("fault", [{"status": 503}, {"cut": True}])
 def test_a_commit_that_does_not_get_through_leaves_nothing(

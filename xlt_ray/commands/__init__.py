@@ -16,5 +16,6 @@ labelling       its steps
 trained_models  finished runs and exported models
 confidence      labels with probabilities
 export          a model for other programs
+push            an exported folder, to the hub
 distil          into a stock architecture
 """
