@@ -122,6 +122,8 @@ def test_files_of_ones_own(world: World, tmp_path: Path, monkeypatch: pytest.Mon
             "store.root": tmp_path / "store",
             "method.source_epochs": 1,
             "method.rounds": 1,
+            "method.round_epochs": 1,
+            "method.final_epochs": 1,
             "resources.num_cpus": 2,
             "resources.annotators": 0,
         }
