@@ -12,7 +12,7 @@ from tests.pages import ROOT
 
 SESSION = [
     "tests/unit/test_docs.py::test_commands_are_right",
-    "tests/unit/test_console.py",
+    "tests/unit/test_main.py",
 ]
 """Tests that run the commands with their default store."""
 

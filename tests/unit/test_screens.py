@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.test_console import store
+from tests.unit.test_main import store
 from xlt_ray.commands import main as console
 from xlt_ray.run import inventory as shelf
 from xlt_ray.store.artifacts import Store

@@ -25,7 +25,7 @@ from xlt_ray.config.schema import ResourcesConfig
 from xlt_ray.engine.resources import alive, available, connect
 from xlt_ray.engine import local_ray as own_ray
 from xlt_ray.engine.local_ray import data_runs, dismiss_helpers, is_own, leave, needed, quiet
-from tests.ray.test_own_ray import helpers, mine, names, squares
+from tests.ray.test_local_ray import helpers, mine, names, squares
 from xlt_ray.engine.compute_lock import NAME, right_to
 resources = ResourcesConfig(num_cpus=1)
 needed()
