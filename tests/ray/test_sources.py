@@ -175,8 +175,9 @@ def test_labels_of_targets_are_never_used(ray_cluster: str, world: World, tmp_pa
 
 
 @contextmanager
-def driver_of(world: World, store: Path) -> Iterator[RayDriver]:
-    config = configure_run(values(world, store, "parts", source=[SOURCE]))
+def driver_of(world: World, store: Path, **train: Any) -> Iterator[RayDriver]:
+    found = values(world, store, "parts", source=[SOURCE])
+    config = configure_run(found | {"train": found.get("train", {}) | train})
     with open_run(config) as begun:
         yield RayDriver(config, begun.runner, begun.plan)
 
@@ -221,6 +222,26 @@ def test_no_epochs_give_the_start_with_its_head_and_score(
     assert all((one[name] == other[name]).all() for name in one), "the same head was drawn"
     moved = {name for name in one if (one[name] != before[name]).any()}
     assert moved == {"classifier.weight", "classifier.bias"}, "the one layer is frozen"
+
+
+def test_embeddings_may_stay_and_the_head_may_be_faster(
+    ray_cluster: str, world: World, tmp_path: Path
+) -> None:
+    found: list[dict[str, Any]] = []
+    for train in ({"freeze_embeddings": True}, {"freeze_embeddings": True, "head_lr_ratio": 9.0}):
+        with driver_of(world, tmp_path, **train) as driver:
+            gold, loss = Mix(driver.source("train")), CrossEntropy()
+            for epochs in (0, 1):
+                schedule = Schedule(2e-3, epochs, keep="last")
+                model = driver.train("x", gold, loss, start=driver.backbone, schedule=schedule)
+                found.append(weights(model))
+    before, once, again, faster = found
+    moved = {name for name in once if (once[name] != before[name]).any()}
+    assert not any("embeddings" in name for name in moved)
+    assert any("encoder.layer.0" in name for name in moved)
+    assert all((again[name] == before[name]).all() for name in before)
+    head = "classifier.weight"
+    assert abs(faster[head] - before[head]).mean() > 3 * abs(once[head] - before[head]).mean()
 
 
 def test_nothing_to_train_on_is_an_error(ray_cluster: str, world: World, tmp_path: Path) -> None:

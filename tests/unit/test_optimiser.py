@@ -29,9 +29,19 @@ class Pair(nn.Module):
         self.layer, self.own = nn.Linear(3, 2), own
 
 
-def optimiser_of(model: Pair, **options: object) -> torch.optim.AdamW:
+class Stack(nn.Module):
+    """An encoder and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.head, self.own = nn.Linear(3, 2), nn.Linear(2, 4), nn.Linear(2, 5)
+
+
+def optimiser_of(
+    model: Pair | Stack, head_lr_ratio: float = 1.0, **options: object
+) -> torch.optim.AdamW:
     schedule = Schedule(0.1, 1, **options)  # type: ignore[arg-type]
-    return make_optimiser(cast("Classifier", model), schedule, 0.01)
+    return make_optimiser(cast("Classifier", model), schedule, 0.01, head_lr_ratio)
 
 
 def test_an_optimiser_goes_on_where_it_was() -> None:
@@ -86,3 +96,18 @@ def test_what_is_frozen_is_left_out() -> None:
     model.layer.weight.requires_grad_(False)
     groups = optimiser_of(model).param_groups
     assert [len(group["params"]) for group in groups] == [0, 1]
+
+
+def test_the_head_may_have_a_rate_of_its_own() -> None:
+    model = Stack()
+    groups = optimiser_of(model, head_lr_ratio=10, own=OwnRate(0.7)).param_groups
+    peaks = {id(item): group["peak"] for group in groups for item in group["params"]}
+    assert {peaks[id(item)] for item in model.encoder.parameters()} == {0.1}
+    assert [peaks[id(item)] for item in model.head.parameters()] == [1.0, 1.0]
+    assert {peaks[id(item)] for item in model.own.parameters()} == {0.7}
+    assert len(peaks) == len(list(model.parameters())), "each parameter is in one group"
+    decay = {id(item): group["weight_decay"] for group in groups for item in group["params"]}
+    assert (decay[id(model.head.weight)], decay[id(model.head.bias)]) == (0.01, 0.0)
+    model.encoder.requires_grad_(False)
+    frozen = optimiser_of(model, head_lr_ratio=10).param_groups
+    assert sum(len(group["params"]) for group in frozen) == 4

@@ -243,6 +243,12 @@ class TrainConfig(Section, frozen=True):
     """Token budget (rows x longest) of one forward pass; more is accumulated."""
     weight_decay: float = Field(default=1e-4, ge=0)
     """AdamW weight decay (not on biases and layer norms)."""
+    head_lr_ratio: float = Field(default=1.0, gt=0)
+    """Learning rate of the head, over that of the encoder: a new head that is to learn in few steps
+    wants more than 1."""
+    freeze_embeddings: bool = False
+    """Keep the embeddings of the encoder as they are: most of its parameters, little of what it
+    learns in a fine-tuning, and a good part of an optimiser step on a CPU."""
     warmup_ratio: float = Field(default=0.1, ge=0, le=1)
     """Fraction of the steps in which the learning rate rises; then it falls linearly to 0."""
     max_grad_norm: float = Field(default=1.0, gt=0)

@@ -180,7 +180,9 @@ class Worker:
 
             spares = {"find_unused_parameters": task.objective.alternates}
             self.trainee = prepare_model(trainee, parallel_strategy_kwargs=spares)
-        self.optimiser = make_optimiser(self.model, task.schedule, task.train.weight_decay)
+        self.optimiser = make_optimiser(
+            self.model, task.schedule, task.train.weight_decay, task.train.head_lr_ratio
+        )
         if task.schedule.before:
             unflatten(self.optimiser, load_file(folder / OPTIMISER), device)
         self.position = Position()
@@ -223,8 +225,8 @@ class Worker:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(task.seed, "own"))
             model.attach(task.objective.build(context, model.width), folder)
-        if task.schedule.frozen_layers is not None:
-            model.freeze(task.schedule.frozen_layers)
+        if task.schedule.frozen_layers is not None or task.train.freeze_embeddings:
+            model.freeze(task.schedule.frozen_layers or 0)
         if task.compiled:
             model.compile_encoder()
         return model.to(self.device)

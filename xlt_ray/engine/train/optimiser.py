@@ -18,17 +18,27 @@ def warmup_then_decay(step: int, steps: int, share: float) -> float:
     return max(0.0, (steps - step) / max(steps - rising, 1.0))
 
 
-def make_optimiser(model: Classifier, schedule: Schedule, weight_decay: float) -> torch.optim.AdamW:
+def make_optimiser(
+    model: Classifier, schedule: Schedule, weight_decay: float, head_lr_ratio: float = 1.0
+) -> torch.optim.AdamW:
     """AdamW over what is trained of a model.
 
-    Matrices have weight decay, biases and norms have none. The objective's own parameters are in
-    groups of their own where the schedule has a rate for them. ``peak`` of a group is its largest
-    learning rate, ``constant`` whether it has no other.
+    Matrices have weight decay, biases and norms have none. What is not the encoder's has the
+    schedule's rate times ``head_lr_ratio``. The objective's own parameters are in groups of their
+    own where the schedule has a rate for them. ``peak`` of a group is its largest learning rate,
+    ``constant`` whether it has no other.
     """
     own = own_parameters(model, schedule)
     apart = {id(parameter) for parameter in own}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in apart]
-    groups = _groups(others, weight_decay, schedule.lr, constant=False)
+    if head_lr_ratio == 1:
+        groups = _groups(others, weight_decay, schedule.lr, constant=False)
+    else:
+        encoder = {id(parameter) for parameter in model.encoder.parameters()}
+        below = [p for p in others if id(p) in encoder]
+        above = [p for p in others if id(p) not in encoder]
+        groups = _groups(below, weight_decay, schedule.lr, constant=False)
+        groups += _groups(above, weight_decay, schedule.lr * head_lr_ratio, constant=False)
     if own and schedule.own is not None:
         rate = schedule.own
         groups += _groups(own, rate.weight_decay, rate.lr, constant=rate.constant)
