@@ -1,6 +1,6 @@
 """Label sets, BIO tags and the spans they stand for."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -10,13 +10,19 @@ OUTSIDE = "O"
 UNLABELLED = -100
 """Class id of a word or text that takes part in no loss and no score."""
 
-Scheme = Literal["iob1", "bio", "bioes"]
+Scheme = Literal["bare", "iob1", "bio", "bioes", "bmes", "bilou"]
 
-_PREFIXES: dict[Scheme, frozenset[str]] = {
-    "iob1": frozenset("BI"),
-    "bio": frozenset("BI"),
-    "bioes": frozenset("BIES"),
+PREFIXES: dict[Scheme, Mapping[str, str]] = {
+    "bare": {},
+    "iob1": {"B": "B", "I": "I"},
+    "bio": {"B": "B", "I": "I"},
+    "bioes": {"B": "B", "I": "I", "E": "E", "S": "S"},
+    "bmes": {"B": "B", "M": "I", "I": "I", "E": "E", "S": "S"},
+    "bilou": {"B": "B", "I": "I", "L": "E", "U": "S"},
 }
+"""What each letter of a scheme says, in the letters of BIOES; ``bare`` has types without any."""
+
+_LETTERS = frozenset("BIESMLU")
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,12 @@ class LabelSet:
         if name not in self._ids:
             raise ValueError(f"unknown label {name!r}, allowed: {', '.join(self.names)}")
         return self._ids[name]
+
+    def of_number(self, number: int) -> str | None:
+        """Name of a class that a file has as a number: the name itself, or its position."""
+        if str(number) in self._ids:
+            return str(number)
+        return self.names[number] if 0 <= number < len(self.names) else None
 
     @cached_property
     def is_bio(self) -> bool:
@@ -125,26 +137,55 @@ def spans_to_bio(spans: Iterable[Span], length: int) -> list[str]:
 def to_bio(tags: Sequence[str], scheme: Scheme) -> list[str]:
     """Rewrite tags of another scheme as BIO; raises ValueError on a tag the scheme does not have.
 
-    In ``iob1`` an entity starts with ``I-`` unless it touches one of its own type. Sequences that
-    break the rules of ``bio`` or ``bioes`` keep their orphan ``I-``, so `has_orphan` still sees it.
+    In ``iob1`` an entity starts with ``I-`` unless it touches one of its own type, in ``bare``
+    neighbours of one type are one entity. Sequences that break the rules of the other schemes keep
+    their orphan ``I-``, so `has_orphan` still sees it. Tags may be written as `spelled` reads them.
     """
     result: list[str] = []
     previous = ""
     for prefix, entity in _parsed(tags, scheme=scheme):
-        starts = prefix in "BS" or (scheme == "iob1" and entity != previous)
+        starts = prefix in "BS" or (scheme in ("bare", "iob1") and entity != previous)
         result.append(f"{'B' if starts else 'I'}-{entity}" if entity else OUTSIDE)
         previous = entity
     return result
 
 
+def spelled(tag: str) -> str:
+    """A tag with its letter in front: ``PER-B`` is ``B-PER``, a small ``o`` is ``O``."""
+    if tag == OUTSIDE.lower():
+        return OUTSIDE
+    first, dash, rest = tag.partition("-")
+    if not dash or (first in _LETTERS and rest):
+        return tag
+    kind, _, last = tag.rpartition("-")
+    return f"{last}-{kind}" if last in _LETTERS and kind else tag
+
+
+def split_tag(tag: str) -> tuple[str, str]:
+    """Letter and type of a tag as `spelled` gives it; of one without a letter, "" and the tag."""
+    prefix, dash, entity = tag.partition("-")
+    return (prefix, entity) if dash and entity and prefix in _LETTERS else ("", tag)
+
+
 def _parsed(tags: Sequence[str], *, scheme: Scheme) -> list[tuple[str, str]]:
+    """What each letter says in BIOES, and the type."""
     pairs: list[tuple[str, str]] = []
+    roles = PREFIXES[scheme]
     for position, tag in enumerate(tags):
-        prefix, dash, entity = tag.partition("-")
         if tag == OUTSIDE:
             pairs.append((OUTSIDE, ""))
-        elif dash and entity and prefix in _PREFIXES[scheme]:
-            pairs.append((prefix, entity))
+            continue
+        prefix, dash, entity = tag.partition("-")
+        if not (dash and entity and prefix in roles):
+            usual = spelled(tag)
+            if usual == OUTSIDE:
+                pairs.append((OUTSIDE, ""))
+                continue
+            prefix, _, entity = usual.partition("-")
+        if scheme == "bare" and tag:
+            pairs.append(("I", tag))
+        elif entity and prefix in roles:
+            pairs.append((roles[prefix], entity))
         else:
             raise ValueError(f"tag {tag!r} at position {position} is not a {scheme} tag")
     return pairs

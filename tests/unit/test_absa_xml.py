@@ -6,8 +6,8 @@ import pytest
 
 from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.data.readers.absa_xml import AbsaXml, bio_of_terms
-from xlt_ray.data.readers.columns_jsonl import Notation
 from xlt_ray.data.readers.files import FORMATS, FileSource
+from xlt_ray.data.readers.layouts import Notation
 from xlt_ray.data.readers.rows import RowError
 from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.labels import LabelSet

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.folders import NER, read, source, tokens_of, write
-from xlt_ray.data.readers import columns_jsonl as layouts
+from xlt_ray.data.readers import layouts
 from xlt_ray.data.readers.conll import bio_of_brackets
 from xlt_ray.data.schema import BadRow
 from xlt_ray.labels import LabelSet, Span, spans_to_bio

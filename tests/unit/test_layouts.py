@@ -2,15 +2,9 @@
 
 import pytest
 
-from xlt_ray.data.readers import columns_jsonl as layouts
-from xlt_ray.data.readers.columns_jsonl import (
-    ColumnFormat,
-    JsonlFormat,
-    Notation,
-    Sentence,
-    columns_of,
-    sentences,
-)
+from xlt_ray.data.readers import layouts
+from xlt_ray.data.readers.columns import ColumnFormat, Columns
+from xlt_ray.data.readers.layouts import JsonlFormat, Notation, Sentence, sentences
 from xlt_ray.data.readers.rows import RowError, Text
 
 PLAIN = Notation("", "bio", {})
@@ -37,26 +31,11 @@ def test_long_sentences_are_cut_and_known(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_tokens_know_their_lines() -> None:
-    layout = ColumnFormat(PLAIN, b"\t", 2)
+    layout = ColumnFormat(PLAIN, Columns())
     (row,) = layout.rows([b"", b"-DOCSTART-\tO", b"a\tO", b"b\tO"])
     assert row == (3, Sentence([b"a\tO", b"b\tO"], [3, 4]))
     assert [layout.token_line(row[1], position) for position in (0, 1)] == [3, 4]
     assert JsonlFormat(PLAIN, "token").token_line({"tokens": ["a"]}, 0) is None
-
-
-@pytest.mark.parametrize(
-    ("lines", "tabs", "expected"),
-    [
-        ([b"a\tO"], False, (b"\t", 2)),
-        ([b"a b O", b"", b"c d O", b"e O"], False, (b" ", 3)),
-        ([b"a b"], True, (b"\t", 2)),
-        ([b"a b c", b"d\te\tf\tO"], False, (b"\t", 4)),
-        ([], False, (b" ", 2)),
-    ],
-)
-def test_columns_are_found_out(lines: list[bytes], tabs: bool, expected: tuple[bytes, int]) -> None:
-    """The separator, and the number that most lines have, the larger one where two are as many."""
-    assert columns_of(iter(lines), PLAIN, tabs=tabs) == ColumnFormat(PLAIN, *expected)
 
 
 def test_a_fault_waits_for_words_before_it() -> None:

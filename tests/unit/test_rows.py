@@ -79,7 +79,15 @@ def test_class_of_name_and_of_index() -> None:
     assert class_id("neutral", NLI) == class_id(1, NLI) == 1
     assert class_id(0, NLI, names=("contradiction", "neutral")) == 2
     allowed = "allowed: entailment, neutral, contradiction"
-    for value in ("Neutral", None, True, 1.0, ["neutral"]):
+    assert class_id(1.0, NLI) == class_id(" neutral ", NLI) == 1
+    assert class_id(["neutral"], NLI) == 1
+    with pytest.raises(RowError, match=r"several labels, which are not supp.*, one class is"):
+        class_id(["neutral", "entailment"], NLI)
+    with pytest.raises(RowError, match="empty label ' ', needed: the name of a class"):
+        class_id(" ", NLI)
+    assert class_id(True, LabelSet(("false", "true"))) == 1
+    assert class_id(2, LabelSet(("1", "2", "3"))) == 1, "a number that is a name is that class"
+    for value in ("Neutral", None, True, 1.5):
         with pytest.raises(RowError, match=f"unknown label .*, {allowed}"):
             class_id(value, NLI)
     for value in (3, -1):

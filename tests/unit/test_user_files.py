@@ -16,8 +16,8 @@ from xlt_ray.config.schema import FilesConfig
 from xlt_ray.data.benchmarks.registry import benchmark_of, resolve_targets, sources
 from xlt_ray.data.readers.base import Source
 from xlt_ray.data.readers.globs import matching
-from xlt_ray.data.readers.records import words_of
 from xlt_ray.data.readers.user_files import UserSource, found_in, labels_of, scheme_of, source_of
+from xlt_ray.data.readers.words import words_of
 from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.labels import LabelSet
 from xlt_ray.run.check import configure_run
@@ -190,11 +190,19 @@ def test_files_that_say_nothing_are_errors(tmp_path: Path) -> None:
         found_in(own, ("de",))
     (tmp_path / "b.jsonl").write_text('{"text": "x", "label": 3}\n')
     own = own_of(paths={"de": {"train": f"{tmp_path}/b.jsonl"}})
-    with pytest.raises(ConfigError, match=r"no row has labels that can be read; name"):
+    with pytest.raises(ConfigError, match=r"one class, '3', needed: two or more"):
         found_in(own, ("de",))
     (tmp_path / "b.jsonl").write_text('{"text": "x", "label": 0}\n{"text": "y", "label": 1}\n')
-    own = own_of(paths={"de": {"train": f"{tmp_path}/b.jsonl"}}, task="sentence")
-    with pytest.raises(ConfigError, match=r"de.train: labels are numbers; name the classes"):
+    own = own_of(paths={"de": {"train": f"{tmp_path}/b.jsonl"}})
+    assert found_in(own, ("de",)).labels == ("0", "1")
+    (tmp_path / "c.jsonl").write_text('{"tokens": ["x", "y"], "tags": [0, 1]}\n')
+    own = own_of(paths={"de": {"train": f"{tmp_path}/c.jsonl"}})
+    with pytest.raises(ConfigError, match=r"de.train: tags are numbers; name the classes"):
+        found_in(own, ("de",))
+    (tmp_path / "d.jsonl").write_text('{"text": "x", "label": ""}\n' * 3)
+    own = own_of(paths={"de": {"train": f"{tmp_path}/d.jsonl"}})
+    reason = "no row has labels that can be read: 3 x empty label '', .*first in .*, line 1"
+    with pytest.raises(ConfigError, match=reason):
         found_in(own, ("de",))
 
 
@@ -202,7 +210,8 @@ def test_files_that_say_nothing_are_errors(tmp_path: Path) -> None:
     ("tags", "reason"),
     [
         (["B-PER", "I-PER", "O"] * 20 + ["B_PER"], r"but not 'B_PER' \(1 x\); mend them"),
-        (["B-PER", "L-PER", "U-PER", "O"], "tags are BILOU; write them as BIOES"),
+        (["O", "O"], "no entity in the training files, all tags are O"),
+        (["KEEP", "KEEP"], "one class, 'KEEP', needed: two or more"),
     ],
 )
 def test_tags_that_are_no_tags_are_told(tmp_path: Path, tags: list[str], reason: str) -> None:
@@ -228,7 +237,7 @@ def test_a_table_with_other_names_of_fields_is_no_sentence(tmp_path: Path) -> No
     [
         ("marks", ["Ja", ",", "Dr", ".", "नमस्ते", "दुनिया", "!"]),
         ("blanks", ["Ja,", "Dr.", "नमस्ते", "दुनिया!"]),
-        ("characters", [*"Ja,Dr.नमस्तेदुनिया!"]),
+        ("characters", ["J", "a", ",", "D", "r", ".", "न", "म", "स्ते", "दु", "नि", "या", "!"]),
     ],
 )
 def test_plain_text_is_cut_into_words(cut: Any, words: list[str]) -> None:

@@ -15,8 +15,8 @@ from xlt_ray.commands.trained_models import Finished
 from xlt_ray.config.errors import DataError
 from xlt_ray.data.batches.examples import SpanItems, examples_of, layout_of
 from xlt_ray.data.batches.tokenise import load_tokenizer, tokenise
-from xlt_ray.data.readers.records import words_of
 from xlt_ray.data.readers.rows import RowError, Text, text_of
+from xlt_ray.data.readers.words import words_of
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.inference import predict

@@ -208,12 +208,14 @@ class FilesConfig(Section, frozen=True):
     """What is labelled: words, sentences or pairs of them; absent: read off the training files."""
     labels: Names | None = None
     """Names of the classes, comma separated; absent: those in the training files."""
-    scheme: Literal["iob1", "bio", "bioes"] | None = None
-    """How tags of entities are written; absent: read off the training files."""
+    scheme: Literal["bare", "iob1", "bio", "bioes", "bmes", "bilou"] | None = None
+    """How tags of entities are written, bare: as types alone; absent: read off the training
+    files."""
     types: dict[Text, Text] = Field(default_factory=dict)
     """Entity types that tags call otherwise: files.types.LOCATION=LOC; O makes them no entity."""
     columns: dict[Text, Text] = Field(default_factory=dict)
-    """Fields of JSONL, CSV and Parquet files with another name: files.columns.text=review."""
+    """Fields of JSONL, CSV and Parquet files with another name: files.columns.text=review; of files
+    with a word per line the numbers of columns: files.columns={token: 2, tag: -1}."""
     words: Words | dict[Language, Words] = "marks"
     """Where words of plain text end in token tasks; marks: at blanks and punctuation marks."""
     ids: bool = True

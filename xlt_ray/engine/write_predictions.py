@@ -16,8 +16,8 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from xlt_ray.data.readers.base import NamedSource, check_unchanged
-from xlt_ray.data.readers.columns_jsonl import Sentence
 from xlt_ray.data.readers.files import PARQUET, DataFile, ending_of
+from xlt_ray.data.readers.layouts import Sentence
 from xlt_ray.data.readers.rows import RowError, Text
 from xlt_ray.data.readers.tables import schema_of
 from xlt_ray.data.readers.user_source import UserSource

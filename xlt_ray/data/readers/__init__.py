@@ -2,11 +2,15 @@
 
 base           what a source is
 files          folders of a benchmark; the endings of files
-columns_jsonl  columns of words and tags, and JSONL
+columns        a word per line, with its tag in another column
+layouts        what all layouts of lines share, and JSONL
 conll          CoNLL-U and OntoNotes
 absa_xml       reviews of SemEval
 tables         CSV, TSV and Parquet
 records        rows with named fields
+json_array     rows of one JSON array
+spans          entities that are marked in a text
+words          where the words of a text are
 rows           a row checked, or turned down with a reason
 lines          lines of a packed or plain file, bounded
 hub            datasets of the hub

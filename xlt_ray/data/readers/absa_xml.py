@@ -16,7 +16,7 @@ from typing import Any
 from xml.parsers import expat
 
 from xlt_ray.config.schema import ROW_BYTES, shown
-from xlt_ray.data.readers.columns_jsonl import Notation
+from xlt_ray.data.readers.layouts import Notation
 from xlt_ray.data.readers.lines import Overlong, too_long
 from xlt_ray.data.readers.rows import RowError, Text, tag_ids
 from xlt_ray.labels import OUTSIDE, LabelSet

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from xlt_ray.config.schema import ROW_BYTES, shown
-from xlt_ray.data.readers.columns_jsonl import Notation, Sentence, TokenLines, decoded, sentences
+from xlt_ray.data.readers.layouts import Notation, Sentence, TokenLines, decoded, sentences
 from xlt_ray.data.readers.lines import Overlong
 from xlt_ray.data.readers.rows import RowError, Text, tag_ids
 from xlt_ray.labels import OUTSIDE, LabelSet

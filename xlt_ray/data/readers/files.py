@@ -3,11 +3,11 @@
 Files are streamed, from a local folder or an object store, and never held as a whole. Bad
 sentences become `BadRow`; only what makes a whole file unusable is a ValueError.
 
-The ending says the layout: ``txt``, ``conll`` and ``tsv`` are columns, ``jsonl`` is JSONL (both in
-`xlt_ray.data.readers.columns_jsonl`), ``conllu`` is CoNLL-U, ``gold_conll`` and
-``v4_gold_conll`` are OntoNotes
-(both in `xlt_ray.data.readers.conll`), ``xml`` is that of SemEval's reviews
-(`xlt_ray.data.readers.absa_xml`). Lines end with LF, one CR before it is dropped.
+The ending says the layout: ``txt``, ``conll`` and ``tsv`` are columns
+(`xlt_ray.data.readers.columns`), ``jsonl`` is JSONL (`xlt_ray.data.readers.layouts`), ``conllu`` is
+CoNLL-U, ``gold_conll`` and ``v4_gold_conll`` are OntoNotes (both in
+`xlt_ray.data.readers.conll`), ``xml`` is that of SemEval's reviews
+(`xlt_ray.data.readers.absa_xml`). Lines end with LF, one CR before it is dropped, or all with CR.
 """
 
 import gzip
@@ -26,8 +26,9 @@ import pyarrow.fs as pafs
 from xlt_ray.config.credentials import redacted
 from xlt_ray.config.schema import ROW_BYTES, check_language
 from xlt_ray.data.readers.absa_xml import AbsaXml
-from xlt_ray.data.readers.columns_jsonl import JsonlFormat, LineFormat, Notation, columns_of
+from xlt_ray.data.readers.columns import columns_of
 from xlt_ray.data.readers.conll import ConllU, OntoNotes
+from xlt_ray.data.readers.layouts import JsonlFormat, LineFormat, Notation
 from xlt_ray.data.readers.lines import lines_of
 from xlt_ray.data.readers.rows import Text, assemble
 from xlt_ray.data.schema import BadRow, Example, Task
@@ -95,6 +96,17 @@ FORMATS: dict[str, FileFormat] = {
 _CHUNK = 1 << 20
 PACKED = ("gz", "zst")
 """Endings of packed files, after the other one."""
+_MAGIC = 4
+_UTF16 = "is not UTF-8 but UTF-16; `iconv -f UTF-16 -t UTF-8` converts it"
+_NO_TEXT = {
+    b"\xff\xfe": _UTF16,
+    b"\xfe\xff": _UTF16,
+    b"\x1f\x8b": "is a gzip file, its name has to end with .gz",
+    b"\x28\xb5\x2f\xfd": "is a zst file, its name has to end with .zst",
+    b"PK\x03\x04": "is a zip file, such as those of Excel; save it as CSV in UTF-8",
+    b"PAR1": "is a Parquet file, its name has to end with .parquet",
+}
+"""First bytes of files that are no text, and what to say of them."""
 _SHRUNK, _ROW = 4, 500
 """How many times smaller packed files are, and bytes of a rather long row."""
 
@@ -144,15 +156,34 @@ class DataFile:
         Raises:
             ValueError: the file cannot be read, or is no complete packed file.
         """
+        with self._reader() as reader:
+            yield lines_of(reader, most)
+
+    @contextmanager
+    def chunks(self) -> Iterator[Iterator[bytes]]:
+        """The bytes, unpacked as for `lines`; raises ValueError as it does."""
+        with self._reader() as reader:
+            yield iter(lambda: reader.read(_CHUNK), b"")
+
+    @contextmanager
+    def _reader(self) -> Iterator[BinaryIO]:
         with self._stream() as stream:
             if self.name.endswith(".gz"):
-                with gzip.GzipFile(fileobj=stream) as reader:
-                    yield lines_of(cast(BinaryIO, reader), most)
+                with gzip.GzipFile(fileobj=stream) as unpacked:
+                    self._check_text(unpacked.peek(_MAGIC))
+                    yield cast(BinaryIO, unpacked)
                 return
             if self.name.endswith(".zst"):
                 stream = pa.CompressedInputStream(stream, "zstd")
             with io.BufferedReader(cast(io.RawIOBase, stream), _CHUNK) as reader:
-                yield lines_of(cast(BinaryIO, reader), most)
+                self._check_text(reader.peek(_MAGIC))
+                yield cast(BinaryIO, reader)
+
+    def _check_text(self, head: bytes) -> None:
+        """Raise ValueError where the first bytes are not those of text in UTF-8."""
+        for magic, what in _NO_TEXT.items():
+            if head.startswith(magic):
+                raise ValueError(f"{self.location}: {what}")
 
     @contextmanager
     def _stream(self) -> Iterator[Any]:

@@ -19,9 +19,10 @@ from typing import Any
 
 from xlt_ray.config.schema import ROW_BYTES, first_line
 from xlt_ray.data.readers.files import PARQUET, DataFile, DataFolder, bytes_of
-from xlt_ray.data.readers.records import Cut, words_in
+from xlt_ray.data.readers.records import words_in
 from xlt_ray.data.readers.rows import Record, RowError, RowIds, Text, assemble, labels_of, text_of
 from xlt_ray.data.readers.tables import rows_of, schema_of, tabled
+from xlt_ray.data.readers.words import Cut
 from xlt_ray.data.schema import BadRow, Example, Task
 from xlt_ray.labels import LabelSet, Scheme
 from xlt_ray.store.parquet import check_plain

@@ -18,12 +18,17 @@ class Overlong(bytes):
 def lines_of(reader: BinaryIO, most: int) -> Iterator[bytes]:
     """The lines without their LF or CR LF, and without a byte order mark before the first.
 
+    A file with CR and without any LF in its first lines has CR at the ends of its lines.
+
     Args:
         reader: The file.
         most: Bytes of a line at most; of a longer one an `Overlong` takes the place.
     """
     room = most + _ENDS
     line = reader.readline(room + len(_BOM)).removeprefix(_BOM)
+    if b"\r" in line.removesuffix(b"\n").removesuffix(b"\r") and not line.endswith(b"\n"):
+        yield from _ended_by_cr(line, reader, most)
+        return
     while line:
         bare = line.removesuffix(b"\n").removesuffix(b"\r")
         if len(bare) > most:
@@ -34,6 +39,23 @@ def lines_of(reader: BinaryIO, most: int) -> Iterator[bytes]:
             bare = Overlong(bare[:_HEAD])
         yield bare
         line = reader.readline(room)
+
+
+def _ended_by_cr(held: bytes, reader: BinaryIO, most: int) -> Iterator[bytes]:
+    is_long = False
+    while True:
+        chunk = reader.read(_CHUNK)
+        *lines, held = (held + chunk).split(b"\r")
+        if not chunk and held:
+            lines.append(held)
+        for line in lines:
+            line = line.removeprefix(b"\n")
+            yield Overlong(line[:_HEAD]) if is_long or len(line) > most else line
+            is_long = False
+        if not chunk:
+            return
+        if len(held) > most:
+            held, is_long = held[:_HEAD], True
 
 
 def too_long(most: int, what: str = "the row", position: int | None = None) -> RowError:

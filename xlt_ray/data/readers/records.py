@@ -1,43 +1,30 @@
-"""Rows with named fields in files of the user's own: JSONL, CSV and Parquet; and plain text.
+"""Rows with named fields in files of the user's own: JSON, CSV and Parquet; and plain text.
 
 Fields are called as in `xlt_ray.data.readers.rows.text_of`, or as ``files.columns`` says. In
-token tasks a field ``text``, or a line of plain text, is cut into words; such rows have no labels.
+token tasks a field ``text``, or a line of plain text, is cut into words; entities of such rows are
+marked by their characters, see `xlt_ray.data.readers.spans`.
 """
 
 import csv
 import itertools
+import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from xlt_ray.config.schema import ROW_BYTES
-from xlt_ray.data.readers.columns_jsonl import MAX_SENTENCE, JsonlFormat, Notation, decoded
+from xlt_ray.data.readers.json_array import json_rows
+from xlt_ray.data.readers.layouts import MAX_SENTENCE, Notation, as_record, decoded, parsed
 from xlt_ray.data.readers.lines import Overlong, too_long
-from xlt_ray.data.readers.rows import Record, RowError, Text, labels_of, text_of
+from xlt_ray.data.readers.rows import Record, RowError, Text, labels_of, tag_ids, text_of
+from xlt_ray.data.readers.spans import in_usual_form, is_marked, tags_of_text, tags_of_words
+from xlt_ray.data.readers.words import Cut, words_of
 from xlt_ray.data.schema import Task
 from xlt_ray.labels import LabelSet
 
-Cut = Literal["blanks", "marks", "characters"]
-Numbered = Iterator[tuple[int, Record | RowError]]
-"""Where rows are, from 1, and their fields."""
-
-
-def words_of(text: str, cut: Cut) -> list[str]:
-    """The words of a text.
-
-    Args:
-        text: The text.
-        cut: Where words end: ``blanks`` at white space, ``marks`` also before and after every
-            punctuation mark, ``characters`` after every character; white space is left out.
-    """
-    if cut == "blanks":
-        return text.split()
-    if cut == "characters":
-        return [character for character in text if not character.isspace()]
-    from tokenizers.pre_tokenizers import BertPreTokenizer
-
-    return [word for word, _ in BertPreTokenizer().pre_tokenize_str(text)]
+Numbered = Iterator[tuple[int, Any]]
+"""Where rows are, from 1, and their fields, or a RowError."""
 
 
 def words_in(record: Record, cut: Cut) -> Text:
@@ -55,12 +42,14 @@ class Records:
         notation: How tags are written.
         columns: Name in the file of each field that is called otherwise there.
         cut: How a text becomes words in token tasks.
+        classes: Of a column with numbers the names of the classes that they stand for.
     """
 
     task: Task
     notation: Notation
     columns: Mapping[str, str]
     cut: Cut
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def text(self, raw: Record | RowError) -> Text:
         """The fields of the text."""
@@ -70,9 +59,18 @@ class Records:
         return text_of(record, self.task)
 
     def labels(self, raw: Record | RowError, text: Text, labels: LabelSet) -> tuple[int, ...] | int:
-        """The field of the labels."""
+        """The field of the labels, or the entities that are marked in the text."""
+        record = self._named(raw)
         scheme, types = self.notation.scheme, self.notation.types
-        return labels_of(self._named(raw), self.task, text, labels, scheme=scheme, types=types)
+        if self.task == "token" and is_marked(record):
+            words = "tokens" in record
+            tags = tags_of_words(record) if words else tags_of_text(record, self.cut)
+            return tag_ids(tags, labels, types=types)
+        names = None
+        for column, known in self.classes.items():
+            if self._name(column) in ("label", "labels", "tags", "ner_tags"):
+                names = known
+        return labels_of(record, self.task, text, labels, scheme=scheme, types=types, names=names)
 
     def token_line(self, raw: Record | RowError, position: int) -> None:
         """None: the tokens of a row stand in its one line."""
@@ -80,8 +78,14 @@ class Records:
     def _named(self, raw: Record | RowError) -> Record:
         if isinstance(raw, RowError):
             raise raw
-        others = {column: name for name, column in self.columns.items()}
-        return {others.get(name, name): value for name, value in raw.items()}
+        record = as_record(in_usual_form(raw))
+        if isinstance(record, RowError):
+            raise record
+        return {self._name(column): value for column, value in record.items()}
+
+    def _name(self, column: str) -> str:
+        """The name of a field that is a column of the file."""
+        return next((name for name, other in self.columns.items() if other == column), column)
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,21 @@ class JsonLines(Records):
     """A JSON object per line."""
 
     def rows(self, lines: Iterable[bytes], most: int = ROW_BYTES) -> Numbered:
-        """Line and object of each row."""
-        return JsonlFormat(self.notation, self.task).rows(lines, most)
+        """Line and object of each row; lines of white space are skipped."""
+        for number, line in enumerate(lines, 1):
+            if isinstance(line, Overlong):
+                yield number, too_long(most)
+            elif line.strip():
+                yield number, parsed(line)
+
+
+@dataclass(frozen=True)
+class JsonArray(Records):
+    """A JSON array of objects, or objects after one another, in all their bytes."""
+
+    def rows(self, chunks: Iterable[bytes], most: int = ROW_BYTES) -> Numbered:
+        """Number and object of each row."""
+        return json_rows(chunks, most)
 
 
 @dataclass(frozen=True)
@@ -111,6 +128,11 @@ class Csv(Records):
             return
         counts = {mark: head.count(mark.encode()) for mark in ",;\t"}
         mark = max(counts, key=lambda mark: counts[mark])
+        if named := _EXCEL.fullmatch(head):
+            mark = decoded(named[1])
+            number, head = next((x for x in numbered if x[1].strip()), (0, b""))
+            if not head:
+                return
         source = _Rewound(itertools.chain([head], (line for _, line in numbered)), number, most)
         reader = csv.reader(source, delimiter=mark, strict=True)
         try:
@@ -137,6 +159,8 @@ class Csv(Records):
                 yield line, RowError(f"{len(values)} columns, needed: {needed}")
 
 
+_EXCEL = re.compile(rb'"?sep=([,;\t|])"?', re.IGNORECASE)
+"""A first line by which Excel knows what stands between values."""
 _ANY_SIZE = 2**31 - 1
 """Of a field of CSV: how much a row may have is known before its fields are."""
 
@@ -197,4 +221,5 @@ class Lines(Records):
 
 def fields_of(raw: Any) -> tuple[str, ...]:
     """Names of a row's fields; none of one that is no record."""
-    return tuple(raw) if isinstance(raw, Mapping) else ()
+    record = in_usual_form(raw)
+    return tuple(record) if isinstance(record, Mapping) else ()

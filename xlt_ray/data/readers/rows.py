@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from xlt_ray.config.schema import shown
 from xlt_ray.data.schema import BadRow, ContentIds, Example, Task
-from xlt_ray.labels import OUTSIDE, LabelSet, Scheme, to_bio
+from xlt_ray.labels import OUTSIDE, PREFIXES, LabelSet, Scheme, spelled, to_bio
 
 NO_TYPES: Mapping[str, str] = MappingProxyType({})
 """For tags whose entity types are called as in the label set."""
@@ -24,6 +24,8 @@ _NEEDS = {
     "sentence": "text",
     "pair": "premise and hypothesis, or text and text_pair",
 }
+SEVERAL = "several labels, which are not supported:"
+"""How the reason begins why a row with more than one class is not read."""
 _TOKEN_LABEL_FIELDS = ("tags", "labels", "ner_tags")
 
 Record = Mapping[str, Any]
@@ -211,6 +213,9 @@ def tag_ids(
         named = [_renamed(tag, types) for tag in bio] if types else bio
         ids = tuple(labels.index(tag) for tag in named)
     except ValueError:
+        usual = [spelled(tag) for tag in tags]
+        if scheme == "bio" and labels.is_bio and usual != list(tags):
+            return tag_ids(usual, labels, types=types, fault=fault)
         allowed = _allowed(labels, scheme, types)
         wrong = [position for position, tag in enumerate(tags) if tag not in allowed]
         assert wrong, "a scheme is converted for BIO label sets only"
@@ -233,8 +238,11 @@ def _renamed(tag: str, types: Mapping[str, str]) -> str:
 def _allowed(labels: LabelSet, scheme: Scheme, types: Mapping[str, str]) -> Sequence[str]:
     known = (*labels.entity_types, OUTSIDE)
     others = [kind for kind, name in types.items() if name in known]
-    if scheme == "bioes":
-        kinds, prefixes, first = (*labels.entity_types, *others), "BIES", (OUTSIDE,)
+    if scheme == "bare":
+        return (OUTSIDE, *labels.entity_types, *others)
+    if scheme not in ("bio", "iob1"):
+        kinds, prefixes = (*labels.entity_types, *others), "".join(PREFIXES[scheme])
+        first = (OUTSIDE,)
     else:
         kinds, prefixes, first = others, "BI", labels.names
     return (*first, *(f"{prefix}-{kind}" for kind in kinds for prefix in prefixes))
@@ -248,7 +256,10 @@ def class_id(
     noun: str = "label",
     position: int | None = None,
 ) -> int:
-    """Class id of a name, or of an integer as an index into ``names`` (default: the label set)."""
+    """Class id of a name, or of a number: an index into ``names``, or as the label set reads it.
+
+    White space around a name is left out; truth values are called ``true`` and ``false``.
+    """
     name = _class_name(value, labels, names, noun, position)
     _check_unicode(name, noun, position)
     try:
@@ -265,13 +276,25 @@ def _class_name(
     noun: str,
     position: int | None,
 ) -> str:
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if isinstance(value, str):
-        return value
+        if name := value.strip():
+            return name
+        raise RowError(f"empty {noun} {shown(value)}, needed: the name of a class", position)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | Mapping):
+        raise RowError(f"{SEVERAL} {shown(value)}, one class is needed", position)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     allowed = ", ".join(labels.names)
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int):
+        if names is None and (found := labels.of_number(value)) is not None:
+            return found
+        if names is not None and 0 <= value < len(names):
+            return names[value]
         known = labels.names if names is None else names
-        if 0 <= value < len(known):
-            return known[value]
         allowed = ", ".join(f"{index} {name}" for index, name in enumerate(known))
     raise RowError(f"unknown {noun} {shown(value)}, allowed: {allowed}", position)
 

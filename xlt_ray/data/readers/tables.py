@@ -5,6 +5,7 @@ as many as have ``data.max_row_bytes`` by what the file says of itself, 512 at m
 strings of Python once their sizes are known.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from xlt_ray.data.readers.lines import too_long
 from xlt_ray.data.readers.rows import Record, RowError
 from xlt_ray.store.parquet import check_plain, open_parquet
 
+_FEATURES = b"huggingface"
 _BATCH = 512
 _VALUE = 8
 """Bytes that a value of a list counts at least: a row of nothing but empty texts is large, too."""
@@ -33,6 +35,22 @@ def schema_of(file: DataFile) -> pa.Schema:
     """
     with _stream(file) as stream:
         return open_parquet(stream, file.location).schema_arrow
+
+
+def class_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
+    """Of each column with numbers of classes their names, as ``datasets`` writes them."""
+    try:
+        written = json.loads((schema.metadata or {}).get(_FEATURES, b"{}"))
+        features = written["info"]["features"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    found = {}
+    for column, kind in features.items():
+        inner = kind.get("feature", kind) if isinstance(kind, dict) else kind
+        names = inner.get("names") if isinstance(inner, dict) else None
+        if names and all(isinstance(name, str) for name in names):
+            found[column] = tuple(names)
+    return found
 
 
 def rows_of(

@@ -1,11 +1,11 @@
 """Files of the user's own as a benchmark: which there are, what they hold, what is read of them.
 
 What ``files`` leaves out is read off the labelled training files: the kind of task off the fields
-of the first row, the classes off all rows, the scheme of entity tags off the prefixes: E- or S-
-say bioes; B- in less than a twentieth of the entities' tags iob1; anything else bio.
+of the first row, the classes off all rows, the scheme of entity tags off their letters, see
+`scheme_of`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -24,18 +24,19 @@ from xlt_ray.data.readers.base import Source
 from xlt_ray.data.readers.files import DataFile, ending_of
 from xlt_ray.data.readers.globs import absolute, matching
 from xlt_ray.data.readers.hub import HubSource
-from xlt_ray.data.readers.records import Cut, fields_of
+from xlt_ray.data.readers.records import fields_of
+from xlt_ray.data.readers.rows import SEVERAL
+from xlt_ray.data.readers.spans import LISTS, in_usual_form, is_marked
 from xlt_ray.data.readers.subsets import HeldOut
 from xlt_ray.data.readers.user_source import COLUMNS, NAME, UserSource
-from xlt_ray.data.schema import Task
-from xlt_ray.labels import OUTSIDE, LabelSet, Scheme
+from xlt_ray.data.readers.words import Cut
+from xlt_ray.data.schema import BadRow, Task
+from xlt_ray.labels import OUTSIDE, PREFIXES, LabelSet, Scheme, spelled, split_tag
 
 HUB = "hub:"
 """Before the id of a hub dataset: hub:OWNER/NAME[@REVISION][:CONFIGURATION[:SPLIT]]."""
 _RARE = 0.05
-_NUMBER = "a number"
-"""Counted in place of the number 0, which names no class by itself."""
-_MOST_LABELS, _LONGEST_LABEL = 5000, 200
+_MOST_LABELS, _LONGEST_LABEL, _MOST_FAULTS = 5000, 200, 1000
 _HEAD = 200
 """Lines that a table is told from sentences by."""
 
@@ -53,13 +54,17 @@ class Inferred:
 class TagInventory(LabelSet):
     """Takes every tag for one of its own, and keeps count of them."""
 
-    names: tuple[str, ...] = (_NUMBER,)
+    names: tuple[str, ...] = ("any",)
     counts: dict[str, int] = field(default_factory=dict, compare=False)
 
     def index(self, name: str) -> int:
         """Any number: labels are not numbered yet."""
         self.counts[name] = self.counts.get(name, 0) + 1
         return 0
+
+    def of_number(self, number: int) -> str:
+        """A number is a name."""
+        return str(number)
 
 
 def source_of(
@@ -236,6 +241,7 @@ def _inferred(files: str, names: tuple[str, ...], row_bytes: int, stamps: object
         _check_tags(counts, names)
     scheme = config.scheme or (scheme_of(counts) if task == "token" else "bio")
     labels = config.labels or labels_of(counts, scheme, task)
+    _check_classes(labels, names)
     return Inferred(task, labels, scheme)
 
 
@@ -254,8 +260,10 @@ def _task_of(files: FilesConfig, language: str, row_bytes: int) -> Task:
     options = {"columns": files.columns, "row_bytes": row_bytes}
     source = UserSource(patterns, language, "train", "sentence", **options)
     with source.raw(file, source.layout(file)) as rows:
-        first = next(rows, None)
-    fields = _called(files, fields_of(first and first[1]))
+        head = [row for _, row in islice(rows, _HEAD)]
+    fields = _called(files, fields_of(head[0]) if head else ())
+    if "text" in fields and any(_is_marked(files, row) for row in head):
+        return "token"
     for task, needed in _FIELDS:
         if needed <= fields:
             return task
@@ -280,6 +288,16 @@ def _called(files: FilesConfig, columns: Iterable[str]) -> set[str]:
     return {others.get(name, name) for name in columns}
 
 
+def _is_marked(files: FilesConfig, row: Any) -> bool:
+    """Whether a row has entities that are marked in its text."""
+    record = in_usual_form(row)
+    if not isinstance(record, Mapping):
+        return False
+    others = {column: name for name, column in files.columns.items()}
+    named = {others.get(str(name), str(name)): value for name, value in record.items()}
+    return is_marked(named) and any(named.get(name) for name in LISTS)
+
+
 def _is_table(files: FilesConfig, file: DataFile, row_bytes: int) -> bool:
     """Whether a .tsv file begins with names of fields, or no sentence ends in its first lines."""
     with file.lines(row_bytes) as lines:
@@ -291,26 +309,45 @@ def _is_table(files: FilesConfig, file: DataFile, row_bytes: int) -> bool:
 
 def _tags(files: FilesConfig, names: tuple[str, ...], row_bytes: int) -> dict[str, int]:
     """How often each tag or label is in the training files."""
-    inventory, keys = TagInventory(), ", ".join(f"files.paths.{name}.train" for name in names)
+    inventory, keys = TagInventory(), _keys(names)
+    faults: dict[str, tuple[int, BadRow]] = {}
     for name in names:
-        for _ in _source(files, name, "train", row_bytes).examples(inventory):
+        for row in _source(files, name, "train", row_bytes).examples(inventory):
+            if isinstance(row, BadRow):
+                count, first = faults.get(row.reason, (0, row))
+                if count or len(faults) < _MOST_FAULTS:
+                    faults[row.reason] = (count + 1, first)
             if len(inventory.counts) > _MOST_LABELS:
                 raise ConfigError(
                     f"files.paths.{name}.train: more than {_MOST_LABELS:,} different labels "
                     f"({', '.join(map(shown, islice(inventory.counts, 3)))}, ...); another column?"
                 )
+    several = {reason: found for reason, found in faults.items() if reason.startswith(SEVERAL)}
+    if several:
+        raise ConfigError(f"{keys}: {_commonest(several)}")
     if not inventory.counts:
-        raise ConfigError(f"{keys}: no row has labels that can be read; name them as files.labels")
+        raise ConfigError(f"{keys}: no row has labels that can be read: {_commonest(faults)}")
     odd = next((tag for tag in inventory.counts if not _is_name(tag)), None)
     if odd is not None:
         raise ConfigError(
             f"{keys}: {shown(odd)} is no label; it has {_LONGEST_LABEL} letters at most, in UTF-8"
         )
-    if _NUMBER in inventory.counts:
+    if files.task == "token" and all(tag.isdecimal() for tag in inventory.counts):
         raise ConfigError(
-            f"{keys}: labels are numbers; name the classes as files.labels, in their order"
+            f"{keys}: tags are numbers; name the classes as files.labels, in their order"
         )
     return inventory.counts
+
+
+def _keys(names: Iterable[str]) -> str:
+    return ", ".join(f"files.paths.{name}.train" for name in names)
+
+
+def _commonest(faults: Mapping[str, tuple[int, BadRow]]) -> str:
+    """Why rows could not be read, the commonest reasons first, with where each was seen first."""
+    ranked = sorted(faults.values(), key=lambda item: -item[0])[:3]
+    found = [f"{n:,} x {row.reason} (first in {row.file}, line {row.line})" for n, row in ranked]
+    return "; ".join(found) or "there is none"
 
 
 def _is_name(tag: str) -> bool:
@@ -323,44 +360,74 @@ def _check_tags(counts: Mapping[str, int], names: tuple[str, ...]) -> None:
     """Whether tags are those of entities, or of something else, and not a few of the other kind.
 
     Raises:
-        ConfigError: they are not of one kind, or in a scheme that is not read.
+        ConfigError: they are not of one kind, or all words are outside.
     """
-    keys = ", ".join(f"files.paths.{name}.train" for name in names)
-    dashed = {tag.partition("-")[0] for tag in counts if "-" in tag}
-    if dashed <= set("BILU") and dashed & set("LU"):
-        raise ConfigError(f"{keys}: tags are BILOU; write them as BIOES: L- as E-, U- as S-")
-    odd = {tag: n for tag, n in counts.items() if tag != OUTSIDE and tag[:2] not in _PREFIXES}
-    if 0 < sum(odd.values()) < _RARE * sum(counts.values()) and len(odd) < len(counts) - 1:
-        rare = ", ".join(f"{tag!r} ({n} x)" for tag, n in sorted(odd.items())[:5])
+    tags = _spelled(counts)
+    if tags.keys() == {OUTSIDE}:
         raise ConfigError(
-            f"{keys}: nearly all tags are of entities, but not {rare}; mend them, or name the "
-            "classes as files.labels"
+            f"{_keys(names)}: no entity in the training files, all tags are {OUTSIDE}"
+        )
+    odd = {tag: n for tag, n in tags.items() if tag != OUTSIDE and not split_tag(tag)[0]}
+    if 0 < sum(odd.values()) < _RARE * sum(tags.values()) and len(odd) < len(tags) - 1:
+        rare = ", ".join(f"{tag!r} ({n} x)" for tag, n in sorted(odd.items())[:5])
+        if any(split_tag(tag)[0] for tag in tags):
+            raise ConfigError(
+                f"{_keys(names)}: nearly all tags are of entities, but not {rare}; mend them, or "
+                "name the classes as files.labels"
+            )
+
+
+def _check_classes(labels: Sequence[str], names: tuple[str, ...]) -> None:
+    """Raise ConfigError where there is nothing to tell apart."""
+    if len(labels) < 2:
+        raise ConfigError(
+            f"{_keys(names)}: one class, {', '.join(map(repr, labels))}, needed: two or more"
         )
 
 
-_PREFIXES = ("B-", "I-", "E-", "S-")
+def _spelled(counts: Mapping[str, int]) -> dict[str, int]:
+    """Tags with their letters in front, and how often each is there."""
+    found: dict[str, int] = {}
+    for tag, count in counts.items():
+        found[spelled(tag)] = found.get(spelled(tag), 0) + count
+    return found
 
 
 def scheme_of(counts: Mapping[str, int]) -> Scheme:
-    """How tags of entities are written, by how often each of them is used."""
-    by_prefix: dict[str, int] = {}
-    for tag, count in counts.items():
-        prefix, dash, _ = tag.partition("-")
-        if dash:
-            by_prefix[prefix] = by_prefix.get(prefix, 0) + count
-    if not by_prefix.keys() <= set("BIES"):
+    """How tags of entities are written, by how often each of them is used.
+
+    ``M`` says bmes, ``L`` or ``U`` bilou, ``E`` or ``S`` bioes; few ``B`` iob1; no letter at all,
+    but O, bare; anything else is bio, which takes tags as they stand.
+    """
+    by_letter: dict[str, int] = {}
+    for tag, count in _spelled(counts).items():
+        letter = OUTSIDE if tag == OUTSIDE else split_tag(tag)[0]
+        by_letter[letter] = by_letter.get(letter, 0) + count
+    letters = by_letter.keys() - {OUTSIDE}
+    if letters == {""} and OUTSIDE in by_letter:
+        return "bare"
+    if "" in letters:
         return "bio"
-    if by_prefix.keys() & set("ES"):
-        return "bioes"
-    begun, inside = by_prefix.get("B", 0), by_prefix.get("I", 0)
+    for scheme, telling in _TELLING.items():
+        if letters & telling:
+            return scheme if letters <= PREFIXES[scheme].keys() else "bio"
+    begun, inside = by_letter.get("B", 0), by_letter.get("I", 0)
     return "iob1" if begun < _RARE * (begun + inside) else "bio"
+
+
+_TELLING: dict[Scheme, set[str]] = {"bmes": {"M"}, "bilou": {"L", "U"}, "bioes": {"E", "S"}}
 
 
 def labels_of(counts: Mapping[str, int], scheme: Scheme, task: Task) -> tuple[str, ...]:
     """Class names of the tags or labels in use, in an order that does not depend on the files'."""
-    kinds = sorted({tag.partition("-")[2] for tag in counts} - {""})
-    prefixes = {tag.partition("-")[0] for tag in counts if "-" in tag}
-    entities = task == "token" and OUTSIDE in counts and prefixes and prefixes <= set("BIES")
-    if entities and all(tag == OUTSIDE or "-" in tag for tag in counts):
-        return (OUTSIDE, *(f"{prefix}-{kind}" for kind in kinds for prefix in "BI"))
+    tags = _spelled(counts) if task == "token" else dict(counts)
+    split = [split_tag(tag) for tag in tags if tag != OUTSIDE]
+    known = PREFIXES[scheme].keys()
+    if task == "token" and OUTSIDE in tags and split:
+        is_bare = scheme == "bare" and not any(letter for letter, _ in split)
+        if is_bare or all(letter in known for letter, _ in split):
+            kinds = sorted({kind for _, kind in split})
+            return (OUTSIDE, *(f"{letter}-{kind}" for kind in kinds for letter in "BI"))
+    if all(tag.isdecimal() for tag in counts):
+        return tuple(sorted(counts, key=lambda tag: (int(tag), tag)))
     return tuple(sorted(counts))

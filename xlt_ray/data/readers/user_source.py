@@ -9,19 +9,22 @@ from typing import Any
 
 from xlt_ray.config.schema import ROW_BYTES
 from xlt_ray.data.readers.base import Source
-from xlt_ray.data.readers.columns_jsonl import Notation, columns_of
+from xlt_ray.data.readers.columns import columns_of
 from xlt_ray.data.readers.conll import ConllU
 from xlt_ray.data.readers.files import FORMATS, PARQUET, DataFile, bytes_of, ending_of
 from xlt_ray.data.readers.globs import matching
-from xlt_ray.data.readers.records import Csv, Cut, JsonLines, Lines, Records
+from xlt_ray.data.readers.layouts import Notation, parsed
+from xlt_ray.data.readers.records import Csv, JsonArray, JsonLines, Lines, Records
 from xlt_ray.data.readers.rows import RowIds, assemble
-from xlt_ray.data.readers.tables import rows_of
+from xlt_ray.data.readers.spans import in_usual_form
+from xlt_ray.data.readers.tables import class_names, rows_of, schema_of
+from xlt_ray.data.readers.words import Cut
 from xlt_ray.data.schema import BadRow, Example, Task
 from xlt_ray.labels import LabelSet, Scheme
 
 NAME = "files"
 COLUMNS = ("conll", "tsv", "bio", "iob", "iob2")
-_OWN = ("txt", *COLUMNS, "conllu", "jsonl", "csv", PARQUET)
+_OWN = ("txt", *COLUMNS, "conllu", "jsonl", "json", "csv", PARQUET)
 ENDINGS = (*_OWN, *(ending for ending in FORMATS if ending not in _OWN))
 
 
@@ -145,6 +148,10 @@ class UserSource:
         if ending_of(file.name) == PARQUET:
             yield rows_of(file, self.row_bytes)
             return
+        if ending_of(file.name) == "json":
+            with file.chunks() as chunks, named_in_errors(f"{self.key}: {file.location}"):
+                yield layout.rows(chunks, self.row_bytes)
+            return
         with file.lines(self.row_bytes) as lines:
             yield layout.rows(lines, self.row_bytes)
 
@@ -155,9 +162,12 @@ class UserSource:
         if ending == "conllu":
             return ConllU(notation)
         if ending == "jsonl":
+            self._check_lines(file)
             return JsonLines(*records)
+        if ending == "json":
+            return JsonArray(*records)
         if ending == PARQUET:
-            return Records(*records)
+            return Records(*records, classes=class_names(schema_of(file)))
         if ending == "csv" or (ending == "tsv" and self.task != "token"):
             return Csv(*records)
         if ending == "txt" and not self._has_columns(file):
@@ -165,8 +175,19 @@ class UserSource:
         if ending not in _OWN:
             with file.lines(self.row_bytes) as lines:
                 return FORMATS[ending].layout(lines, notation, self.task)
+        where = f"{self.key}: {file.location}"
+        with file.lines(self.row_bytes) as lines, named_in_errors(where):
+            return columns_of(lines, notation, tabs=ending == "tsv", named=self.columns)
+
+    def _check_lines(self, file: DataFile) -> None:
+        """Raise ValueError where a file of JSON lines is one JSON array."""
         with file.lines(self.row_bytes) as lines:
-            return columns_of(lines, notation, tabs=ending == "tsv")
+            first = next((line for line in lines if line.strip()), b"").strip()
+        if first.startswith(b"[") and not isinstance(in_usual_form(parsed(first)), Mapping):
+            raise ValueError(
+                f"{self.key}: {file.location} is a JSON array, one object per line is needed; an "
+                "array is read where the name ends with .json"
+            )
 
     def _has_columns(self, file: DataFile) -> bool:
         """Whether a .txt file has a token and its tag in every line, rather than plain text."""
@@ -178,6 +199,15 @@ class UserSource:
             head = [(bool(line.strip()), b"\t" in line) for line in islice(lines, 50)]
         filled = [has_tab for is_filled, has_tab in head if is_filled]
         return bool(filled) and len(filled) < len(head) and all(filled)
+
+
+@contextmanager
+def named_in_errors(where: str) -> Iterator[None]:
+    """Put the name of a file before the reasons why it cannot be read."""
+    try:
+        yield
+    except ValueError as error:
+        raise error if where in str(error) else ValueError(f"{where}: {error}") from None
 
 
 def key_of(source: Source) -> str:

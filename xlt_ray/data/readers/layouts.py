@@ -1,21 +1,14 @@
-"""Rows in the lines of a file: columns and JSONL; `xlt_ray.data.readers.conll` has two more.
-
-Columns (token tasks): one token per line, the token in the first column and its tag in the last, an
-empty line after each sentence. Columns are cut at TAB alone, so tokens may hold spaces; a ``.txt``
-or ``.conll`` file without any TAB is cut at single spaces. ``-DOCSTART-`` lines are skipped; ``#``
-is data like any other character.
+"""Rows in the lines of a file: what all layouts share, and JSONL.
 
 JSONL (all tasks): ``{"tokens": [...], "tags" | "labels" | "ner_tags": [...]}``, ``{"text",
 "label"}``, ``{"premise", "hypothesis", "label"}`` or ``{"text", "text_pair", "label"}``, with an
 ``"id"`` if wanted. Labels are class names, or integers as indices into the benchmark's labels.
 """
 
-import itertools
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from xlt_ray.config.schema import ROW_BYTES, shown
 from xlt_ray.data.readers.lines import Overlong, too_long
@@ -25,7 +18,6 @@ from xlt_ray.data.readers.rows import (
     Text,
     check_tokens,
     labels_of,
-    tag_ids,
     text_of,
 )
 from xlt_ray.data.schema import Task
@@ -33,8 +25,6 @@ from xlt_ray.labels import LabelSet, Scheme
 
 MAX_SENTENCE = 20_000
 """Lines after which a sentence is no sentence: a lost blank line must not fill the memory."""
-
-_SNIFFED = 2000
 
 Raw = TypeVar("Raw")
 Lost = Literal["", "lines", "bytes", "line"]
@@ -161,79 +151,6 @@ class TokenLines:
 
 
 @dataclass(frozen=True)
-class ColumnFormat(TokenLines):
-    """A token per line, in the first column; its tag in the last.
-
-    Attributes:
-        notation: How words and tags are written.
-        separator: What stands between columns.
-        number: How many columns most lines have.
-    """
-
-    notation: Notation
-    separator: bytes
-    number: int
-
-    def rows(self, lines: Iterable[bytes], most: int = ROW_BYTES) -> Iterator[tuple[int, Sentence]]:
-        """First line and lines of each sentence."""
-        marked = ((n, None if self._ends(line) else line) for n, line in enumerate(lines, 1))
-        for sentence in sentences(marked, most):
-            yield sentence.numbers[0], sentence
-
-    def _ends(self, line: bytes) -> bool:
-        if not line.startswith(b"-DOCSTART-"):
-            return not line
-        return self._token(line) == b"-DOCSTART-"
-
-    def _token(self, line: bytes) -> bytes:
-        return line.split(self.separator, 1)[0]
-
-    def text(self, raw: Sentence) -> Text:
-        """The first column."""
-        raw.check_whole()
-        return self.notation.words([self._token(line) for line in raw.lines])
-
-    def labels(self, raw: Sentence, text: Text, labels: LabelSet) -> tuple[int, ...]:
-        """The last column."""
-        tags, fault = [], None
-        for position, line in enumerate(raw.lines):
-            columns = line.split(self.separator)
-            if not columns[-1] or (len(columns) == 1 and self.number == 2):
-                separator = "TAB" if self.separator == b"\t" else "space"
-                assert text.tokens is not None
-                reason = f"missing tag after token {shown(text.tokens[position])}"
-                fault = RowError(f"{reason}, needed: token, {separator}, tag", position)
-                break
-            if len(columns) != self.number:
-                reason = f"{len(columns)} columns, needed: {self.number} as in the rest of the file"
-                fault = RowError(reason, position)
-                break
-            tags.append(decoded(columns[-1]))
-        scheme, types = self.notation.scheme, self.notation.types
-        return tag_ids(tags, labels, scheme=scheme, types=types, fault=fault)
-
-
-def columns_of(lines: Iterator[bytes], notation: Notation, *, tabs: bool) -> ColumnFormat:
-    """Find out what separates the columns of a file, and how many there are.
-
-    Args:
-        lines: All lines; they are read to the first TAB, and to the end where there is none.
-        notation: How words and tags are written.
-        tabs: Whether TAB separates in any case.
-    """
-    whole = (line for line in lines if line and not isinstance(line, Overlong))
-    counts: dict[bytes, Counter[int]] = {b"\t": Counter(), b" ": Counter()}
-    for line in itertools.islice(whole, _SNIFFED):
-        for separator, found in counts.items():
-            found[line.count(separator) + 1] += 1
-    tabs = tabs or any(count > 1 for count in counts[b"\t"]) or any(b"\t" in x for x in whole)
-    separator = b"\t" if tabs else b" "
-    found = counts[separator]
-    number = max(found, key=lambda count: (found[count], count), default=2)
-    return ColumnFormat(notation, separator, max(2, number))
-
-
-@dataclass(frozen=True)
 class JsonlFormat:
     """A JSON object per line.
 
@@ -253,7 +170,7 @@ class JsonlFormat:
             if isinstance(line, Overlong):
                 yield number, too_long(most)
             elif line.strip():
-                yield number, _parsed(line)
+                yield number, as_record(parsed(line))
 
     def text(self, raw: Record | RowError) -> Text:
         """The fields of the text."""
@@ -276,14 +193,19 @@ def decoded(value: bytes) -> str:
     return value.decode("utf-8", "surrogateescape")
 
 
-def _parsed(line: bytes) -> Record | RowError:
+def parsed(line: bytes) -> Any:
+    """The JSON value of a line, or a RowError."""
     # Undecodable bytes do no harm in a label that nobody asked for.
     try:
-        record = json.loads(decoded(line))
+        return json.loads(decoded(line))
     except json.JSONDecodeError as error:
         return RowError(f"no valid JSON: {error.msg} at character {error.pos + 1}")
     except (ValueError, RecursionError) as error:
         return RowError(f"no valid JSON: {error}")
-    if not isinstance(record, dict):
-        return RowError(f"{shown(record)} is not a JSON object")
-    return record
+
+
+def as_record(value: Any) -> Record | RowError:
+    """A JSON value as a record, or why it is none."""
+    if isinstance(value, dict | RowError):
+        return value
+    return RowError(f"{shown(value)} is not a JSON object")
