@@ -244,6 +244,18 @@ def test_embeddings_may_stay_and_the_head_may_be_faster(
     assert abs(faster[head] - before[head]).mean() > 3 * abs(once[head] - before[head]).mean()
 
 
+def test_a_training_that_diverges_is_an_error_and_no_model(
+    ray_cluster: str, world: World, tmp_path: Path
+) -> None:
+    with driver_of(world, tmp_path) as driver:
+        gold = Mix(driver.source("train"))
+        for schedule in (Schedule(1e30, 2, keep="last"), Schedule(1e38, 0, keep="last", steps=1)):
+            with pytest.raises(ValueError, match=r"diverged"):
+                driver.train("x", gold, CrossEntropy(), start=driver.backbone, schedule=schedule)
+    models = {entry["title"] for entry in jsonl(tmp_path / "runs/parts/ledger.jsonl")}
+    assert "x" not in models
+
+
 def test_nothing_to_train_on_is_an_error(ray_cluster: str, world: World, tmp_path: Path) -> None:
     """And nothing to choose by: the model would be the start, and nobody would know."""
     with driver_of(world, tmp_path) as driver:

@@ -12,6 +12,10 @@ from xlt_ray.engine import memory
 from xlt_ray.engine.arithmetic import Precision, autocast
 from xlt_ray.models.classifier import Classifier, Output, full_precision
 
+NO_NUMBERS = (
+    "the model's outputs are not finite: its training has diverged, or its weights need a wider "
+    "arithmetic than resources.precision"
+)
 FeatureOutputs = Callable[[nn.Module | None, Tensor], Tensor | None]
 """Values [n, K] of the own module and the features of n items, or None."""
 
@@ -42,6 +46,9 @@ def predict(
 
     Returns:
         [N, C] float32 logits and, if any were made, the [N, K] values, on ``device``.
+
+    Raises:
+        ValueError: a logit is not finite.
     """
     logits = [torch.zeros((0, model.num_outputs), device=device)]
     made, owners = [], [torch.zeros(0, dtype=torch.int64, device=device)]
@@ -57,9 +64,12 @@ def predict(
                 made.append(values)
     memory.hand_back_at_times()
     order = torch.cat(owners)
+    found = torch.cat(logits)
+    if not bool(found.isfinite().all()):
+        raise ValueError(NO_NUMBERS)
     nothing = torch.zeros((len(order), 0), device=device)
     return Output(
-        _ordered(torch.cat(logits), order),
+        _ordered(found, order),
         nothing,
         _ordered(torch.cat(made), order) if made else None,
         model.own,

@@ -8,4 +8,5 @@ optimiser    parameters, rates, state
 checkpoints  from which a killed step resumes
 snapshots    models along the way, for analyses
 determinism  kernels that repeat their bytes
+divergence   the first step without finite numbers
 """

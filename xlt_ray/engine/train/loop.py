@@ -39,6 +39,7 @@ from xlt_ray.engine.train.batches import (
 )
 from xlt_ray.engine.train.checkpoints import Checkpoints
 from xlt_ray.engine.train.determinism import repeatable
+from xlt_ray.engine.train.divergence import Divergence
 from xlt_ray.engine.train.optimiser import (
     flatten,
     make_optimiser,
@@ -207,6 +208,7 @@ class Worker:
         self.clipped = [p for p in self.model.parameters() if clips_own or id(p) not in own]
         begins = self.steps_per_epoch if by_paired else None
         self.paired = PairedRows(self.examples, per_rank, seed=task.seed, epoch=begins)
+        self.divergence = Divergence(self.device)
         self.saved = time.monotonic()
 
     def _load(self, folder: Path, context: TaskContext) -> Classifier:
@@ -298,8 +300,9 @@ class Worker:
             total += loss.detach()
             self.position.tokens += int(batch.attention_mask.sum())
         self._spare(task.objective.trains(number))
-        torch.nn.utils.clip_grad_norm_(self.clipped, task.train.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.clipped, task.train.max_grad_norm)
         rate = warmup_then_decay(number, self.steps, task.train.warmup_ratio)
+        self.divergence.note(number, rate * task.schedule.lr, norm)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * (1.0 if group["constant"] else rate)
         self.optimiser.step()
@@ -350,6 +353,7 @@ class Worker:
 
     def score(self) -> None:
         """Score source dev and remember the best model."""
+        self.divergence.check()
         task, position = self.task, self.position
         predicted = predict_labels(
             self.model,
@@ -395,6 +399,7 @@ class Worker:
     def checkpoint(self) -> None:
         """Write a checkpoint; it counts once every worker has written its part."""
         step = self.position.total
+        self.divergence.check()
         reached("checkpoint.begun")
         self.checkpoints.save_part(step, f"worker-{self.rank}", self._own_state())
         if self.rank == 0:
