@@ -125,7 +125,7 @@ def test_a_file_that_is_edited_before_it_is_written_gets_no_predictions(
     monkeypatch.setattr(writing, "run_write", late)
     with pytest.raises(ValueError, match=r"deep/b\.txt: has changed|b\.txt: has changed"):
         predict.predict(configured(given))
-    assert not (tmp_path / "out/deep/b.conll").exists()
+    assert not (tmp_path / "out/deep/b.jsonl").exists()
 
 
 def test_predictions_keep_rows_and_order(
@@ -136,7 +136,9 @@ def test_predictions_keep_rows_and_order(
     out = sentences_of(tmp_path / "out/a.conll")
     words = words_in(tmp_path / "in/a.conll")
     assert [[word[0] for word in sentence] for sentence in out] == words
-    assert sentences_of(tmp_path / "out/deep/b.conll")[1][0][0] == "lo"
+    lines = (tmp_path / "out/deep/b.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["ka lo ti", "lo"]
+    assert [json.loads(line)["tokens"] for line in lines] == [["ka", "lo", "ti"], ["lo"]]
     for word in (word for sentence in out for word in sentence):
         _, label, confidence, vacuity, dissonance = word
         assert label in ("O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER")
@@ -237,6 +239,20 @@ def test_a_run_that_is_started_anew_keeps_its_models_with_their_settings(
     assert "vacuity" in finished.annotator.columns
 
 
+def test_files_of_which_no_row_can_be_read_leave_the_folder_as_it_was(
+    given: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "in/c.jsonl").write_text('{"body": "ka lo"}\n' * 40)
+    reason = r"none of 40 rows could be read: 40 x fields \['body'\], needed: tokens \(first in"
+    with pytest.raises(ConfigError, match=reason):
+        predict.predict(configured(given, files=f"{tmp_path}/in/c.jsonl"))
+    assert not list((tmp_path / "out").glob("*"))
+    found = predict.predict(
+        configured(given, files=f"{tmp_path}/in/c.jsonl", columns={"text": "body"})
+    )
+    assert (found["rows"], found["unreadable"]) == (40, 0)
+
+
 def test_an_exported_model_predicts_the_same(
     store: Path, given: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -245,7 +261,7 @@ def test_an_exported_model_predicts_the_same(
     assert (record["task"], record["evidential"]) == ("token", True)
     predict.predict(configured(given))
     predict.predict(configured(given, model=f"{tmp_path}/model", to=f"{tmp_path}/again"))
-    for name in ("a.conll", "deep/b.conll"):
+    for name in ("a.conll", "deep/b.jsonl"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
@@ -255,7 +271,6 @@ def test_an_exported_model_predicts_the_same(
         ({"model": "nothing"}, "predict.model: 'nothing' is no finished run of the store, no fold"),
         ({"language": "xx"}, "predict.language: run 'mine' has one model for all languages"),
         ({"task": "pair"}, "predict.task: run 'mine' is a token task"),
-        ({"format": "csv"}, "predict.format: csv is none of a token task"),
         ({"files": "/nowhere/*.txt"}, "predict.files: /nowhere/*.txt is no file"),
         ({"files": __file__}, f"predict.files: {__file__} is of no format that can be read"),
     ],

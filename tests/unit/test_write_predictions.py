@@ -69,10 +69,43 @@ def test_columns_keep_their_sentences_in_order(tmp_path: Path) -> None:
     assert [item.name for item in out.parent.iterdir()] == ["out.conll"]
 
 
+def test_plain_text_has_entities_by_their_characters(tmp_path: Path) -> None:
+    """Row 1 is B-X throughout: four words, four entities, each where it stands in its line."""
+    path = tmp_path / "a.txt"
+    path.write_text("Erst.\n  Ja, 東京 \n")
+    out, _ = written(tmp_path, path)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert rows[0]["spans"] == []
+    assert rows[1]["text"] == "  Ja, 東京 "
+    spans = [(x["start"], x["end"], x["text"], x["label"]) for x in rows[1]["spans"]]
+    assert spans == [(2, 4, "Ja", "X"), (4, 5, ",", "X"), (6, 7, "東", "X"), (7, 8, "京", "X")]
+    assert rows[1]["spans"][0]["confidence"] == 0.1
+
+
+def test_tables_of_a_tagger_keep_their_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('n,text\n1,"so, so"\n2,b\n')
+    out, _ = written(tmp_path, path)
+    with out.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["n"], row["text"]) for row in rows] == [("1", "so, so"), ("2", "b")]
+    assert json.loads(rows[0]["tokens"]) == ["so", ",", "so"]
+    assert json.loads(rows[1]["spans"])[0]["start"] == 0
+
+
+def test_words_with_line_ends_stay_in_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"tokens": ["a\tb", "c\nd", "e\r"]}) + "\n")
+    out, _ = written(tmp_path, path, form="conll")
+    assert [x.split("\t")[0] for x in out.read_text().strip("\n").split("\n")] == [
+        "a\\tb", "c\\nd", "e\\r",
+    ]  # fmt: skip
+
+
 def test_plain_text_becomes_columns(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"Ja, gut.\n\nCaf\xe9 zu\n")
-    out, counts = written(tmp_path, path)
+    out, counts = written(tmp_path, path, form="conll")
     assert out.read_bytes() == (
         b"Ja\tO\t0.0000\n,\tO\t0.0000\ngut\tO\t0.0000\n.\tO\t0.0000\n\nCaf\xe9 zu\t?\n\n"
     )
@@ -98,7 +131,9 @@ def test_objects_keep_their_fields(tmp_path: Path) -> None:
         {"error": "no valid JSON: Expecting value at character 1", "prediction": None,
          "confidence": None},
         {"text": "é x", "tokens": ["é", "x"], "prediction": ["B-X", "B-X"],
-         "confidence": [0.1, 0.1]},
+         "confidence": [0.1, 0.1], "spans": [
+             {"start": 0, "end": 1, "label": "X", "text": "é", "confidence": 0.1},
+             {"start": 2, "end": 3, "label": "X", "text": "x", "confidence": 0.1}]},
     ]  # fmt: skip
     assert counts == {"name": "out.jsonl", "rows": 4, "bad": 2}
 

@@ -1,13 +1,16 @@
 """The durable steps that label files: read, tokenise, annotate; then each file is written anew."""
 
+import json
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from xlt_ray.commands.confidence import ConfidentPosterior, channel_of
 from xlt_ray.data.readers.base import NamedSource
+from xlt_ray.data.readers.faults import Faults
 from xlt_ray.data.readers.globs import absolute
 from xlt_ray.data.readers.user_source import UserSource
+from xlt_ray.data.schema import BadRow
 from xlt_ray.engine.annotate import AnnotateTask, run_annotate
 from xlt_ray.engine.backbone import Backbone, run_write
 from xlt_ray.engine.read import ReadText, TokeniseTask, run_read, run_tokenise
@@ -49,15 +52,15 @@ def sources_of(config: "PredictConfig") -> tuple[NamedSource, ...]:
     Raises:
         ValueError: one of them cannot be read.
     """
-    section, task = config.section, config.finished.task
+    task = config.finished.task
     found = [
         UserSource(
             (absolute(file.place),),
             file.key,
             SPLIT,
             task,
-            columns=section.columns,
-            cut=section.words,
+            columns=config.columns,
+            cut=config.words,
             ids=False,
             row_bytes=config.data.max_row_bytes,
             called="predict.files",
@@ -113,6 +116,17 @@ def label(config: "PredictConfig", begun: "Session") -> Labelled:
         ))  # fmt: skip
         annotator = ConfidentPosterior(channel)
     return Labelled(reading.sources, text, annotated("predictions", corpus, model, annotator))
+
+
+def faults_of(text: Artifact) -> Faults:
+    """Why rows of a text could not be read."""
+    faults = Faults()
+    for name in text.names:
+        if name.startswith("quarantine-"):
+            for line in text.read(name).splitlines():
+                found = json.loads(line)
+                faults.add(BadRow(found["file"], found["line"], found["reason"]))
+    return faults
 
 
 def model_of(config: "PredictConfig", begun: "Session") -> Artifact:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.fs as pafs
 from pydantic import Field
 
+from xlt_ray.commands import labelling
 from xlt_ray.commands.cli import Job
 from xlt_ray.commands.trained_models import Finished, finished_in, finished_run
 from xlt_ray.config.errors import ConfigError
@@ -41,6 +42,7 @@ from xlt_ray.store.files import open_root, read_json, write_bytes
 
 if TYPE_CHECKING:
     from xlt_ray.run.session import Session
+    from xlt_ray.store.artifacts import Artifact
 
 
 class PredictSection(Section, frozen=True):
@@ -60,10 +62,11 @@ class PredictSection(Section, frozen=True):
     """How to write, conll, csv, jsonl or parquet; absent: as the file was, plain text as conll."""
     alone: bool = False
     """The final model labels alone, also of a run whose source models helped it."""
-    columns: dict[Text, Text] = Field(default_factory=dict)
-    """Fields of JSONL, CSV and Parquet files with another name: predict.columns.text=body."""
-    words: Words = "marks"
-    """Where words of plain text end in token tasks; marks: at blanks and punctuation marks."""
+    columns: dict[Text, Text] | None = None
+    """Fields of JSON, CSV and Parquet files with another name, or numbers of columns, as in
+    files.columns: predict.columns.text=body; absent: as in the run."""
+    words: Words | None = None
+    """Where words of running text end in token tasks, as in files.words; absent: as in the run."""
 
 
 class _Document(Section, frozen=True):
@@ -122,10 +125,22 @@ class PredictConfig:
         return data.model_copy(update={"max_bad_fraction": 1.0})
 
     @property
+    def columns(self) -> Mapping[str, str]:
+        """Fields that are called otherwise: as named, or as in the run."""
+        named = self.section.columns
+        return self.finished.columns if named is None else named
+
+    @property
+    def words(self) -> Words:
+        """Where words end: as named, or as in the run."""
+        return self.section.words or self.finished.words
+
+    @property
     def run_name(self) -> str:
         """Name of the folder with the steps: another one for other files, or another place."""
         places = sorted(file.place for file in self.files)
-        told = json.dumps([to_dict(self.section), places], sort_keys=True)
+        read = [dict(self.columns), self.words]
+        told = json.dumps([to_dict(self.section), places, read], sort_keys=True)
         return f"predict-{blake2b(told.encode(), digest_size=4).hexdigest()}"
 
 
@@ -147,7 +162,7 @@ def configure(
             raise ConfigError(f"predict.language: {section.model} is one model, for all languages")
     elif section.task not in (None, finished.task):
         raise ConfigError(f"predict.task: run {section.model!r} is a {finished.task} task")
-    if section.format == ("csv" if finished.task == "token" else "conll"):
+    if section.format == "conll" and finished.task != "token":
         raise ConfigError(f"predict.format: {section.format} is none of a {finished.task} task")
     return PredictConfig(document, finished, _files(section, finished.task))
 
@@ -201,12 +216,12 @@ def _renamed(name: str, kind: str) -> str:
 
 def predict(config: PredictConfig) -> dict[str, Any]:
     """Label and write everything; returns counts."""
-    from xlt_ray.commands import labelling
     from xlt_ray.engine.write_predictions import run_write
 
     fs, base = _check_folder(config)
     with connected(config), _session(config) as begun:
         labelled = labelling.label(config, begun)
+        _check_readable(config, labelled.text)
         annotation = labelled.annotation.fingerprint
         record = {"model": config.section.model, "annotation": annotation}
         record |= {"labels": list(config.finished.labels), "task": config.finished.task}
@@ -235,6 +250,16 @@ def _session(config: PredictConfig) -> AbstractContextManager["Session"]:
         resources=config.resources,
         batch_tokens=config.data.batch_tokens,
         record={**to_dict(config.document), "data": to_dict(config.data)},
+    )
+
+
+def _check_readable(config: PredictConfig, text: "Artifact") -> None:
+    """Raise ConfigError where no row could be read: nothing is written then."""
+    if text.info["rows"]:
+        return
+    raise ConfigError(
+        f"predict.files: none of {text.info['quarantined']:,} rows could be read: "
+        f"{labelling.faults_of(text)}"
     )
 
 

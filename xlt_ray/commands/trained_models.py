@@ -1,18 +1,26 @@
 """Models that label text: of finished runs, exported ones, and stock ones, and how each does it."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from xlt_ray.commands.confidence import Confident, ConfidentSpans
 from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import FilesConfig, Words
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.backbone import Backbone, checkpoint_of
 from xlt_ray.models.files import SPAN_SETTINGS
 from xlt_ray.models.span_tagger import SpanHead
 from xlt_ray.recipe.corpus import Model
 from xlt_ray.recipe.method import WithSources
-from xlt_ray.run.saved_models import RECORD, labelling_of_run, run_named, with_sources_of_run
+from xlt_ray.run.saved_models import (
+    RECORD,
+    config_of,
+    labelling_of_run,
+    run_named,
+    with_sources_of_run,
+)
 from xlt_ray.store.artifacts import Store
 
 
@@ -28,6 +36,8 @@ class Finished:
         dim_reduce: Fraction of its width that the head of a text classifier projects to first.
         annotator: What is said of text.
         with_sources: Source models that help, where those of the run did; None: it labels alone.
+        columns: Fields that the files of its run call otherwise.
+        words: Where the words of its run's texts end.
     """
 
     model: Model | Backbone
@@ -37,6 +47,8 @@ class Finished:
     dim_reduce: int | None
     annotator: Confident | ConfidentSpans
     with_sources: WithSources | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    words: Words = "marks"
 
 
 def finished_run(store: Store, name: str, language: str | None) -> Finished | None:
@@ -69,7 +81,23 @@ def finished_run(store: Store, name: str, language: str | None) -> Finished | No
     labels, annotator = _labelling(model.artifact.local(), how["evidential"])
     helped = with_sources_of_run(store, name, language) if language is not None else None
     longest, reduced = how["max_length"], how["dim_reduce"]
-    return Finished(model, how["task"], labels, longest, reduced, annotator, helped)
+    read = _how_files_were_read(store, name, language)
+    return Finished(model, how["task"], labels, longest, reduced, annotator, helped, *read)
+
+
+def _how_files_were_read(
+    store: Store, name: str, language: str | None
+) -> tuple[dict[str, str], Words]:
+    """``files.columns`` of a run without those of labels, and ``files.words``."""
+    files = FilesConfig.model_validate(config_of(store, name).get("files") or {})
+    columns = {key: value for key, value in files.columns.items() if key in _TEXTS}
+    words = files.words
+    if not isinstance(words, str):
+        words = words.get(language or "", "marks")
+    return columns, words
+
+
+_TEXTS = ("token", "tokens", "text", "text_pair", "premise", "hypothesis")
 
 
 def finished_in(folder: str, task: Task | None) -> Finished:

@@ -23,6 +23,7 @@ from xlt_ray.data.readers.tables import schema_of
 from xlt_ray.data.readers.user_source import UserSource
 from xlt_ray.data.schema import TEXT_SCHEMA, Task
 from xlt_ray.engine.read import READ, map_rows
+from xlt_ray.labels import LabelSet, bio_spans
 from xlt_ray.store.artifacts import Artifact
 from xlt_ray.store.files import open_root, placed
 
@@ -99,11 +100,11 @@ def _changed(file: DataFile) -> ValueError:
 def format_of(name: str, task: str) -> Format:
     """How predictions of a file are written, by its name and the kind of task."""
     ending = ending_of(name)
-    if ending in ("jsonl", PARQUET):
-        return "jsonl" if ending == "jsonl" else PARQUET
-    if task == "token":
-        return "conll"
-    return "csv" if ending in ("csv", "tsv") else "jsonl"
+    if ending == PARQUET:
+        return PARQUET
+    if ending == "csv" or (ending == "tsv" and task != "token"):
+        return "csv"
+    return "conll" if task == "token" and ending not in ("txt", "json", "jsonl") else "jsonl"
 
 
 def write_file(task: WriteTask, number: int) -> dict[str, Any]:
@@ -141,8 +142,16 @@ def _conll(stream: IO[bytes], rows: Iterator[Row], columns: Sequence[str]) -> No
             stream.write(b"\n".join(found) + b"\n\n")
             continue
         values = [said["labels"], *([f"{x:.4f}" for x in said[name]] for name in columns)]
-        words = zip(text.tokens or (), *values, strict=True)
+        words = zip(map(escaped, text.tokens or ()), *values, strict=True)
         stream.write("".join(["\t".join(word) + "\n" for word in words]).encode() + b"\n")
+
+
+def escaped(word: str) -> str:
+    """A word in which nothing ends a column or a line."""
+    return word.translate(_ENDS)
+
+
+_ENDS = {ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
 
 
 def _word(line: bytes) -> bytes:
@@ -167,7 +176,11 @@ def encoded(text: str) -> bytes:
 def prediction_fields(
     text: Text | None, said: Mapping[str, Any] | None, columns: Sequence[str]
 ) -> dict[str, Any]:
-    """The fields that a row gets: of words lists, and the words where it had none."""
+    """The fields that a row gets: of words lists, and the words where it had none.
+
+    Entities of a running text are ``spans`` of its characters, with the least confidence of their
+    words.
+    """
     names = ("prediction", *columns)
     if text is None or said is None:
         return dict.fromkeys(names)
@@ -175,7 +188,26 @@ def prediction_fields(
     if text.tokens is None:
         values = [value[0] for value in values]
     found = dict(zip(names, values, strict=True))
-    return found if text.tokens is None else {"tokens": list(text.tokens), **found}
+    if text.tokens is None:
+        return found
+    found = {"tokens": list(text.tokens), **found}
+    return {**found, "spans": spans_of(text, said)} if text.whole is not None else found
+
+
+def spans_of(text: Text, said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Entities of a running text; none where the labels are no BIO tags."""
+    if not LabelSet((*dict.fromkeys(("O", *said["labels"])),)).is_bio:
+        return []
+    assert text.whole is not None
+    spans = []
+    for entity in bio_spans(said["labels"]):
+        start, end = text.places[entity.start][0], text.places[entity.end - 1][1]
+        span: dict[str, Any] = {"start": start, "end": end, "label": entity.type}
+        span["text"] = text.whole[start:end]
+        if "confidence" in said:
+            span["confidence"] = round(min(said["confidence"][entity.start : entity.end]), 4)
+        spans.append(span)
+    return spans
 
 
 def _merged(rows: Iterator[Row], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -210,11 +242,19 @@ def _csv(stream: IO[bytes], rows: Iterator[Row], columns: Sequence[str]) -> None
                 continue
             writer = csv.DictWriter(lines, list(record), extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
-        writer.writerows(waiting)
+        writer.writerows([_flat(item) for item in waiting])
         waiting.clear()
         stream.write(encoded(lines.getvalue()))
         lines.seek(0)
         lines.truncate()
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record whose lists are JSON, as a table has no lists."""
+    return {
+        name: json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+        for name, value in record.items()
+    }
 
 
 def _schema(file: DataFile, task: Task, columns: Sequence[str]) -> pa.Schema:
@@ -227,10 +267,23 @@ def _schema(file: DataFile, task: Task, columns: Sequence[str]) -> pa.Schema:
     if task == "token":
         labels, numbers = pa.list_(labels), pa.list_(numbers)
         if all(field.name != "tokens" for field in own):
-            own.append(pa.field("tokens", pa.list_(pa.string())))
+            own += [pa.field("tokens", pa.list_(pa.string())), pa.field("spans", _SPANS)]
     more = [pa.field("prediction", labels), *(pa.field(name, numbers) for name in columns)]
     taken = {field.name for field in more}
     return pa.schema([*(field for field in own if field.name not in taken), *more])
+
+
+_SPANS = pa.list_(
+    pa.struct(
+        [
+            ("start", pa.int64()),
+            ("end", pa.int64()),
+            ("label", pa.string()),
+            ("text", pa.string()),
+            ("confidence", pa.float32()),
+        ]
+    )
+)
 
 
 def _parquet(stream: IO[bytes], rows: Iterator[Row], schema: pa.Schema) -> None:

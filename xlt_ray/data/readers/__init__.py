@@ -11,6 +11,7 @@ records        rows with named fields
 json_array     rows of one JSON array
 spans          entities that are marked in a text
 words          where the words of a text are
+faults         why rows could not be read
 rows           a row checked, or turned down with a reason
 lines          lines of a packed or plain file, bounded
 hub            datasets of the hub

@@ -17,9 +17,17 @@ from xlt_ray.config.schema import ROW_BYTES
 from xlt_ray.data.readers.json_array import json_rows
 from xlt_ray.data.readers.layouts import MAX_SENTENCE, Notation, as_record, decoded, parsed
 from xlt_ray.data.readers.lines import Overlong, too_long
-from xlt_ray.data.readers.rows import Record, RowError, Text, labels_of, tag_ids, text_of
+from xlt_ray.data.readers.rows import (
+    Record,
+    RowError,
+    Text,
+    check_tokens,
+    labels_of,
+    tag_ids,
+    text_of,
+)
 from xlt_ray.data.readers.spans import in_usual_form, is_marked, tags_of_text, tags_of_words
-from xlt_ray.data.readers.words import Cut, words_of
+from xlt_ray.data.readers.words import Cut, word_places
 from xlt_ray.data.schema import Task
 from xlt_ray.labels import LabelSet
 
@@ -28,9 +36,12 @@ Numbered = Iterator[tuple[int, Any]]
 
 
 def words_in(record: Record, cut: Cut) -> Text:
-    """The words of a record that has its text as a whole."""
-    whole = text_of(record, "sentence")
-    return text_of({"tokens": words_of(whole.text or "", cut), "id": whole.id}, "token")
+    """The words of a record that has its text as a whole, and where they are in it."""
+    found = text_of(record, "sentence")
+    assert found.text is not None
+    places = word_places(found.text, cut)
+    words = check_tokens([found.text[start:end] for start, end in places])
+    return Text(tokens=words, id=found.id, whole=found.text, places=tuple(places))
 
 
 @dataclass(frozen=True)

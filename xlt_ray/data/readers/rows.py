@@ -48,12 +48,23 @@ class RowError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The part of a row that does not depend on its labels; ``id`` is one the file gave itself."""
+    """The part of a row that does not depend on its labels.
+
+    Attributes:
+        tokens: Words, in token tasks.
+        text: The text, or the first of a pair.
+        text_pair: The other of a pair.
+        id: One that the file gave itself.
+        whole: The running text that the words were cut from.
+        places: Where each word is in it: its first character, and the one after its last.
+    """
 
     tokens: tuple[str, ...] | None = None
     text: str | None = None
     text_pair: str | None = None
     id: str | None = None
+    whole: str | None = None
+    places: tuple[tuple[int, int], ...] = ()
 
     @property
     def parts(self) -> tuple[str, ...]:

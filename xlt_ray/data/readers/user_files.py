@@ -21,6 +21,7 @@ from xlt_ray.config.schema import (
     split_commas,
 )
 from xlt_ray.data.readers.base import Source
+from xlt_ray.data.readers.faults import Faults
 from xlt_ray.data.readers.files import DataFile, ending_of
 from xlt_ray.data.readers.globs import absolute, matching
 from xlt_ray.data.readers.hub import HubSource
@@ -36,7 +37,7 @@ from xlt_ray.labels import OUTSIDE, PREFIXES, LabelSet, Scheme, spelled, split_t
 HUB = "hub:"
 """Before the id of a hub dataset: hub:OWNER/NAME[@REVISION][:CONFIGURATION[:SPLIT]]."""
 _RARE = 0.05
-_MOST_LABELS, _LONGEST_LABEL, _MOST_FAULTS = 5000, 200, 1000
+_MOST_LABELS, _LONGEST_LABEL = 5000, 200
 _HEAD = 200
 """Lines that a table is told from sentences by."""
 
@@ -309,24 +310,20 @@ def _is_table(files: FilesConfig, file: DataFile, row_bytes: int) -> bool:
 
 def _tags(files: FilesConfig, names: tuple[str, ...], row_bytes: int) -> dict[str, int]:
     """How often each tag or label is in the training files."""
-    inventory, keys = TagInventory(), _keys(names)
-    faults: dict[str, tuple[int, BadRow]] = {}
+    inventory, keys, faults = TagInventory(), _keys(names), Faults()
     for name in names:
         for row in _source(files, name, "train", row_bytes).examples(inventory):
             if isinstance(row, BadRow):
-                count, first = faults.get(row.reason, (0, row))
-                if count or len(faults) < _MOST_FAULTS:
-                    faults[row.reason] = (count + 1, first)
+                faults.add(row)
             if len(inventory.counts) > _MOST_LABELS:
                 raise ConfigError(
                     f"files.paths.{name}.train: more than {_MOST_LABELS:,} different labels "
                     f"({', '.join(map(shown, islice(inventory.counts, 3)))}, ...); another column?"
                 )
-    several = {reason: found for reason, found in faults.items() if reason.startswith(SEVERAL)}
-    if several:
-        raise ConfigError(f"{keys}: {_commonest(several)}")
+    if several := faults.starting(SEVERAL):
+        raise ConfigError(f"{keys}: {several}")
     if not inventory.counts:
-        raise ConfigError(f"{keys}: no row has labels that can be read: {_commonest(faults)}")
+        raise ConfigError(f"{keys}: no row has labels that can be read: {faults}")
     odd = next((tag for tag in inventory.counts if not _is_name(tag)), None)
     if odd is not None:
         raise ConfigError(
@@ -341,13 +338,6 @@ def _tags(files: FilesConfig, names: tuple[str, ...], row_bytes: int) -> dict[st
 
 def _keys(names: Iterable[str]) -> str:
     return ", ".join(f"files.paths.{name}.train" for name in names)
-
-
-def _commonest(faults: Mapping[str, tuple[int, BadRow]]) -> str:
-    """Why rows could not be read, the commonest reasons first, with where each was seen first."""
-    ranked = sorted(faults.values(), key=lambda item: -item[0])[:3]
-    found = [f"{n:,} x {row.reason} (first in {row.file}, line {row.line})" for n, row in ranked]
-    return "; ".join(found) or "there is none"
 
 
 def _is_name(tag: str) -> bool:
