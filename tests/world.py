@@ -3,7 +3,8 @@
 import hashlib
 import json
 import random
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,10 +99,19 @@ class World:
         return configure_run(self.values(store, noisy=noisy), flags=flags)
 
 
-def artifacts(store: Path) -> dict[tuple[str, str], dict[str, str]]:
-    """{(kind, fingerprint): {file: sha256}} of everything in a store, checked against the files."""
+def artifacts(
+    store: Path, only: Container[tuple[str, str]] | None = None
+) -> dict[tuple[str, str], dict[str, str]]:
+    """{(kind, fingerprint): {file: sha256}} of what is in a store, checked against the files.
+
+    Args:
+        store: A store.
+        only: The (kind, fingerprint) that are looked at; None: all.
+    """
     found = {}
     for path in sorted(store.glob("artifacts/*/*/manifest.json")):
+        if only is not None and (path.parent.parent.name, path.parent.name) not in only:
+            continue
         manifest = json.loads(path.read_text())
         sums = {}
         for name, entry in manifest["files"].items():
@@ -110,6 +120,39 @@ def artifacts(store: Path) -> dict[tuple[str, str], dict[str, str]]:
             sums[name] = entry["sha256"]
         found[path.parent.parent.name, path.parent.name] = sums
     return found
+
+
+def begun_again(
+    store: Path, report: Mapping[str, Any], copy: Path, again: Callable[[Mapping[str, Any]], bool]
+) -> set[str]:
+    """Copy a store, but for some steps of a run, so that a test does these alone once more.
+
+    A step that then gives other bytes has other steps computed after it, so the two stores have
+    the same artifacts only if it gives the same.
+
+    Args:
+        store: A store.
+        report: The report of a run in it.
+        copy: Where the copy goes.
+        again: Says of a step of the report whether it is left out.
+
+    Returns:
+        Titles of the steps that were left out, at least one; of equal ones that of the first.
+    """
+    shutil.copytree(store / "artifacts", copy / "artifacts")
+    titles = set()
+    for step in report["steps"]:
+        folder = copy / "artifacts" / step["kind"] / step["fingerprint"]
+        if again(step) and folder.exists():
+            shutil.rmtree(folder)
+            titles.add(step["title"])
+    assert titles
+    return titles
+
+
+def computed(report: Mapping[str, Any]) -> set[str]:
+    """Titles of the steps that a run did not find in its store."""
+    return {step["title"] for step in report["steps"] if not step["cached"]}
 
 
 def without_times(report: Mapping[str, Any]) -> dict[str, Any]:

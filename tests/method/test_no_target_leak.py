@@ -70,20 +70,27 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two stores, clean and noisy; methods that begin alike share their beginning in each."""
+    return tmp_path_factory.mktemp("stores")
+
+
 def carry_out(
-    world: World, name: str, task: str, data: Path, store: Path, split: str = "dev"
+    world: World, name: str, task: str, data: Path, store: Path, split: str, title: str
 ) -> dict[str, Any]:
     fields = METHODS[name].Config.model_fields
     known = {field.alias or key for key, field in fields.items()}
     values = world.values(store)
     values["benchmark"] |= {"name": NAMED[task][0], "root": str(data), "unlabelled_split": split}
     values["method"] = {"name": name, **{x: y for x, y in SHORT.items() if x in known}}
+    values["run"] = {"name": title}
     return run(configure_run(values))
 
 
-def done(store: Path) -> list[tuple[str, str, str]]:
+def done(store: Path, title: str) -> list[tuple[str, str, str]]:
     """What a run did, step by step."""
-    ledger = jsonl(store / "runs/test/ledger.jsonl")
+    ledger = jsonl(store / f"runs/{title}/ledger.jsonl")
     return [(x["title"], x["kind"], x["fingerprint"]) for x in ledger if x["kind"] not in LABELLED]
 
 
@@ -92,23 +99,24 @@ def done(store: Path) -> list[tuple[str, str, str]]:
     ("name", "split"), [*((name, "dev") for name in sorted(METHODS)), ("conlst", "dev,test")]
 )
 def test_noise_in_place_of_target_labels_changes_nothing(
-    world: World, corpora: Path, tmp_path: Path, name: str, split: str
+    world: World, corpora: Path, stores: Path, name: str, split: str
 ) -> None:
     """No byte of a model, no selection, no stopping round; only the scores of the targets. So it is
     where the test text itself is learned from, without its labels."""
     task = "token" if "token" in METHODS[name].tasks else "pair"
+    title = f"{name}-{split.replace(',', '-')}"
     clean, noisy = (
-        carry_out(world, name, task, corpora / task / kind, tmp_path / kind, split)
+        carry_out(world, name, task, corpora / task / kind, stores / kind, split, title)
         for kind in ("clean", "noisy")
     )
-    assert done(tmp_path / "noisy") == done(tmp_path / "clean")
-    kept = [
-        {key: sums for key, sums in artifacts(tmp_path / kind).items() if key[0] not in LABELLED}
-        for kind in ("clean", "noisy")
-    ]
+    steps = done(stores / "clean", title)
+    assert done(stores / "noisy", title) == steps
+    mine = {(kind, fingerprint) for _, kind, fingerprint in steps}
+    kept = [artifacts(stores / kind, mine) for kind in ("clean", "noisy")]
     assert kept[0] == kept[1]
-    assert {kind for kind, _ in kept[0]} >= {"tokens", "backbone", "model"}
-    models = [tmp_path / kind / "runs/test/models.json" for kind in ("clean", "noisy")]
+    assert kept[0].keys() == mine
+    assert {kind for kind, _ in mine} >= {"tokens", "backbone", "model"}
+    models = [stores / kind / f"runs/{title}/models.json" for kind in ("clean", "noisy")]
     left, right = (path.read_text().replace("/noisy", "/clean") for path in models)
     assert left == right
     assert [{**x, "scores": None} for x in noisy["rounds"]] == [

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.marian import write_marian
-from tests.world import SOURCE, TARGETS, World
+from tests.world import SOURCE, TARGETS, World, artifacts, begun_again, computed
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.benchmarks.toy import LANGUAGES, unlabelled_text
 from xlt_ray.run.check import configure_run
@@ -41,14 +41,12 @@ def values(world: World, store: Path, name: str, **sections: Any) -> dict[str, A
 
 
 def test_text_is_translated_once_and_learnt_from(
-    ray_cluster: str, world: World, store: Path, checkpoint: Path
+    ray_cluster: str, world: World, store: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
     model = str(checkpoint.parent / "{language}")  # one folder for each language
     translation = {"model": model, "back": str(checkpoint), "pivot": SOURCE, "max_new_tokens": 8}
-    pool = {"annotators": 1, "train_workers": 0, "train_cpus": 1, "num_cpus": 2}
-    report = run(
-        configure_run(values(world, store, "one", translation=translation, resources=pool))
-    )
+    report = run(configure_run(values(world, store, "one", translation=translation)))
+    there = artifacts(store)
     steps = {step["title"]: step for step in report["steps"]}
     assert {f"unlabelled into {SOURCE}", "unlabelled there and back"} <= steps.keys()
     assert report["notes"] == []
@@ -64,6 +62,11 @@ def test_text_is_translated_once_and_learnt_from(
     assert {f"{TARGET} iteration 1 {kind}" for kind in ("kept", "masked", "translated")} <= set(
         kinds
     )
+    titles = begun_again(store, report, tmp_path, lambda x: x["title"].endswith("there and back"))
+    pool = {"annotators": 1, "train_workers": 0, "train_cpus": 1, "num_cpus": 2}
+    actors = values(world, tmp_path, "one", translation=translation, resources=pool)
+    assert computed(run(configure_run(actors))) == titles
+    assert artifacts(tmp_path) == there, "an actor translates as the driver's process does"
     other = {**CONLST, "name": "flexmatch", "epochs": 1}
     for key in ("stage1", "iterations"):
         del other[key]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.world import SOURCE, World, artifacts
+from tests.world import SOURCE, World, artifacts, begun_again, computed
 from xlt_ray.config.schema import RunConfig
 from xlt_ray.run.session import run
 
@@ -31,8 +31,11 @@ def in_process(ray_cluster: str, world: World, tmp_path_factory: pytest.TempPath
 
 
 def test_one_worker_equals_the_driver_process(in_process, world: World, tmp_path: Path):
-    store, _ = in_process
-    run(config(world, tmp_path, 1))
+    """From the encoder on gold labels, and from a model on sets."""
+    store, report = in_process
+    trainings = ("source", "round 1")
+    titles = begun_again(store, report, tmp_path, lambda step: step["title"] in trainings)
+    assert computed(run(config(world, tmp_path, 1))) == titles
     assert artifacts(tmp_path) == artifacts(store)
 
 
