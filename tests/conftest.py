@@ -41,7 +41,7 @@ prepare(local=True)
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from tests.world import World, write_backbone, write_corpus  # noqa: E402
+from tests.world import Encoders, World, write_backbone, write_corpus  # noqa: E402
 
 torch.set_num_threads(1)  # threads that wait for a busy core cost more than they give
 
@@ -133,6 +133,15 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     server = S3(tmp_path_factory.mktemp("s3") / "server.log")
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def toy_encoders(tmp_path_factory: pytest.TempPathFactory) -> Encoders:
+    """Encoders of the embedded benchmark that tests have pre-trained, in whichever process."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # that of all processes of this call of pytest
+    return Encoders(folder / "toy-encoders")
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,10 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from xlt_ray.config.schema import RunConfig
@@ -56,6 +58,32 @@ def write_backbone(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     pretrain(text, folder, settings=settings, seed=0, threads=1)
     return folder
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """Pre-trained encoders as artifacts, which take most of a minute each.
+
+    Attributes:
+        folder: Where they are, by fingerprint.
+    """
+
+    folder: Path
+
+    def take(self, store: Path) -> None:
+        """Put those that are there into a store; a run finds the one that it would train."""
+        for found in self.folder.glob("*/"):
+            shutil.copytree(found, store / "artifacts/backbone" / found.name, dirs_exist_ok=True)
+
+    def keep(self, store: Path) -> None:
+        """Take those that a store has, for other tests."""
+        self.folder.mkdir(exist_ok=True)
+        for found in (store / "artifacts/backbone").glob("*/manifest.json"):
+            if not (self.folder / found.parent.name).exists():
+                with TemporaryDirectory(dir=self.folder.parent) as folder:
+                    whole = shutil.copytree(found.parent, Path(folder) / "whole")
+                    with suppress(OSError):  # another process was sooner
+                        whole.rename(self.folder / found.parent.name)
 
 
 @dataclass(frozen=True)

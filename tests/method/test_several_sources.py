@@ -13,6 +13,7 @@ import pytest
 from jobs.oracle_channel import DEFAULTS as MADE_UP
 from jobs.oracle_channel import INJECTED
 from jobs.oracle_confusions import DEFAULTS
+from tests.world import World
 from xlt_ray.commands.predict import configure as configure_predict
 from xlt_ray.commands.predict import predict
 from xlt_ray.data.benchmarks.toy import LABELS, make_source
@@ -76,12 +77,12 @@ def test_lvm_finds_known_confusions_and_gains_by_them(
 
 
 def test_predictions_of_a_finished_run_are_by_q_as_its_scores_are(
-    ray_cluster: str, tmp_path: Path
+    world: World, tmp_path: Path
 ) -> None:
     place = {"store": {"root": str(tmp_path / "store")}}
     few = {"source": ["mira", "orsen"], "targets": ["teska"]}
     few |= {"max_rows": {"train": 60, "dev": 40, "test": 60}}
-    values = values_of(tmp_path / "store", "lvm")
+    values = values_of(tmp_path / "store", "lvm") | {"backbone": str(world.backbone)}
     report = run(configure_run(values | {"benchmark": {**DEFAULTS["benchmark"], **few}}))
     names, gold = LabelSet(LABELS["tagging"]), list[list[str]]()
     with (tmp_path / "test.jsonl").open("w") as stream:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.world import Encoders
 from xlt_ray.run.check import configure_run
 from xlt_ray.run.session import run
 
@@ -22,8 +23,10 @@ TEACHER = {"source_lr": 1.5e-3, "source_epochs": 6, "batch_size": 16, "q": 32}
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("store")
+def store(tmp_path_factory: pytest.TempPathFactory, toy_encoders: Encoders) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    toy_encoders.take(folder)
+    return folder
 
 
 def report_of(store: Path, title: str, **method: Any) -> dict[str, Any]:
