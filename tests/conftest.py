@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +23,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 os.environ["RAY_idle_worker_killing_time_threshold_ms"] = "600000"  # noqa: SIM112
 # Nor does a Ray start workers before anything asks for one: many tests never do.
 os.environ["RAY_prestart_worker_first_driver"] = "0"  # noqa: SIM112
+# A thread that waits for others leaves its core to the processes that run beside it.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ.pop("RAY_ADDRESS", None)  # tests never run on somebody's cluster
 os.environ.pop("XLT_DEBUG", None)  # what users are told has no traces
 
@@ -46,22 +48,43 @@ from tests.world import Encoders, World, write_backbone, write_corpus  # noqa: E
 torch.set_num_threads(1)  # threads that wait for a busy core cost more than they give
 
 
-SLOW_FIRST = ("test_toy", "test_wheel", "test_sweep", "test_no_target_leak", "test_workers")
-"""Files that take minutes: where tests run side by side, none of them begins last."""
+SLOW_FIRST = ("test_toy", "test_wheel", "test_no_target_leak", "test_commit_points")
+"""Files that take longest. Where tests run side by side, they begin first; then come those that
+take seconds, without the session's Ray and with it; what is quick fills what is left."""
+LONG = os.environ.get("XLT_LONG") == "1"
+
+
+def _fixtures(item: pytest.Item) -> Collection[str]:
+    return getattr(item, "fixturenames", ())
+
+
+def _rank(item: pytest.Item, on_ray: set[Path]) -> int:
+    if item.path.stem in SLOW_FIRST:
+        return SLOW_FIRST.index(item.path.stem)
+    if item.path.parent.name == "unit":
+        return len(SLOW_FIRST) + 2
+    return len(SLOW_FIRST) + (item.path in on_ray)
+
+
+def _group(item: pytest.Item) -> str:
+    """Tests of one group stay in one process, whose fixtures they share; see ``make test``."""
+    folder = item.path.parent.name
+    together = folder == "chaos" and not LONG  # few, on one cluster
+    return folder if together else item.path.name
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what this machine cannot run; marks what uses the cluster or the sample data.
-
-    The tests of a file stay in one process, whose fixtures they share; see ``make test``.
-    """
-    items.sort(key=lambda item: item.path.stem not in SLOW_FIRST)
+    """Skips what this machine cannot run; marks what uses the cluster or the sample data."""
+    waiting = {item for item in items if item.get_closest_marker("long") and not LONG}
+    first = {item.path: item for item in reversed(items) if item not in waiting}
+    on_ray = {path for path, item in first.items() if "ray_cluster" in _fixtures(item)}
+    items.sort(key=lambda item: _rank(item, on_ray))
     no_gpu = pytest.mark.skip(reason="no CUDA device")
     no_network = pytest.mark.skip(reason="needs the model hub: set XLT_NETWORK=1")
     too_long = pytest.mark.skip(reason="takes long: set XLT_LONG=1, as `make test-all` does")
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.name))
-        fixtures = getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+        fixtures = _fixtures(item)
         if "ray_cluster" in fixtures:
             item.add_marker("ray")
         if "shared" in fixtures:
@@ -70,7 +93,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(no_gpu)
         if item.get_closest_marker("network") and os.environ.get("XLT_NETWORK") != "1":
             item.add_marker(no_network)
-        if item.get_closest_marker("long") and os.environ.get("XLT_LONG") != "1":
+        if item in waiting:
             item.add_marker(too_long)
 
 

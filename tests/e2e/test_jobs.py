@@ -125,6 +125,7 @@ def test_files_of_ones_own(world: World, tmp_path: Path, monkeypatch: pytest.Mon
             "method.round_epochs": 1,
             "method.final_epochs": 1,
             "resources.num_cpus": 2,
+            "resources.train_cpus": 1,
             "resources.annotators": 0,
         }
     )

@@ -27,7 +27,7 @@ LABELS = ["negative", "neutral", "positive", "neutral"] * 10
 
 def driven(values: dict[str, Any], tmp_path: Path, language: str, split: str, content: str) -> Any:
     """What a step that reads a split gives."""
-    values["resources"] = {"annotators": 0, "train_workers": 0, "num_cpus": 2}
+    values["resources"] = {"annotators": 0, "train_workers": 0, "train_cpus": 1, "num_cpus": 2}
     values["store"] = {"root": str(tmp_path / "store")}
     config = configure_run({"method": {"name": "bl_direct"}, **values})
     with connected(config), open_run(config) as begun:
@@ -118,7 +118,7 @@ def test_text_and_labels_of_a_split_are_of_the_same_file(
                       "targets": [TARGETS[0]]},
         "backbone": str(world.backbone),
         "method": {"name": "bl_direct"},
-        "resources": {"annotators": 0, "train_workers": 0, "num_cpus": 2},
+        "resources": {"annotators": 0, "train_workers": 0, "train_cpus": 1, "num_cpus": 2},
         "store": {"root": str(tmp_path / "store")},
     }  # fmt: skip
     config = configure_run(values)

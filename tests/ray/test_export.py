@@ -26,7 +26,7 @@ RESOURCES = {"annotators": 0, "train_workers": 0, "train_cpus": 1, "num_cpus": 2
 
 
 @pytest.fixture(scope="module")
-def store(ray_cluster: str, world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with two finished runs: a baseline of words, and a tagger of spans per target."""
     root = tmp_path_factory.mktemp("export")
     methods = {
@@ -188,7 +188,7 @@ def test_nothing_is_written_over(store: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("benchmark", ["toy", "toy_rating", "toy_pair"])
 def test_pipelines_of_transformers_predict_the_same(
-    benchmark: str, ray_cluster: str, world: World, tmp_path: Path
+    benchmark: str, world: World, tmp_path: Path
 ) -> None:
     """500 sentences, or pairs: the labels that the run was scored with."""
     run(configure_run({

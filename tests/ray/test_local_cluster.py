@@ -81,7 +81,8 @@ def test_a_gpu_on_which_nothing_computes_ends_the_run(
     """The GPUs are only counted: what asked for one does not compute on a CPU instead."""
     values = world.values(tmp_path / "store")
     values["method"] |= {"source_epochs": 1}
-    values["resources"] = {"annotators": 1, "annotator_gpus": 1, "train_workers": 0}
+    gpus = {"annotators": 1, "annotator_gpus": 1}
+    values["resources"] = {**gpus, "train_workers": 0, "train_cpus": 1}
     done = python("import sys; from xlt_ray.commands.cli import run_job; "
                   f"sys.exit(run_job({values!r}, argv=[]))",
                   **local.env)  # fmt: skip

@@ -22,9 +22,7 @@ RULE = MeasuredSets(lam=4.0, tau=10.0)
 
 
 @pytest.fixture(scope="module")
-def done(
-    ray_cluster: str, world: World, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Done]:
+def done(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     """A run of one round with candidate sets."""
     flags = ["rounds=1", "one_hot_rounds=0", "source_epochs=4", "lambda=1", "tau=2"]
     config = world.config(tmp_path_factory.mktemp("oracle"), *(f"method.{key}" for key in flags))

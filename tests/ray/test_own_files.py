@@ -48,7 +48,7 @@ def own_values(world: World, folder: Path, store: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def store(ray_cluster: str, world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with a finished run on such files."""
     folder, root = tmp_path_factory.mktemp("own"), tmp_path_factory.mktemp("store")
     config = self_train.configure(own_values(world, folder, root))
@@ -72,7 +72,7 @@ def test_languages_without_test_text_are_told_and_not_scored(store: Path) -> Non
 
 
 def test_a_method_is_recommended_and_the_cost_is_told(
-    ray_cluster: str, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     values = own_values(world, tmp_path, tmp_path / "store")
     del values["method"]

@@ -35,7 +35,7 @@ WHOLE = ("README.md", "export.md", "predict.md", "run.md")
 """Pages whose commands run to their end, on less data."""
 SMALL = {
     "benchmark.max_rows": {"train": 60, "dev": 16, "test": 8},
-    "resources.annotators": 0, "resources.train_workers": 0,
+    "resources.annotators": 0, "resources.train_workers": 0, "resources.train_cpus": 1,
 }  # fmt: skip
 SHORT = {
     "cltp": {"source_epochs": 2, "rounds": 2, "one_hot_rounds": 1, "round_epochs": 1},
@@ -43,6 +43,8 @@ SHORT = {
 }
 LANGUAGES = {"toy": list(TARGETS), "wikiann": ["de", "es"]}
 """Targets of whole runs."""
+ON_A_CLUSTER = ("cloud.md", "cluster.md", "jobs.md", "kubernetes.md")
+"""Pages whose commands are for a cluster that is up; the others' start a Ray if they need one."""
 ELSEWHERE = ("cluster.md", "jobs.md")
 """Pages whose Python starts clusters; `test_local_cluster` and `test_cluster` make such calls."""
 
@@ -77,9 +79,7 @@ def write_pairs(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def reader(
-    ray_cluster: str, world: World, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
+def reader(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with all that the pages name, and a home with finished runs."""
     folder = tmp_path_factory.mktemp("reader")
     for name in ("encoder", "mini-xlmr"):
@@ -179,7 +179,10 @@ def jobs_in(block: Block) -> list[list[str]]:
     return [words for words in commands(block.text) if called(words) is not None]
 
 
-@pytest.mark.parametrize("block", [b for b in of_kind("sh") if jobs_in(b)], ids=place)
+CALLS = [block for block in of_kind("sh") if jobs_in(block)]
+
+
+@pytest.mark.parametrize("block", [b for b in CALLS if b.page.name not in ON_A_CLUSTER], ids=place)
 def test_commands_run(reader: Path, runs: Path, block: Block) -> None:
     for words in jobs_in(block):
         whole = block.page.name in WHOLE
@@ -194,3 +197,10 @@ def test_python_of_finished_runs(reader: Path, runs: Path, block: Block) -> None
     text = block.text.replace("FOLDER/tagger", str(runs / "runs/quickstart/model"))
     text = text.replace("FOLDER", str(reader))
     exec(compile(text, place(block), "exec"), {"__name__": "page"})
+
+
+@pytest.mark.parametrize("block", [b for b in CALLS if b.page.name in ON_A_CLUSTER], ids=place)
+def test_commands_run_on_a_cluster(
+    reader: Path, runs: Path, ray_cluster: str, block: Block
+) -> None:
+    test_commands_run(reader, runs, block)

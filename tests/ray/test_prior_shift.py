@@ -27,7 +27,7 @@ def values(world: World, store: Path) -> dict[str, Any]:
 
 
 @pytest.mark.long
-def test_a_study_has_a_point_per_run(ray_cluster: str, world: World, tmp_path: Path) -> None:
+def test_a_study_has_a_point_per_run(world: World, tmp_path: Path) -> None:
     asked = values(world, tmp_path)
     del asked["method"]
     asked["run"] = {"name": "study"}
@@ -64,9 +64,7 @@ def test_a_study_has_a_point_per_run(ray_cluster: str, world: World, tmp_path: P
 
 
 @pytest.mark.long
-def test_feature_shift_has_a_number_for_each_layer(
-    ray_cluster: str, world: World, tmp_path: Path
-) -> None:
+def test_feature_shift_has_a_number_for_each_layer(world: World, tmp_path: Path) -> None:
     asked = values(world, tmp_path)
     asked["method"] = {"name": "iwda", **SHORT}
     found = feature_shift.find(configure_run(asked))

@@ -24,7 +24,7 @@ ROUNDS = {"rounds": 2, "one_hot_rounds": 1, "round_epochs": 1, "final_epochs": 1
 def values(world: World, store: Path, **section: Any) -> dict[str, Any]:
     found = world.values(store)
     found["method"] = {"name": "cltp", "source_lr": 4e-3, "source_epochs": 4, **ROUNDS}
-    found["resources"] = {"num_cpus": 2}
+    found["resources"] = {"num_cpus": 2, "train_cpus": 1}
     found["run"] = {"name": "sweep"}
     found["sweep"] = section
     return found

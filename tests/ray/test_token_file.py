@@ -41,6 +41,12 @@ import ray
 print(ray.get(ray.remote(num_cpus=1)(lambda: os.umask(0)).remote()))
 leave()
 """
+MAKE = """
+import os
+os.umask(0o022)
+from xlt_ray.engine import token_file
+token_file.make()
+"""
 
 
 @pytest.fixture
@@ -99,7 +105,8 @@ def test_that_of_a_ray_of_ones_own_is_made_for_its_owner_alone(
 
 
 def test_one_that_ray_had_made_is_tightened(home: dict[str, str], tmp_path: Path) -> None:
+    """As a Ray of one's own does that is about to start."""
     path = write(tmp_path / ".ray/auth_token", 0o644)
-    call(START, home)
+    call(MAKE, home)
     assert mode_of(path) == 0o600
     assert path.read_text() == "0" * 64
