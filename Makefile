@@ -32,7 +32,11 @@ test: $(STAMP) ## install, then all tests
 test-all: $(STAMP) ## install, then all tests and those that take minutes each
 	XLT_LONG=1 $(PYTEST) $(ARGS)
 
-check: lint ## lint, types and the quick unit tests (under a minute)
+check: $(STAMP) ## lint, types and the quick unit tests, side by side
+	@$(MAKE) --no-print-directory --jobs=2 lint quick
+
+.PHONY: quick
+quick: $(STAMP)
 	$(PYTEST) tests/unit -m "not ray and not slow" $(ARGS)
 
 lint: $(STAMP) ## ruff and pyright

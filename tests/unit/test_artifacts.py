@@ -28,7 +28,10 @@ RECORD: dict[str, Any] = {"info": {"rows": 3}, "seconds": 1.5, "params": {"x": 1
 TABLE = pa.table({"id": ["a", "b", "c"], "n": [1, 2, 3]})
 
 
-@pytest.fixture(params=["local", "object", "s3"])
+SERVER = pytest.param("s3", marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=["local", "object", SERVER])
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Store]:
@@ -380,7 +383,7 @@ def test_a_commit_counts_its_rows(store: Store, kind: str, files: Mapping[str, p
     assert store.commit(attempt, {**RECORD, "info": {"rows": 6}}).info["rows"] == 6
 
 
-@pytest.mark.parametrize("store", ["s3"], indirect=True)
+@pytest.mark.parametrize("store", [SERVER], indirect=True)
 def test_an_upload_in_parts_that_was_not_ended_is_invisible(store: Store) -> None:
     """A writer is killed while it streams several parts to the server."""
     attempt = store.attempt("kind", "f1")
@@ -393,7 +396,7 @@ def test_an_upload_in_parts_that_was_not_ended_is_invisible(store: Store) -> Non
     assert store.commit(fill(store), RECORD).names == ["x.bin", "y.bin"]
 
 
-@pytest.mark.parametrize("store", ["s3"], indirect=True)
+@pytest.mark.parametrize("store", [SERVER], indirect=True)
 def test_requests_that_fail_are_tried_again(store: Store, s3: S3) -> None:
     s3.break_down(method="PUT", status=503, times=2)
     artifact = store.commit(fill(store), RECORD)
@@ -402,7 +405,7 @@ def test_requests_that_fail_are_tried_again(store: Store, s3: S3) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("store", ["s3"], indirect=True)
+@pytest.mark.parametrize("store", [SERVER], indirect=True)
 @pytest.mark.parametrize("fault", [{"status": 503}, {"cut": True}])
 def test_a_commit_that_does_not_get_through_leaves_nothing(
     store: Store, s3: S3, fault: dict[str, Any]
@@ -482,7 +485,7 @@ def test_a_local_store_is_read_in_place(tmp_path: Path) -> None:
     assert artifact.local() == tmp_path / "artifacts" / "kind" / "f1"
 
 
-@pytest.mark.parametrize("store", ["object", "s3"], indirect=True)
+@pytest.mark.parametrize("store", ["object", SERVER], indirect=True)
 def test_a_distant_artifact_is_fetched_once(store: Store) -> None:
     artifact = store.commit(fill(store), RECORD)
     folder = artifact.local()
@@ -495,7 +498,7 @@ def test_a_distant_artifact_is_fetched_once(store: Store) -> None:
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
-@pytest.mark.parametrize("store", ["object", "s3"], indirect=True)
+@pytest.mark.parametrize("store", ["object", SERVER], indirect=True)
 def test_a_fetched_copy_is_known_by_its_content(store: Store) -> None:
     """One step computed twice, on other hardware, may give other bytes under its fingerprint."""
     first = store.commit(fill(store, files={"a": b"1"}), RECORD)
@@ -506,7 +509,7 @@ def test_a_fetched_copy_is_known_by_its_content(store: Store) -> None:
     assert (kept / "a").read_bytes() == b"1"
 
 
-@pytest.mark.parametrize("store", ["object", "s3"], indirect=True)
+@pytest.mark.parametrize("store", ["object", SERVER], indirect=True)
 @pytest.mark.parametrize("damage", ["changed", "lost"])
 def test_a_damaged_copy_is_fetched_anew(store: Store, damage: str) -> None:
     artifact = store.commit(fill(store), RECORD)
@@ -516,7 +519,7 @@ def test_a_damaged_copy_is_fetched_anew(store: Store, damage: str) -> None:
     assert path.read_bytes() == b"123"
 
 
-@pytest.mark.parametrize("store", ["object", "s3"], indirect=True)
+@pytest.mark.parametrize("store", ["object", SERVER], indirect=True)
 def test_copies_are_this_users_own(store: Store, tmp_path: Path) -> None:
     """Even if somebody made the folder before, with rights for all."""
     (tmp_path / "xlt_ray").mkdir()
@@ -526,7 +529,7 @@ def test_copies_are_this_users_own(store: Store, tmp_path: Path) -> None:
     assert (tmp_path / "xlt_ray").stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("store", ["object", "s3"], indirect=True)
+@pytest.mark.parametrize("store", ["object", SERVER], indirect=True)
 def test_a_distant_artifact_that_was_changed_is_refused(store: Store, tmp_path: Path) -> None:
     artifact = store.commit(fill(store), RECORD)
     with store.fs.open_output_stream(f"{artifact._place[1]}/y.bin") as stream:

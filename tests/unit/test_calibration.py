@@ -85,6 +85,7 @@ def test_seeds_are_counted_together() -> None:
     assert "| one | de | all | 100.0 | 100.0 | 50.0 | 70.0 |" in page
 
 
+@pytest.mark.slow
 def test_the_figure_has_a_line_for_each_row() -> None:
     pictures = figure(FINDINGS)
     assert {"png", "svg"} <= set(pictures)

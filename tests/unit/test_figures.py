@@ -174,6 +174,7 @@ def drawn() -> dict[str, dict[str, bytes]]:
     return draw_all()
 
 
+@pytest.mark.slow
 def test_pictures_are_whole(drawn: dict[str, dict[str, bytes]]) -> None:
     for pictures in drawn.values():
         assert set(pictures) == {"svg", "png"}
@@ -184,11 +185,13 @@ def test_pictures_are_whole(drawn: dict[str, dict[str, bytes]]) -> None:
         assert 300 < height < 2500
 
 
+@pytest.mark.slow
 def test_pictures_repeat_to_the_byte(drawn: dict[str, dict[str, bytes]]) -> None:
     assert draw_all() == drawn
     assert not any(b"<dc:date>" in pictures["svg"] for pictures in drawn.values())
 
 
+@pytest.mark.slow
 def test_pictures_say_what_they_show(drawn: dict[str, dict[str, bytes]]) -> None:
     shown = {name: texts(pictures["svg"]) for name, pictures in drawn.items()}
     assert any(text.startswith("Sets on toy, seed 0") for text in shown["recall"])

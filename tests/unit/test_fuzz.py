@@ -28,6 +28,8 @@ from xlt_ray.engine.translate import ready_of
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods import METHODS
 
+pytestmark = pytest.mark.slow
+
 LABELS = LabelSet(("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
 CLASSES = LabelSet(("good", "bad"))
 SCHEMAS = {name: method.Config for name, method in METHODS.items()}

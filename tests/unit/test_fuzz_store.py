@@ -18,6 +18,8 @@ from xlt_ray.commands import main as console
 from xlt_ray.run.exit_codes import BAD_CONFIG, DONE, RESUMABLE
 from xlt_ray.store.artifacts import Store
 
+pytestmark = pytest.mark.slow
+
 FILES = (
     "artifacts/model/used/manifest.json",
     "runs/done/config.json",

@@ -132,6 +132,7 @@ def test_the_page_has_a_line_per_epoch() -> None:
     assert off_diagonal([[1, 0.2], [0.4, 1]]).tolist() == [0.2, 0.4]
 
 
+@pytest.mark.slow
 def test_the_figure_is_drawn_the_same_again() -> None:
     first, second = span_figure(record()), span_figure(record())
     assert first == second

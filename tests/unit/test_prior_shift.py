@@ -112,6 +112,7 @@ def test_the_page_has_bands_lines_and_errors() -> None:
     assert "in brackets the true ones" not in markdown("mine", POINTS[:3])
 
 
+@pytest.mark.slow
 def test_the_figure_has_every_row() -> None:
     pictures = shift_figure(POINTS, heading="mine", unit="percent")
     assert set(pictures) == {"svg", "png"}

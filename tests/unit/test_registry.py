@@ -402,6 +402,7 @@ def test_sample_data_through_the_registry(shared_data: Path) -> None:
         assert all(isinstance(row, Example) for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("folder", "name"), [("udpos", "udpos"), ("absa_hotel", "absa")])
 def test_all_tags_of_the_sample(shared_data: Path, folder: str, name: str) -> None:
     """Every file whole, without a bad row, with the label counts that its makers took."""
@@ -427,6 +428,7 @@ def test_all_tags_of_the_sample(shared_data: Path, folder: str, name: str) -> No
         assert found == wanted, entry["path"]
 
 
+@pytest.mark.slow
 def test_all_of_the_xnli_sample(shared_data: Path) -> None:
     """Train of English alone; 500 and 1,000 pairs in each of 15 languages, none of them bad.
 

@@ -83,6 +83,7 @@ def test_values_and_cells() -> None:
     assert values_of(words, "by") == ["b", "a"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keys", [["lambda", "tau"], ["lambda"], ["lambda", "tau", "lambda"]])
 def test_the_surface_is_drawn_the_same_each_time(keys: list[str]) -> None:
     pytest.importorskip("matplotlib")

@@ -259,6 +259,7 @@ def test_on_object_storage_the_last_to_write_has_it(
     assert holder(folder)["owner"] == "somebody"
 
 
+@pytest.mark.slow
 def test_on_object_storage_a_lease_is_taken_over_and_refused(s3: S3) -> None:
     store = Store(s3.root())
     first = Lease(store, store.run_folder("run"), seconds=WATCHED)

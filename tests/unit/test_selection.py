@@ -126,6 +126,7 @@ def test_a_share_of_all_classes_is_divided_among_them(
     assert quota(share, pool, num_classes=num_classes) == want
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(pools(), st.integers(0, 5), st.booleans(), st.data())
 def test_the_most_confident_of_each_class_equal_sorted_lists(
@@ -211,6 +212,7 @@ def flattened(sentences: list[list[tuple[int, list[float]]]]) -> np.ndarray:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(SENTENCE, st.booleans()), max_size=8), st.integers(0, 3), st.data())
 def test_sentences_equal_the_rule_in_words(
