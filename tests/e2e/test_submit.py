@@ -121,7 +121,8 @@ run = xlt_ray.self_train(
     source={{"mira": {corpus!r} + "/mira/train.txt"}},
     unlabelled={{"nolu": ["one sentence", "and another"]}},
     test={{"nolu": {corpus!r} + "/nolu/test.txt"}},
-    source_epochs=1, source_lr=4e-3, resources={{"train_workers": 0, "annotators": 0}},
+    source_epochs=1, source_lr=4e-3,
+    resources={{"train_workers": 0, "train_cpus": 1, "annotators": 0}},
 )
 print("scores:", sorted(run.scores["nolu"]))
 """
