@@ -141,15 +141,17 @@ def test_shared_trainings() -> None:
     assert comparison(rows=rows).shared == []
 
 
-def test_differences_are_shown_with_their_p_values() -> None:
-    full = comparison(tested=(Difference("baseline", "CLTP, one_hot", -0.0625, 0.0123),))
+def test_differences_are_shown_with_their_intervals_and_p_values() -> None:
+    tested = Difference("baseline", "CLTP, one_hot", -0.0625, 0.0123, (-0.125, 0.0025))
+    full = comparison(tested=(tested,))
     page = markdown(full)
     assert "## Differences" in page
-    assert "| method | difference from CLTP, one_hot | p |" in page
-    assert "| baseline | -6.25 | 0.012 |" in page
+    assert "| method | difference from CLTP, one_hot | 95% interval | p |" in page
+    assert "| baseline | -6.25 | -12.50 to +0.25 | 0.012 |" in page
     again = Comparison.from_json(json.loads(json.dumps(full.to_json())))
     assert again.tested == full.tested
     assert "difference from CLTP, one_hot" in comparison_page(full)
+    assert "-12.50 to +0.25" in comparison_page(full)
     assert "## Differences" not in markdown(comparison())
 
 

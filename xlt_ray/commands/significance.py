@@ -1,7 +1,7 @@
 """The significance of a comparison's differences, from what its runs predicted."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -11,9 +11,13 @@ from xlt_ray.data.keyed import of_language, positions, sorted_by_id
 from xlt_ray.labels import LabelSet
 from xlt_ray.metrics import Ragged
 from xlt_ray.report.comparison import ComparisonRow
+from xlt_ray.report.record import Report
 from xlt_ray.report.significance import COUNTED, Difference, Floats, compared, sentence_counts
 from xlt_ray.store.artifacts import Artifact, Store
 from xlt_ray.store.run_folder import RunFolder
+
+Stage = Literal["zero-shot", "final"]
+"""Models whose predictions of the test text a run keeps."""
 
 
 def significance(
@@ -34,7 +38,7 @@ def significance(
     counts: dict[str, list[Mapping[str, Floats]]] = {}
     for row in rows:
         for trial in row.trials:
-            found = _of_run(store, trial.report.run, report.counted, report.metric, labels)
+            found = counts_of_run(store, trial.report, labels)
             if found is None:
                 return []
             counts.setdefault(row.title, []).append(found)
@@ -42,19 +46,30 @@ def significance(
     return compared(report.metric, counts, against=against or best)
 
 
-def _of_run(
-    store: Store, run: str, targets: Sequence[str], metric: str, labels: LabelSet
+def counts_of_run(
+    store: Store, report: Report, labels: LabelSet, stage: Stage = "final"
 ) -> dict[str, Floats] | None:
-    """Counts of the sentences of every target of a run; None where its predictions are gone."""
-    steps = {entry["title"]: entry for entry in RunFolder(store, run).read_lines("ledger.jsonl")}
+    """Counts of the sentences of every target of a run, in the order of the sentences' ids.
+
+    Args:
+        store: The store that holds it.
+        report: Its report.
+        labels: Classes of the task.
+        stage: Whose predictions: the model trained on the source alone, or the method's.
+
+    Returns:
+        `sentence_counts` by target; None where predictions are gone from the store.
+    """
+    folder = RunFolder(store, report.run, create=False)
+    steps = {entry["title"]: entry for entry in folder.read_lines("ledger.jsonl")}
     found: dict[str, Floats] = {}
-    for target in targets:
-        step = steps.get(f"final {target} test scores") or steps.get("final test scores")
+    for target in report.counted:
+        step = steps.get(f"{stage} {target} test scores") or steps.get(f"{stage} test scores")
         inputs = [_find(store, name) for name in (step or {}).get("inputs", ())]
         if len(inputs) != 2 or inputs[0] is None or inputs[1] is None:
             return None
         predicted, gold = inputs[0], inputs[1]
-        found[target] = sentence_counts(metric, *_aligned(predicted, gold, target), labels)
+        found[target] = sentence_counts(report.metric, *_aligned(predicted, gold, target), labels)
     return found
 
 

@@ -201,7 +201,7 @@ class Comparison:
             for row in record["rows"]
         ]
         published = [PublishedTable.from_json(table) for table in record["published"]]
-        tested = tuple(Difference(**item) for item in record.get("significance", ()))
+        tested = tuple(Difference.from_json(item) for item in record.get("significance", ()))
         return cls(record["name"], rows, published, record["config"], tested)
 
 

@@ -1,30 +1,37 @@
-"""Whether one row of a comparison is better than another: the paired bootstrap over sentences.
+"""Whether one row of a comparison is better than another: the paired bootstrap.
 
 Sentences of the test text are drawn again and again, with replacement, the same for all rows and
 seeds. A row's score of a draw is the mean of its metric over targets and seeds. Two rows differ by
-chance if their difference changes its sign in many draws (Koehn 2004).
+chance if their difference changes its sign in many draws (Koehn 2004). The interval of a difference
+draws the seeds too, with replacement and the same for both rows.
 
-Shapes: S sentences, F counts of a sentence, B draws.
+Shapes: S sentences, F counts of a sentence, B draws, R seeds, T targets. All in float64.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from xlt_ray.labels import UNLABELLED, LabelSet
 from xlt_ray.metrics import Ragged, entities_of
 
 DRAWS, CHUNK = 1000, 50
+INSIDE = 0.95
+"""Share of the draws that an interval holds."""
 COUNTED = frozenset({"accuracy", "f1", "macro_f1"})
 """Metrics that are functions of sums over sentences."""
 
 TESTED = (
-    "Difference of the averages, and its two-sided p-value by the paired bootstrap over the test "
-    f"sentences ({DRAWS:,} draws, the same for all rows; mean over targets and seeds). It says "
-    "nothing about other seeds than these, nor about other languages, and is not corrected for the "
-    "number of rows; where compare.against names no row, the best one is chosen by these scores."
+    "Difference of the averages; the interval that holds 95% of its draws when both the test "
+    "sentences and the seeds are drawn with replacement; and its two-sided p-value when the "
+    f"sentences alone are ({DRAWS:,} draws, the same for all rows; mean over targets and seeds). "
+    "With three seeds the interval reaches about from the worst to the best of them, with one it "
+    "knows the sentences alone. Neither says anything about other languages, or is corrected for "
+    "the number of rows; where compare.against names no row, the best is chosen by these scores."
 )
 """What the table of differences shows, in sentences."""
 
@@ -39,13 +46,48 @@ class Difference:
         row: Title of the row.
         against: Title of the other.
         difference: Score of the row minus that of the other, as a fraction.
-        p: Two-sided p-value, in (0, 1].
+        p: Two-sided p-value over the sentences, in (0, 1].
+        interval: Ends of the 95% interval over sentences and seeds; None in files of before there
+            was one.
     """
 
     row: str
     against: str
     difference: float
     p: float
+    interval: tuple[float, float] | None = None
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """The inverse of `dataclasses.asdict`, whose pair JSON makes a list."""
+        ends = record.get("interval")
+        return cls(**{**record, "interval": None if ends is None else (ends[0], ends[1])})
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Scores of rows on the text as it is, and on drawn sentences.
+
+    Attributes:
+        targets: The targets that have test sentences, in order; the others count nowhere.
+        whole: [R, T] by row, scores on the text as it is.
+        drawn: [B, R, T] by row, scores on drawn sentences, the same for all rows and seeds.
+        seeds_BR: Which seeds each draw takes, as positions in [0, R), the same for all rows.
+    """
+
+    targets: Sequence[str]
+    whole: Mapping[str, Floats]
+    drawn: Mapping[str, Floats]
+    seeds_BR: NDArray[np.int64]
+
+    def at(self, row: str) -> Floats:
+        """[T] mean over the seeds, on the text as it is."""
+        return self.whole[row].mean(axis=0)
+
+    def over(self, row: str) -> Floats:
+        """[B, T] mean over the drawn seeds, on the drawn sentences."""
+        found_BRT = self.drawn[row]
+        return np.take_along_axis(found_BRT, self.seeds_BR[:, :, None], axis=1).mean(axis=1)
 
 
 def sentence_counts(metric: str, gold: Ragged, pred: Ragged, labels: LabelSet) -> Floats:
@@ -104,6 +146,59 @@ def value_of(metric: str, sums: Floats) -> Floats:
     return _ratio(f1.sum(axis=-1), (there > 0).sum(axis=-1).astype(np.float64))
 
 
+def draw(
+    metric: str,
+    counts: Mapping[str, Sequence[Mapping[str, Floats]]],
+    *,
+    number: int = DRAWS,
+    seed: int = 0,
+) -> Draws:
+    """Scores on sentences that are drawn with replacement, once for all rows and seeds.
+
+    Args:
+        metric: One of `COUNTED`.
+        counts: By row, for every seed, `sentence_counts` by target. All rows have as many seeds,
+            at least one, and of a target the same sentences.
+        number: Draws, a multiple of `CHUNK`.
+        seed: Of the draws.
+    """
+    sizes = {target: len(x) for target, x in next(iter(counts.values()))[0].items() if len(x)}
+    seeds = len(next(iter(counts.values())))
+    whole = {
+        row: np.array(
+            [[value_of(metric, one[name].sum(axis=0)) for name in sizes] for one in found]
+        )
+        for row, found in counts.items()
+    }
+    drawn = {row: np.zeros((number, seeds, len(sizes))) for row in counts}
+    rng = np.random.default_rng(seed)
+    for start in range(0, number, CHUNK):
+        for t, (target, size) in enumerate(sizes.items()):
+            weights = rng.multinomial(size, np.full(size, 1 / size), CHUNK).astype(np.float64)
+            for row, found in counts.items():
+                for r, one in enumerate(found):
+                    values_B = value_of(metric, weights @ one[target])
+                    drawn[row][start : start + CHUNK, r, t] = values_B
+    seeds_BR = np.random.default_rng([seed, seeds]).integers(0, seeds, (number, seeds))
+    return Draws(list(sizes), whole, drawn, seeds_BR)
+
+
+def interval(drawn_B: Floats) -> tuple[float, float]:
+    """Ends of the interval that holds 95% of the draws."""
+    ends = np.quantile(drawn_B, [(1 - INSIDE) / 2, (1 + INSIDE) / 2])
+    return float(ends[0]), float(ends[1])
+
+
+def rank_correlation(x: Floats, y: Floats) -> Floats:
+    """[...] Spearman's correlation of [..., T] with [..., T], along the last axis, in [-1, 1].
+
+    Equal values share the mean of their ranks. 0 where one side has equal values alone.
+    """
+    a, b = (np.asarray(rankdata(z, axis=-1), dtype=np.float64) for z in (x, y))
+    a, b = a - a.mean(axis=-1, keepdims=True), b - b.mean(axis=-1, keepdims=True)
+    return _ratio((a * b).sum(axis=-1), np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1)))
+
+
 def compared(
     metric: str,
     counts: Mapping[str, Sequence[Mapping[str, Floats]]],
@@ -111,54 +206,42 @@ def compared(
     against: str,
     seed: int = 0,
 ) -> list[Difference]:
-    """Every other row against one.
+    """Every other row against one; none if no target has sentences.
 
     Args:
         metric: One of `COUNTED`.
-        counts: By row, for every seed, `sentence_counts` by target; of a target all rows have the
-            same sentences.
+        counts: As `draw` has them.
         against: The row that the others are compared with.
         seed: Of the draws.
     """
-    whole = {row: _mean(metric, found, None) for row, found in counts.items()}
-    drawn: dict[str, list[Floats]] = {row: [] for row in counts}
-    sizes = {target: len(x) for target, x in next(iter(counts.values()))[0].items()}
-    rng = np.random.default_rng(seed)
-    for _ in range(DRAWS // CHUNK):
-        weights = {
-            target: rng.multinomial(size, np.full(size, 1 / size), CHUNK).astype(np.float64)
-            for target, size in sizes.items()
-        }
-        for row, found in counts.items():
-            drawn[row].append(_mean(metric, found, weights))
-    scores = {row: np.concatenate(parts) for row, parts in drawn.items()}
+    found = draw(metric, counts, seed=seed)
+    if not found.targets:
+        return []
     lines = []
     for row in counts:
         if row == against:
             continue
-        apart = scores[row] - scores[against]
+        apart = (found.drawn[row] - found.drawn[against]).mean(axis=(1, 2))
         less, more = (1 + np.sum(apart <= 0)), (1 + np.sum(apart >= 0))
         p = min(1.0, 2 * float(min(less, more)) / (len(apart) + 1))
-        lines.append(Difference(row, against, float(whole[row][0] - whole[against][0]), p))
+        difference = float((found.at(row) - found.at(against)).mean())
+        ends = interval((found.over(row) - found.over(against)).mean(axis=1))
+        lines.append(Difference(row, against, difference, p, ends))
     return lines
 
 
 def lines(tested: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
     """Titles and cells of a table of what was tested, at least one row."""
-    rows = [[item.row, f"{100 * item.difference:+.2f}", f"{item.p:.3f}"] for item in tested]
-    return ["method", f"difference from {tested[0].against}", "p"], rows
-
-
-def _mean(
-    metric: str, seeds: Sequence[Mapping[str, Floats]], weights: Mapping[str, Floats] | None
-) -> Floats:
-    """[B] mean over targets and seeds of every draw, or [1] of the text as it is."""
-    values = [
-        value_of(metric, (np.ones((1, len(x))) if weights is None else weights[target]) @ x)
-        for found in seeds
-        for target, x in found.items()
+    rows = [
+        [item.row, f"{100 * item.difference:+.2f}", shown(item.interval), f"{item.p:.3f}"]
+        for item in tested
     ]
-    return np.mean(values, axis=0)
+    return ["method", f"difference from {tested[0].against}", "95% interval", "p"], rows
+
+
+def shown(ends: tuple[float, float] | None) -> str:
+    """An interval of fractions, times 100."""
+    return "-" if ends is None else f"{100 * ends[0]:+.2f} to {100 * ends[1]:+.2f}"
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:
