@@ -18,7 +18,7 @@ STAMP := .venv/.installed
 LOCKED := $(if $(shell command -v flock),flock .venv.lock,)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-all check lint format chaos bench results-check clean
+.PHONY: help quickstart test test-all check lint format chaos bench results-check claims proof clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -56,6 +56,12 @@ bench: $(STAMP) ## measure beside what else people use (ARGS="--wikiann FOLDER -
 
 results-check: $(STAMP) ## list the pages of docs/results that are older than the code they rest on
 	$(BIN)/python docs/results/check.py
+
+claims: $(STAMP) ## write docs/claims.md: what the papers claim, and whether it holds here
+	$(BIN)/python -m benchmarks.claims page
+
+proof: $(STAMP) ## one claim of each method, in minutes (ARGS="--data FOLDER --backbone FOLDER")
+	$(BIN)/python -m benchmarks.claims proof $(ARGS)
 
 clean: ## remove .venv and all caches
 	rm -rf .venv .venv.lock .pytest_cache .ruff_cache .hypothesis build *.egg-info

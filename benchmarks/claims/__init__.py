@@ -1,0 +1,10 @@
+"""What the papers claim, and whether it holds here.
+
+schema    claims as docs/claims.yaml has them, and what is wrong with them
+printed   figures of the papers' tables that claims refer to
+measured  measured figures and verdicts, as docs/claims/measured.json has them
+measure   figures of claims from finished comparisons
+records   figures of claims from files of analyses
+page      docs/claims.md
+proof     one claim of each method, measured in minutes
+"""
