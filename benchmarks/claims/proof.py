@@ -22,7 +22,10 @@ from benchmarks.claims.page import shown
 from benchmarks.claims.schema import ROOT, Claim, read_claims
 from xlt_ray.commands import compare
 from xlt_ray.config.errors import ConfigError
+from xlt_ray.engine.environment import prepare
 from xlt_ray.report.tables import markdown_table
+from xlt_ray.run.driver import RayDriver
+from xlt_ray.run.session import connected, open_run
 
 PROOFS = Path(__file__).with_name("proof.yaml")
 HUB = "intfloat/multilingual-e5-small"
@@ -118,6 +121,9 @@ def carry_out(asked: Asked, *, at_once: int, only: Sequence[str] = ()) -> int:
     asked.store.mkdir(parents=True, exist_ok=True)
     print(asked.words, flush=True)
     began = time.monotonic()
+    if asked.data is None and chosen:
+        print("the encoder ...", flush=True)
+        make_encoder(chosen[0])
     with ThreadPoolExecutor(at_once) as pool:
         ended = list(pool.map(lambda proof: _run(proof, asked.store), chosen))
     lines = [_line(proof, asked.store, end) for proof, end in zip(chosen, ended, strict=True)]
@@ -128,6 +134,14 @@ def carry_out(asked: Asked, *, at_once: int, only: Sequence[str] = ()) -> int:
         f"{(time.monotonic() - began) / 60:.1f} minutes in all; reports: {asked.store}/runs"
     )
     return int(any(end.code for end in ended))
+
+
+def make_encoder(proof: Proof) -> None:
+    """Train the embedded encoder, once, before comparisons that run side by side want it."""
+    prepare(local=True)
+    config = compare.configure(proof.keys).first
+    with connected(config), open_run(config) as begun:
+        assert RayDriver(config, begun.runner, begun.plan).backbone
 
 
 @dataclass(frozen=True)
