@@ -125,7 +125,7 @@ def carry_out(asked: Asked, *, at_once: int, only: Sequence[str] = ()) -> int:
         print("the encoder ...", flush=True)
         make_encoder(chosen[0])
     with ThreadPoolExecutor(at_once) as pool:
-        ended = list(pool.map(lambda proof: _run(proof, asked.store), chosen))
+        ended = list(pool.map(lambda proof: run(proof, asked.store), chosen))
     lines = [_line(proof, asked.store, end) for proof, end in zip(chosen, ended, strict=True)]
     columns = ("method", "claim", "difference", "95% interval", "it", "minutes")
     print(f"\n{markdown_table(columns, lines, left=2)}\n\n{asked.words}")
@@ -145,12 +145,19 @@ def make_encoder(proof: Proof) -> None:
 
 
 @dataclass(frozen=True)
-class _End:
+class Ended:
+    """How a comparison ended.
+
+    Attributes:
+        code: Its exit code.
+        seconds: Wall time.
+    """
+
     code: int
     seconds: float
 
 
-def _run(proof: Proof, store: Path) -> _End:
+def run(proof: Proof, store: Path) -> Ended:
     """Carry out one comparison in a process of its own; its output goes to a file."""
     print(f"{proof.name}: {proof.claim.sentence} ...", flush=True)
     file, log = store / f"proof-{proof.name}.yaml", store / f"proof-{proof.name}.log"
@@ -161,14 +168,14 @@ def _run(proof: Proof, store: Path) -> _End:
         code = subprocess.run(command, stdout=out, stderr=out, cwd=ROOT).returncode
     seconds = time.monotonic() - began
     print(f"{proof.name}: {f'exit code {code}, see {log}' if code else 'done'}", flush=True)
-    return _End(code, seconds)
+    return Ended(code, seconds)
 
 
 def _plain(keys: Mapping[str, Any]) -> dict[str, Any]:
     return {key: dict(x) if isinstance(x, Mapping) else x for key, x in keys.items()}
 
 
-def _line(proof: Proof, store: Path, end: _End) -> list[str]:
+def _line(proof: Proof, store: Path, end: Ended) -> list[str]:
     """A row of the table."""
     told = [proof.name, f"{proof.claim.sentence} ({proof.claim.source})"]
     minutes = f"{end.seconds / 60:.1f}"

@@ -60,7 +60,7 @@ class AboveZeroShot(Section, frozen=True):
 
 class GainWhereLow(Section, frozen=True):
     """A row gains more over zero-shot, the lower zero-shot is: their rank correlation over the
-    targets is below 0."""
+    targets is below 0. The noise of zero-shot is in both, which lowers it a little."""
 
     kind: Literal["gain_where_low"]
     row: Text

@@ -412,3 +412,38 @@ def test_proofs_are_of_all_methods_and_name_rows_that_they_run(tmp_path: Path) -
 def test_an_encoder_needs_text_that_it_knows(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["proof", "--backbone", "FOLDER"]) == 2
     assert "an encoder of yours needs --data" in capsys.readouterr().err
+
+
+def test_a_proof_prints_what_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three claims about comparisons that are finished: one holds, one does not, and one has not
+    ended. The exit code says so."""
+    found = finished(tmp_path)
+    holds, fails = ({"kind": "above", "row": x, "against": y} for x, y in
+                    (("good", "bad"), ("bad", "good")))  # fmt: skip
+    listed = [proof.Proof(name, claim(test, sentence=f"{name} holds"), {}) for name, test in
+              (("cltp", holds), ("lvm", fails), ("iwda", holds))]  # fmt: skip
+    for item in listed[:2]:
+        record = replace(found, name=f"proof-{item.name}").to_json()
+        write(tmp_path / f"runs/proof-{item.name}", "compare.json", record)
+    made: list[str] = []
+
+    def run(item: proof.Proof, store: Path) -> proof.Ended:
+        assert store == tmp_path
+        return proof.Ended(int(item.name == "iwda"), 90.0)
+
+    monkeypatch.setattr(proof, "proofs", lambda asked: listed)
+    monkeypatch.setattr(proof, "make_encoder", lambda item: made.append(item.name))
+    monkeypatch.setattr(proof, "run", run)
+    asked = proof.Asked(None, None, tmp_path)
+    assert proof.carry_out(asked, at_once=2) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert made == ["cltp"]
+    (first,) = (line for line in lines if line.startswith("| cltp"))
+    assert first.startswith("| cltp | cltp holds (Table 1) | +")
+    assert first.endswith("| held | 1.5 |")
+    assert any(x.startswith("| lvm") and x.endswith("| did not hold | 1.5 |") for x in lines)
+    assert "| iwda | iwda holds (Table 1) | - | - | did not end | 1.5 |" in lines
+    assert lines.count(asked.words) == 2
+    assert proof.carry_out(asked, at_once=1, only=["lvm"]) == 0
