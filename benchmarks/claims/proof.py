@@ -54,8 +54,11 @@ class Asked:
 
     @property
     def encoder(self) -> str:
-        """The encoder, as a configuration names it."""
-        return "toy" if self.data is None else self.backbone or HUB
+        """The encoder, as a configuration names it, whatever the folder that reads it."""
+        if self.data is None:
+            return "toy"
+        folder = Path(self.backbone or HUB)
+        return str(folder.resolve()) if folder.is_dir() else self.backbone or HUB
 
     @property
     def words(self) -> str:

@@ -388,7 +388,9 @@ def test_a_wrong_claim_is_an_error(tmp_path: Path, changes: dict[str, Any], word
         read_claims(path)
 
 
-def test_proofs_are_of_all_methods_and_name_rows_that_they_run(tmp_path: Path) -> None:
+def test_proofs_are_of_all_methods_and_name_rows_that_they_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("wikiann", "udpos", "xnli", "sentiment"):
         (tmp_path / name).mkdir()
     for asked in (
@@ -404,6 +406,8 @@ def test_proofs_are_of_all_methods_and_name_rows_that_they_run(tmp_path: Path) -
     assert proof.Asked(None, None, tmp_path).encoder == "toy"
     assert proof.Asked(tmp_path, None, tmp_path).encoder == proof.HUB
     assert proof.Asked(tmp_path, "FOLDER", tmp_path).encoder == "FOLDER"
+    monkeypatch.chdir(tmp_path)
+    assert proof.Asked(tmp_path, "xnli", tmp_path).encoder == str(tmp_path.resolve() / "xnli")
     (tmp_path / "xnli").rmdir()
     with pytest.raises(ConfigError, match=r"proof: no folder .*xnli"):
         proof.proofs(proof.Asked(tmp_path, None, tmp_path))
