@@ -134,8 +134,11 @@ def test_the_model_labels_texts(run: xlt_ray.Run) -> None:
     assert model.predict([]) == []
     with pytest.raises(xlt_ray.DataError, match=r"texts\[0\]: "):
         model.predict([3])
-    with pytest.raises(xlt_ray.DataError, match="texts: a str; give a list of texts"):
-        model.predict("one text")
+    with pytest.raises(xlt_ray.DataError, match="texts: a dict; give a list of texts"):
+        model.predict({"text": "one"})
+    one = model.predict("  ka lo,ti ")
+    assert one == model.predict(["  ka lo,ti "])[0]
+    assert (one.text, one.words) == ("  ka lo,ti ", ("ka", "lo", ",", "ti"))
 
 
 def test_a_loaded_model_says_what_the_cluster_says(run: xlt_ray.Run, store: Path) -> None:

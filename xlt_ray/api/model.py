@@ -6,7 +6,7 @@ For files, and for more text than fits into memory, `xlt_ray.predict` labels on 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import pyarrow as pa
 import torch
@@ -15,8 +15,9 @@ from xlt_ray.commands.trained_models import Finished
 from xlt_ray.config.errors import DataError
 from xlt_ray.data.batches.examples import SpanItems, examples_of, layout_of
 from xlt_ray.data.batches.tokenise import load_tokenizer, tokenise
+from xlt_ray.data.readers.records import words_in
 from xlt_ray.data.readers.rows import RowError, Text, text_of
-from xlt_ray.data.readers.words import words_of
+from xlt_ray.data.readers.words import Cut, Place
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.inference import predict
@@ -99,19 +100,31 @@ class Model:
     def __repr__(self) -> str:
         return f"Model({str(self.folder)!r}, {self.task}, labels: {', '.join(self.labels)})"
 
-    def predict(self, texts: Sequence[Any], *, words: str = "marks") -> list[Prediction]:
-        """Label some texts.
+    @overload
+    def predict(  # pyright: ignore[reportOverlappingOverload]  # a str is no list of texts here
+        self, texts: str, *, words: Cut = "marks"
+    ) -> Prediction: ...
+
+    @overload
+    def predict(self, texts: Sequence[Any], *, words: Cut = "marks") -> list[Prediction]: ...
+
+    def predict(
+        self, texts: str | Sequence[Any], *, words: Cut = "marks"
+    ) -> Prediction | list[Prediction]:
+        """Label one text, or some.
 
         Args:
-            texts: Strings; or lists of words in token tasks; or pairs of strings, or dicts with
-                ``premise`` and ``hypothesis``, where pairs are labelled.
+            texts: A string; or a list of strings; or of lists of words in token tasks; or of pairs
+                of strings, or dicts with ``premise`` and ``hypothesis``, where pairs are labelled.
             words: Where words of strings end, in token tasks: at ``marks``, ``blanks`` or after all
                 ``characters``.
 
         Raises:
             DataError: a text is none that the task has.
         """
-        if isinstance(texts, str | bytes | Mapping):
+        if isinstance(texts, str):
+            return self.predict([texts], words=words)[0]
+        if isinstance(texts, bytes | Mapping):
             raise DataError(f"texts: a {type(texts).__name__}; give a list of texts")
         read = [self._read(number, row, words) for number, row in enumerate(texts)]
         return [
@@ -126,7 +139,9 @@ class Model:
             if isinstance(row, Mapping):
                 record = dict(row)
             elif self.task == "token":
-                record = {"tokens": words_of(row, words) if isinstance(row, str) else list(row)}
+                if isinstance(row, str):
+                    return words_in({"text": row}, words)
+                record = {"tokens": list(row)}
             elif self.task == "pair":
                 record = dict(zip(("premise", "hypothesis"), row, strict=True))
             else:
@@ -167,8 +182,9 @@ class Model:
         }
         if text.tokens is None:
             return Prediction(text.text or "", labels[0], sure[0], uncertainty=more)
-        whole = row if isinstance(row, str) else " ".join(text.tokens)
-        places = _places(whole, text.tokens)
+        whole, places = text.whole, text.places
+        if whole is None:
+            whole, places = joined(text.tokens)
         spans = ()
         if self._context.labels.is_bio:
             spans = tuple(
@@ -194,15 +210,13 @@ def _table(texts: Sequence[Text], task: Task) -> pa.Table:
     return pa.table(columns)
 
 
-def _places(text: str, words: Sequence[str]) -> list[tuple[int, int]]:
-    """Where each word stands in a text, one after another."""
-    places, at = list[tuple[int, int]](), 0
+def joined(words: Sequence[str]) -> tuple[str, tuple[Place, ...]]:
+    """Words with blanks between them, and where each is."""
+    places, at = list[Place](), 0
     for word in words:
-        start = text.find(word, at)
-        start = at if start < 0 else start
-        at = start + len(word)
-        places.append((start, at))
-    return places
+        places.append((at, at + len(word)))
+        at += len(word) + 1
+    return " ".join(words), tuple(places)
 
 
 def _span(text: str, places: Sequence[tuple[int, int]], label: str, confidence: float) -> Span:
