@@ -135,7 +135,7 @@ def test_the_model_labels_texts(run: xlt_ray.Run) -> None:
     with pytest.raises(xlt_ray.DataError, match=r"texts\[0\]: "):
         model.predict([3])
     with pytest.raises(xlt_ray.DataError, match="texts: a dict; give a list of texts"):
-        model.predict({"text": "one"})
+        model.predict({"text": "one"})  # type: ignore[call-overload]
     one = model.predict("  ka lo,ti ")
     assert one == model.predict(["  ka lo,ti "])[0]
     assert (one.text, one.words) == ("  ka lo,ti ", ("ka", "lo", ",", "ti"))

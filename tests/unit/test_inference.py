@@ -80,6 +80,24 @@ def test_the_budget_does_not_matter(tagger: Tagger, layout: InputLayout, table: 
         torch.testing.assert_close(first, other, rtol=1e-4, atol=1e-5)
 
 
+def test_the_windows_of_one_long_row_keep_to_the_budget(
+    tagger: Tagger, layout: InputLayout
+) -> None:
+    long = tokenised([[[5 + n % 190, 7] for n in range(400)], [[9]]])
+    examples, sizes = examples_of(long, layout), list[int]()
+    assert examples.num_windows[0] * examples.longest[0] > 800
+
+    def seen(module: Any, args: Any, kwargs: dict[str, torch.Tensor], output: Any) -> None:
+        sizes.append(kwargs["input_ids"].numel())
+
+    hook = tagger.encoder.register_forward_hook(seen, with_kwargs=True)
+    cut = logits(tagger, examples, 200)
+    hook.remove()
+    assert max(sizes) <= 200
+    assert len(sizes) > 4
+    torch.testing.assert_close(cut, logits(tagger, examples, 10_000), rtol=1e-4, atol=1e-5)
+
+
 def test_a_repeated_run_gives_the_same_bits(
     tagger: Tagger, layout: InputLayout, table: pa.Table
 ) -> None:

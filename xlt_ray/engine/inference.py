@@ -52,6 +52,7 @@ def predict(
     """
     logits = [torch.zeros((0, model.num_outputs), device=device)]
     made, owners = [], [torch.zeros(0, dtype=torch.int64, device=device)]
+    model.pass_tokens = budget
     with autocast(device, precision):  # around all, so that weights are rounded once
         for chosen in plan_batches(examples.longest, examples.num_windows, budget):
             batch = examples.collate(chosen).to(device)

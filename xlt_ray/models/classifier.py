@@ -49,12 +49,15 @@ class Classifier(nn.Module, ABC):
     Attributes:
         model: The stock model.
         own: Trainable part of the objective, if it has one; saved beside the model.
+        pass_tokens: Tokens, padding included, that the encoder takes at a time where no gradient is
+            wanted; None: all of a batch. One row of a file may have a thousand windows.
     """
 
     def __init__(self, model: "PreTrainedModel"):
         super().__init__()
         self.model = model
         self.own: nn.Module | None = None
+        self.pass_tokens: int | None = None
 
     @property
     def encoder(self) -> nn.Module:
@@ -81,7 +84,15 @@ class Classifier(nn.Module, ABC):
 
     def hidden(self, batch: Batch) -> Tensor:
         """[B, T, hidden] last hidden state of the encoder."""
-        return self.encoder(**self._inputs(batch)).last_hidden_state
+        inputs, (rows, width) = self._inputs(batch), batch.input_ids.shape
+        most = rows if self.pass_tokens is None else max(1, self.pass_tokens // width)
+        if rows <= most or torch.is_grad_enabled():
+            return self.encoder(**inputs).last_hidden_state
+        parts = [
+            self.encoder(**{name: x[start : start + most] for name, x in inputs.items()})
+            for start in range(0, rows, most)
+        ]
+        return torch.cat([part.last_hidden_state for part in parts])
 
     def layers(self, batch: Batch) -> list[Tensor]:
         """[N, hidden] states at the items: of the embeddings, and of each layer."""

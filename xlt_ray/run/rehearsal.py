@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from xlt_ray.config.layers import to_dict
 from xlt_ray.config.schema import RunConfig
+from xlt_ray.data.readers import user_files
 from xlt_ray.run.exit_codes import BAD_CONFIG, DONE
 from xlt_ray.run.session import run_recipe
 
@@ -45,10 +46,13 @@ def followed(
     from xlt_ray.run.dry_run import DryRun, text_of
     from xlt_ray.run.gold_steps import Oracle
     from xlt_ray.run.scoring import Scorer, all_gold
+    from xlt_ray.run.seen import seen_lines
     from xlt_ray.store.artifacts import Store
     from xlt_ray.store.run_folder import RunFolder
 
     check_installed(config.run.trackers)
+    if config.benchmark.name == user_files.NAME:
+        print("\n".join(seen_lines(config)), end="\n\n")
     store = Store(config.store.root)
     plan = settle(config.resources, batch_tokens=config.data.batch_tokens)
     dry = DryRun(store, plan, earlier_runs, judges_left_out=is_trial)

@@ -23,6 +23,18 @@ _MARK = regex.compile(r"[\p{P}$+<=>^`|~]")
 """What the pre-tokenizer of BERT takes for punctuation."""
 
 
+_LETTER = regex.compile(r"\p{L}")
+_LETTERS = {
+    name: regex.compile(rf"[\p{{L}}&&\p{{Script={name}}}]", regex.VERSION1)
+    for name in (
+        "Latin", "Cyrillic", "Arabic", "Han", "Hiragana", "Katakana", "Hangul", "Devanagari",
+        "Bengali", "Tamil", "Telugu", "Malayalam", "Kannada", "Gujarati", "Gurmukhi", "Sinhala",
+        "Thai", "Lao", "Khmer", "Myanmar", "Tibetan", "Georgian", "Armenian", "Hebrew", "Greek",
+        "Ethiopic", "Mongolian",
+    )
+}  # fmt: skip
+
+
 def word_places(text: str, cut: Cut) -> list[Place]:
     """Where each word of a text is, in order; white space is in none.
 
@@ -46,6 +58,15 @@ def words_of(text: str, cut: Cut) -> list[str]:
 def is_unspaced(text: str) -> bool:
     """Whether a text has a character of a script that is written without blanks."""
     return _UNSPACED.search(text) is not None
+
+
+def main_script(text: str) -> str:
+    """The script that most letters of a text are of, by its name in Unicode; "no letters"."""
+    counts = {name: len(pattern.findall(text)) for name, pattern in _LETTERS.items()}
+    best = max(counts, key=lambda name: counts[name])
+    if counts[best]:
+        return best
+    return "another script" if _LETTER.search(text) else "no letters"
 
 
 def _pieces(text: str, place: Place) -> Iterator[Place]:
