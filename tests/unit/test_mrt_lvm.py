@@ -398,9 +398,12 @@ def test_values_without_a_meaning_are_refused(values: dict[str, Any], message: s
 
 
 def test_a_diagonal_has_to_be_above_chance() -> None:
-    LVMConfig().check_classes(4)
+    for count in range(2, 12):
+        LVMConfig().check_classes(count)
+    assert confusion.mu_of(LVMConfig().scale_of_sigma(2), 2) == pytest.approx(0.75)
+    assert confusion.mu_of(LVMConfig().scale_of_sigma(4), 4) == pytest.approx(0.3)
     with pytest.raises(ValueError, match=r"mu_sigma: mu must be above 1/K = 0\.3333"):
-        LVMConfig().check_classes(3)
+        LVMConfig(mu_sigma=0.3).check_classes(3)
     with pytest.raises(ValueError, match=r"mu_psi: mu must be above 1/K = 0\.5"):
         MRTConfig(mu_psi=0.4).check_classes(2)
 

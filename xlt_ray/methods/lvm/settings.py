@@ -16,13 +16,16 @@ def scale_of(
     Args:
         mu: The diagonal, or None.
         tau: The scale, or None; wins.
-        default: Diagonal if neither is given.
+        default: Diagonal if neither is given; with so few classes that it is not above 1/K, halfway
+            between 1/K and 1.
         num_classes: K.
         key: Name of the diagonal, for errors.
 
     Raises:
         ValueError: there is no such matrix.
     """
+    if num_classes > 1 and default <= 1 / num_classes:
+        default = (1 + 1 / num_classes) / 2
     try:
         if tau is not None:
             mu = confusion.mu_of(tau, num_classes)
@@ -99,7 +102,8 @@ class LVMConfig(EMConfig, frozen=True):
     name: Literal["lvm"] = "lvm"
     """Name of the method."""
     mu_sigma: float | None = Field(default=None, gt=0, lt=1)
-    """Diagonal of the learned matrices at the start; absent, without tau_sigma: 0.3."""
+    """Diagonal of the learned matrices at the start; absent, without tau_sigma: 0.3, or
+    halfway between 1/K and 1 where that is not above 1/K."""
     tau_sigma: float | None = Field(default=None, gt=0)
     """The same as a scale."""
     matrix_lr: float | None = Field(default=None, gt=0)
