@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import torch
 from huggingface_hub import ModelCard, ModelCardData
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
+import xlt_ray
 from tests.world import SOURCE, TARGETS, World
 from xlt_ray.commands.cli import run_job
 from xlt_ray.commands.export import JOB, export
@@ -96,6 +98,20 @@ def test_a_push_that_fails_leaves_the_folder(store: Path, tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match=r"export\.push: owner/name: .*hf upload owner/name"):
         export(configure_export({}, (), flags))
     assert (tmp_path / "out/README.md").exists()
+
+
+def test_a_tagger_of_spans_says_that_it_is_no_stock_model(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = settings(store, run="spans", to=f"{tmp_path}/out", language=TARGETS[0])
+    export(configure_export({}, (), flags))
+    assert "a model of spans is no stock model" in capsys.readouterr().out
+    card = (tmp_path / "out/README.md").read_text()
+    assert "pipeline_tag" not in card
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    exec(code.replace("FOLDER", f"{tmp_path}/out"), {})
+    found = xlt_ray.load(f"{tmp_path}/out").predict("ka lo ti")
+    assert found.words == ("ka", "lo", "ti")
 
 
 def test_a_tagger_of_spans_is_loaded_by_its_own_class(store: Path, tmp_path: Path) -> None:

@@ -176,6 +176,13 @@ def _check(config: ExportConfig) -> None:
         raise ConfigError(f"export.to: {to} is there already")
 
 
+NO_STOCK_MODEL = (
+    "a model of spans is no stock model: transformers would give it a head at random. Label text "
+    "with xlt_ray.load(FOLDER).predict(...), or with --set predict.model=FOLDER; with --set "
+    "export.distil=true a stock tagger learns of it"
+)
+
+
 @contextmanager
 def ready(files: Mapping[str, Path], to: Path) -> Iterator[Path]:
     """A folder with copies of some files, to be added to; it is put in place whole at the end.
@@ -244,6 +251,8 @@ def export(config: ExportConfig) -> dict[str, Any]:
         (folder / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     print("\n".join(_lines(record)), flush=True)
     print(f"model: {to}", flush=True)
+    if record["spans"]:
+        print(NO_STOCK_MODEL, flush=True)
     if section.push is not None:
         print(f"pushed: {push(to, section.push, public=section.public)}", flush=True)
     return record

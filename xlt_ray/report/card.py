@@ -66,11 +66,17 @@ tag = pipeline("{task}", model="FOLDER"{more}, trust_remote_code=False)
 
 Inputs are {longest} sub-words at most{cut}.
 """
-_SPANS = """```python
-from xlt_ray.models.span_tagger import SpanTagger
+_SPANS = """This is no stock model: its head classifies spans of words, and `transformers` loads the
+encoder alone, with a head at random. It labels text with `pip install xlt-ray`:
 
-tagger = SpanTagger.from_pretrained("FOLDER")
+```python
+import xlt_ray
+
+for span in xlt_ray.load("FOLDER").predict("Text in any of the languages.").spans:
+    print(span.text, span.label, span.start, span.end, span.confidence)
 ```
+
+`xlt-ray export --set export.distil=true` makes a stock tagger of it.
 """
 
 
@@ -145,7 +151,7 @@ def card(
         license=licence,
         base_model=config.backbone if encoder.get("revision") else None,  # others are no id
         library_name="xlt_ray" if is_spans else "transformers",
-        pipeline_tag=PIPELINES[task],
+        pipeline_tag=None if is_spans else PIPELINES[task],
         datasets=[benchmark.hub_id] if benchmark.hub_id and config.benchmark.root is None else None,
         metrics=[report.metric],
         tags=["cross-lingual", "self-training", report.method],
