@@ -38,27 +38,28 @@ def _store(flags: argparse.Namespace) -> Store:
 def runs(flags: argparse.Namespace) -> int:
     """List the runs of a store, or the steps of one."""
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+
+    from xlt_ray.report.wide_table import WideTable
 
     store = _store(flags)
     found = inventory.runs(store)
     if flags.name is not None:
         return _show(store, flags.name, [run.name for run in found])
-    table = Table(title=escape(f"runs in {store.root}"), title_justify="left")
-    for name in ("run", "method", "benchmark", "state", "steps", "average", "last change"):
-        table.add_column(name, justify="right" if name in ("steps", "average") else "left")
+    rows = []
     for run in found:
         average = "" if run.average is None else f"{100 * run.average:.2f}"
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.changed)) if run.changed else ""
         what = run.method or run.kind
         cells = (run.name, what, run.benchmark, run.state, str(run.steps), average, when)
-        table.add_row(*(escape(cell) for cell in cells))
-    Console().print(table)
+        rows.append(cells)
+    Console().print(WideTable(f"runs in {store.root}", _RUNS, rows))
     for run in found:
         if run.fault:
             print(f"unreadable: {run.fault}")
     return DONE
+
+
+_RUNS = ("run", "method", "benchmark", "state", "steps", "average", "last change")
 
 
 def _show(store: Store, name: str, names: Sequence[str]) -> int:

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
-from rich.console import Group
 
 from xlt_ray.report.comparison import Comparison, Grid, mean_of
 from xlt_ray.report.comparison_details import at_work_lines, course_grid, settings_grid
 from xlt_ray.report.published import PublishedTable
 from xlt_ray.report.significance import TESTED, lines
-from xlt_ray.report.tables import counted_note, markdown_table, metric_name, percent, plain_table
+from xlt_ray.report.tables import counted_note, markdown_table, metric_name, percent
+from xlt_ray.report.wide_table import WideTable
 from xlt_ray.report.write import WriteBytes
 
 COURSE_CAPTION = (
@@ -26,7 +26,7 @@ COURSE_CAPTION = (
 SETTINGS_CAPTION = "Keys that several rows have, and not all of them with the same value."
 CODE = "xlt_ray code, "
 """What the row of a method's code begins with, in the table of versions."""
-TERMINAL_COLUMNS, LATEX_COLUMNS = 9, 11
+LATEX_COLUMNS = 11
 """Most columns of numbers side by side; wider tables go on below."""
 
 
@@ -207,16 +207,13 @@ def published_notes(table: PublishedTable) -> list[str]:
     return [" ".join(notes)] if notes else []
 
 
-def terminal_tables(comparison: Comparison) -> Group:
-    """The measured table for a terminal, in parts if it has many languages."""
+def terminal_tables(comparison: Comparison) -> WideTable:
+    """The measured table for a terminal."""
     first = comparison.first
     seeds = ", ".join(map(str, comparison.seeds))
     title = f"{first.benchmark}: {metric_name(first.metric)}, seeds {seeds}"
-    tables = []
-    for part in result_grid(comparison).parts(TERMINAL_COLUMNS):
-        above = "" if tables else title
-        tables.append(plain_table(above, part.columns, part.rows, left=part.labels))
-    return Group(*tables)
+    grid = result_grid(comparison)
+    return WideTable(title, grid.columns, grid.rows, left=grid.labels)
 
 
 def latex(comparison: Comparison) -> str:

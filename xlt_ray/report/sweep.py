@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import yaml
-from rich.table import Table
 
-from xlt_ray.report.tables import markdown_table, percent, plain_table
+from xlt_ray.report.tables import markdown_table, percent
+from xlt_ray.report.wide_table import WideTable
 from xlt_ray.report.write import WriteBytes
 
 _NOT_IN_BEST = ("run",)
@@ -175,10 +175,10 @@ def _rows(sweep: Sweep, scope: Scope) -> list[list[str]]:
 _COLUMNS = ("source dev", "state", "models", "seconds", "steps", "found")
 
 
-def terminal_table(sweep: Sweep, scope: Scope) -> Table:
+def terminal_table(sweep: Sweep, scope: Scope) -> WideTable:
     """The trials of a scope from the best on, for a terminal."""
     title = f"{sweep.name}, {scope.name}: score on source dev, times 100"
-    return plain_table(title, (*sweep.keys, *_COLUMNS), _rows(sweep, scope), left=0)
+    return WideTable(title, (*sweep.keys, *_COLUMNS), _rows(sweep, scope), left=0)
 
 
 def markdown(sweep: Sweep) -> str:

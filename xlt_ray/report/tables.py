@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import yaml
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from xlt_ray.metrics import METRICS
 from xlt_ray.report.record import Report, Scores
+from xlt_ray.report.wide_table import WideTable
 
 COLUMNS = ("language", "support", "zero-shot", "final", "difference")
 
@@ -44,40 +44,11 @@ def counted_note(report: Report) -> str:
     )
 
 
-def plain_table(
-    title: str,
-    columns: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    left: int = 1,
-    no_wrap: bool = False,
-) -> Table:
-    """A table for a terminal, whose texts are shown as they are: rich reads brackets as markup.
-
-    Args:
-        title: What stands above it, or nothing.
-        columns: Column titles.
-        rows: Cells as text.
-        left: How many columns, from the first, are aligned to the left; the others to the right.
-        no_wrap: Whether cells stay on one line.
-    """
-    shown = Text(title, style="table.title") if title else None
-    table = Table(title=shown, title_justify="left")
-    for column, name in enumerate(columns):
-        justify = "left" if column < left else "right"
-        table.add_column(Text(name), justify=justify, no_wrap=no_wrap)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
-
-
 def terminal_table(report: Report) -> Group:
     """The result table for a terminal, and below it what has to be known of the run."""
     title = f"{report.method} on {report.benchmark}: {metric_name(report.metric)}"
     rows, average = result_rows(report)
-    table = plain_table(title, COLUMNS, rows, no_wrap=True)
-    table.add_section()
-    table.add_row(*map(Text, average), style="bold")
+    table = WideTable(title, COLUMNS, list(rows), last=average)
     below = [*report.notes, *_course_line(report), *mechanism_lines(report)]
     return Group(table, *(Text(line, style="dim") for line in below))
 
