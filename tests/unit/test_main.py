@@ -202,6 +202,23 @@ def test_keys_are_listed_for_shells(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(line.endswith("=") for line in lines)
 
 
+def test_a_reader_may_stop_early() -> None:
+    """As `xlt-ray keys | head -1` does; there is more than a pipe holds."""
+    with subprocess.Popen(
+        [sys.executable, "-c",
+         "import sys; from xlt_ray.commands import main, store_commands\n"
+         "store_commands.keys = lambda flags: [print('x' * 99) for _ in range(9999)] and 0\n"
+         "sys.exit(main.main(['keys']))"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
 def test_help_needs_no_library() -> None:
     """It is there at once: what carries commands out is imported by them."""
     code = "import sys; from xlt_ray.commands.main import parser; parser(); print(*sys.modules)"

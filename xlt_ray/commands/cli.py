@@ -70,7 +70,7 @@ def run_job(
         address = config.resources.address or os.environ.get("RAY_ADDRESS")
         prepare(local=address in (None, "", "local"))
         if flags.dry_run:
-            return job.dry_run(config)
+            return _dry_run(job, config)
         job.run(config)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
@@ -90,6 +90,19 @@ def run_job(
             )
         return code
     return DONE
+
+
+def _dry_run(job: Job, config: Any) -> int:
+    """What a dry run says; whoever reads it may stop early."""
+    try:
+        code = job.dry_run(config)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        from xlt_ray.report.screen import let_go
+
+        let_go()
+        return DONE
+    return code
 
 
 def _preset_of(flags: argparse.Namespace, command: str | None) -> list[str]:

@@ -400,11 +400,11 @@ def fingerprints_of(outcome: "Outcome") -> dict[str, str]:
 
 
 def _publish(comparison: Comparison, folder: RunFolder, *, figure: bool) -> None:
-    from rich.console import Console
+    from xlt_ray.report.screen import Screen
 
     folder.write("compare.html", comparison_page(comparison).encode())
     write_comparison(comparison, folder.write)
-    Console().print(terminal_tables(comparison))
+    Screen().print(terminal_tables(comparison))
     print(f"comparison: {folder.path}/compare.html", flush=True)
     if figure:
         pictures = comparison_figure(comparison, heading=comparison.name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from xlt_ray.run.exit_codes import BAD_CONFIG, RESUMABLE
+from xlt_ray.run.exit_codes import BAD_CONFIG, DONE, RESUMABLE
 
 if TYPE_CHECKING:
     from xlt_ray.commands.cli import Job
@@ -170,7 +170,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         looks = import_module("xlt_ray.commands.store_commands")
-        return getattr(looks, flags.command)(flags)
+        code = getattr(looks, flags.command)(flags)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever reads has seen enough
+        from xlt_ray.report.screen import let_go
+
+        let_go()
+        return DONE
     except ValueError as error:
         print(f"error: {redacted(str(error))}", file=sys.stderr)
         return BAD_CONFIG

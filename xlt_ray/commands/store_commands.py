@@ -37,8 +37,7 @@ def _store(flags: argparse.Namespace) -> Store:
 
 def runs(flags: argparse.Namespace) -> int:
     """List the runs of a store, or the steps of one."""
-    from rich.console import Console
-
+    from xlt_ray.report.screen import Screen
     from xlt_ray.report.wide_table import WideTable
 
     store = _store(flags)
@@ -52,7 +51,7 @@ def runs(flags: argparse.Namespace) -> int:
         what = run.method or run.kind
         cells = (run.name, what, run.benchmark, run.state, str(run.steps), average, when)
         rows.append(cells)
-    Console().print(WideTable(f"runs in {store.root}", _RUNS, rows))
+    Screen().print(WideTable(f"runs in {store.root}", _RUNS, rows))
     for run in found:
         if run.fault:
             print(f"unreadable: {run.fault}")

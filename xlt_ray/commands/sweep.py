@@ -153,8 +153,7 @@ def _trial(config: SweepConfig, scope: str, result: "Ended") -> SweepTrial:
 
 
 def _publish(result: Sweep, config: SweepConfig, part: "TrialShare", folder: RunFolder) -> None:
-    from rich.console import Console
-
+    from xlt_ray.report.screen import Screen
     from xlt_ray.report.sweep import terminal_table
 
     best = {
@@ -168,7 +167,7 @@ def _publish(result: Sweep, config: SweepConfig, part: "TrialShare", folder: Run
         result, {slug(name): to_dict(item) for name, item in best.items()}, folder.write
     )
     files += _draw(result, folder)
-    console = Console()
+    console = Screen()
     for scope in result.scopes:
         console.print(terminal_table(result, scope))
     for file in files:

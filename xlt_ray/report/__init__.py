@@ -4,6 +4,7 @@ progress   a live line, or one per step
 record     the report as data
 tables     as text and Markdown
 wide_table that fits a terminal
+screen     the terminal, whose reader may stop
 page       as a page
 timeline   when its steps were computed
 write      report.json and report.md

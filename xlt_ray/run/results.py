@@ -103,12 +103,11 @@ def publish(
     folder: "RunFolder", report: "Report", outcome: "Outcome", labelling: "Labelling"
 ) -> None:
     """Write the report, its page and the model into the run's folder, and show the scores."""
-    from rich.console import Console
-
     from xlt_ray.engine.memory import peak_mb
     from xlt_ray.methods.iwda.upper_bound import UPPER_BOUNDS
     from xlt_ray.recipe.corpus import Start
     from xlt_ray.report import run_page, terminal_table, write_report
+    from xlt_ray.report.screen import Screen
     from xlt_ray.run.saved_models import MODELS_FILE, files_of, models_of
 
     before = Start(outcome.zero_shot, outcome.zero_shot_by_language)
@@ -131,5 +130,5 @@ def publish(
     folder.write("report.html", run_page(report, ledger, events).encode())
     write_report(report, folder.write)
     reached("report.written")
-    Console().print(terminal_table(report))
+    Screen().print(terminal_table(report))
     print(f"report: {folder.path}/report.html\nmodel:  {folder.path}/model", flush=True)
