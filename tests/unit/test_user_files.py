@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -426,6 +427,15 @@ def values(folder: Path, **own: Any) -> dict[str, Any]:
         "backbone": "toy",
         "method": {"name": "cltp"},
     }
+
+
+def test_runs_of_other_files_have_other_names(tmp_path: Path) -> None:
+    first = configure_run(values(tmp_path)).run_name
+    assert re.fullmatch(r"cltp-en-sw-[0-9a-f]{6}-s0", first)
+    assert configure_run(values(tmp_path)).run_name == first
+    (tmp_path / "other").mkdir()
+    assert configure_run(values(tmp_path / "other")).run_name != first
+    assert configure_run(values(tmp_path, types={"LOC": "PLACE"})).run_name != first
 
 
 def test_files_are_a_benchmark(tmp_path: Path) -> None:

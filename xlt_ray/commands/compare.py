@@ -191,7 +191,7 @@ def configured(values: Mapping[str, Any], origins: Mapping[str, str]) -> Compare
     methods = _methods(section, origins)
     unseeded = _every(methods, lambda title: _run(methods[title], values, origins))
     common = next(iter(unseeded.values()))
-    name = common.run.name or f"compare-{common.benchmark.name}"
+    name = common.run.name or f"compare-{common.data_name}"
     _check_folders(name, section, origins)
 
     def with_seeds(title: str) -> dict[int, RunConfig[Any]]:

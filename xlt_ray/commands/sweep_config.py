@@ -172,7 +172,7 @@ def configure(
     _check_section(section, origins)
     space = _space(section, base.method, spaces, origins)
     scopes = _scopes(section, base, origins)
-    name = base.run.name or f"sweep-{base.method.name}-{base.benchmark.name}-s{base.seed}"
+    name = base.run.name or f"sweep-{base.method.name}-{base.data_name}-s{base.seed}"
     _check_folders(name, list(scopes))
 
     def make(scope: str, parameters: Mapping[str, Any]) -> RunConfig[Any]:

@@ -1,7 +1,9 @@
 """The configuration schema: everything a run depends on, as one frozen object."""
 
+import json
 import re
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar, cast
 
 from pydantic import (
@@ -416,4 +418,18 @@ class RunConfig(Section, Generic[M], frozen=True):
     @property
     def run_name(self) -> str:
         """Name of the run's folder."""
-        return self.run.name or f"{self.method.name}-{self.benchmark.name}-s{self.seed}"
+        return self.run.name or f"{self.method.name}-{self.data_name}-s{self.seed}"
+
+    @property
+    def data_name(self) -> str:
+        """The benchmark; of files of the user's own their languages, and which files they are."""
+        files = self.files
+        if not files.paths:
+            return self.benchmark.name
+        told = json.dumps([files.paths, files.types, files.columns], sort_keys=True)
+        digest = blake2b(told.encode(), digest_size=3).hexdigest()
+        return f"{'-'.join(files.paths)[:_LANGUAGES]}-{digest}"
+
+
+_LANGUAGES = 40
+"""Letters of languages in the name of a run."""
