@@ -393,3 +393,10 @@ def test_a_link_in_the_place_of_a_model_is_replaced(tmp_path: Path, there: str) 
     if there == "folder":
         assert (target / "kept").read_text() == "kept"
     assert target.exists() == (there != "nothing")
+
+
+def test_a_place_that_cannot_be_written_says_which_key_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    reason = r"store\.root: nothing can be written at .*file/store .*name another folder: --set"
+    with pytest.raises(ValueError, match=reason):
+        RunFolder(Store(f"{tmp_path}/file/store"), "a")

@@ -39,6 +39,9 @@ from xlt_ray.store.manifest import (
 )
 from xlt_ray.store.parquet import open_parquet
 
+_NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
+"""Why no folder can be made, today or tomorrow; of a disk alone, so its path has no secrets."""
+
 CONTENT_KINDS = frozenset({"text", "gold"})
 """Kinds of artifacts that are known by their content in later steps."""
 INPUTS, PREDICTIONS = "inputs", "predictions"
@@ -462,5 +465,13 @@ class Store:
         """Path of a run's folder inside the file system; it is made, unless it is only read."""
         folder = f"{self.base}/runs/{name}"
         if create:
-            self.fs.create_dir(folder, recursive=True)
+            try:
+                self.fs.create_dir(folder, recursive=True)
+            except OSError as error:
+                if error.errno not in _NO_PLACE:
+                    raise
+                raise ValueError(
+                    f"store.root: nothing can be written at {self.root} "
+                    f"({os.strerror(error.errno)}); name another folder: --set store.root=FOLDER"
+                ) from None
         return folder
