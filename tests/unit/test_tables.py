@@ -73,3 +73,11 @@ def test_markdown_table_survives_odd_cells() -> None:
     assert markdown_table(("a", "b"), [("x\ny", "1|2")]) == (
         "| a | b |\n| :-- | --: |\n| x y | 1\\|2 |"
     )
+
+
+def test_a_run_without_test_files_says_so() -> None:
+    out, bare = io.StringIO(), example(zero_shot={}, final={})
+    Console(file=out, width=200).print(terminal_table(bare))
+    for text in (out.getvalue(), markdown(bare)):
+        assert "Nothing was scored: there are no test files" in text
+        assert "average of" not in text

@@ -44,11 +44,19 @@ def counted_note(report: Report) -> str:
     )
 
 
+NOTHING_SCORED = (
+    "Nothing was scored: there are no test files, and source dev alone chose the model. Add "
+    "files.paths.LANGUAGE.test to see how good it is."
+)
+
+
 def terminal_table(report: Report) -> Group:
     """The result table for a terminal, and below it what has to be known of the run."""
     title = f"{report.method} on {report.benchmark}: {metric_name(report.metric)}"
     rows, average = result_rows(report)
     table = WideTable(title, COLUMNS, list(rows), last=average)
+    if not report.zero_shot and not report.final:
+        table = Text(f"{title}\n{NOTHING_SCORED}")
     below = [*report.notes, *_course_line(report), *mechanism_lines(report)]
     return Group(table, *(Text(line, style="dim") for line in below))
 
@@ -89,14 +97,17 @@ def mechanism_lines(report: Report) -> list[str]:
 def markdown(report: Report) -> str:
     """The whole report as a Markdown page. It holds no time of day."""
     rows, average = result_rows(report)
+    scored = [
+        f"Metric: {metric_name(report.metric)}, times 100, on the test splits. "
+        f"The average is over the targets{counted_note(report)}.",
+        markdown_table(COLUMNS, [*rows, tuple(f"**{cell}**" if cell else "" for cell in average)]),
+    ]
     parts = [
         f"# {report.run}",
         f"{report.method} on {report.benchmark}, from {', '.join(report.source)} "
         f"to {', '.join(report.targets)}.",
         "## Results",
-        f"Metric: {metric_name(report.metric)}, times 100, on the test splits. "
-        f"The average is over the targets{counted_note(report)}.",
-        markdown_table(COLUMNS, [*rows, tuple(f"**{cell}**" if cell else "" for cell in average)]),
+        *(scored if report.zero_shot or report.final else [NOTHING_SCORED]),
         *(f"Note: {note}." for note in report.notes),
     ]
     if rows := class_rows(report):
