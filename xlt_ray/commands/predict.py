@@ -5,7 +5,7 @@ written anew, with predictions, in its order and format. A run that was killed g
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.fs as pafs
 from pydantic import Field
 
-from xlt_ray.commands import labelling
 from xlt_ray.commands.cli import Job
 from xlt_ray.commands.trained_models import Finished, finished_in, finished_run
 from xlt_ray.config.errors import ConfigError
@@ -216,12 +215,13 @@ def _renamed(name: str, kind: str) -> str:
 
 def predict(config: PredictConfig) -> dict[str, Any]:
     """Label and write everything; returns counts."""
+    from xlt_ray.commands import labelling  # reaches Ray, which has to come after the environment
     from xlt_ray.engine.write_predictions import run_write
 
     fs, base = _check_folder(config)
     with connected(config), _session(config) as begun:
         labelled = labelling.label(config, begun)
-        _check_readable(config, labelled.text)
+        _check_readable(labelled.text, labelling.faults_of)
         annotation = labelled.annotation.fingerprint
         record = {"model": config.section.model, "annotation": annotation}
         record |= {"labels": list(config.finished.labels), "task": config.finished.task}
@@ -253,13 +253,12 @@ def _session(config: PredictConfig) -> AbstractContextManager["Session"]:
     )
 
 
-def _check_readable(config: PredictConfig, text: "Artifact") -> None:
+def _check_readable(text: "Artifact", faults_of: Callable[["Artifact"], object]) -> None:
     """Raise ConfigError where no row could be read: nothing is written then."""
     if text.info["rows"]:
         return
     raise ConfigError(
-        f"predict.files: none of {text.info['quarantined']:,} rows could be read: "
-        f"{labelling.faults_of(text)}"
+        f"predict.files: none of {text.info['quarantined']:,} rows could be read: {faults_of(text)}"
     )
 
 
