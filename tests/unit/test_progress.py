@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from xlt_ray.report.progress import LiveProgress, PlainProgress, open_progress, step_line
+from xlt_ray.run.at_work import bar
 
 
 def run_steps(progress: PlainProgress | LiveProgress) -> None:
@@ -71,3 +72,31 @@ def test_terminal_shows_finished_steps_and_gives_the_terminal_back() -> None:
     assert "12.3 s  model       source  source dev 81.00" in text
     assert "round 1 [x]" in text
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # cursor hidden, then shown
+
+
+def test_a_step_that_takes_long_has_a_line_now_and_then() -> None:
+    out = io.StringIO()
+    often, seldom = PlainProgress(out, every=0.0), PlainProgress(out, every=30.0)
+    for progress in (often, seldom):
+        progress.started("source", "model")
+        progress.update("source", "model", "[###.......] epoch 1/4")
+        progress.update("other", "model", "is not at work")
+    assert out.getvalue().splitlines()[0] == "  at work  model       source  [###.......] epoch 1/4"
+    assert out.getvalue().count("epoch 1/4") == 1
+
+
+def test_a_terminal_shows_how_far_a_step_is() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, _environ={"TERM": "xterm"})
+    display = LiveProgress(console)
+    display.started("source", "model")
+    display.update("source", "model", "[###.......] epoch 1/4, loss 0.5")
+    display._live.refresh()
+    display.close()
+    assert "[###.......] epoch 1/4, loss 0.5" in out.getvalue()
+
+
+def test_bars() -> None:
+    assert [bar(share) for share in (-1, 0, 0.5, 1, 2)] == [
+        "[..........]", "[..........]", "[#####.....]", "[##########]", "[##########]",
+    ]  # fmt: skip

@@ -20,6 +20,10 @@ class Progress(Protocol):
         """A step begins."""
         ...
 
+    def update(self, title: str, kind: str, detail: str) -> None:
+        """A step that is at work is so far, in a few words."""
+        ...
+
     def finished(
         self, title: str, kind: str, seconds: float, cached: bool, detail: str = ""
     ) -> None:
@@ -57,11 +61,20 @@ def open_progress(stream: TextIO | None = None) -> Iterator[Progress]:
 class PlainProgress:
     """One line per finished step, flushed at once. A stream that fails is given up, not the run."""
 
-    def __init__(self, stream: TextIO):
+    def __init__(self, stream: TextIO, every: float = 30.0):
         self._stream: TextIO | None = stream
+        self._every, self._told = every, dict[tuple[str, str], float]()
 
     def started(self, title: str, kind: str, detail: str = "") -> None:
         """Prints nothing: a step has one line, when it is done."""
+        self._told[title, kind] = time.monotonic()
+
+    def update(self, title: str, kind: str, detail: str) -> None:
+        """Prints a line of a step that takes long, every half minute."""
+        now = time.monotonic()
+        if now - self._told.get((title, kind), now) >= self._every:
+            self._told[title, kind] = now
+            self._print(f"{'at work':>9}  {kind:<10}  {title}  {detail}")
 
     def finished(
         self, title: str, kind: str, seconds: float, cached: bool, detail: str = ""
@@ -103,6 +116,11 @@ class LiveProgress:
         """Shows the step with a running clock."""
         self._running[title, kind] = (time.monotonic(), detail)
         self._live.start()
+
+    def update(self, title: str, kind: str, detail: str) -> None:
+        """Shows how far the step is."""
+        if (title, kind) in self._running:
+            self._running[title, kind] = (self._running[title, kind][0], detail)
 
     def finished(
         self, title: str, kind: str, seconds: float, cached: bool, detail: str = ""

@@ -18,6 +18,7 @@ saved_models  models of finished runs
 inventory     the runs of a store, and what nobody uses
 dry_run       looks steps up and counts
 rehearsal     checks and prints the plan
+at_work       how far a step is
 seen          what a dry run shows of files
 failures      what went wrong, in the words of config.errors
 exit_codes    how commands end

@@ -66,14 +66,15 @@ def look(rows: Iterator[Example | BadRow], labels: LabelSet | None) -> Seen:
         kept = found.first.setdefault(row.file, [])
         if len(kept) < _SHOWN:
             kept.append(_shown(row, labels))
-        if labels is not None and isinstance(row.labels, int):
-            found.labels[labels.names[row.labels]] += 1
-        elif labels is not None and row.labels is not None:
+        if labels is not None and row.labels is not None:
             _count(found, row.labels, labels)
     return found
 
 
-def _count(found: Seen, ids: tuple[int, ...], labels: LabelSet) -> None:
+def _count(found: Seen, ids: tuple[int, ...] | int, labels: LabelSet) -> None:
+    if isinstance(ids, int):
+        found.labels[labels.names[ids]] += 1
+        return
     if not labels.is_bio:
         found.labels.update(labels.names[label] for label in ids)
         return

@@ -133,7 +133,10 @@ class StepRunner:
         attempt = self.store.attempt(step.kind, name)
         if step.task.resumes:
             self.store.adopt(attempt)
-        info = compute(step.task.into(attempt))
+        from xlt_ray.run.at_work import told  # reaches what trains and annotates
+
+        with told(self.progress, step, attempt, self.store):
+            info = compute(step.task.into(attempt))
         record = {
             "kind": step.kind,
             "title": step.title,

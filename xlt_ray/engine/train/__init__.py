@@ -8,5 +8,6 @@ optimiser    parameters, rates, state
 checkpoints  from which a killed step resumes
 snapshots    models along the way, for analyses
 determinism  kernels that repeat their bytes
+course       how far it is, for who waits
 divergence   the first step without finite numbers
 """

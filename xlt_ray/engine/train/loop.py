@@ -38,6 +38,7 @@ from xlt_ray.engine.train.batches import (
     steps_of_epoch,
 )
 from xlt_ray.engine.train.checkpoints import Checkpoints
+from xlt_ray.engine.train.course import Course
 from xlt_ray.engine.train.determinism import repeatable
 from xlt_ray.engine.train.divergence import Divergence
 from xlt_ray.engine.train.optimiser import (
@@ -209,6 +210,7 @@ class Worker:
         begins = self.steps_per_epoch if by_paired else None
         self.paired = PairedRows(self.examples, per_rank, seed=task.seed, epoch=begins)
         self.divergence = Divergence(self.device)
+        self.course = Course(task.out, steps=self.steps, epochs=self.epochs)
         self.saved = time.monotonic()
 
     def _load(self, folder: Path, context: TaskContext) -> Classifier:
@@ -249,8 +251,10 @@ class Worker:
             due = self.step(plan[position.step_in_epoch])
             position.step_in_epoch += 1
             position.total += 1
-            if self.rank == 0 and position.total in self.snapshots.due:
-                self.snapshots.keep(position.total, self.model)
+            if self.rank == 0:
+                self.course.at(position)
+                if position.total in self.snapshots.due:
+                    self.snapshots.keep(position.total, self.model)
             memory.hand_back_at_times()
             if position.step_in_epoch == len(plan):
                 self.end_epoch()
