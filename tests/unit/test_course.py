@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from xlt_ray.engine.train import course
+from xlt_ray.engine.train.checkpoints import Checkpoints
 from xlt_ray.engine.train.course import Course, course_of
 from xlt_ray.engine.train.loop import Position
 from xlt_ray.run.at_work import _of_training
@@ -16,8 +17,7 @@ def test_the_course_of_a_training_is_read_while_it_runs(
 ) -> None:
     store, clock = Store(str(tmp_path)), [100.0]
     monkeypatch.setattr(course.time, "monotonic", lambda: clock[0])
-    attempt = store.attempt("model", "abc")
-    told, position = Course(attempt, steps=40, epochs=4), Position()
+    told, position = Course(Checkpoints(str(tmp_path), "abc"), steps=40, epochs=4), Position()
     assert course_of(store.fs, store.base, "abc") is None
     assert _of_training(store, "abc") == ""
     for step in range(1, 12):

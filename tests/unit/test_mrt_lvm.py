@@ -374,7 +374,7 @@ def test_psi_is_given_by_its_diagonal_or_its_scale(tmp_path: Path) -> None:
     assert channel.tau_sigma == pytest.approx(1.5)
     assert MRT(MRTConfig()).channel(driver, ("s",)).tau_psi == pytest.approx(math.log(27))
     with pytest.raises(ValueError, match=r"mu_x: mu must be above 1/K = 0\.5"):
-        scale_of(None, None, default=0.3, num_classes=2, key="mu_x")
+        scale_of(0.3, None, default=0.3, num_classes=2, key="mu_x")
     with pytest.raises(ValueError, match="at most 1 - 1e-6"):
         scale_of(None, 16.0, default=0.3, num_classes=2, key="mu_x")
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs as pafs
 
-from xlt_ray.store.artifacts import Attempt
-from xlt_ray.store.files import open_root, read_json, write_bytes
+from xlt_ray.engine.train.checkpoints import Checkpoints
+from xlt_ray.store.files import read_json, write_bytes
 
 if TYPE_CHECKING:
     from xlt_ray.engine.train.loop import Position
@@ -22,14 +22,13 @@ class Course:
     """Tells how far a training is.
 
     Args:
-        out: What the step is written into.
+        checkpoints: Those of the step; it is told beside them.
         steps: Optimiser steps of the whole training.
         epochs: Its epochs.
     """
 
-    def __init__(self, out: Attempt, *, steps: int, epochs: int):
-        self._fs, base = open_root(out.root)
-        self._path = f"{base}/work/{out.fingerprint}/{_NAME}"
+    def __init__(self, checkpoints: Checkpoints, *, steps: int, epochs: int):
+        self._fs, self._path = checkpoints.fs, f"{checkpoints.folder}/{_NAME}"
         self._steps, self._epochs = steps, epochs
         self._began: tuple[float, int, int] | None = None
         self._told = 0.0

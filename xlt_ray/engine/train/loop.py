@@ -210,7 +210,7 @@ class Worker:
         begins = self.steps_per_epoch if by_paired else None
         self.paired = PairedRows(self.examples, per_rank, seed=task.seed, epoch=begins)
         self.divergence = Divergence(self.device)
-        self.course = Course(task.out, steps=self.steps, epochs=self.epochs)
+        self.course = Course(self.checkpoints, steps=self.steps, epochs=self.epochs)
         self.saved = time.monotonic()
 
     def _load(self, folder: Path, context: TaskContext) -> Classifier:
