@@ -11,7 +11,7 @@ import pytest
 from xlt_ray.data.readers.json_array import json_rows
 from xlt_ray.data.readers.rows import RowError
 from xlt_ray.data.readers.user_source import UserSource
-from xlt_ray.data.readers.words import Cut, word_places, words_of
+from xlt_ray.data.readers.words import Cut, word_places
 from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.labels import LabelSet
 
@@ -128,7 +128,6 @@ def test_an_entity_marked_twice_is_one(tmp_path: Path) -> None:
     ],
 )
 def test_words_of_every_script(text: str, cut: Cut, words: list[str]) -> None:
-    assert words_of(text, cut) == words
     places = word_places(text, cut)
     assert [text[a:b] for a, b in places] == words
     assert all(one[1] <= other[0] for one, other in pairwise(places))
@@ -167,6 +166,10 @@ def test_json_that_is_none_says_where(text: str, reason: str, size: int) -> None
 
 
 def test_a_row_of_json_that_is_too_large_is_an_error_of_the_row() -> None:
-    rows = list(json_rows(chunks(json.dumps([{"a": 1}, {"a": "x" * 500}]), 50), 100))
-    assert rows[0] == (1, {"a": 1})
-    assert isinstance(rows[-1][1], RowError)
+    """And no other row is lost; a file in which no row ends is not read to its end."""
+    text = json.dumps([{"a": 1}, {"a": "x" * 500}, {"a": 2}])
+    first, large, last = json_rows(chunks(text, 50), 100)
+    assert (first, last) == ((1, {"a": 1}), (3, {"a": 2}))
+    assert isinstance(large[1], RowError)
+    with pytest.raises(ValueError, match=r"row 2: the row has more than 100 bytes; data\.max_row"):
+        list(json_rows(chunks('[{"a": 1}, {"a": "' + "x" * (1 << 21), 1 << 18), 100))

@@ -11,7 +11,7 @@ What is read off the first lines of a file, unless ``files.columns`` says it:
   other lines have; elsewhere it is data. ``-DOCSTART-`` and a first line of columns' names are
   skipped.
 
-What the words are does never depend on tags: only on how many columns there are.
+What the words are never depends on tags, only on how many columns there are.
 """
 
 import itertools

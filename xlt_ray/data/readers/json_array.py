@@ -9,6 +9,8 @@ from typing import Any
 from xlt_ray.data.readers.lines import too_long
 
 _BETWEEN = " \t\r\n,"
+_PIECE = 1 << 20
+"""Characters beyond those of a row in which its end is looked for."""
 
 
 def json_rows(chunks: Iterable[bytes], most: int) -> Iterator[tuple[int, Any]]:
@@ -16,10 +18,10 @@ def json_rows(chunks: Iterable[bytes], most: int) -> Iterator[tuple[int, Any]]:
 
     Args:
         chunks: The bytes of the file.
-        most: Bytes of a row at most; what is larger ends the reading with an error of the row.
+        most: Bytes of a row at most; a larger one is an error of the row.
 
     Raises:
-        ValueError: it is no valid JSON.
+        ValueError: it is no valid JSON, or a row is so large that its end is not looked for.
     """
     decoder, parser = codecs.getincrementaldecoder("utf-8")("surrogateescape"), json.JSONDecoder()
     held, number, gone, is_array = "", 0, 0, None
@@ -51,8 +53,7 @@ def json_rows(chunks: Iterable[bytes], most: int) -> Iterator[tuple[int, Any]]:
             at = end
         gone += at
         held = held[at:]
-        if len(held) > most:
-            yield number + 1, too_long(most)
-            return
+        if len(held) > most + _PIECE:
+            raise ValueError(f"row {number + 1}: {too_long(most).reason}")
     if is_array:
         raise ValueError("no valid JSON: the array does not end")

@@ -50,16 +50,6 @@ def word_places(text: str, cut: Cut) -> list[Place]:
     return [piece for place in places for piece in _pieces(text, place)]
 
 
-def words_of(text: str, cut: Cut) -> list[str]:
-    """The words of a text."""
-    return [text[start:end] for start, end in word_places(text, cut)]
-
-
-def is_unspaced(text: str) -> bool:
-    """Whether a text has a character of a script that is written without blanks."""
-    return _UNSPACED.search(text) is not None
-
-
 def main_script(text: str) -> str:
     """The script that most letters of a text are of, by its name in Unicode; "no letters"."""
     counts = {name: len(pattern.findall(text)) for name, pattern in _LETTERS.items()}
