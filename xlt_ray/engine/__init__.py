@@ -16,6 +16,8 @@ translate          translation in a pool
 given          predictions of systems outside
 annotate           annotate steps
 inference          batches through a model
+labeller           a model that labels texts in memory
+gather             requests that wait for it, labelled together
 pool               pools of actors
 derive             derive and score steps
 train              train steps

@@ -8,6 +8,7 @@ conll          CoNLL-U and OntoNotes
 absa_xml       reviews of SemEval
 tables         CSV, TSV and Parquet
 records        rows with named fields
+in_memory      rows that are given as values
 json_array     rows of one JSON array
 spans          entities that are marked in a text
 words          where the words of a text are
