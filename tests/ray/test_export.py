@@ -13,6 +13,7 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer, pipelin
 
 import xlt_ray
 from tests.world import SOURCE, TARGETS, World
+from xlt_ray.commands import main as console
 from xlt_ray.commands.cli import run_job
 from xlt_ray.commands.export import JOB, export
 from xlt_ray.commands.export import configure as configure_export
@@ -112,6 +113,18 @@ def test_a_tagger_of_spans_says_that_it_is_no_stock_model(
     exec(code.replace("FOLDER", f"{tmp_path}/out"), {})
     found = xlt_ray.load(f"{tmp_path}/out").predict("ka lo ti")
     assert found.words == ("ka", "lo", "ti")
+
+
+def test_sentences_of_a_tagger_of_spans_are_shown(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The model of words, which the source alone taught, beside each target's own of spans."""
+    assert console.main(["look", "spans", "--store", str(store), "--rows", "20"]) == 0
+    index = Path(capsys.readouterr().out.split()[-1])
+    for name in TARGETS:
+        page = index.with_name(f"{name}.html").read_text()
+        assert page.count("<article") == 40
+        assert "final and gold differ" in page
 
 
 def test_a_tagger_of_spans_is_loaded_by_its_own_class(store: Path, tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """Files of the user's own: a run on them, predictions of others, and taking both up again."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import xlt_ray
 from tests.world import SOURCE, TARGETS, World
 from xlt_ray.commands import export, predict, self_train
+from xlt_ray.commands import main as console
 from xlt_ray.commands.predict import PredictConfig
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.readers.user_files import UserSource
@@ -69,6 +72,42 @@ def test_languages_without_test_text_are_told_and_not_scored(store: Path) -> Non
     rows = {title: by_title[f"source {title} text"]["info"]["rows"] for title in ("train", "dev")}
     assert sum(rows.values()) == 300
     assert 30 <= rows["dev"] <= 90
+
+
+def test_sentences_of_a_run_are_shown(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Test text with gold where there is some, unlabelled text by round everywhere."""
+    assert console.main(["look", "mine", "--store", str(store), "--rows", "30"]) == 0
+    index = Path(capsys.readouterr().out.split()[-1])
+    assert index == store / "runs/mine/look/index.html"
+    assert index.read_text().count("<tr>") == 1 + len(TARGETS)
+    pages = {name: index.with_name(f"{name}.html").read_text() for name in TARGETS}
+    rows = {name: page.split("<article")[1:] for name, page in pages.items()}
+    assert {name: len(found) for name, found in rows.items()} == {FIRST: 30, SECOND: 60}
+    assert "final and gold differ" not in pages[FIRST]
+    assert "final and gold differ" in pages[SECOND]
+    assert not any('data-kinds="test' in row for row in rows[FIRST])
+    assert any("<span>round 2</span>" in row for row in rows[FIRST])
+    model = xlt_ray.load("mine", store=str(store))
+    for row in rows[FIRST]:
+        line = re.findall(r'<span>final</span><div dir="ltr">(.*?)</div></div>', row, re.DOTALL)[0]
+        found = re.findall(r'data-tip="(\w+) (\d+)%">(.*?)<b dir="ltr">', line)
+        words = re.sub("<b .*?</b>|<[^>]+>", "", line).split()
+        spans = model.predict([words])[0].spans
+        assert [(x.label, f"{100 * x.confidence:.0f}", x.text) for x in spans] == found
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["look", "none"], "error: no run 'none' in "),
+        (["look", "mine", "--rows", "0"], "error: --rows: 0; at least 1"),
+    ],
+)
+def test_what_cannot_be_shown_is_told(
+    store: Path, words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert console.main([*words, "--store", str(store)]) == 2
+    assert capsys.readouterr().err.startswith(reason)
 
 
 def test_a_method_is_recommended_and_the_cost_is_told(

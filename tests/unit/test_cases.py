@@ -1,11 +1,7 @@
-"""Odd files that people have: each is read rightly, or refused by its name.
-
-`python -m tests.unit.test_cases FOLDER` prints the table of a folder of cases.
-"""
+"""Odd files that people have: each is read rightly, or refused by its name."""
 
 import contextlib
 import io
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,26 +133,10 @@ CASES: dict[str, Check] = {
     "two-class": shown("missing: nothing"),
     "uner-iob2": read("token", ENTITIES, 60),
 }
-"""Cases of files; those that take a model are seen to elsewhere."""
-
-OF_MODELS = {
-    "huge-line", "maral-export", "nan", "pred-csvtoken", "pred-raw", "pred-wrongcol",
-}  # fmt: skip
+"""Cases of files; those that take a model are in `tests.ray.test_model_cases`."""
 
 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", CASES)
 def test_a_case_has_its_outcome(name: str, shared: Path, shared_model: Path) -> None:
     assert CASES[name](shared / "cases" / name, shared_model)
-
-
-@pytest.mark.shared
-def test_every_case_is_seen_to(shared: Path) -> None:
-    there = {path.name for path in (shared / "cases").iterdir() if path.is_dir()}
-    assert there - OF_MODELS == CASES.keys()
-
-
-if __name__ == "__main__":
-    place = Path(sys.argv[1])
-    for title, check in CASES.items():
-        print(f"| {title} | {check(place / title, place.parent / 'models/mini-xlmr')} |")

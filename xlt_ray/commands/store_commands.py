@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from xlt_ray.commands.cli import run_keys
 from xlt_ray.commands.presets import presets as all_presets
@@ -13,6 +14,9 @@ from xlt_ray.run import inventory
 from xlt_ray.run.exit_codes import DONE
 from xlt_ray.store.artifacts import Store
 from xlt_ray.store.shapes import UnreadableError
+
+if TYPE_CHECKING:
+    from xlt_ray.store.run_folder import RunFolder
 
 DAY = 86400.0
 
@@ -90,16 +94,10 @@ def report(flags: argparse.Namespace) -> int:
     from xlt_ray.report import Report, run_page
     from xlt_ray.report.comparison import Comparison
     from xlt_ray.report.page import comparison_page
-    from xlt_ray.store.run_folder import RunFolder
 
     store = _store(flags)
-    _check_name(store, flags.name, [run.name for run in inventory.runs(store)])
-    folder = RunFolder(store, flags.name, create=False)
-    report, comparison = folder.read_json("report.json"), folder.read_json("compare.json")
-    steps = f"its steps: xlt-ray runs {flags.name}"
-    if report is not None and report["config"] != folder.read_json("config.json"):
-        reason = "was started again with another configuration and is not finished"
-        raise ConfigError(f"run {flags.name!r} {reason}; {steps}")
+    folder = _folder(store, flags.name)
+    report, comparison = _report_of(folder), folder.read_json("compare.json")
     if report is not None:
         ledger, events = folder.read_lines("ledger.jsonl"), folder.read_lines("events.jsonl")
         with _as_written(f"{folder.path}/report.json"):
@@ -108,10 +106,55 @@ def report(flags: argparse.Namespace) -> int:
         with _as_written(f"{folder.path}/compare.json"):
             page, name = comparison_page(Comparison.from_json(comparison)), "compare.html"
     else:
-        raise ConfigError(f"run {flags.name!r} is not finished; {steps}")
+        raise _unfinished(flags.name)
     folder.write(name, page.encode())
     print(f"{folder.path}/{name}")
     return DONE
+
+
+def look(flags: argparse.Namespace) -> int:
+    """Make pages with sentences of a finished run: labels before, after, by round, and gold."""
+    from xlt_ray.commands.look import write_pages
+    from xlt_ray.report import Report
+
+    if flags.rows < 1:
+        raise ConfigError(f"--rows: {flags.rows}; at least 1")
+    store = _store(flags)
+    folder = _folder(store, flags.name)
+    content = _report_of(folder)
+    if content is None:
+        kind = "is a comparison or a sweep: name one of its runs"
+        if folder.read_json("compare.json") or folder.read_json("sweep.json"):
+            raise ConfigError(f"{flags.name!r} {kind}; there are: xlt-ray runs")
+        raise _unfinished(flags.name)
+    with _as_written(f"{folder.path}/report.json"):
+        report = Report.from_json(content)
+    print(write_pages(store, report, folder, flags.rows))
+    return DONE
+
+
+def _folder(store: Store, name: str) -> "RunFolder":
+    from xlt_ray.store.run_folder import RunFolder
+
+    _check_name(store, name, [run.name for run in inventory.runs(store)])
+    return RunFolder(store, name, create=False)
+
+
+def _unfinished(name: str) -> ConfigError:
+    return ConfigError(f"run {name!r} is not finished; its steps: xlt-ray runs {name}")
+
+
+def _report_of(folder: "RunFolder") -> dict[str, Any] | None:
+    """The report of a run as it is configured now; None: there is none.
+
+    Raises:
+        ConfigError: it is of another configuration.
+    """
+    report = folder.read_json("report.json")
+    if report is not None and report["config"] != folder.read_json("config.json"):
+        reason = "was started again with another configuration and is not finished"
+        raise ConfigError(f"run {folder.name!r} {reason}; its steps: xlt-ray runs {folder.name}")
+    return report
 
 
 @contextmanager

@@ -85,6 +85,33 @@ def finished_run(store: Store, name: str, language: str | None) -> Finished | No
     return Finished(model, how["task"], labels, longest, reduced, annotator, helped, *read)
 
 
+def models_of_run(store: Store, name: str, language: str) -> tuple[Finished, Finished]:
+    """The models of a run that label a target: that of the source alone, and the final one.
+
+    Args:
+        store: The store.
+        name: Name of the run.
+        language: The target.
+
+    Raises:
+        ConfigError: the run is not finished, is of an older version, or is an upper bound.
+    """
+    start, how = run_named(store, name, "run"), labelling_of_run(store, name)
+    if start is None or start.zero_shot is None or how is None:
+        raise ConfigError(f"run {name!r} is not finished, or of an older version; run it again")
+
+    def finished(model: Model) -> Finished:
+        labels, annotator = _labelling(model.artifact.local(), how["evidential"])
+        longest, reduced = how["max_length"], how["dim_reduce"]
+        return Finished(model, how["task"], labels, longest, reduced, annotator)
+
+    before = start.zero_shot
+    return (
+        finished(before.by_language.get(language, before.model)),
+        finished(start.by_language.get(language, start.model)),
+    )
+
+
 def _how_files_were_read(
     store: Store, name: str, language: str | None
 ) -> tuple[dict[str, str], Words]:

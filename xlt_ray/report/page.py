@@ -52,7 +52,8 @@ BASELINES = ("BL-Direct", "Zero-shot", "DT")
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates of pages."""
     environment = Environment(
         loader=PackageLoader("xlt_ray.report"),
         autoescape=True,
@@ -84,7 +85,7 @@ def run_page(
     by_kind: dict[str, float] = {}
     for step in {step.fingerprint: step for step in report.steps}.values():
         by_kind[step.kind] = by_kind.get(step.kind, 0.0) + step.seconds
-    return _environment().get_template("run.html.j2").render(
+    return environment().get_template("run.html.j2").render(
         report=report,
         metric=metric_name(report.metric),
         counted=counted_note(report),
@@ -178,7 +179,7 @@ def comparison_page(comparison: Comparison) -> str:
     spread = max((row.std or 0.0 for row in comparison.rows), default=0.0)
     first = comparison.first
     config = {"rows": {row.title: dict(row.method) for row in comparison.rows}}
-    return _environment().get_template("comparison.html.j2").render(
+    return environment().get_template("comparison.html.j2").render(
         comparison=comparison,
         first=first,
         caption=caption(comparison),

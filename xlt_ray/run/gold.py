@@ -3,7 +3,7 @@
 Nobody reads gold without such a right. A driver holds the right to the train and dev labels of the
 source languages, and recipes see its verbs alone. The right to the rest is made where a run begins,
 and handed to what scores models, to analyses after the run, and to upper bounds, which declare what
-they see.
+they see. What a finished run has read of test gold is shown by ``xlt-ray look``.
 """
 
 from collections.abc import Collection, Sequence

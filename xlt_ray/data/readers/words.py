@@ -50,6 +50,12 @@ def word_places(text: str, cut: Cut) -> list[Place]:
     return [piece for place in places for piece in _pieces(text, place)]
 
 
+def gap(before: str, after: str) -> str:
+    """What stands between two words: nothing where both are of scripts without blanks."""
+    unspaced = _UNSPACED.match(before[-1:]) and _UNSPACED.match(after[:1])
+    return "" if unspaced else " "
+
+
 def main_script(text: str) -> str:
     """The script that most letters of a text are of, by its name in Unicode; "no letters"."""
     counts = {name: len(pattern.findall(text)) for name, pattern in _LETTERS.items()}
