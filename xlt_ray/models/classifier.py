@@ -80,31 +80,19 @@ class Classifier(nn.Module, ABC):
 
     def encode(self, batch: Batch) -> Tensor:
         """[N, hidden] last hidden state of the encoder at the items."""
-        found, width = list[tuple[Tensor, Tensor]](), batch.input_ids.shape[1]
-        for start, hidden in self._passes(batch):
-            first, states = start * width, hidden.flatten(0, 1)
-            if len(hidden) == len(batch.input_ids):
-                return states.index_select(0, batch.items)
-            own = (batch.items >= first) & (batch.items < first + len(states))
-            found.append((own, states.index_select(0, batch.items[own] - first)))
-        placed = found[0][1].new_empty((len(batch.items), found[0][1].shape[1]))
-        for own, states in found:
-            placed[own] = states
-        return placed
+        return self.hidden(batch).flatten(0, 1).index_select(0, batch.items)
 
     def hidden(self, batch: Batch) -> Tensor:
         """[B, T, hidden] last hidden state of the encoder."""
-        parts = [hidden for _, hidden in self._passes(batch)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def _passes(self, batch: Batch) -> Iterator[tuple[int, Tensor]]:
-        """The first row of each pass of the encoder, and its [rows, T, hidden] last state."""
         inputs, (rows, width) = self._inputs(batch), batch.input_ids.shape
         most = rows if self.pass_tokens is None else max(1, self.pass_tokens // width)
-        most = rows if torch.is_grad_enabled() else most
-        for start in range(0, max(1, rows), max(1, most)):
-            part = {name: x[start : start + most] for name, x in inputs.items()}
-            yield start, self.encoder(**part).last_hidden_state
+        if rows <= most or torch.is_grad_enabled():
+            return self.encoder(**inputs).last_hidden_state
+        parts = [
+            self.encoder(**{name: x[start : start + most] for name, x in inputs.items()})
+            for start in range(0, rows, most)
+        ]
+        return torch.cat([part.last_hidden_state for part in parts])
 
     def layers(self, batch: Batch) -> list[Tensor]:
         """[N, hidden] states at the items: of the embeddings, and of each layer."""
