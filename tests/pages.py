@@ -85,5 +85,7 @@ def called(words: list[str]) -> Called | None:
             command = JOBS[name]
             if command.takes_preset and flags and not flags[0].startswith("-"):
                 flags = ["--config", str(preset(flags[0]).path), *flags[1:]]
+            if command.first and flags and not flags[0].startswith("-"):
+                flags = ["--set", f"{command.first}={flags[0]}", *flags[1:]]
             return Called(command.job(), command.defaults, command.words, flags)
     return None

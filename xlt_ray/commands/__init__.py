@@ -13,6 +13,10 @@ sweep_config    its keys
 trial           one trial
 predict         label files
 labelling       its steps
+serve           label texts over HTTP
+front           its door: tokens, limits, routes, counts
+requests        what callers send and are answered
+service_token   what they have to know
 trained_models  finished runs and exported models
 confidence      labels with probabilities
 export          a model for other programs

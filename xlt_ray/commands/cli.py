@@ -4,6 +4,7 @@ Exit codes: 0 done, 2 bad configuration or data, 3 a failure after which the sam
 """
 
 import argparse
+import json
 import os
 import sys
 import traceback
@@ -51,6 +52,7 @@ def run_job(
     *,
     job: Job | None = None,
     command: str | None = None,
+    first: str | None = None,
 ) -> int:
     """Run one job from its flags; returns the exit code.
 
@@ -60,13 +62,14 @@ def run_job(
         argv: Flags; default: the command line's.
         job: What is done; default: one run.
         command: Word of ``xlt-ray`` that this is, which takes a preset first; None: a job's file.
+        first: Key that the first word sets, in place of a preset.
     """
     job = job or Job(configure_run, run, dry_run_job, run_keys)
     words = sys.argv[1:] if argv is None else argv
-    flags = _parse(defaults, description, words, job, takes_preset=command is not None)
+    flags = _parse(defaults, description, words, job, takes_preset=command is not None, first=first)
     try:
         files = [*_preset_of(flags, command), *flags.config]
-        config = job.configure(defaults, files, flags.set)
+        config = job.configure(defaults, files, [*_first_of(flags, first), *flags.set])
         address = config.resources.address or os.environ.get("RAY_ADDRESS")
         prepare(local=address in (None, "", "local"))
         if flags.dry_run:
@@ -120,6 +123,12 @@ def _preset_of(flags: argparse.Namespace, command: str | None) -> list[str]:
     return [str(found.path)]
 
 
+def _first_of(flags: argparse.Namespace, first: str | None) -> list[str]:
+    """The flag that the first word stands for."""
+    word = None if first is None else getattr(flags, "first", None)
+    return [] if word is None else [f"{first}={json.dumps(word)}"]
+
+
 def _parse(
     defaults: Mapping[str, Any],
     description: str | None,
@@ -127,6 +136,7 @@ def _parse(
     job: Job,
     *,
     takes_preset: bool,
+    first: str | None,
 ) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=description,
@@ -135,6 +145,11 @@ def _parse(
     )
     if takes_preset:
         parser.add_argument("preset", nargs="?", help="a preset (xlt-ray presets), or a file")
+    if first is not None:
+        name = first.rpartition(".")[2].upper()
+        parser.add_argument(
+            "first", nargs="?", metavar=name, help=f"the same as --set {first}={name}"
+        )
     parser.add_argument("--config", action="append", default=[], metavar="FILE",
                         help="YAML file of keys; repeatable, later files win")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",

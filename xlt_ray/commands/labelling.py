@@ -19,7 +19,7 @@ from xlt_ray.engine.write_predictions import WriteTask
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.shared.sources import MOST_DENSE, SourceLabels
 from xlt_ray.recipe.annotator import Annotator
-from xlt_ray.recipe.corpus import Corpus, JoinedColumns
+from xlt_ray.recipe.corpus import Corpus, JoinedColumns, Model
 from xlt_ray.recipe.task import TaskContext
 from xlt_ray.run.steps import Step
 from xlt_ray.store.artifacts import Artifact
@@ -85,7 +85,7 @@ def label(config: "PredictConfig", begun: "Session") -> Labelled:
         max_bad_fraction=config.data.max_bad_fraction,
     )
     text = runner.run(Step("text", reading), run_read)
-    model = model_of(config, begun)
+    model = model_of(finished.model, config.section.model, begun)
     tokenising = TokeniseTask(text=text, backbone=model, task=finished.task)
     tokens = runner.run(Step("tokens", tokenising), run_tokenise)
     context = TaskContext(LabelSet(finished.labels), (), task=finished.task)
@@ -129,12 +129,17 @@ def faults_of(text: Artifact) -> Faults:
     return faults
 
 
-def model_of(config: "PredictConfig", begun: "Session") -> Artifact:
-    """The model in the store; one that is in a folder is copied."""
-    model = config.finished.model
+def model_of(model: Model | Backbone, name: str, begun: "Session") -> Artifact:
+    """A model in the store; one that is in a folder is copied.
+
+    Args:
+        model: The model.
+        name: What the configuration calls it.
+        begun: Runs the step.
+    """
     if not isinstance(model, Backbone):
         return model.artifact
-    return begun.runner.run(Step(f"model {config.section.model}", model), run_write)
+    return begun.runner.run(Step(f"model {name}", model), run_write)
 
 
 def writing(config: "PredictConfig", labelled: Labelled) -> WriteTask:

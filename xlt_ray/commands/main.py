@@ -29,12 +29,14 @@ class Command:
         job: Imports what carries it out.
         defaults: Its configuration where nothing else is said.
         takes_preset: Whether its first word may be a preset.
+        first: Key that its first word sets.
     """
 
     words: str
     job: "Callable[[], Job]"
     defaults: Mapping[str, Any] = field(default_factory=dict)
     takes_preset: bool = True
+    first: str | None = None
 
 
 def _run() -> "Job":
@@ -61,6 +63,12 @@ def _predict() -> "Job":
     return JOB
 
 
+def _serve() -> "Job":
+    from xlt_ray.commands.serve import JOB
+
+    return JOB
+
+
 def _export() -> "Job":
     from xlt_ray.commands.export import JOB
 
@@ -77,6 +85,12 @@ JOBS: Mapping[str, Command] = {
     "compare": Command("Run several methods with several seeds; one table of them.", _compare),
     "predict": Command(
         "Label files with a finished run or an exported model.", _predict, takes_preset=False
+    ),
+    "serve": Command(
+        "Label texts over HTTP with a finished run or an exported model.",
+        _serve,
+        takes_preset=False,
+        first="serve.model",
     ),
     "export": Command(
         "Put the model of a finished run into a folder for other programs.",
@@ -111,6 +125,9 @@ def parser() -> argparse.ArgumentParser:
         if name in JOBS:
             if JOBS[name].takes_preset:
                 inner.add_argument("preset", nargs="?", help="a preset by name, or a file")
+            if JOBS[name].first is not None:
+                model = inner.add_argument("model", nargs="?", help="a run, or a folder")
+                model.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
             config = inner.add_argument("--config", action="append", metavar="FILE",
                                         help="YAML file of keys")  # fmt: skip
             config.complete = shtab.FILE  # type: ignore[attr-defined]
@@ -167,7 +184,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         name, command = words[0], JOBS[words[0]]
         asked = name if command.takes_preset else None
         job = command.job()
-        return run_job(command.defaults, command.words, words[1:], job=job, command=asked)
+        return run_job(
+            command.defaults, command.words, words[1:], job=job, command=asked, first=command.first
+        )
     flags = parser().parse_args(words)
     from xlt_ray.config.credentials import redacted
     from xlt_ray.config.schema import first_line

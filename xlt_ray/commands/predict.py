@@ -15,7 +15,7 @@ import pyarrow.fs as pafs
 from pydantic import Field
 
 from xlt_ray.commands.cli import Job
-from xlt_ray.commands.trained_models import Finished, finished_in, finished_run
+from xlt_ray.commands.trained_models import Finished, chosen
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.layers import describe, merge, settings, to_dict, validate
 from xlt_ray.config.schema import (
@@ -154,13 +154,9 @@ def configure(
     values, origins = merge(defaults, files=files, flags=flags)
     document = validate(_Document, values, origins)
     section, store = document.predict, Store(document.store.root)
-    finished = finished_run(store, section.model, section.language)
-    if finished is None:
-        finished = finished_in(section.model, section.task)
-        if section.language is not None:
-            raise ConfigError(f"predict.language: {section.model} is one model, for all languages")
-    elif section.task not in (None, finished.task):
-        raise ConfigError(f"predict.task: run {section.model!r} is a {finished.task} task")
+    finished = chosen(
+        store, section.model, language=section.language, task=section.task, section="predict"
+    )
     if section.format == "conll" and finished.task != "token":
         raise ConfigError(f"predict.format: {section.format} is none of a {finished.task} task")
     return PredictConfig(document, finished, _files(section, finished.task))

@@ -198,12 +198,13 @@ def keys(flags: argparse.Namespace) -> int:
     from xlt_ray.commands.compare import CompareSection
     from xlt_ray.commands.export import ExportSection
     from xlt_ray.commands.predict import PredictSection
+    from xlt_ray.commands.serve import ServeSection
     from xlt_ray.commands.sweep_config import SweepSection
     from xlt_ray.config.layers import describe
 
     lines = run_keys({"method": {"name": flags.method}})
     sections = {"compare": CompareSection, "export": ExportSection, "predict": PredictSection,
-                "sweep": SweepSection}  # fmt: skip
+                "serve": ServeSection, "sweep": SweepSection}  # fmt: skip
     for name, section in sections.items():
         lines += describe(section, {}, f"{name}.")
     print("\n".join(f"{line.split()[0]}=" for line in lines if line.startswith("  ")))

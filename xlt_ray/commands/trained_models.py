@@ -51,31 +51,59 @@ class Finished:
     words: Words = "marks"
 
 
-def finished_run(store: Store, name: str, language: str | None) -> Finished | None:
+def chosen(
+    store: Store, name: str, *, language: str | None, task: Task | None, section: str
+) -> Finished:
+    """The model that a command names: that of a finished run, or one in a folder.
+
+    Args:
+        store: The store.
+        name: Name of the run, or the folder.
+        language: The target whose model it is, in runs that have one for each.
+        task: Kind of task, of a stock classifier of texts.
+        section: Section of the keys that messages name.
+
+    Raises:
+        ConfigError: there is none, or it is of another task.
+    """
+    finished = finished_run(store, name, language, section=section)
+    if finished is None:
+        finished = finished_in(name, task, section=section)
+        if language is not None:
+            raise ConfigError(f"{section}.language: {name} is one model, for all languages")
+    elif task not in (None, finished.task):
+        raise ConfigError(f"{section}.task: run {name!r} is a {finished.task} task")
+    return finished
+
+
+def finished_run(
+    store: Store, name: str, language: str | None, *, section: str = "predict"
+) -> Finished | None:
     """The final model of a run; None if the store has no such run.
 
     Args:
         store: The store.
         name: Name of the run.
         language: The target whose model it is, in runs that have one for each.
+        section: Section of the keys that messages name.
 
     Raises:
         ConfigError: the run is not finished, or has other models.
     """
-    start = run_named(store, name, "predict.model")
+    start = run_named(store, name, f"{section}.model")
     if start is None:
         return None
     how = labelling_of_run(store, name)
     if how is None:
-        raise ConfigError(f"predict.model: run {name!r} is of an older version; run it again")
+        raise ConfigError(f"{section}.model: run {name!r} is of an older version; run it again")
     there = ", ".join(start.by_language)
     if start.by_language:
         if language is None or language not in start.by_language:
             asked = f"{language!r} has no model" if language else f"run {name!r} has one for each"
-            raise ConfigError(f"predict.language: {asked}: {there}")
+            raise ConfigError(f"{section}.language: {asked}: {there}")
         model = start.by_language[language]
     elif language is not None:
-        raise ConfigError(f"predict.language: run {name!r} has one model for all languages")
+        raise ConfigError(f"{section}.language: run {name!r} has one model for all languages")
     else:
         model = start.model
     labels, annotator = _labelling(model.artifact.local(), how["evidential"])
@@ -127,21 +155,23 @@ def _how_files_were_read(
 _TEXTS = ("token", "tokens", "text", "text_pair", "premise", "hypothesis")
 
 
-def finished_in(folder: str, task: Task | None) -> Finished:
+def finished_in(folder: str, task: Task | None, *, section: str = "predict") -> Finished:
     """The model in a folder, exported or stock.
 
     Args:
         folder: The folder, or the id of a model on the hub.
         task: Kind of task, of a stock classifier of texts.
+        section: Section of the keys that messages name.
 
     Raises:
         ConfigError: there is no such folder, or it does not say what it labels.
     """
-    found = checkpoint_of(folder, key="predict.model")
+    found = checkpoint_of(folder, key=f"{section}.model")
     path = Path(folder).expanduser()
     if not path.is_dir():
         raise ConfigError(
-            f"predict.model: {folder} is no folder; fetch it: hf download {folder} --local-dir ..."
+            f"{section}.model: {folder} is no folder; fetch it: hf download {folder} "
+            "--local-dir ..."
         )
     record = json.loads((path / RECORD).read_bytes()) if (path / RECORD).exists() else {}
     config = json.loads((path / "config.json").read_bytes())
@@ -153,9 +183,9 @@ def finished_in(folder: str, task: Task | None) -> Finished:
         names = " ".join(config.get("architectures") or ())
         known = "token" if "TokenClassification" in names else task
     if known is None:
-        raise ConfigError(f"predict.task: {folder} does not say; set it to sentence or pair")
+        raise ConfigError(f"{section}.task: {folder} does not say; set it to sentence or pair")
     if task not in (None, known):
-        raise ConfigError(f"predict.task: {folder} is of a {known} task")
+        raise ConfigError(f"{section}.task: {folder} is of a {known} task")
     longest = int(record.get("max_length") or 128)
     return Finished(found, known, labels, longest, record.get("dim_reduce"), annotator)
 

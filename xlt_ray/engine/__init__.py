@@ -3,7 +3,7 @@
 resources          what a run asks for, and what the cluster has
 nodes              its nodes, now and at most
 local_ray          a Ray of this process
-token_file         the token of a local cluster
+token_file         files with tokens, of a cluster and of a service
 environment        variables that libraries read once
 arithmetic         device, precision, threads
 same_code          every node has this code and these libraries
@@ -18,6 +18,7 @@ annotate           annotate steps
 inference          batches through a model
 labeller           a model that labels texts in memory
 gather             requests that wait for it, labelled together
+serving            replicas of a model on Ray Serve
 pool               pools of actors
 derive             derive and score steps
 train              train steps

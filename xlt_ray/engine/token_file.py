@@ -1,7 +1,8 @@
-"""The file that Ray reads a cluster's token from: nobody but its owner may read it.
+"""Files that hold a token: nobody but their owner may read them.
 
-Who has the token can run code on the cluster. Ray itself makes the file with the rights that the
-process's umask leaves to all, and reads one that everybody can read.
+Who has the token of a cluster can run code on it. Ray itself makes its file with the rights that
+the process's umask leaves to all, and reads one that everybody can read. A service of
+`xlt-ray serve` has a token of its own, which does not open the cluster.
 """
 
 import os
@@ -29,12 +30,26 @@ def check() -> None:
     if path is None:
         return
     with suppress(OSError):  # Ray says itself what it lacks
-        found = path.stat()
-        if found.st_mode & (_OTHERS if found.st_uid == os.getuid() else _STRANGERS):
-            raise ConfigError(
-                f"{path}: others can read the token of the cluster; chmod 600 {path} (and make a "
-                "new token if somebody may have)"
-            )
+        refuse_open(path, "the cluster")
+
+
+def refuse_open(path: Path, whose: str) -> None:
+    """See that others cannot read a token.
+
+    Args:
+        path: The file.
+        whose: What it is the token of.
+
+    Raises:
+        ConfigError: they can.
+        OSError: the file is not there.
+    """
+    found = path.stat()
+    if found.st_mode & (_OTHERS if found.st_uid == os.getuid() else _STRANGERS):
+        raise ConfigError(
+            f"{path}: others can read the token of {whose}; chmod 600 {path} (and make a "
+            "new token if somebody may have)"
+        )
 
 
 def make() -> None:
@@ -49,6 +64,19 @@ def make() -> None:
     if path != _own():
         check()
         return
+    make_private(path, "a Ray of one's own")
+
+
+def make_private(path: Path, whose: str) -> None:
+    """Have a file with a token that its owner alone can read; one that is there is tightened.
+
+    Args:
+        path: The file.
+        whose: What it is the token of.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
@@ -56,7 +84,7 @@ def make() -> None:
         if path.stat().st_uid == os.getuid():
             path.chmod(0o600)
     except OSError as error:
-        raise ConfigError(f"{path}: the token of a Ray of one's own: {error.strerror}") from None
+        raise ConfigError(f"{path}: the token of {whose}: {error.strerror}") from None
 
 
 def _own() -> Path:

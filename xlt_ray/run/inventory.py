@@ -27,7 +27,7 @@ class RunState:
 
     Attributes:
         name: Its name.
-        kind: "run", "comparison", "sweep" or "prediction".
+        kind: "run", "comparison", "sweep", "prediction" or "service".
         method: Its method; of others empty.
         benchmark: Its benchmark.
         state: "done", "at work", "stopped", "planned" by a dry run, or "unreadable".
@@ -65,7 +65,8 @@ class Unused:
     changed: float
 
 
-_KINDS = {"compare": "comparison", "sweep": "sweep", "predict": "prediction"}
+_KINDS = {"compare": "comparison", "sweep": "sweep", "predict": "prediction",
+          "serve": "service"}  # fmt: skip
 """What is not a run, by the section that its configuration has."""
 
 
