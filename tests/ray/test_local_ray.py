@@ -4,8 +4,10 @@ import math
 import os
 import subprocess
 import sys
+from ipaddress import ip_address
 from typing import Any
 
+import psutil
 import pytest
 from ray.util import list_named_actors
 
@@ -25,7 +27,7 @@ from xlt_ray.config.schema import ResourcesConfig
 from xlt_ray.engine.resources import alive, available, connect
 from xlt_ray.engine import local_ray as own_ray
 from xlt_ray.engine.local_ray import data_runs, dismiss_helpers, is_own, leave, needed, quiet
-from tests.ray.test_local_ray import helpers, mine, names, squares
+from tests.ray.test_local_ray import helpers, mine, names, open_ports, squares
 from xlt_ray.engine.compute_lock import NAME, right_to
 resources = ResourcesConfig(num_cpus=1)
 needed()
@@ -44,6 +46,7 @@ except ray.exceptions.RaySystemError:
     pass
 assert squares() == [0, 1, 4]
 assert is_own() and alive()[0]["CPU"] == 1
+assert open_ports() == []
 assert signal.getsignal(signal.SIGTERM) is mine
 assert len(helpers()) == 2, names()
 with data_runs():
@@ -78,6 +81,16 @@ def helpers() -> set[str]:
     return names() & set(own_ray.HELPERS)
 
 
+def open_ports() -> list[str]:
+    """Where this process and those that it started listen beyond loopback."""
+    own = psutil.Process()
+    processes = [own, *own.children(recursive=True)]
+    found = {x.laddr.ip for process in processes for x in process.net_connections("tcp")
+             if x.status == psutil.CONN_LISTEN}  # fmt: skip
+    assert found
+    return sorted(ip for ip in found if not ip_address(ip.removeprefix("::ffff:")).is_loopback)
+
+
 def mine(number: int, frame: object) -> None:
     """A handler of signals."""
 
@@ -92,7 +105,8 @@ def squares(seconds: float = math.inf) -> list[int]:
 @pytest.mark.slow
 def test_a_ray_of_ones_own_starts_when_needed_and_its_helpers_go_and_come_back():
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # with GPUs it starts at once
-    env.pop("RAY_ENABLE_AUTO_CONNECT", None)  # was set in this process
+    for name in ("RAY_ENABLE_AUTO_CONNECT", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
+        env.pop(name, None)  # was set in this process
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         capture_output=True, text=True, timeout=120, check=False, env=env,

@@ -4,6 +4,7 @@ Jobs import this module, by way of :mod:`xlt_ray.commands.cli`, before either of
 """
 
 import os
+import sys
 
 CUBLAS = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """Makes matrix products of cuBLAS deterministic; read when a process first computes on a GPU."""
@@ -26,10 +27,11 @@ _ANY = {
     **CUBLAS,
     "TOKENIZERS_PARALLELISM": "false",  # the actors are the parallelism
 }
+_CLUSTER = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _LOCAL = {
     # Makes every port of a local Ray listen on loopback only (a switch named after the systems
     # where that is the default); its head still asks for a token.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    _CLUSTER: "0",
     # A local Ray has no dashboard, so nobody reads its metrics; gathering them takes CPU time.
     "RAY_enable_metrics_collection": "0",
     # What waits idly wakes up a hundred times a second, and training threads in step with each
@@ -54,3 +56,6 @@ def prepare(*, local: bool) -> None:
     os.environ.pop(_UNPICKLES, None)
     for name, value in (_ANY | _LOCAL if local else _ANY).items():
         os.environ.setdefault(name, value)
+    constants = sys.modules.get("ray._private.ray_constants")
+    if local and constants is not None:  # jobs import Ray before, which has read the switch then
+        constants.ENABLE_RAY_CLUSTER = os.environ[_CLUSTER].lower() in ("1", "true")
