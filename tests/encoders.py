@@ -23,6 +23,27 @@ def write_encoder(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
+def write_tagger(folder: Path, labels: Sequence[str], *, seed: int = 0) -> Path:
+    """A stock tagger on such an encoder, with a random head: as of another program."""
+    import torch
+    from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+    encoder = write_encoder(folder / "encoder", seed=seed)
+    torch.manual_seed(seed)
+    names = dict(enumerate(labels))
+    model = AutoModelForTokenClassification.from_pretrained(
+        encoder, num_labels=len(labels), id2label=names, trust_remote_code=False,
+        label2id={name: number for number, name in names.items()},
+    )  # fmt: skip
+    with torch.no_grad():  # what the encoder says of words differs little
+        model.classifier.weight.normal_(std=1.0)
+    model.save_pretrained(folder / "tagger")
+    AutoTokenizer.from_pretrained(encoder, trust_remote_code=False).save_pretrained(
+        folder / "tagger"
+    )
+    return folder / "tagger"
+
+
 def tokenised(
     sentences: Sequence[Sequence[Sequence[int]]],
     *,

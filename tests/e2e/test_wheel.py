@@ -29,7 +29,8 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "xlt_ray", "tune_spaces", "jobs")
-OPTIONAL = ("onnxruntime", "optuna", "matplotlib", "mlflow", "wandb", "sacremoses")
+OPTIONAL = ("onnxruntime", "optuna", "matplotlib", "mlflow", "wandb", "sacremoses",
+            "fastapi")  # fmt: skip
 """What extras bring, one module of each."""
 
 
@@ -293,6 +294,7 @@ def test_what_extras_bring_is_named(plain: Installed, finished: str, tmp_path: P
         "onnx": words("export", export__run=finished, export__to=tmp_path / "x",
                       export__onnx="true"),
         "track": words("run", "--dry-run", run__trackers="mlflow,wandb", **planned),
+        "serve": words("serve", serve__model=finished),
     }  # fmt: skip
     for extra, (code, _, told) in zip(wanted, plain.one_by_one(*wanted.values()), strict=True):
         (line,) = told.splitlines()

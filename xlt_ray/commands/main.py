@@ -89,6 +89,7 @@ JOBS: Mapping[str, Command] = {
     "serve": Command(
         "Label texts over HTTP with a finished run or an exported model.",
         _serve,
+        {"serve": {}},
         takes_preset=False,
         first="serve.model",
     ),

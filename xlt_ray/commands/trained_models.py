@@ -186,8 +186,19 @@ def finished_in(folder: str, task: Task | None, *, section: str = "predict") -> 
         raise ConfigError(f"{section}.task: {folder} does not say; set it to sentence or pair")
     if task not in (None, known):
         raise ConfigError(f"{section}.task: {folder} is of a {known} task")
-    longest = int(record.get("max_length") or 128)
+    longest = int(record.get("max_length") or min(LONGEST, _longest_of(path)))
     return Finished(found, known, labels, longest, record.get("dim_reduce"), annotator)
+
+
+LONGEST = 128
+"""Sub-words of an input of a stock model at most: as of ours."""
+
+
+def _longest_of(folder: Path) -> int:
+    """What the tokenizer of a stock model says of the longest input, in sub-words."""
+    path = folder / "tokenizer_config.json"
+    told = json.loads(path.read_bytes()) if path.exists() else {}
+    return int(told.get("model_max_length") or LONGEST)
 
 
 def _labelling(

@@ -7,8 +7,9 @@ a replica that died was at is asked of another one, since labelling twice does n
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
@@ -187,7 +188,8 @@ def replicas_of(
         if not is_own():  # a Ray of one's own ends with all that is in it
             serve.delete(name)
             if is_new and not serve.status().applications:
-                serve.shutdown()
+                with redirect_stdout(StringIO()):  # Ray prints that the controller was killed
+                    serve.shutdown()
 
 
 def _is_running() -> bool:
