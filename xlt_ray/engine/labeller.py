@@ -114,7 +114,7 @@ class Labeller:
 
     def tokens(self, texts: Sequence[Text]) -> pa.Table:
         """Texts as sub-words; a thread of its own may do this while another one labels."""
-        return tokenise(_table(texts, self.task), self._tokenizer, task=self.task)
+        return tokenise(texts_as_table(texts, self.task), self._tokenizer, task=self.task)
 
     def label(self, texts: Sequence[Text], tokens: pa.Table) -> list[Prediction]:
         """What the model says of each text; those of similar length share a forward pass.
@@ -170,7 +170,8 @@ class Labeller:
         return Prediction(whole, None, least, text.tokens, labels, sure, spans, more)
 
 
-def _table(texts: Sequence[Text], task: Task) -> pa.Table:
+def texts_as_table(texts: Sequence[Text], task: Task) -> pa.Table:
+    """Texts as rows in the text schema of their task, numbered and of no language."""
     columns: dict[str, Any] = {
         "id": [str(number) for number in range(len(texts))],
         "language": [""] * len(texts),
