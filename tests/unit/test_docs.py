@@ -75,7 +75,8 @@ def job_problem(words: list[str]) -> str | None:
     try:
         found.job.configure(found.defaults, files, given["--set"])
     except ValueError as error:
-        theirs = ("export.run: no finished run", "predict.model: 'quickstart' is no finished run")
+        theirs = ("export.run: no finished run", "predict.model: 'quickstart' is no finished run",
+                  "serve.model: 'quickstart' is no finished run")  # fmt: skip
         if str(error).startswith(theirs) or re.match(r"files\.paths\.\w+\.\w+: ", str(error)):
             return None  # it is the reader's
         return str(error)
