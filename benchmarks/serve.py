@@ -61,14 +61,14 @@ class Found:
     Attributes:
         seconds: Of each answer with predictions.
         wrong: Answers that are not what `Model.predict` says.
-        lost: Requests without any answer.
+        lost: Requests without any answer, by what the client says.
         refused: Answers of other statuses.
         wall: Seconds of the whole.
     """
 
     seconds: list[float] = field(default_factory=list)
     wrong: int = 0
-    lost: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
     refused: Counter[int] = field(default_factory=Counter)
     wall: float = 0.0
 
@@ -177,9 +177,9 @@ async def ask(
     began = time.perf_counter()
     try:
         async with session.post(f"{place}/predict", json={"texts": [text]}) as reply:
-            answer = await reply.json()
-    except (aiohttp.ClientError, TimeoutError):
-        found.lost += 1
+            answer = await reply.json(content_type=None)
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        found.lost[f"{type(error).__name__} {error}"] += 1
         return
     if reply.status != 200:
         found.refused[reply.status] += 1
@@ -210,11 +210,14 @@ async def killed(pid: int, after: float) -> None:
 
 def table(found: Found, limit: Bare, callers: int, replicas: int) -> str:
     """The result as Markdown."""
-    refused = ", ".join(f"{number} of {status}" for status, number in found.refused.items())
+    lost, refused = (
+        ", ".join(f"{number} of {what}" for what, number in counts.items()) or "none"
+        for counts in (found.lost, found.refused)
+    )
     lines = [
         f"### {callers} callers for {found.wall:.0f} seconds, replicas: {replicas}\n",
         f"{len(found.seconds):,} answers, {len(found.seconds) / found.wall:,.0f} a second; "
-        f"lost: {found.lost}; wrong: {found.wrong}; refused: {refused or 0}.\n",
+        f"lost: {lost}; wrong: {found.wrong}; refused: {refused}.\n",
         "| | seconds | over one text alone | over all callers' texts, packed |",
         "|:--|--:|--:|--:|",
     ]

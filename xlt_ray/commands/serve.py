@@ -49,6 +49,9 @@ NEEDED = ("fastapi", "prometheus_client", "starlette", "uvicorn")
 """Libraries of the extra ``serve``."""
 LAST_SECONDS = 10
 """What requests have to be answered in when the service stops."""
+KEEP_ALIVE = 75
+"""Seconds that an idle connection stays: longer than clients keep theirs. Whoever sends something
+while it is being closed gets no answer."""
 NOT_HERE = ("annotators", "train_workers", "train_cpus", "train_gpus", "train_retries")
 """Keys of resources that say nothing of a service."""
 
@@ -258,6 +261,7 @@ def _listen(front: Front, listener: socket.socket) -> None:
             log_level="error",
             server_header=False,
             proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=LAST_SECONDS,
         )
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
-from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
+from ray.exceptions import RayError, RayTaskError
 from ray.util import list_named_actors
 
 from xlt_ray.config.errors import ConfigError
@@ -111,13 +111,16 @@ class Replicas:
             asked = self.handle.remote(texts)
             try:
                 return await asked
-            except asyncio.CancelledError:  # whoever asks has given up: the replica may, too
-                asked.cancel()
-                raise
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():  # whoever asks has given up
+                    asked.cancel()
+                    raise
+                again()  # Serve has given up by itself
             except RayTaskError as error:
                 cause = error.cause if isinstance(error.cause, Exception) else error
                 raise failed(f"{type(cause).__name__}: {_last_line(cause)}") from None
-            except (RayActorError, RayServeException, TaskCancelledError):
+            except (RayError, RayServeException):  # a replica or its node died
                 again()
             await asyncio.sleep(_PAUSE)
 
