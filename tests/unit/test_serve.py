@@ -1,5 +1,6 @@
 """The command `xlt-ray serve` without Ray: its configuration, and what it prints."""
 
+import os
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from tests.encoders import write_tagger
 from xlt_ray.commands import main as console
 from xlt_ray.commands import serve as command
 from xlt_ray.commands.serve import ServeConfig, configure
-from xlt_ray.commands.service_token import VARIABLE
+from xlt_ray.commands.service_token import VARIABLE, file_of
 from xlt_ray.config import extras
 from xlt_ray.config.errors import ConfigError
 
@@ -101,7 +102,7 @@ def test_words_end_as_in_the_run_unless_named(tagger: Path) -> None:
 def test_how_it_is_called_is_shown_without_the_token(
     tagger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = command._welcome(config(tagger), 8000)
+    lines = command._welcome(config(tagger), 8000, file_of(None))
     path = tmp_path / "con fig/xlt_ray/serve-token"
     assert lines == [
         f"serving {tagger} at http://127.0.0.1:8000; Ctrl-C stops it",
@@ -110,7 +111,7 @@ def test_how_it_is_called_is_shown_without_the_token(
         '-d \'{"texts": ["Ada Lovelace lived in London."]}\' http://127.0.0.1:8000/predict',
     ]
     monkeypatch.setenv(VARIABLE, "a-token-of-more-than-16")
-    shown = "\n".join(command._welcome(config(tagger), 8000))
+    shown = "\n".join(command._welcome(config(tagger), 8000, file_of(None)))
     assert "a-token-of" not in shown
     assert f"printf 'Authorization: Bearer %s' \"${VARIABLE}\"" in shown
 
@@ -129,9 +130,22 @@ def test_how_it_is_called_is_shown_without_the_token(
 def test_an_address_that_others_reach_is_told(
     tagger: Path, host: str, place: str, is_told: bool
 ) -> None:
-    lines = command._welcome(config(tagger, host=host), 1)
+    lines = command._welcome(config(tagger, host=host), 1, None)
     assert f" at {place};" in lines[0]
     assert any("travel unencrypted" in line for line in lines) == is_told
+
+
+def test_the_variable_is_not_handed_on(tagger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the processes of a Ray that is started, which begin with this one's environment."""
+    monkeypatch.setenv(VARIABLE, "a-token-of-more-than-16")
+
+    def bound(host: str, port: int) -> Any:
+        assert VARIABLE not in os.environ
+        raise ConfigError("far enough")
+
+    monkeypatch.setattr(command, "_bound", bound)
+    with pytest.raises(ConfigError, match="far enough"):
+        command.serve(config(tagger))
 
 
 def test_a_port_that_is_taken_is_told_before_anything_is_begun() -> None:

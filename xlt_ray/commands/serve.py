@@ -6,6 +6,7 @@ meanwhile, and takes over after a kill.
 """
 
 import json
+import os
 import shlex
 import socket
 import sys
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -162,7 +164,8 @@ def configure(
 def serve(config: ServeConfig) -> None:
     """Answer requests until Ctrl-C or SIGTERM."""
     section = config.section
-    token = token_of(section.token_file)
+    path, token = file_of(section.token_file), token_of(section.token_file)
+    os.environ.pop(VARIABLE, None)  # a Ray of one's own, and its workers, do not inherit it
     counts = Counts()
     with (
         _bound(section.host, section.port) as listener,
@@ -175,7 +178,7 @@ def serve(config: ServeConfig) -> None:
             ask=_asking(replicas, counts), replicas=replicas.up, counts=counts,
             log=partial(print, file=sys.stderr, flush=True),
         )  # fmt: skip
-        print("\n".join(_welcome(config, listener.getsockname()[1])), flush=True)
+        print("\n".join(_welcome(config, listener.getsockname()[1], path)), flush=True)
         _listen(front, listener)
         print("stopping", flush=True)
         begun.folder.event("done")
@@ -282,12 +285,17 @@ _EXAMPLES: Mapping[Task, Any] = {
 }
 
 
-def _welcome(config: ServeConfig, port: int) -> list[str]:
-    """Where the service is and how it is called; the token itself is not shown."""
+def _welcome(config: ServeConfig, port: int, path: Path | None) -> list[str]:
+    """Where the service is and how it is called; the token itself is not shown.
+
+    Args:
+        config: The configuration.
+        port: Where it listens.
+        path: File with the token; None: the variable holds it.
+    """
     section = config.section
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(section.host, section.host)
     place = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    path = file_of(section.token_file)
     secret = f'"${VARIABLE}"' if path is None else f'"$(cat {shlex.quote(str(path))})"'
     body = json.dumps({"texts": [_EXAMPLES[config.finished.task]]})
     lines = [
@@ -310,7 +318,7 @@ def dry_run(config: ServeConfig) -> int:
     print("\n".join(settings({"serve": to_dict(config.section)})), end="\n\n")
     finished = config.finished
     print(f"task:   {finished.task}\nlabels: {', '.join(finished.labels)}")
-    print("\n".join(_welcome(config, config.section.port)))
+    print("\n".join(_welcome(config, config.section.port, file_of(config.section.token_file))))
     return DONE
 
 
