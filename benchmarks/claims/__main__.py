@@ -1,6 +1,7 @@
 """Claims of the papers: measure them, write their page, or try one of each method.
 
-python -m benchmarks.claims measure FOLDER...   reads folders of runs, <store.root>/runs
+python -m benchmarks.claims keep FOLDER...      keeps finished runs of folders, <store.root>/runs
+python -m benchmarks.claims measure FOLDER...   reads such folders, and what was kept
 python -m benchmarks.claims page                writes docs/claims.md
 python -m benchmarks.claims proof [--data FOLDER] [--backbone FOLDER]
 """
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.claims.kept import read_kept, runs_to_keep, write_kept
 from benchmarks.claims.measure import measure
 from benchmarks.claims.measured import read_measured, write_measured
 from benchmarks.claims.page import PAGE, write_page
@@ -25,6 +27,8 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser("benchmarks.claims", description=__doc__, formatter_class=plain)
     commands = found.add_subparsers(dest="command", required=True)
     told = commands.add_parser("measure", help="figures of claims from finished comparisons")
+    told.add_argument("folders", nargs="*", type=Path, help="folders of runs, <store.root>/runs")
+    told = commands.add_parser("keep", help="keep finished runs, for seeds to be added later")
     told.add_argument("folders", nargs="+", type=Path, help="folders of runs, <store.root>/runs")
     commands.add_parser("page", help="write docs/claims.md")
     proof = commands.add_parser("proof", help="one claim of each method, in minutes")
@@ -45,9 +49,13 @@ def main(words: Sequence[str] | None = None) -> int:
             asked = Asked(options.data, options.backbone, options.store)
             only = [name for name in options.only.split(",") if name]
             return carry_out(asked, at_once=options.at_once, only=only)
+        if options.command == "keep":
+            for run in runs_to_keep(options.folders):
+                print(write_kept(run))
+            return 0
         claims, measured = read_claims(), read_measured()
         if options.command == "measure":
-            new = measure(claims, options.folders)
+            new = measure(claims, options.folders, kept=read_kept())
             write_measured(measured.updated(new, claims))
             print(f"{len(new.claims)} of {len(claims)} claims measured")
             return 0

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.claims import records
+from benchmarks.claims.kept import Kept
 from benchmarks.claims.measured import Figure, Measured, Setting
 from benchmarks.claims.schema import (
     Above,
@@ -46,10 +47,10 @@ class Runs:
     """The runs of a preset, from one or more finished comparisons.
 
     Attributes:
-        reports: Store and report by row and seed.
+        reports: Store and report by row and seed; no store where the counts were kept.
     """
 
-    reports: Mapping[str, Mapping[int, tuple[Store, Report]]]
+    reports: Mapping[str, Mapping[int, tuple[Store | None, Report]]]
     _counts: dict[tuple[str, int, Stage], dict[str, Floats]] = field(default_factory=dict)
 
     @property
@@ -84,7 +85,7 @@ class Runs:
             key = (row, seed, stage)
             if key not in self._counts:
                 store, report = self.reports[row][seed]
-                own = counts_of_run(store, report, self.labels, stage)
+                own = store and counts_of_run(store, report, self.labels, stage)
                 if own is None:
                     raise NotMeasuredError(f"{stage} predictions of {report.run} are gone")
                 self._counts[key] = own
@@ -117,13 +118,20 @@ def comparisons_in(folders: Sequence[Path]) -> Iterator[tuple[Store, Comparison]
             yield store, Comparison.from_json(record)
 
 
-def runs_of(found: Iterable[tuple[Store, Comparison]]) -> dict[str, Runs]:
+def runs_of(
+    found: Iterable[tuple[Store, Comparison]], kept: Iterable[Kept] = ()
+) -> dict[str, Runs]:
     """The runs of comparisons by the name of their folders.
+
+    Args:
+        found: Finished comparisons, with their stores.
+        kept: Runs that were kept; one that is in a comparison, too, is taken from there.
 
     Raises:
         ConfigError: a row was run twice with a seed.
     """
-    by_name: dict[str, dict[str, dict[int, tuple[Store, Report]]]] = {}
+    by_name: dict[str, dict[str, dict[int, tuple[Store | None, Report]]]] = {}
+    counts: dict[str, dict[tuple[str, int, Stage], dict[str, Floats]]] = {}
     for store, comparison in found:
         rows = by_name.setdefault(comparison.name, {})
         for row in comparison.rows:
@@ -133,11 +141,20 @@ def runs_of(found: Iterable[tuple[Store, Comparison]]) -> dict[str, Runs]:
                     place = f"{comparison.name}: row {row.title!r}, seed {trial.seed}"
                     raise ConfigError(f"{place} is in two of the folders")
                 seeds[trial.seed] = (store, trial.report)
-    return {name: Runs(rows) for name, rows in by_name.items()}
+    for run in kept:
+        seeds = by_name.setdefault(run.comparison, {}).setdefault(run.title, {})
+        if run.seed not in seeds:
+            seeds[run.seed] = (None, run.report)
+            own = counts.setdefault(run.comparison, {})
+            own |= {(run.title, run.seed, stage): dict(of) for stage, of in run.counts.items()}
+    return {name: Runs(rows, counts.get(name, {})) for name, rows in by_name.items()}
 
 
 def measure(
-    claims: Sequence[Claim], folders: Sequence[Path], say: Callable[[str], object] = print
+    claims: Sequence[Claim],
+    folders: Sequence[Path],
+    say: Callable[[str], object] = print,
+    kept: Sequence[Kept] = (),
 ) -> Measured:
     """Figures of all claims that something in some folders of runs belongs to.
 
@@ -145,13 +162,14 @@ def measure(
         claims: The claims.
         folders: Folders of runs, ``<store.root>/runs``.
         say: Takes a line on each claim that was measured, or that could not be.
+        kept: Runs that were kept, beside those in the folders.
 
     Raises:
         ConfigError: a folder is not there, or a row is in two of them with one seed.
     """
     if gone := [str(folder) for folder in folders if not folder.is_dir()]:
         raise ConfigError(f"no folder {', '.join(gone)}")
-    runs = runs_of(comparisons_in(folders))
+    runs = runs_of(comparisons_in(folders), kept)
     figures, settings = dict[str, Figure](), dict[str, Setting]()
     for claim in claims:
         if claim.comparison is None:

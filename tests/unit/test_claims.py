@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.claims import __main__ as command
 from benchmarks.claims import proof, records, schema
+from benchmarks.claims.kept import read_kept, runs_to_keep, write_kept
 from benchmarks.claims.measure import NotMeasuredError, Runs, figure_of, measure, runs_of
 from benchmarks.claims.measured import (
     Figure,
@@ -22,6 +23,7 @@ from benchmarks.claims.page import PAGE, render, shown
 from benchmarks.claims.printed import published_figures
 from benchmarks.claims.schema import Claim, Records, missing, read_claims, titles_of
 from tests.unit.test_significance import compared_rows
+from xlt_ray.commands.compare import run_name
 from xlt_ray.commands.presets import presets
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.recipe.mechanism import Mechanism
@@ -212,6 +214,37 @@ def test_seeds_of_several_folders_are_put_together(tmp_path: Path) -> None:
     assert both.seeds("good", "bad") == [0, 1]
     with pytest.raises(ConfigError, match="cmp: row 'good', seed 0 is in two of the folders"):
         runs_of([(store, found), (store, halves[0])])
+
+
+def test_kept_runs_measure_as_those_in_a_store(tmp_path: Path) -> None:
+    """A run of an unfinished comparison is kept, and again read; one that is in a folder, too, is
+    taken from there."""
+    found = finished(tmp_path)
+    section = {"methods": {"good": {}, "bad": {}, "later": {}}, "seeds": [0, 1]}
+    write(tmp_path / "runs/cmp", "config.json", {"compare": section})
+    names = dict[tuple[str, int], str]()
+    for row in found.rows:
+        for trial in row.trials:
+            name = run_name("cmp", row.title, trial.seed)
+            names[row.title, trial.seed] = name
+            report = replace(trial.report, run=name)
+            write(tmp_path / "runs" / name, "report.json", report.to_json())
+            write(tmp_path / "runs" / name, "config.json", dict(report.config))
+            ledger = tmp_path / "runs" / trial.report.run / "ledger.jsonl"
+            (tmp_path / "runs" / name / "ledger.jsonl").write_bytes(ledger.read_bytes())
+    write(tmp_path / "runs" / names["bad", 1], "config.json", {"seed": 1, "other": True})
+    for run in runs_to_keep([tmp_path / "runs"]):
+        write_kept(run, tmp_path / "kept")
+    again = read_kept(tmp_path / "kept")
+    assert sorted((run.title, run.seed) for run in again) == [("bad", 0), ("good", 0), ("good", 1)]
+    test = claim({"kind": "above", "row": "good", "against": "bad"})
+    alone = figure_of(test, runs_of([], again)["cmp"])
+    assert alone.seeds == [0]
+    halves = [replace(row, trials=row.trials[:1]) for row in found.rows]
+    one = [(Store(str(tmp_path)), replace(found, rows=halves))]
+    assert figure_of(test, runs_of(one)["cmp"]) == alone
+    assert runs_of(one, again)["cmp"].seeds("good") == [0, 1]
+    assert runs_of(one, again)["cmp"].reports["good"][0][0] is not None
 
 
 def write(folder: Path, file: str, content: Any) -> None:

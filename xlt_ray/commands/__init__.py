@@ -2,6 +2,7 @@
 
 main            the command xlt-ray
 store_commands  lists runs, rebuilds pages, removes what nobody uses
+look            sentences of a run, with what its models say
 cli             flags, help, exit codes
 self_train      run a method
 recommend       which method fits

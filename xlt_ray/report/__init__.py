@@ -7,6 +7,7 @@ wide_table that fits a terminal
 screen     the terminal, whose reader may stop
 page       as a page
 timeline   when its steps were computed
+look       its sentences, a page for each language
 write      report.json and report.md
 comparison a comparison as data
 compare    its tables
