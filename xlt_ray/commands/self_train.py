@@ -89,7 +89,9 @@ def dry_run(config: RunConfig[Any]) -> int:
         print("\n".join(lines), end="\n\n")
     dry = followed(config)
     trained, read = dry.runner.row_passes
-    print("\n".join(["", *cost_lines(config, dry.plan, trained=trained, read=read)]))
+    sample = dry.runner.sample
+    lines = cost_lines(config, dry.plan, trained=trained, read=read, sample=sample)
+    print("\n".join(["", *lines]))
     return BAD_CONFIG if dry.missing else DONE
 
 

@@ -26,5 +26,6 @@ tune               trials of a sweep
 write_predictions  labelled files
 memory             what allocators keep
 cost               a guess of minutes
+calibrate          how fast this machine computes
 trackers           TensorBoard, MLflow, W&B
 """

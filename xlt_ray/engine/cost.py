@@ -1,19 +1,22 @@
 """What a run will cost, before it begins: passes of the encoder over rows, as operations and time.
 
-It is a rough number from the shape of the encoder, the rows and epochs that are known, and assumed
-rates; training counts as three forward passes. What a round selects is not known before.
+It is a rough number from the shape of the encoder, the length of some rows, the rows and epochs
+that are known, and how fast this machine computes; of GPUs the speed is assumed. Training counts as
+three forward passes. What a round selects is not known before; a part of its text is assumed.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import hf_hub_download
 
 from xlt_ray.config.schema import RunConfig
+from xlt_ray.data.schema import Example
 from xlt_ray.engine.backbone import TOY
-from xlt_ray.engine.pool import CORE, operations_of
+from xlt_ray.engine.calibrate import speed_here
+from xlt_ray.engine.pool import TOKENS, operations_of
 from xlt_ray.engine.resources import Plan
 from xlt_ray.models.pretrain import PretrainSettings
 
@@ -30,6 +33,7 @@ def shape_of(config: RunConfig[Any]) -> Mapping[str, Any]:
             "hidden_size": settings.hidden,
             "intermediate_size": settings.feed_forward,
             "num_hidden_layers": settings.layers,
+            "num_attention_heads": settings.heads,
         }
     if folder.is_dir():
         return json.loads((folder / "config.json").read_bytes())
@@ -40,22 +44,63 @@ def shape_of(config: RunConfig[Any]) -> Mapping[str, Any]:
     return json.loads(Path(found).read_bytes())
 
 
-def cost_lines(config: RunConfig[Any], plan: Plan, *, trained: int, read: int) -> list[str]:
+def subwords_of(config: RunConfig[Any], sample: Sequence[Example]) -> float | None:
+    """Sub-words of a row on average, with those at both ends; None where it cannot be known here.
+
+    Args:
+        config: The configuration.
+        sample: Some rows.
+    """
+    from xlt_ray.data.batches.tokenise import load_tokenizer
+
+    folder = Path(config.backbone).expanduser()
+    if not sample or not folder.is_dir():
+        return None
+    texts = [" ".join(row.tokens or (row.text or "", row.text_pair or "")) for row in sample]
+    try:
+        found = load_tokenizer(str(folder))(texts, verbose=False)["input_ids"]
+    except (ValueError, OSError):  # no tokenizer that can be used, which the plan says by itself
+        return None
+    return sum(min(len(row), config.train.max_length) for row in found) / len(found)
+
+
+def cost_lines(
+    config: RunConfig[Any],
+    plan: Plan,
+    *,
+    trained: int,
+    read: int,
+    sample: Sequence[Example] = (),
+) -> list[str]:
     """The cost of a plan in words.
+
+    On CPUs a layer of the encoder's shape is timed here, for a moment.
 
     Args:
         config: The configuration.
         plan: What the run asks the cluster for.
         trained: Rows that are trained on, once an epoch.
         read: Rows that are annotated.
+        sample: Some of the rows.
     """
-    total = operations_of(shape_of(config), 3 * trained + read)
+    shape, tokens = shape_of(config), subwords_of(config, sample)
+    longer = (tokens or TOKENS) / TOKENS
+    forward, back = (operations_of(shape, longer * rows) for rows in (read, 3 * trained))
     rows = f"{trained:,} rows trained on and {read:,} annotated, every epoch and round counted"
-    if total is None:
+    if forward is None or back is None:
         return [f"cost: {rows}; the encoder is not at hand, so that no more is known"]
-    gpus = plan.most[1]
-    devices = gpus or plan.most[0]
-    hours = total / ((GPU if gpus else CORE) * devices) / 3600
+    cpus, gpus = plan.most
+    if gpus:
+        hours, how = (forward + back) / (GPU * gpus) / 3600, f"on {gpus:g} GPUs"
+    else:
+        pool = plan.annotators
+        speed = speed_here(shape, plan.train_cpus)
+        annotators = max(1.0, pool.smallest * pool.cpus / plan.train_cpus)
+        trainings = max(1, plan.train_workers)
+        hours = (
+            forward / (speed.forward * annotators) + back / (speed.training * trainings)
+        ) / 3600
+        how = f"on {cpus:g} CPU cores, as fast as this machine's"
     time = f"{hours:.1f} hours" if hours >= 1 else f"{max(1, round(60 * hours))} minutes"
-    kind = f"{devices:g} {'GPU' if gpus else 'CPU core'}{'s' if devices != 1 else ''}"
-    return [f"cost: {rows}; {total:.1e} operations, very roughly {time} on {kind}"]
+    size = f", {tokens:.0f} sub-words each" if tokens else ""
+    return [f"cost: {rows}{size}; {forward + back:.1e} operations, about {time} {how}"]

@@ -8,7 +8,7 @@ from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.benchmarks.registry import check_bad_fraction
 from xlt_ray.data.readers.user_source import key_of
-from xlt_ray.data.schema import BadRow
+from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.engine.annotate import AnnotateTask
 from xlt_ray.engine.parallel import R
 from xlt_ray.engine.read import ReadTask, TokeniseTask
@@ -21,6 +21,11 @@ from xlt_ray.run.policy import RunPolicy
 from xlt_ray.run.steps import PLANNED, Compute, Step, T
 from xlt_ray.store.artifacts import Artifact, Store
 from xlt_ray.store.step_task import StepTask
+
+SAMPLED = 50
+"""Rows of a language and split whose length is looked at."""
+SELECTED = 1 / 3
+"""Share of the unlabelled text that a round is assumed to learn from."""
 
 
 class Unknown(dict[str, Any]):
@@ -45,11 +50,13 @@ class PlanRunner:
         steps: What the reader of the plan sees of each step.
         row_passes: Rows that are trained on, once an epoch, and rows that are annotated, as far as
             known and not in the store.
+        sample: Some of the rows that were read.
     """
 
     store: Store
     steps: list[dict[str, Any]] = field(default_factory=list)
     row_passes: tuple[int, int] = (0, 0)
+    sample: list[Example] = field(default_factory=list)
 
     def run(
         self, step: Step[T], compute: Compute[T], *, afterwards: Callable[[], None] | None = None
@@ -58,6 +65,7 @@ class PlanRunner:
         name, expected = step.fingerprint(), outlook(step.task)
         found = self.store.find(step.kind, name) if name != PLANNED else None
         known = found.info if found else Unknown(expected.facts)
+        self.sample += expected.sample
         self.note(step.title, step.kind, known.get("rows"), expected.note, cached=found is not None)
         if found is not None:
             return found
@@ -82,12 +90,14 @@ class Outlook:
         facts: What the step will say of its result.
         trained: Rows that it trains on, once an epoch.
         annotated: Rows that it annotates.
+        sample: Some of the rows that it reads.
     """
 
     note: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     trained: int = 0
     annotated: int = 0
+    sample: Sequence[Example] = ()
 
 
 def outlook(task: StepTask) -> Outlook:
@@ -113,7 +123,7 @@ def outlook(task: StepTask) -> Outlook:
 
 def _of_reading(task: ReadTask) -> Outlook:
     """Reads what a run would read, and counts it."""
-    counts, bad = dict[str, int](), 0
+    counts, bad, sample = dict[str, int](), 0, list[Example]()
     for source in (item.source for item in task.sources):
         rows, wrong = 0, list[BadRow]()
         for item in source.examples(task.labels, task.limits[source.split]):
@@ -121,12 +131,14 @@ def _of_reading(task: ReadTask) -> Outlook:
                 wrong.append(item)
             else:
                 rows += 1
+                if rows <= SAMPLED:
+                    sample.append(item)
         most, key = task.max_bad_fraction, key_of(source)
         check_bad_fraction(wrong, total=rows + len(wrong), max_fraction=most, key=key)
         counts[source.language] = rows
         bad += len(wrong)
     facts = {"rows": sum(counts.values()), "rows_by_language": counts}
-    return Outlook(f"{bad} to quarantine" if bad else "", facts)
+    return Outlook(f"{bad} to quarantine" if bad else "", facts, sample=sample)
 
 
 def _of_training(task: TrainTask) -> Outlook:
@@ -135,7 +147,10 @@ def _of_training(task: TrainTask) -> Outlook:
     known = sum(item for item in rows if item is not None)
     more = " and what is selected" if None in rows else ""
     size = "sentences not known" if rows[0] is None else f"{known} sentences{more}"
-    passes = known * schedule.epochs if schedule.epochs else (schedule.steps or 0) * batch
+    assumed = sum(_whole(part) * SELECTED for part, n in zip(task.mix.parts, rows, strict=True)
+                  if n is None)  # fmt: skip
+    seen = round((known + assumed) * (schedule.epochs or 0))
+    passes = seen if schedule.epochs else (schedule.steps or 0) * batch
     long = f"up to {schedule.epochs} epochs"
     if not schedule.epochs:
         long = "steps not known" if schedule.steps is None else f"{schedule.steps} steps"
@@ -212,6 +227,11 @@ class DryRun(RunPolicy):
         self._missing.setdefault(why, []).append(title)
         self.runner.note(title, kind, None, "missing")
         return planned(kind, {})
+
+
+def _whole(part: Corpus) -> int:
+    """Rows of the text behind a view, where they are known."""
+    return part.tokens.info.get("rows") or 0
 
 
 def _rows(part: Corpus) -> int | None:
