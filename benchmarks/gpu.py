@@ -20,7 +20,8 @@ from transformers import AutoModelForTokenClassification, XLMRobertaConfig
 
 from benchmarks.inference import padded
 from benchmarks.measure import title
-from xlt_ray.data.batches.examples import Examples, InputLayout, examples_of
+from xlt_ray.data.batches.examples import Examples, examples_of
+from xlt_ray.data.batches.layout import InputLayout
 from xlt_ray.data.batches.planning import plan_batches, plan_epoch
 from xlt_ray.data.batches.tokenise import TOKENISED
 from xlt_ray.engine.arithmetic import autocast

@@ -20,7 +20,8 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer, pipelin
 
 from benchmarks.measure import Comparison, Contender, Timing, take_turns
 from benchmarks.setting import Setting
-from xlt_ray.data.batches.examples import examples_of, layout_of
+from xlt_ray.data.batches.examples import examples_of
+from xlt_ray.data.batches.layout import layout_of
 from xlt_ray.data.batches.planning import plan_batches
 from xlt_ray.engine.annotate import AnnotateTask, ShardAnnotator
 from xlt_ray.engine.arithmetic import Arithmetic, Precision

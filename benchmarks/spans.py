@@ -20,7 +20,8 @@ import pyarrow as pa
 import torch
 
 from benchmarks.measure import forget_peak, peak_memory, title
-from xlt_ray.data.batches.examples import SpanItems, SpansOfSentences, layout_of
+from xlt_ray.data.batches.examples import SpansOfSentences
+from xlt_ray.data.batches.layout import SpanItems, layout_of
 from xlt_ray.data.batches.planning import plan_batches
 from xlt_ray.data.batches.tokenise import load_tokenizer, tokenise
 from xlt_ray.data.benchmarks.toy import LABELS, LANGUAGES, make_source

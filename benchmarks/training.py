@@ -26,7 +26,8 @@ from transformers import (
 from benchmarks.inference import flops_of
 from benchmarks.measure import Comparison, Contender, take_turns
 from benchmarks.setting import Setting
-from xlt_ray.data.batches.examples import Examples, examples_of, layout_of
+from xlt_ray.data.batches.examples import Examples, examples_of
+from xlt_ray.data.batches.layout import layout_of
 from xlt_ray.data.batches.planning import plan_epoch
 from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.engine.arithmetic import Arithmetic

@@ -14,7 +14,8 @@ from benchmarks.pieces import LAM, TAU, best_set
 from benchmarks.plain_cltp import MAX_LENGTH, Script
 from benchmarks.setting import EMBEDDED, Data
 from benchmarks.whole import configuration
-from xlt_ray.data.batches.examples import InputLayout, examples_of
+from xlt_ray.data.batches.examples import examples_of
+from xlt_ray.data.batches.layout import InputLayout
 from xlt_ray.data.batches.tokenise import TOKENISED
 from xlt_ray.ops import partial_labels
 from xlt_ray.run.check import configure_run

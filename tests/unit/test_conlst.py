@@ -18,7 +18,8 @@ from tests.encoders import commit, tokenised
 from tests.recipes import C, MemoryDriver, ids, run_method
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.batch import Batch
-from xlt_ray.data.batches.examples import InputLayout, examples_of
+from xlt_ray.data.batches.examples import examples_of
+from xlt_ray.data.batches.layout import InputLayout
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.conlst import negative_learning as negatives
 from xlt_ray.methods.conlst import thresholding as stage2

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tests.encoders import TINY, tokenised
 from xlt_ray.data.batches.batch import Batch
-from xlt_ray.data.batches.examples import InputLayout, SpanItems, examples_of, layout_of
+from xlt_ray.data.batches.examples import examples_of
+from xlt_ray.data.batches.layout import InputLayout, SpanItems, layout_of
 from xlt_ray.data.batches.tokenise import load_tokenizer, windows
 from xlt_ray.data.benchmarks.toy import LANGUAGES, unlabelled_text
 from xlt_ray.labels import LabelSet, bio_spans_of_ids

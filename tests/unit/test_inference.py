@@ -10,7 +10,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.encoders import tokenised, write_encoder
-from xlt_ray.data.batches.examples import Examples, InputLayout, examples_of, layout_of
+from xlt_ray.data.batches.examples import Examples, examples_of
+from xlt_ray.data.batches.layout import InputLayout, layout_of
 from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.engine.inference import predict, predict_labels
 from xlt_ray.models.tagger import Tagger, load_tagger

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from tests.encoders import commit, tokenised, write_encoder
 from xlt_ray.data.batches.batch import Batch
-from xlt_ray.data.batches.examples import Examples, SpanItems, layout_of
+from xlt_ray.data.batches.examples import Examples
+from xlt_ray.data.batches.layout import SpanItems, layout_of
 from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.engine.train.batches import WorkerShare, own_examples
 from xlt_ray.labels import LabelSet

@@ -10,7 +10,8 @@ from transformers import AutoModelForMaskedLM
 
 from tests.encoders import tokenised, write_encoder
 from xlt_ray.data.batches.batch import Batch, Hidden, Spans
-from xlt_ray.data.batches.examples import Examples, SpanItems, examples_of, layout_of
+from xlt_ray.data.batches.examples import Examples, examples_of
+from xlt_ray.data.batches.layout import SpanItems, layout_of
 from xlt_ray.data.batches.tokenise import SHAPES, load_tokenizer
 from xlt_ray.labels import LabelSet
 from xlt_ray.models.load import load_classifier

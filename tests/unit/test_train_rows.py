@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from tests.encoders import commit, tokenised
-from xlt_ray.data.batches.examples import InputLayout
+from xlt_ray.data.batches.layout import InputLayout
 from xlt_ray.engine.train.batches import PairedRows, WorkerShare, own_examples, plan_passes
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.recipe.corpus import Corpus, Mix

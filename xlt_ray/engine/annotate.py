@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from xlt_ray.data.batches.examples import Examples, SpanItems, examples_of, layout_of
-from xlt_ray.data.batches.tokenise import load_tokenizer
+from xlt_ray.data.batches.examples import Examples, examples_of
+from xlt_ray.data.batches.layout import SpanItems, layout_in
 from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.inference import predict
 from xlt_ray.engine.pool import CORE, Pool, operations_of, over_shards
@@ -82,8 +82,7 @@ class ShardAnnotator:
         head = task.annotator.span_head
         items = None if head is None else SpanItems(head.max_len, context.labels)
         check_head(folder, context.labels.names, head)
-        tokenizer = load_tokenizer(str(folder))
-        self.layout = layout_of(tokenizer, task.max_length, context.task, items)
+        self.layout = layout_in(folder, task.max_length, context.task, items)
         model = load_classifier(
             folder, context.labels.names, context.task, dim_reduce=task.dim_reduce, spans=head
         )

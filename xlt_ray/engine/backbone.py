@@ -19,6 +19,7 @@ import ray
 
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import RunConfig
+from xlt_ray.data.batches.layout import longest_input
 from xlt_ray.engine.local_ray import is_own
 from xlt_ray.engine.same_code import guarded
 from xlt_ray.store.artifacts import Artifact, Attempt
@@ -35,8 +36,6 @@ _NEEDED = (
     ("*.safetensors",),
     ("tokenizer.json", "*.model", "vocab.txt", "vocab.json", "*.spm"),
 )
-_AFTER_PAD = {"camembert", "data2vec-text", "longformer", "mpnet", "xmod"}
-"""Encoders that count positions from the padding id + 1, besides those named roberta."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,11 +153,8 @@ def check_length(name: str, files: Sequence[Path], max_length: int) -> None:
         ConfigError: naming both numbers.
     """
     (config,) = (json.loads(path.read_bytes()) for path in files if path.name == "config.json")
-    longest = config.get("max_position_embeddings", max_length)
-    family = config.get("model_type", "")
-    if "roberta" in family or family in _AFTER_PAD:
-        longest -= config.get("pad_token_id", 1) + 1  # positions are counted from there on
-    if max_length > longest:
+    longest = longest_input(config)
+    if longest is not None and max_length > longest:
         raise ConfigError(
             f"train.max_length: {max_length} is more than the {longest} sub-words that the "
             f"backbone {name} takes"

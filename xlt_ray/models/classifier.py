@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.stock import stock
+from xlt_ray.models.families import frozen_parts, inputs_of
+from xlt_ray.models.heads import Head
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 OWN_FILE = "objective.safetensors"
 """Parameters that belong to the objective a model was trained with."""
@@ -88,22 +90,29 @@ class Classifier(nn.Module, ABC):
         most = rows if self.pass_tokens is None else max(1, self.pass_tokens // width)
         if rows <= most or torch.is_grad_enabled():
             return self.encoder(**inputs).last_hidden_state
-        parts = [
-            self.encoder(**{name: x[start : start + most] for name, x in inputs.items()})
-            for start in range(0, rows, most)
-        ]
-        return torch.cat([part.last_hidden_state for part in parts])
+        parts = []
+        for start in range(0, rows, most):
+            some = {
+                name: x[start : start + most] if isinstance(x, Tensor) else x
+                for name, x in inputs.items()
+            }
+            parts.append(self.encoder(**some).last_hidden_state)
+        return torch.cat(parts)
 
     def layers(self, batch: Batch) -> list[Tensor]:
-        """[N, hidden] states at the items: of the embeddings, and of each layer."""
-        states = self.encoder(**self._inputs(batch), output_hidden_states=True).hidden_states
+        """[N, hidden] states at the items: of the embeddings, and of each layer.
+
+        Raises:
+            ValueError: the layers have states of parts of a text other than its tokens.
+        """
+        found = self.encoder(**self._inputs(batch), output_hidden_states=True)
+        states = found.get("hidden_states", found.get("decoder_hidden_states"))
+        if any(state.shape[1] != batch.input_ids.shape[1] for state in states):
+            raise ValueError(f"{type(self.encoder).__name__} has no state per token in each layer")
         return [state.flatten(0, 1).index_select(0, batch.items) for state in states]
 
-    def _inputs(self, batch: Batch) -> dict[str, Tensor]:
-        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-        if getattr(self.model.config, "type_vocab_size", 1) > 1:
-            inputs["token_type_ids"] = batch.segments
-        return inputs
+    def _inputs(self, batch: Batch) -> dict[str, Tensor | bool]:
+        return inputs_of(self.model, batch)
 
     def compile_encoder(self) -> None:
         """Let PyTorch compile the encoder, for rows of any number and length, when it first runs.
@@ -116,13 +125,9 @@ class Classifier(nn.Module, ABC):
         """Keep the embeddings and the lowest layers of the encoder as they are.
 
         Raises:
-            ValueError: the encoder has fewer layers.
+            ValueError: the encoder has fewer layers, or none that can be told apart.
         """
-        stack = self.encoder.get_submodule("encoder.layer")
-        assert isinstance(stack, nn.ModuleList)
-        if layers > len(stack):
-            raise ValueError(f"{layers} layers cannot be frozen, the encoder has {len(stack)}")
-        for part in (self.encoder.get_submodule("embeddings"), *stack[:layers]):
+        for part in frozen_parts(self.encoder, layers):
             part.requires_grad_(False)
 
     def save(self, folder: Path) -> None:
@@ -169,13 +174,18 @@ class HeadClassifier(Classifier):
 
     @property
     @abstractmethod
-    def head(self) -> nn.Linear:
-        """The linear layer that gives the logits."""
+    def stock_head(self) -> Head:
+        """The parts of the stock model's head."""
 
     @property
-    @abstractmethod
+    def head(self) -> nn.Linear:
+        """The linear layer that gives the logits."""
+        return self.stock_head.last
+
+    @property
     def dropout(self) -> nn.Module:
         """The dropout before it."""
+        return self.stock_head.dropout
 
     @property
     def width(self) -> int:
@@ -188,13 +198,12 @@ class HeadClassifier(Classifier):
         return self.head.out_features
 
     @abstractmethod
-    def features(self, encoded: Tensor) -> Tensor:
-        """[N, H] input of the head, of what :meth:`encode` gives."""
+    def read(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """[N, hidden] states of the encoder at the items, and [N, H] input of the head."""
 
     def forward(self, batch: Batch) -> Output:
         """Logits and features of the batch's items."""
-        encoded = self.encode(batch)
-        features = self.features(encoded)
+        encoded, features = self.read(batch)
         with full_precision(features):
             features = features.float()
             return Output(self.head(self.dropout(features)), features, encoded=encoded)
@@ -232,25 +241,6 @@ def has_other_head(folder: str | Path, labels: Sequence[str], ending: str) -> bo
 
 def redraw(linear: nn.Linear, config: Any) -> None:
     """Start a linear layer anew, as the encoder's family does."""
-    nn.init.normal_(linear.weight, std=config.initializer_range)
+    nn.init.normal_(linear.weight, std=getattr(config, "initializer_range", 0.02))
     if linear.bias is not None:
         nn.init.zeros_(linear.bias)
-
-
-def config_for(folder: str | Path, labels: Sequence[str], dropout: float) -> "PreTrainedConfig":
-    """A folder's configuration with other labels and dropout.
-
-    Raises:
-        ValueError: the encoder's family has no dropouts of the usual names.
-    """
-    config = stock("AutoConfig").from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False
-    )
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-        if not hasattr(config, name):
-            raise ValueError(f"backbone {folder}: a {config.model_type} encoder has no {name}")
-        setattr(config, name, dropout)
-    config.classifier_dropout = dropout
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {name: index for index, name in enumerate(labels)}
-    return config

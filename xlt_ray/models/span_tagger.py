@@ -23,12 +23,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from xlt_ray.data.batches.batch import Batch, Spans
-from xlt_ray.data.batches.examples import SpanItems, SpansOfSentences, layout_of
+from xlt_ray.data.batches.examples import SpansOfSentences
+from xlt_ray.data.batches.layout import LONGEST, SpanItems, layout_of, longest_input
 from xlt_ray.data.batches.tokenise import SHAPES, load_tokenizer, tokenise
 from xlt_ray.data.schema import TEXT_SCHEMA
 from xlt_ray.data.stock import stock
 from xlt_ray.labels import LabelSet, Span, bio_spans_of_ids
-from xlt_ray.models.classifier import Classifier, Output, config_for, full_precision, new_head
+from xlt_ray.models.classifier import Classifier, Output, full_precision, new_head
+from xlt_ray.models.families import bare_encoder, config_for
 from xlt_ray.models.files import SPAN_SETTINGS
 from xlt_ray.ops import vmf
 from xlt_ray.ops.spans import span_classes
@@ -265,8 +267,9 @@ class SpanTagger(Classifier):
         rows = [{"id": str(i), "language": "", "tokens": x} for i, x in enumerate(sentences)]
         table = pa.Table.from_pylist(rows, schema=TEXT_SCHEMA["token"])
         items = SpanItems(self.settings.max_len, self.labels)
-        longest = self.model.config.max_position_embeddings - 2  # XLM-R numbers positions from 2
-        layout = layout_of(self.tokenizer, longest, spans=items)
+        config = self.model.config.to_dict()
+        longest = longest_input(config) or LONGEST
+        layout = layout_of(self.tokenizer, longest, spans=items, config=config)
         examples = SpansOfSentences(tokenise(table, self.tokenizer, task="token"), layout)
         tags = examples.labels_of(self(examples.collate(range(len(sentences)))).logits)
         cut = np.split(tags, examples.length_offsets[1:-1])
@@ -317,19 +320,17 @@ def load_span_tagger(
         gradient_checkpointing: Recompute activations in the backward pass.
 
     Raises:
-        ValueError: the encoder's family has no dropouts of the usual names.
+        ValueError: the encoder's family has no masked LM, and the head wants one.
     """
     path = Path(folder)
-    common: dict[str, Any] = {
-        "dtype": torch.float32,
-        "local_files_only": True,
-        "config": config_for(path, labels, dropout),
-    }
+    config = config_for(path, labels, dropout)
+    common: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True, "config": config}
     with new_head(seed):
         if head.masked_lm:
             kind = stock("AutoModelForMaskedLM")
         else:
-            kind, common["add_pooling_layer"] = stock("AutoModel"), False
+            kind, more = bare_encoder(config)
+            common |= more
         model = kind.from_pretrained(path, **common, trust_remote_code=False)
         tagger = SpanTagger(model, head, LabelSet(tuple(labels)), dropout=dropout, seed=seed)
     if gradient_checkpointing:

@@ -1,4 +1,4 @@
-"""Token classifier: a stock Hugging Face model whose head is applied to first sub-words only.
+"""Token classifier: a stock Hugging Face model whose head is applied to one sub-word of each word.
 
 The evidential head of CLTP is the same linear layer with another reading of its output, and the
 largest evidence belongs to the largest logit; so a trained tagger is saved, loaded and used as the
@@ -9,36 +9,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.stock import stock
-from xlt_ray.models.classifier import (
-    HeadClassifier,
-    config_for,
-    has_other_head,
-    new_head,
-    redraw,
-)
+from xlt_ray.models.classifier import HeadClassifier, has_other_head, new_head, redraw
+from xlt_ray.models.families import check_class, config_for
+from xlt_ray.models.heads import Head, check_head, token_head
 
 
 class Tagger(HeadClassifier):
     """Encoder and linear head over words."""
 
     @property
-    def head(self) -> nn.Linear:
-        """The linear layer that gives the logits."""
-        head = self.model.get_submodule("classifier")
-        assert isinstance(head, nn.Linear)
+    def stock_head(self) -> Head:
+        """The parts of the stock model's head."""
+        head = token_head(self.model)
+        assert head is not None, "load_tagger has looked at it"
         return head
 
-    @property
-    def dropout(self) -> nn.Module:
-        """The dropout before it."""
-        return self.model.get_submodule("dropout")
-
-    def features(self, encoded: Tensor) -> Tensor:
-        """[N, H] last hidden state at the first sub-words."""
-        return encoded
+    def read(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """[N, hidden] last hidden state at the words, and [N, H] input of the head."""
+        encoded = self.encode(batch)
+        return encoded, self.stock_head.lift(encoded)
 
 
 def load_tagger(
@@ -61,26 +54,22 @@ def load_tagger(
         gradient_checkpointing: Recompute activations in the backward pass.
 
     Raises:
-        ValueError: the architecture is not one of encoders like XLM-R and BERT: dropouts of those
-            names in its config, a dropout and a linear classifier on top.
+        ValueError: the encoder's family has no token classifier, or one with an unknown head.
     """
+    config = config_for(folder, labels, dropout)
+    check_class(config.model_type, f"backbone {folder}", "token")
     with new_head(seed):
         model = stock("AutoModelForTokenClassification").from_pretrained(
             folder,
             dtype=torch.float32,
             local_files_only=True,
-            config=config_for(folder, labels, dropout),
+            config=config,
             ignore_mismatched_sizes=True,
             trust_remote_code=False,
         )
+        head = check_head(model, token_head(model), f"backbone {folder}", of_texts=False)
         if has_other_head(folder, labels, "ForTokenClassification"):
-            redraw(model.classifier, model.config)
-    if not isinstance(getattr(model, "classifier", None), nn.Linear) or not hasattr(
-        model, "dropout"
-    ):
-        raise ValueError(
-            f"backbone {folder}: {type(model).__name__} has no dropout and linear head"
-        )
+            redraw(head.last, model.config)
     if gradient_checkpointing:
         model.activation_checkpointing_enable()
     return Tagger(model)

@@ -1,9 +1,9 @@
-"""Classifier of texts and pairs of texts: a stock sequence-classification model, read at its pooled
-first token.
+"""Classifier of texts and pairs of texts: a stock sequence-classification model.
 
-The head is linear over the pooled state tanh(W h + b), as in the released code of CLTP; that code
-can also project the pooled state to a few dimensions before it (there 1024 to 8). A projected head
-is a linear layer of low rank, so what is saved is still the stock model, with the product of both
+Its feature is what enters the last linear layer of the family's own head: of XLM-R and BERT the
+pooled first token tanh(W h + b), as in the released code of CLTP; that code can also project the
+pooled state to a few dimensions before the last layer (there 1024 to 8). A projected head is a
+linear layer of low rank, so what is saved is still the stock model, with the product of both
 layers in place of one; the two factors, with which training goes on, stand beside it.
 """
 
@@ -15,14 +15,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.stock import stock
-from xlt_ray.models.classifier import (
-    HeadClassifier,
-    config_for,
-    has_other_head,
-    new_head,
-    redraw,
-)
+from xlt_ray.models.classifier import HeadClassifier, has_other_head, new_head, redraw
+from xlt_ray.models.families import check_class, config_for, has_decoder
+from xlt_ray.models.heads import Head, check_head, pooled, text_features, text_head
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,54 +29,56 @@ PROJECTION_FILE = "projection.safetensors"
 
 
 class TextClassifier(HeadClassifier):
-    """Encoder, pooled first token and linear head, with or without a projection before it."""
+    """Encoder and the family's head, with or without a projection before its last layer."""
 
     def __init__(self, model: "PreTrainedModel", dim_reduce: int | None = None):
         super().__init__(model)
         self.projection: nn.Linear | None = None
         self.low_rank: nn.Linear | None = None
         if dim_reduce is not None:
-            narrow = self.stock_head.in_features // dim_reduce
-            self.projection = nn.Linear(self.stock_head.in_features, narrow, bias=False)
-            self.low_rank = nn.Linear(narrow, self.stock_head.out_features)
+            last = self.stock_head.last
+            narrow = last.in_features // dim_reduce
+            self.projection = nn.Linear(last.in_features, narrow, bias=False)
+            self.low_rank = nn.Linear(narrow, last.out_features, bias=last.bias is not None)
             redraw(self.projection, model.config)
             redraw(self.low_rank, model.config)
-            self.stock_head.requires_grad_(False)  # filled in when the model is saved
+            last.requires_grad_(False)  # filled in when the model is saved
 
     @property
-    def stock_head(self) -> nn.Linear:
-        """The last linear layer of the stock model."""
-        top = self.model.get_submodule("classifier")
-        head = top if isinstance(top, nn.Linear) else top.get_submodule("out_proj")
-        assert isinstance(head, nn.Linear)
+    def stock_head(self) -> Head:
+        """The parts of the stock model's head."""
+        head = text_head(self.model)
+        assert head is not None, "load_text_classifier has looked at it"
         return head
 
     @property
     def head(self) -> nn.Linear:
         """The linear layer that gives the logits."""
-        return self.low_rank or self.stock_head
+        return self.low_rank or self.stock_head.last
 
-    @property
-    def dropout(self) -> nn.Module:
-        """The dropout before it, and before the projection."""
-        top = self.model.get_submodule("classifier")
-        return (self.model if isinstance(top, nn.Linear) else top).get_submodule("dropout")
-
-    def features(self, encoded: Tensor) -> Tensor:
-        """[N, H] pooled state, projected if the head is."""
-        top = self.model.get_submodule("classifier")
-        if isinstance(top, nn.Linear):
-            pooled = self.encoder.get_submodule("pooler")(encoded[:, None])
+    def read(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """[N, hidden] state of each text, and [N, H] input of the head, projected if it is."""
+        head, states, config = self.stock_head, self.hidden(batch), self.model.config
+        rows = batch.items // batch.input_ids.shape[1]
+        given = batch.input_ids, batch.attention_mask
+        if head.pool == "first":
+            encoded = states.flatten(0, 1).index_select(0, batch.items)
+            features = head.lift(encoded)
         else:
-            pooled = torch.tanh(top.get_submodule("dense")(self.dropout(encoded)))
-        return pooled if self.projection is None else self.projection(self.dropout(pooled))
+            encoded = pooled(states, *given, head.pool, config).index_select(0, rows)
+            features = text_features(head, states, *given, config).index_select(0, rows)
+        if self.projection is not None:
+            features = self.projection(head.dropout(features))
+        return encoded, features
 
     def save(self, folder: Path) -> None:
         """Write the stock model, and the factors of a projected head."""
         if self.projection is not None and self.low_rank is not None:
             with torch.no_grad():
-                self.stock_head.weight.copy_(self.low_rank.weight @ self.projection.weight)
-                self.stock_head.bias.copy_(self.low_rank.bias)
+                last = self.stock_head.last
+                last.weight.copy_(self.low_rank.weight @ self.projection.weight)
+                if last.bias is not None:
+                    last.bias.copy_(self.low_rank.bias)
         super().save(folder)
         if self.projection is not None and self.low_rank is not None:
             save_file(self._factors(), folder / PROJECTION_FILE)
@@ -87,11 +86,8 @@ class TextClassifier(HeadClassifier):
     def _factors(self) -> dict[str, Tensor]:
         assert self.projection is not None
         assert self.low_rank is not None
-        return {
-            "projection": self.projection.weight.detach(),
-            "weight": self.low_rank.weight.detach(),
-            "bias": self.low_rank.bias.detach(),
-        }
+        own = {name: value.detach() for name, value in self.low_rank.named_parameters()}
+        return {"projection": self.projection.weight.detach(), **own}
 
     def take_factors(self, path: Path) -> None:
         """Go on with the factors of a saved model; those of another width are left alone."""
@@ -128,54 +124,38 @@ def load_text_classifier(
         dim_reduce: Project the pooled state to this fraction of its size; None: no projection.
 
     Raises:
-        ValueError: the architecture is not one of encoders like XLM-R and BERT: dropouts of those
-            names in its config, a pooled first token and a linear layer on top; or the encoder is
-            narrower than ``dim_reduce``.
+        ValueError: the encoder's family has no classifier of texts, or one with an unknown head; or
+            the encoder is narrower than ``dim_reduce``, or lacks the decoder that the head reads.
     """
     folder = Path(folder)
     other = has_other_head(folder, labels, "ForSequenceClassification")
+    config = config_for(folder, labels, dropout)
+    check_class(config.model_type, f"backbone {folder}", "sentence")
     with new_head(seed):
-        model = stock("AutoModelForSequenceClassification").from_pretrained(
+        model, found = stock("AutoModelForSequenceClassification").from_pretrained(
             folder,
             dtype=torch.float32,
             local_files_only=True,
-            config=config_for(folder, labels, dropout),
+            config=config,
             ignore_mismatched_sizes=True,
+            output_loading_info=True,
             trust_remote_code=False,
         )
-        check_head(model, folder)
+        if has_decoder(model) and any(".decoder." in name for name in found["missing_keys"]):
+            raise ValueError(
+                f"backbone {folder}: {type(model).__name__} reads texts with a decoder, and the "
+                "folder has an encoder alone; take the whole model, or a task of tokens"
+            )
+        head = check_head(model, text_head(model), f"backbone {folder}", of_texts=True)
         if dim_reduce is not None and dim_reduce > model.config.hidden_size:
             width = model.config.hidden_size
             raise ValueError(f"train.dim_reduce: {dim_reduce} is more than the width {width}")
         classifier = TextClassifier(model, dim_reduce)
         if other:
-            redraw(classifier.stock_head, model.config)
+            redraw(head.last, model.config)
     factors = folder / PROJECTION_FILE
     if dim_reduce is not None and not other and factors.exists():
         classifier.take_factors(factors)
     if gradient_checkpointing:
         model.activation_checkpointing_enable()
     return classifier
-
-
-def check_head(model: "PreTrainedModel", folder: Path) -> None:
-    """Raise ValueError unless the head is a linear layer over a pooled first token.
-
-    A head of its own (``dense``, ``out_proj``) must agree with tanh between the two, as in XLM-R;
-    some families have another activation there.
-    """
-    top = getattr(model, "classifier", None)
-    if isinstance(top, nn.Linear):
-        fits = hasattr(model, "dropout") and getattr(model.base_model, "pooler", None) is not None
-    elif all(hasattr(top, name) for name in ("dense", "dropout", "out_proj")):
-        assert isinstance(top, nn.Module)
-        dense, out = top.get_submodule("dense"), top.get_submodule("out_proj")
-        assert isinstance(dense, nn.Linear)
-        state = torch.linspace(-2, 2, dense.in_features)[None]
-        with torch.inference_mode():
-            fits = torch.allclose(top.eval()(state[None]), out(torch.tanh(dense(state))), atol=1e-5)
-    else:
-        fits = False
-    if not fits:
-        name = type(model).__name__
-        raise ValueError(f"backbone {folder}: {name} has no linear head over a pooled first token")

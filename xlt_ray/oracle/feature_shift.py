@@ -15,9 +15,9 @@ import torch
 
 from xlt_ray.commands.cli import Job, run_keys
 from xlt_ray.config.schema import RunConfig
-from xlt_ray.data.batches.examples import Examples, examples_of, layout_of
+from xlt_ray.data.batches.examples import Examples, examples_of
+from xlt_ray.data.batches.layout import layout_in
 from xlt_ray.data.batches.planning import plan_batches
-from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.data.keyed import with_ids
 from xlt_ray.data.schema import Task
 from xlt_ray.labels import UNLABELLED
@@ -88,7 +88,7 @@ def layer_shift(
     """
     folder = model.local()
     classifier = load_classifier(folder, labels, task).eval()
-    layout = layout_of(load_tokenizer(str(folder)), max_length, task)
+    layout = layout_in(folder, max_length, task)
     means, there = [], []
     for tokens, gold, language in ((tokens_S, gold_S, source), (tokens_T, gold_T, target)):
         rows = Corpus(tokens).labelled(gold).of(language).rows()

@@ -11,7 +11,7 @@ from xlt_ray.store.fingerprint import RUNTIME
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from xlt_ray.data.batches.examples import InputLayout
+    from xlt_ray.data.batches.layout import InputLayout
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ class Batch(Moving):
         columns: [N] or [N, K] columns of annotations, by name.
         spans: The spans, if these are the items.
         hidden: Tokens that have to be guessed, if there are any.
+        adapters: [B] number of each row's language adapter, if the encoder has such.
     """
 
     input_ids: Tensor
@@ -96,6 +97,7 @@ class Batch(Moving):
     columns: dict[str, Tensor] = field(default_factory=dict)
     spans: Spans | None = None
     hidden: Hidden | None = None
+    adapters: Tensor | None = None
 
     def cut(self, tokens: int) -> Iterator[Self]:
         """Batches of its rows with at most so many tokens each, padding included, in order.

@@ -2,8 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,71 +10,11 @@ import torch
 from torch import Tensor
 
 from xlt_ray.data.batches.batch import Batch, Spans
+from xlt_ray.data.batches.layout import InputLayout
 from xlt_ray.data.batches.tokenise import Window, windows
 from xlt_ray.data.keyed import items_of, ranges
-from xlt_ray.data.schema import Task
-from xlt_ray.labels import UNLABELLED, LabelSet
+from xlt_ray.labels import UNLABELLED
 from xlt_ray.ops import entities, spans
-
-
-@dataclass(frozen=True)
-class SpanItems:
-    """Spans as the items of sentences, in place of words.
-
-    Attributes:
-        max_len: Words of the longest span.
-        labels: BIO labels of the words, from which spans have their classes: O and the types.
-    """
-
-    max_len: int
-    labels: LabelSet
-
-
-@dataclass(frozen=True)
-class InputLayout:
-    """How sub-words become model input.
-
-    Attributes:
-        prefix: Special token before the first text.
-        suffix: Special token after each text.
-        padding: Token that fills up shorter rows.
-        max_length: Longest row, special tokens included.
-        joint: How many suffixes stand between the two texts of a pair.
-        task: Kind of task: what the items of a row are.
-        mask: Token that stands for one that is hidden; None: the tokenizer has none.
-        spans: Of a token task, that the items are spans; None: words.
-    """
-
-    prefix: int
-    suffix: int
-    padding: int
-    max_length: int
-    joint: int = 2
-    task: Task = "token"
-    mask: int | None = None
-    spans: SpanItems | None = None
-
-    @property
-    def room(self) -> int:
-        """Sub-words of a row of one text, special tokens not counted."""
-        return self.max_length - 2
-
-    @property
-    def pair_room(self) -> int:
-        """Sub-words of a row of two texts, special tokens not counted."""
-        return self.max_length - 2 - self.joint
-
-
-def layout_of(
-    tokenizer: Any, max_length: int, task: Task = "token", spans: SpanItems | None = None
-) -> InputLayout:
-    """Read the special tokens off a tokenizer (XLM-R: <s> a </s></s> b </s>, BERT: [CLS] a [SEP] b
-    [SEP])."""
-    prefix = tokenizer.bos_token_id if tokenizer.cls_token_id is None else tokenizer.cls_token_id
-    suffix = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
-    joint = tokenizer.num_special_tokens_to_add(pair=True) - 2
-    padding, mask = tokenizer.pad_token_id, tokenizer.mask_token_id
-    return InputLayout(prefix, suffix, padding, max_length, joint, task, mask, spans)
 
 
 class InputRow(NamedTuple):
@@ -109,6 +48,7 @@ class Examples(ABC):
         num_parts: Examples that come before those of the paired text.
         first_pool: Examples that come before those of the pool.
         part: [S] number of the corpus of each example in the mix.
+        adapters: [S] number of the language adapter of each example, if the encoder has such.
     """
 
     num_windows: np.ndarray
@@ -126,6 +66,11 @@ class Examples(ABC):
         self.languages = np.array(
             [names.get(x, -1) for x in table["language"].to_pylist()], np.int64
         )
+        self.adapters: np.ndarray | None = None
+        if layout.adapters:
+            spoken = table["language"].to_pylist()
+            number = {name: layout.adapter_of(name) for name in set(spoken)}
+            self.adapters = np.array([number[name] for name in spoken], np.int64)
         self.prepare()
         columns = table.column_names
         self.labels = self._whole(table, "labels") if "labels" in columns else None
@@ -213,19 +158,32 @@ class Examples(ABC):
         sentences = np.repeat(chosen, counts)
         paired = (sentences >= self.num_parts) & (sentences < self.first_pool)
         added = np.arange(len(chosen)) >= len(chosen) - extra
+        items = rows.firsts if self.layout.item == "first" else rows.lasts
         arrays = (
-            *(rows.input_ids, rows.mask, rows.segments, rows.firsts),
+            *(rows.input_ids, rows.mask, rows.segments, items),
             *(labels, sets, ids, languages, sentences),
             *(paired, self.part[sentences], np.repeat(added, counts)),
         )
         tensors = (torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
         columns = self.columns_of(ids, torch.device("cpu"))
-        return Batch(*tensors, columns=columns, spans=self.spans_of(chosen, rows.lasts))
+        return Batch(
+            *tensors,
+            columns=columns,
+            spans=self.spans_of(chosen, rows.lasts),
+            adapters=self._adapters_of(chosen, len(rows.input_ids)),
+        )
+
+    def _adapters_of(self, chosen: np.ndarray, rows: int) -> Tensor | None:
+        """[B] the adapter of each input row; the row that stands for none has the first."""
+        if self.adapters is None:
+            return None
+        found = np.repeat(self.adapters[chosen], self.num_windows[chosen])
+        return torch.from_numpy(found if len(found) else np.zeros(rows, np.int64))
 
     def padded(self, chosen: np.ndarray) -> Padded:
         """The input rows of some examples, one after the other."""
         none = np.zeros(0, np.int64)
-        empty = InputRow(np.array([self.layout.prefix, self.layout.suffix]), 2, none, none)
+        empty = InputRow(self._tokens([]), 2, none, none)
         rows = [row for index in chosen for row in self.rows(index)] or [empty]
         width = max(3, max(len(row.tokens) for row in rows))
         input_ids = np.full((len(rows), width), self.layout.padding, np.int64)
@@ -233,10 +191,19 @@ class Examples(ABC):
         for number, row in enumerate(rows):
             input_ids[number, : len(row.tokens)] = row.tokens
             mask[number, : len(row.tokens)] = 1
-            segments[number, row.first : len(row.tokens)] = 1
+            segments[number, row.first : len(row.tokens)] = self.layout.segments
         firsts = np.concatenate([row.firsts + number * width for number, row in enumerate(rows)])
         lasts = np.concatenate([row.lasts + number * width for number, row in enumerate(rows)])
         return Padded(input_ids, mask, segments, firsts, lasts)
+
+    def _tokens(self, *texts: Sequence[int] | np.ndarray) -> np.ndarray:
+        """One or two texts with the special tokens around them; a row of none has padding."""
+        layout = self.layout
+        flat = [layout.before, texts[0]]
+        for part in texts[1:]:
+            flat += [layout.middle, part]
+        whole = np.concatenate([np.asarray(part, np.int64) for part in (*flat, layout.after)])
+        return whole if len(whole) else np.array([layout.padding])
 
     def spans_of(self, chosen: np.ndarray, lasts: np.ndarray) -> Spans | None:
         """The spans of some examples, given where their words end; None: the items are others."""
@@ -262,10 +229,12 @@ class Sentences(Examples):
         sizes = ends[self.length_offsets[1:]] - ends[self.length_offsets[:-1]]
         long = np.flatnonzero(sizes > self.layout.room).tolist()
         self._windows = {index: windows(self.parts(index), self.layout.room) for index in long}
-        self.num_windows, self.longest = np.ones(len(sizes), np.int64), sizes + 2
+        specials = self.layout.max_length - self.layout.room
+        self.num_windows, self.longest = np.ones(len(sizes), np.int64), sizes + specials
         for index, parts in self._windows.items():
             self.num_windows[index] = len(parts)
-            self.longest[index] = max(self._size(index, part) for part in parts) + 2
+            self.longest[index] = max(self._size(index, part) for part in parts) + specials
+        self.longest = np.maximum(self.longest, 1)
         whole = sizes == np.diff(self.piece_offsets)  # no word of it is cut
         self._is_plain = whole & (self.num_windows == 1)
 
@@ -274,17 +243,21 @@ class Sentences(Examples):
         if not len(chosen) or not self._is_plain[chosen].all():
             return super().padded(chosen)
         layout, sizes = self.layout, np.diff(self.piece_offsets)[chosen]
-        width, number = max(3, int(sizes.max()) + 2), np.arange(len(chosen))
-        place, size = np.arange(width), sizes[:, None]
+        begin, ends = len(layout.before), sizes + len(layout.before)
+        whole = np.maximum(ends + len(layout.after), 1)  # a row of nothing has padding
+        width, number = max(3, int(whole.max())), np.arange(len(chosen))
+        place = np.arange(width)
         input_ids = np.full((len(chosen), width), layout.padding, np.int64)
-        input_ids[:, 0], input_ids[number, sizes + 1] = layout.prefix, layout.suffix
-        inside = (place > 0) & (place <= size)
+        input_ids[:, :begin] = layout.before
+        if layout.suffix is not None:
+            input_ids[number, ends] = layout.suffix
+        inside = (place >= begin) & (place < ends[:, None])
         input_ids[inside] = self.pieces[ranges(self.piece_offsets[chosen], sizes)]
-        mask = (place < size + 2).astype(np.int64)
+        mask = (place < whole[:, None]).astype(np.int64)
         counts = np.diff(self.length_offsets)[chosen]
         lengths = self.lengths[ranges(self.length_offsets[chosen], counts)]
         begins = number * width - (np.cumsum(sizes) - sizes)  # of a row, less what came before it
-        lasts = np.cumsum(lengths) + np.repeat(begins, counts)  # the prefix is token 0
+        lasts = np.cumsum(lengths) + np.repeat(begins + begin - 1, counts)
         return Padded(input_ids, mask, np.zeros_like(mask), lasts - lengths + 1, lasts)
 
     def _size(self, index: int, window: Window) -> int:
@@ -295,10 +268,10 @@ class Sentences(Examples):
         count = int(self.length_offsets[index + 1] - self.length_offsets[index])
         for window in self._windows.get(index, [Window(0, count, 0, count)]):
             content, ends = self._content(index, window)
-            tokens = np.concatenate([[self.layout.prefix], content, [self.layout.suffix]])
+            tokens, begin = self._tokens(content), len(self.layout.before)
             own = slice(window.first - window.start, window.last - window.start)
-            firsts = np.concatenate([[0], ends])[:-1]  # the prefix is token 0
-            yield InputRow(tokens, len(tokens), firsts[own] + 1, ends[own])
+            firsts = np.concatenate([[0], ends])[:-1]
+            yield InputRow(tokens, len(tokens), firsts[own] + begin, ends[own] + begin - 1)
 
     def _content(self, index: int, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Sub-words of a window, over-long words cut, and how many there are up to each word."""
@@ -374,7 +347,8 @@ class Texts(Examples):
         self.num_windows = np.ones(count, np.int64)
         self._kept = [self._fitting(self.parts(index)) for index in range(count)]
         specials = self.layout.max_length - self._room
-        self.longest = np.array([sum(kept) for kept in self._kept], np.int64) + specials
+        longest = np.array([sum(kept) for kept in self._kept], np.int64) + specials
+        self.longest = np.maximum(longest, 1)
 
     @property
     def _room(self) -> int:
@@ -393,18 +367,18 @@ class Texts(Examples):
         return [self._room - self._room // 2, self._room // 2]
 
     def rows(self, index: int) -> Iterator[InputRow]:
-        """One row: prefix, first text, suffix, and suffixes, second text, suffix for a pair."""
+        """One row: prefix, first text, suffix, and of a pair the second text and another suffix."""
         layout, at = self.layout, int(self.piece_offsets[index])
         kept, sizes = self._kept[index], self.parts(index)
-        tokens = [[layout.prefix], self.pieces[at : at + kept[0]], [layout.suffix]]
-        first = kept[0] + 2
+        texts = [self.pieces[at : at + kept[0]]]
+        around = layout.after
         if layout.task == "pair":
             at += int(sizes[0])
-            joint = [layout.suffix] * (layout.joint - 1)
-            tokens += [joint, self.pieces[at : at + kept[1]], [layout.suffix]]
-            first += len(joint)
-        whole = np.concatenate([np.asarray(part, np.int64) for part in tokens])
-        yield InputRow(whole, first, np.zeros(1, np.int64), np.zeros(1, np.int64))
+            texts.append(self.pieces[at : at + kept[1]])
+            around = layout.middle
+        first = len(layout.before) + kept[0] + len(around)
+        start = np.zeros(1, np.int64)
+        yield InputRow(self._tokens(*texts), first, start, start)
 
 
 def examples_of(table: pa.Table, layout: InputLayout, languages: Sequence[str] = ()) -> Examples:

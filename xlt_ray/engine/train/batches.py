@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from xlt_ray.data.batches.batch import Batch
-from xlt_ray.data.batches.examples import Examples, InputLayout, examples_of
+from xlt_ray.data.batches.examples import Examples, examples_of
+from xlt_ray.data.batches.layout import InputLayout
 from xlt_ray.data.batches.planning import plan_epoch, plan_pairs, seed_of
 from xlt_ray.data.schema import Task
 from xlt_ray.labels import UNLABELLED

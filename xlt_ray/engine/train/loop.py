@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from xlt_ray.data.batches.batch import Batch
-from xlt_ray.data.batches.examples import SpanItems, examples_of, layout_of
+from xlt_ray.data.batches.examples import examples_of
+from xlt_ray.data.batches.layout import SpanItems, layout_in
 from xlt_ray.data.batches.planning import seed_of
-from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.engine import memory
 from xlt_ray.engine.arithmetic import Precision, autocast
 from xlt_ray.engine.inference import predict_labels
@@ -152,8 +152,7 @@ class Worker:
         self.head = task.objective.span_head
         known = task.context
         items = None if self.head is None else SpanItems(self.head.max_len, known.labels)
-        tokenizer = load_tokenizer(str(folder))
-        layout = layout_of(tokenizer, task.train.max_length, known.task, items)
+        layout = layout_in(folder, task.train.max_length, known.task, items)
         share = WorkerShare(rank, world)
         self.examples = own_examples(task.mix, share, layout, known.languages)
         if not share.counts.any():

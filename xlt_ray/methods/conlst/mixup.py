@@ -37,8 +37,8 @@ def hide_words(batch: Batch, rows: Tensor, context: TaskContext, rate: float) ->
         return batch
     if layout.mask is None:
         raise ValueError("backbone: its tokenizer has no mask symbol, and masking needs one")
-    special = {layout.prefix, layout.suffix, layout.padding}
-    ids = masked_tokens(batch.input_ids, rows, rate=rate, mask=layout.mask, special=special)
+    special, mask = layout.specials, layout.mask
+    ids = masked_tokens(batch.input_ids, rows, rate=rate, mask=mask, special=special)
     return replace(batch, input_ids=ids)
 
 

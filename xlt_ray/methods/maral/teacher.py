@@ -116,15 +116,17 @@ def with_masked_rows(batch: Batch, context: TaskContext, rate: float) -> Batch:
     of_words[batch.spans.words[batch.paired & ~batch.extra, 0]] = True
     rows = (batch.items[of_words] // width).unique()
     ids, mask, segments = (x[rows] for x in (batch.input_ids, batch.attention_mask, batch.segments))
-    special = {layout.prefix, layout.suffix, layout.padding}
     everyone = torch.ones(len(rows), dtype=torch.bool)
-    shown = masked_tokens(ids, everyone, rate=rate, mask=layout.mask, special=special)
+    shown = masked_tokens(ids, everyone, rate=rate, mask=layout.mask, special=layout.specials)
     inside = ((shown == layout.mask) & (ids != layout.mask)).flatten().nonzero()[:, 0]
     return replace(
         batch,
         input_ids=torch.cat([batch.input_ids, shown]),
         attention_mask=torch.cat([batch.attention_mask, mask]),
         segments=torch.cat([batch.segments, segments]),
+        adapters=None
+        if batch.adapters is None
+        else torch.cat([batch.adapters, batch.adapters[rows]]),
         hidden=Hidden(inside + batch.input_ids.numel(), ids.flatten()[inside]),
     )
 
