@@ -25,8 +25,6 @@ from xlt_ray.data.benchmarks.toy import LANGUAGES, unlabelled_text
 from xlt_ray.data.schema import TEXT_SCHEMA
 from xlt_ray.models.pretrain import train_tokenizer
 
-SILENT = ["\u200b", "\u00ad", "\u200d"]
-
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
@@ -74,41 +72,6 @@ def test_nobody_is_told_that_text_is_long(tokenizer: Any, monkeypatch: pytest.Mo
 def test_words_keep_their_pieces(tokenizer: Any) -> None:
     text = [list(words) for words in unlabelled_text(LANGUAGES[2], size=20)]
     check_alignment([*text, ["\u4e2d\u6587", "x" * 70, "."], ["\U0001f600"]], tokenizer)
-
-
-@pytest.mark.parametrize("place", [0, 1, 2, 3])
-def test_a_word_without_pieces_is_unknown(tokenizer: Any, place: int) -> None:
-    """Wherever it stands, next to others of its kind too, and alone."""
-
-    class Deaf:
-        """Gives no sub-word for some words, as tokenizers that strip control characters do."""
-
-        unk_token_id = 3
-
-        def __call__(self, sentences: list[list[str]], **_: Any) -> "Encoded":
-            return Encoded(sentences)
-
-    class Encoded(dict[str, Any]):
-        def __init__(self, sentences: list[list[str]]):
-            self.owners = [
-                [n for n, word in enumerate(words) if word not in SILENT for _ in word]
-                for words in sentences
-            ]
-            ids = [[ord(x) for w in words if w not in SILENT for x in w] for words in sentences]
-            super().__init__(input_ids=ids)
-
-        def word_ids(self, index: int) -> list[int]:
-            return self.owners[index]
-
-    words = ["ab", "c", "de"]
-    words[place:place] = SILENT[:2]
-    table = tokenise(token_table([words, SILENT, ["ab"]]), Deaf(), task="token")  # type: ignore[arg-type]
-    expected = [[3] if word in SILENT else [ord(x) for x in word] for word in words]
-    rows = table.to_pylist()
-    assert rows[0]["pieces"] == [piece for ids in expected for piece in ids]
-    assert rows[0]["lengths"] == [len(ids) for ids in expected]
-    assert (rows[1]["pieces"], rows[1]["lengths"]) == ([3, 3, 3], [1, 1, 1])
-    assert rows[2]["pieces"] == [ord("a"), ord("b")]
 
 
 def test_words_keep_their_pieces_with_another_tokenizer(shared_model: Path) -> None:

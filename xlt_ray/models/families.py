@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from xlt_ray.data.batches.batch import Batch
-from xlt_ray.data.batches.layout import padding_of
+from xlt_ray.data.batches.subwords import padding_of
 from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.data.schema import Task
 from xlt_ray.data.stock import stock

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from xlt_ray.data.batches.subwords import padding_of
 from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.data.schema import Task
 from xlt_ray.data.stock import stock
@@ -167,17 +168,6 @@ def longest_input(config: Mapping[str, Any]) -> int | None:
     if longest is not None and ("roberta" in family or family in _AFTER_PAD):
         longest -= config.get("pad_token_id", 1) + 1
     return longest
-
-
-def padding_of(tokenizer: Any) -> int:
-    """The padding token; without one the token at the end of texts, and without that the first.
-
-    Padding is hidden from the model, so which token it is does not matter to what it says.
-    """
-    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.sep_token_id):
-        if token is not None:
-            return int(token)
-    return 0
 
 
 def is_causal(config: Mapping[str, Any]) -> bool:

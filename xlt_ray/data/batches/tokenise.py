@@ -7,11 +7,12 @@ matter of batching.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from xlt_ray.data.batches.subwords import pieces_of_words
 from xlt_ray.data.schema import Task
 from xlt_ray.data.stock import stock
 
@@ -57,18 +58,20 @@ def load_tokenizer(folder: str) -> "PreTrainedTokenizerBase":
 def tokenise(table: pa.Table, tokenizer: "PreTrainedTokenizerBase", *, task: Task) -> pa.Table:
     """Turn text rows into tokenised rows.
 
-    A word for which the tokenizer has no sub-word (zero-width characters) gets the unknown one, so
-    every word has a first sub-word that is labelled and scored.
+    Words have the sub-words of the running text (`subwords`). One for which the tokenizer has none
+    (zero-width characters) gets the unknown one, so every word is labelled and scored.
 
     Args:
         table: Rows in the text schema of the task.
-        tokenizer: A fast tokenizer.
+        tokenizer: A tokenizer; of tokens, best a fast one, which says where sub-words are from.
         task: "token", "sentence" or "pair".
     """
     columns = [table["id"], table["language"]]
     if task == "token":
         sentences = table["tokens"].to_pylist()
-        pieces, lengths = _words(sentences, tokenizer)
+        found = list(pieces_of_words(sentences, tokenizer))
+        pieces = [[piece for word in words for piece in word] for words in found]
+        lengths = [[len(word) for word in words] for words in found]
         more = [[[shape_of(word) for word in words] for words in sentences]]
     else:
         names = ["text"] if task == "sentence" else ["text", "text_pair"]
@@ -81,8 +84,8 @@ def tokenise(table: pa.Table, tokenizer: "PreTrainedTokenizerBase", *, task: Tas
         pieces = [[piece for part in row for piece in part] for row in rows]
         lengths, more = [[len(part) for part in row] for row in rows], []
     schema = TOKENISED[task]
-    found = zip([pieces, lengths, *more], schema.types[len(columns) :], strict=True)
-    return pa.table([*columns, *(pa.array(*column) for column in found)], schema=schema)
+    made = zip([pieces, lengths, *more], schema.types[len(columns) :], strict=True)
+    return pa.table([*columns, *(pa.array(*column) for column in made)], schema=schema)
 
 
 def shape_of(word: str) -> int:
@@ -91,32 +94,6 @@ def shape_of(word: str) -> int:
         if holds(word):
             return number
     return 0
-
-
-def _words(
-    sentences: Sequence[Sequence[str]], tokenizer: Any
-) -> tuple[list[list[int]], list[list[int]]]:
-    pieces, lengths = [], []
-    if not sentences:
-        return pieces, lengths
-    encoded = tokenizer(
-        list(sentences),
-        is_split_into_words=True,
-        add_special_tokens=False,
-        truncation=False,
-        verbose=False,  # that a sentence is long: it is cut into windows later
-    )
-    for index, words in enumerate(sentences):
-        word_of = np.array(encoded.word_ids(index), dtype=np.int64)
-        count = np.bincount(word_of, minlength=len(words))
-        ids = np.array(encoded["input_ids"][index], dtype=np.int64)
-        silent = np.flatnonzero(count == 0)
-        if len(silent):
-            ids = np.insert(ids, np.searchsorted(word_of, silent), tokenizer.unk_token_id)
-            count[silent] = 1
-        pieces.append(ids.tolist())
-        lengths.append(count.tolist())
-    return pieces, lengths
 
 
 def windows(lengths: Sequence[int] | np.ndarray, limit: int) -> list[Window]:
