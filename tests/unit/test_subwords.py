@@ -118,6 +118,10 @@ def test_a_sub_word_over_several_characters_is_taken_apart() -> None:
         tokens = [tokenizer.convert_ids_to_tokens(pieces) for pieces in found]
         assert [pieces[-1].strip(mark) for pieces in tokens] == list("北京大学")
         assert not any(mark in piece for pieces in tokens[1:] for piece in pieces)
+    tokenizer = made.wordpiece(["のは ですの は でです"] * 20, size=40)
+    found = of_words(list("ですのは"), tokenizer)
+    tokens = [tokenizer.convert_ids_to_tokens(pieces) for pieces in found]
+    assert tokens == [["で"], ["##す"], ["##の"], ["##は"]]
 
 
 def test_a_sub_word_over_words_with_a_blank_is_taken_apart() -> None:

@@ -86,18 +86,25 @@ class Classifier(nn.Module, ABC):
 
     def hidden(self, batch: Batch) -> Tensor:
         """[B, T, hidden] last hidden state of the encoder."""
+        return self.outputs(batch)["last_hidden_state"]
+
+    def outputs(
+        self, batch: Batch, names: Sequence[str] = ("last_hidden_state",)
+    ) -> dict[str, Tensor]:
+        """What the encoder gives for the rows of a batch, by name."""
         inputs, (rows, width) = self._inputs(batch), batch.input_ids.shape
         most = rows if self.pass_tokens is None else max(1, self.pass_tokens // width)
         if rows <= most or torch.is_grad_enabled():
-            return self.encoder(**inputs).last_hidden_state
+            found = self.encoder(**inputs)
+            return {name: found[name] for name in names}
         parts = []
         for start in range(0, rows, most):
             some = {
                 name: x[start : start + most] if isinstance(x, Tensor) else x
                 for name, x in inputs.items()
             }
-            parts.append(self.encoder(**some).last_hidden_state)
-        return torch.cat(parts)
+            parts.append(self.encoder(**some))
+        return {name: torch.cat([part[name] for part in parts]) for name in names}
 
     def layers(self, batch: Batch) -> list[Tensor]:
         """[N, hidden] states at the items: of the embeddings, and of each layer.

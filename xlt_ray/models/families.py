@@ -172,10 +172,8 @@ def bare_encoder(config: "PreTrainedConfig") -> tuple[Any, dict[str, Any]]:
     stock("AutoConfig")
     from transformers.models.auto import modeling_auto as known
 
-    if (
-        config.is_encoder_decoder
-        and config.model_type in known.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
-    ):
+    name = known.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES.get(config.model_type, "")
+    if name.endswith("EncoderModel"):  # of T5 and its like, whose whole has a decoder
         return stock("AutoModelForTextEncoding"), {}
     name = known.MODEL_MAPPING_NAMES.get(config.model_type)
     assert isinstance(name, str), f"check_whole has seen that {config.model_type} is known"

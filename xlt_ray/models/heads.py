@@ -18,10 +18,10 @@ from xlt_ray.models.families import has_decoder, inputs_like
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Pooling = Literal["first", "mean", "late", "last", "eos"]
+Pooling = Literal["first", "mean", "late", "last", "eos", "own"]
 """Which state is that of a text: of its first token, the mean over its tokens, the mean of what the
 layers before the last make of each token, that of the last token which is no padding, or of the
-last token that ends a text."""
+last token that ends a text; or what the encoder itself makes of states between its layers."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ def text_head(model: "PreTrainedModel") -> Head | None:
             act: Any = _child(model, "activation") or torch.tanh
             return Head(top, dropout, lambda states: act(dense(states)), pool)
         pooler = _child(model, "pooler") or _child(model.base_model, "pooler")
+        if _child(model.base_model, "chars_to_molecules") is not None:  # pools before characters
+            return Head(top, dropout, _unchanged, "own")
         if pooler is not None:
             return Head(top, dropout, lambda states: pooler(states[:, None]))
         return None
@@ -105,7 +107,7 @@ def pooled(states_BTH: Tensor, ids: Tensor, mask: Tensor, how: Pooling, config: 
         how: Which of them.
         config: Of the stock model, which says what is padding and what ends a text.
     """
-    if how == "first":
+    if how in ("first", "own"):
         return states_BTH[:, 0]
     if how in ("mean", "late"):
         weight = mask[:, :, None].to(states_BTH.dtype)
@@ -118,8 +120,19 @@ def pooled(states_BTH: Tensor, ids: Tensor, mask: Tensor, how: Pooling, config: 
     return states_BTH[torch.arange(len(ids), device=ids.device), place]
 
 
-def text_features(head: Head, states_BTH: Tensor, ids: Tensor, mask: Tensor, config: Any) -> Tensor:
-    """[B, H] features of rows: what enters the dropout before the last layer."""
+def text_features(head: Head, found: Any, ids: Tensor, mask: Tensor, config: Any) -> Tensor:
+    """[B, H] features of rows: what enters the dropout before the last layer.
+
+    Args:
+        head: The parts of the stock head.
+        found: What the encoder gives.
+        ids: [B, T] the tokens.
+        mask: [B, T] 1 on tokens, 0 on padding.
+        config: Of the stock model.
+    """
+    if head.pool == "own":
+        return found.pooler_output
+    states_BTH: Tensor = found.last_hidden_state
     if head.pool == "late":  # the last layer is linear, so the mean may be taken before it
         return pooled(head.lift(states_BTH), ids, mask, head.pool, config)
     return head.lift(pooled(states_BTH, ids, mask, head.pool, config))
@@ -157,12 +170,12 @@ def _agrees(model: "PreTrainedModel", head: Head, *, of_texts: bool) -> bool:
         if has_decoder(model):
             shift: Any = model._shift_right
             inputs["decoder_input_ids"] = shift(inputs["input_ids"])
-        states = model.base_model(**inputs).last_hidden_state
+        read = model.base_model(**inputs)
         if of_texts:
-            ids, mask = inputs["input_ids"], inputs["attention_mask"]
-            features = text_features(head, states, ids, mask, model.config)
+            given = inputs["input_ids"], inputs["attention_mask"]
+            features = text_features(head, read, *given, model.config)
         else:
-            features = head.lift(states)
+            features = head.lift(read.last_hidden_state)
         found = head.last(features)
     except (TypeError, RuntimeError, IndexError, AttributeError):  # of a family of another build
         return False

@@ -9,6 +9,7 @@ layers in place of one; the two factors, with which training goes on, stand besi
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import torch
@@ -58,15 +59,18 @@ class TextClassifier(HeadClassifier):
 
     def read(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """[N, hidden] state of each text, and [N, H] input of the head, projected if it is."""
-        head, states, config = self.stock_head, self.hidden(batch), self.model.config
-        rows = batch.items // batch.input_ids.shape[1]
-        given = batch.input_ids, batch.attention_mask
+        head, config = self.stock_head, self.model.config
         if head.pool == "first":
-            encoded = states.flatten(0, 1).index_select(0, batch.items)
+            encoded = self.encode(batch)
             features = head.lift(encoded)
         else:
-            encoded = pooled(states, *given, head.pool, config).index_select(0, rows)
-            features = text_features(head, states, *given, config).index_select(0, rows)
+            names = ("last_hidden_state", *(("pooler_output",) if head.pool == "own" else ()))
+            found = SimpleNamespace(**self.outputs(batch, names))
+            given = batch.input_ids, batch.attention_mask
+            rows = batch.items // batch.input_ids.shape[1]
+            encoded = pooled(found.last_hidden_state, *given, head.pool, config)
+            encoded = encoded.index_select(0, rows)
+            features = text_features(head, found, *given, config).index_select(0, rows)
         if self.projection is not None:
             features = self.projection(head.dropout(features))
         return encoded, features

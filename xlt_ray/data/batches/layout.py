@@ -149,11 +149,16 @@ def layout_of(
 
 
 def layout_in(
-    folder: Path, max_length: int, task: Task = "token", spans: SpanItems | None = None
+    folder: Path,
+    max_length: int,
+    task: Task = "token",
+    spans: SpanItems | None = None,
+    tokenizer: Any = None,
 ) -> InputLayout:
-    """`layout_of` for the tokenizer and the model of a folder."""
+    """`layout_of` for the model of a folder and its tokenizer, which may be loaded already."""
     config = json.loads((folder / "config.json").read_bytes())
-    return layout_of(load_tokenizer(str(folder)), max_length, task, spans, config)
+    tokenizer = load_tokenizer(str(folder)) if tokenizer is None else tokenizer
+    return layout_of(tokenizer, max_length, task, spans, config)
 
 
 LONGEST = 512

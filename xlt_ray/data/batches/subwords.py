@@ -98,10 +98,7 @@ def pieces_of_words(
         for word in across:
             at, blank = text.starts[word], f" {words[word]}"
             is_marked = word == 0 or text.text[at - 1] == " "
-            if is_marked:
-                found[word] = _alone(blank, tokenizer)
-            else:
-                found[word] = _unmarked(tokenizer).encode(words[word], add_special_tokens=False).ids
+            found[word] = _alone(blank, tokenizer) if is_marked else _within(words[word], tokenizer)
         yield [pieces or [unknown] for pieces in found]
 
 
@@ -134,9 +131,20 @@ def _with_blanks(words: Sequence[str]) -> list[str]:
     return [text[a:b] for a, b in zip(starts, [*starts[1:], ends[-1]], strict=True)] if text else []
 
 
+def _within(word: str, tokenizer: Any) -> list[int]:
+    """Sub-words as they are within a text, without the mark of a beginning."""
+    backend, inner = _unmarked(tokenizer)
+    found = backend.encode(word, add_special_tokens=False)
+    if inner is None or not found.ids:
+        return found.ids
+    first = backend.token_to_id(f"{inner}{found.tokens[0]}")  # WordPiece marks what is no beginning
+    return found.ids if first is None else [first, *found.ids[1:]]
+
+
 @lru_cache(maxsize=2)
-def _unmarked(tokenizer: Any) -> Tokenizer:
-    """A tokenizer that puts no mark of a beginning, nor a blank, before a text."""
+def _unmarked(tokenizer: Any) -> tuple[Tokenizer, str | None]:
+    """A tokenizer that puts no mark of a beginning, nor a blank, before a text; and the mark of
+    what is no beginning, if it has one."""
     found = json.loads(tokenizer.backend_tokenizer.to_str())
     for part in _parts(found, "pretokenizers", "pre_tokenizer"):
         if part["type"] == "Metaspace":
@@ -147,7 +155,8 @@ def _unmarked(tokenizer: Any) -> Tokenizer:
         if part["type"] == "Prepend":
             part |= {"type": "Replace", "pattern": {"String": "\0"}, "content": "\0"}
             part.pop("prepend")
-    return Tokenizer.from_str(json.dumps(found))
+    inner = found["model"].get("continuing_subword_prefix") or None
+    return Tokenizer.from_str(json.dumps(found)), inner
 
 
 def _parts(found: dict[str, Any], several: str, name: str) -> list[dict[str, Any]]:
