@@ -7,17 +7,29 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 from huggingface_hub import HfApi
+from transformers import (
+    CanineConfig,
+    CanineModel,
+    Gemma3TextConfig,
+    Gemma3TextModel,
+    MT5Config,
+    MT5EncoderModel,
+    PreTrainedModel,
+)
 
 from tests.encoders import write_encoder
+from tests.subwords import characters, llama
 from xlt_ray.config.errors import ConfigError
+from xlt_ray.data.schema import Task
 from xlt_ray.engine.backbone import Backbone, backbone_of, check_length
 from xlt_ray.run.check import configure_run
+from xlt_ray.run.steps import _detail
 from xlt_ray.store.artifacts import Store
 
 
-def find(folder: Path | str, *flags: str) -> Backbone:
+def find(folder: Path | str, *flags: str, task: Task | None = None) -> Backbone:
     values = {"benchmark": {"name": "toy"}, "backbone": str(folder), "method": {"name": "cltp"}}
-    return backbone_of(configure_run(values, flags=flags))
+    return backbone_of(configure_run(values, flags=flags), task)
 
 
 @pytest.fixture
@@ -136,3 +148,54 @@ def test_a_folder_that_was_edited_meanwhile_is_not_taken(encoder: Path, tmp_path
     with pytest.raises(ValueError, match=r"model\.safetensors: has changed while the run was"):
         found.write(attempt)
     find(encoder, "train.max_length=64").write(attempt)
+
+
+def write_tiny(folder: Path, model: PreTrainedModel) -> Path:
+    """An encoder with a tokenizer of characters."""
+    characters().save_pretrained(folder)
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_a_family_without_a_class_for_the_task_is_refused(tmp_path: Path) -> None:
+    config = Gemma3TextConfig(
+        vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, head_dim=8,
+        num_key_value_heads=1, intermediate_size=8, max_position_embeddings=256,
+    )  # fmt: skip
+    folder = write_tiny(tmp_path / "gemma", Gemma3TextModel(config))
+    shutil.copy(write_encoder(tmp_path / "other") / "tokenizer.json", folder)
+    (folder / "tokenizer_config.json").unlink()
+    said = r"no class for token classification of the family gemma3_text; tested families .* bert,"
+    with pytest.raises(ConfigError, match=said):
+        find(folder, task="token")
+    find(folder, task="pair")
+    find(folder)  # spans are read with the bare encoder
+
+
+def test_an_encoder_alone_reads_no_texts(tmp_path: Path) -> None:
+    config = MT5Config(vocab_size=30, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+    folder = write_tiny(tmp_path / "mt5", MT5EncoderModel(config))
+    shutil.copy(write_encoder(tmp_path / "other") / "tokenizer.json", folder)
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(ConfigError, match="MT5EncoderModel is an encoder alone"):
+        find(folder, task="sentence")
+    find(folder, task="token")
+
+
+def test_a_tokenizer_of_characters_needs_no_files(tmp_path: Path) -> None:
+    config = CanineConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+        num_hash_buckets=16, max_position_embeddings=256,
+    )  # fmt: skip
+    find(write_tiny(tmp_path / "canine", CanineModel(config)), task="token")
+
+
+def test_a_tokenizer_without_padding_says_what_is_taken(tmp_path: Path) -> None:
+    """The token that ends texts; an encoder with one says nothing."""
+    store = Store(str(tmp_path / "store"))
+    folder = write_encoder(tmp_path / "encoder")
+    assert find(folder).write(store.attempt("backbone", "a")) == {"origin": "encoder"}
+    llama().save_pretrained(folder)
+    said = find(folder).write(store.attempt("backbone", "b"))
+    assert said == {"origin": "encoder", "padding": "<|end|>"}
+    assert _detail(said) == "no padding token, <|end|> is taken"

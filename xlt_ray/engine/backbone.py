@@ -20,6 +20,7 @@ import ray
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.batches.layout import longest_input
+from xlt_ray.data.schema import Task
 from xlt_ray.engine.local_ray import is_own
 from xlt_ray.engine.same_code import guarded
 from xlt_ray.store.artifacts import Artifact, Attempt
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 TOY = "toy"
 _KEPT = (".json", ".safetensors", ".model", ".spm", ".txt")
-_NEEDED = (
+_NEEDED = (  # a tokenizer of characters has no files
     ("config.json",),
     ("*.safetensors",),
     ("tokenizer.json", "*.model", "vocab.txt", "vocab.json", "*.spm"),
@@ -72,12 +73,17 @@ def run_write(task: Backbone) -> Mapping[str, Any]:
     return task.write(task.out)
 
 
-def backbone_of(config: RunConfig[Any]) -> Backbone:
+def backbone_of(config: RunConfig[Any], task: Task | None = None) -> Backbone:
     """Find the backbone that a configuration names.
+
+    Args:
+        config: The configuration.
+        task: What its family has to have a stock classifier for; None: it needs none.
 
     Raises:
         ConfigError: there is no such folder or hub id, or it lacks files, or takes less than
-            train.max_length, or a revision is asked of what has none.
+            train.max_length, or has no classifier for the task, or a revision is asked of what has
+            none.
     """
     name, revision = config.backbone, config.backbone_revision
     folder = Path(name).expanduser()
@@ -86,10 +92,10 @@ def backbone_of(config: RunConfig[Any]) -> Backbone:
     if name == TOY:
         return _toy(config)
     if folder.is_dir():
-        return _folder(folder, config.train.max_length, "backbone ")
+        return _folder(folder, config.train.max_length, "backbone ", task)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ConfigError(f"backbone {name!r}: no such folder")
-    return _hub(name, revision, config.train.max_length, "backbone ")
+    return _hub(name, revision, config.train.max_length, "backbone ", task)
 
 
 def checkpoint_of(
@@ -131,9 +137,11 @@ def _files(folder: Path, what: str) -> list[Path]:
 
     found = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _KEPT)
     names = [path.name for path in found]
+    config = folder / "config.json"
+    of_characters = b'"canine"' in (config.read_bytes() if config in found else b"")
     missing = [
         " or ".join(patterns)
-        for patterns in _NEEDED
+        for patterns in (_NEEDED[:-1] if of_characters else _NEEDED)
         if not any(fnmatch(name, pattern) for name in names for pattern in patterns)
     ]
     if missing:
@@ -161,9 +169,22 @@ def check_length(name: str, files: Sequence[Path], max_length: int) -> None:
         )
 
 
-def _folder(folder: Path, max_length: int, what: str) -> Backbone:
+def _check(name: str, files: Sequence[Path], max_length: int, what: str, task: Task | None) -> None:
+    """See that an encoder takes rows of a length, and has a classifier for a task."""
+    from xlt_ray.models.families import check_class
+
+    check_length(name, files, max_length)
+    if task is not None:
+        (config,) = (json.loads(path.read_bytes()) for path in files if path.name == "config.json")
+        try:
+            check_class(config, f"{what}{name}", task)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+
+
+def _folder(folder: Path, max_length: int, what: str, task: Task | None = None) -> Backbone:
     files = _files(folder, what)
-    check_length(str(folder), files, max_length)
+    _check(str(folder), files, max_length, what, task)
     sums = {path.name: _sha256(path) for path in files}
 
     def write(attempt: Attempt) -> dict[str, Any]:
@@ -173,9 +194,23 @@ def _folder(folder: Path, max_length: int, what: str) -> Backbone:
                     f"{path}: has changed while the run was reading it; the same command reads the "
                     "folder anew"
                 )
-        return {"origin": folder.name}
+        return {"origin": folder.name, **_padding(folder)}
 
     return Backbone(identity={"folder": sums}, code=(__name__,), write=write)
+
+
+def _padding(folder: Path) -> dict[str, str]:
+    """The token that fills up rows, of a tokenizer that has none for it: a fact for the run."""
+    from xlt_ray.data.batches.subwords import padding_of
+    from xlt_ray.data.batches.tokenise import load_tokenizer
+
+    settings = folder / "tokenizer_config.json"
+    if settings.exists() and json.loads(settings.read_bytes()).get("pad_token"):
+        return {}
+    tokenizer = load_tokenizer(str(folder))
+    if tokenizer.pad_token_id is not None:
+        return {}
+    return {"padding": str(tokenizer.convert_ids_to_tokens(padding_of(tokenizer)))}
 
 
 def _sha256(path: Path) -> str:
@@ -183,7 +218,9 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _hub(name: str, revision: str | None, max_length: int, what: str) -> Backbone:
+def _hub(
+    name: str, revision: str | None, max_length: int, what: str, task: Task | None = None
+) -> Backbone:
     from huggingface_hub import HfApi, snapshot_download
 
     patterns = [f"*{suffix}" for suffix in _KEPT]
@@ -204,10 +241,10 @@ def _hub(name: str, revision: str | None, max_length: int, what: str) -> Backbon
 
     def write(attempt: Attempt) -> dict[str, Any]:
         files = _files(Path(fetch(revision=commit)), what)
-        check_length(name, files, max_length)
+        _check(name, files, max_length, what, task)
         for file in files:
             attempt.copy(file.name, file)
-        return {"origin": name, "revision": commit}
+        return {"origin": name, "revision": commit, **_padding(files[0].parent)}
 
     return Backbone(identity={"hub": name, "revision": commit}, code=(__name__,), write=write)
 

@@ -1,6 +1,8 @@
 """Neural modules: encoders with heads.
 
 classifier       what every model here is
+families         ways in which families of encoders differ
+heads            what a stock head makes of an encoder's states
 tagger           a class per word
 text_classifier  a class per text
 span_tagger      a class per span

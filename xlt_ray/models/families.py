@@ -62,21 +62,23 @@ def config_for(folder: str | Path, labels: Sequence[str], dropout: float) -> "Pr
     return config
 
 
-def check_class(family: str, what: str, task: Task) -> None:
-    """See that transformers has a classifier of a family for a task.
+def check_class(config: Mapping[str, Any], what: str, task: Task) -> None:
+    """See that transformers has a classifier of a family for a task, and a model all that it reads.
 
     Args:
-        family: ``model_type`` of its configuration.
+        config: The model's config.json.
         what: What the message begins with.
         task: "token", "sentence" or "pair".
 
     Raises:
-        ValueError: it has none; the message lists tested families that have one.
+        ValueError: it has none; the message lists tested families that have one. Or texts are read
+            with a decoder, and there is an encoder alone.
     """
     stock("AutoConfig")
     from transformers import __version__
     from transformers.models.auto import modeling_auto as known
 
+    family = config["model_type"]
     kind, names = "sequence", known.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
     if task == "token":
         kind, names = "token", known.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES
@@ -85,6 +87,12 @@ def check_class(family: str, what: str, task: Task) -> None:
         raise ValueError(
             f"{what}: transformers {__version__} has no class for {kind} classification of the "
             f"family {family}; tested families that have one: {others}"
+        )
+    made = (config.get("architectures") or [""])[0]
+    if task != "token" and made.endswith("EncoderModel"):
+        raise ValueError(
+            f"{what}: {names[family]} reads texts with a decoder, and {made} is an encoder alone; "
+            "take the whole model, or a task of tokens"
         )
 
 

@@ -57,7 +57,7 @@ def load_tagger(
         ValueError: the encoder's family has no token classifier, or one with an unknown head.
     """
     config = config_for(folder, labels, dropout)
-    check_class(config.model_type, f"backbone {folder}", "token")
+    check_class(config.to_dict(), f"backbone {folder}", "token")
     with new_head(seed):
         model = stock("AutoModelForTokenClassification").from_pretrained(
             folder,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.stock import stock
 from xlt_ray.models.classifier import HeadClassifier, has_other_head, new_head, redraw
-from xlt_ray.models.families import check_class, config_for, has_decoder
+from xlt_ray.models.families import check_class, config_for
 from xlt_ray.models.heads import Head, check_head, pooled, text_features, text_head
 
 if TYPE_CHECKING:
@@ -134,22 +134,16 @@ def load_text_classifier(
     folder = Path(folder)
     other = has_other_head(folder, labels, "ForSequenceClassification")
     config = config_for(folder, labels, dropout)
-    check_class(config.model_type, f"backbone {folder}", "sentence")
+    check_class(config.to_dict(), f"backbone {folder}", "sentence")
     with new_head(seed):
-        model, found = stock("AutoModelForSequenceClassification").from_pretrained(
+        model = stock("AutoModelForSequenceClassification").from_pretrained(
             folder,
             dtype=torch.float32,
             local_files_only=True,
             config=config,
             ignore_mismatched_sizes=True,
-            output_loading_info=True,
             trust_remote_code=False,
         )
-        if has_decoder(model) and any(".decoder." in name for name in found["missing_keys"]):
-            raise ValueError(
-                f"backbone {folder}: {type(model).__name__} reads texts with a decoder, and the "
-                "folder has an encoder alone; take the whole model, or a task of tokens"
-            )
         head = check_head(model, text_head(model), f"backbone {folder}", of_texts=True)
         if dim_reduce is not None and dim_reduce > model.config.hidden_size:
             width = model.config.hidden_size

@@ -296,7 +296,9 @@ class Model:
         """Layers of the encoder; None if the model is only planned or does not say."""
         if "config.json" not in self.artifact.names:
             return None
-        return self.artifact.json("config.json").get("num_hidden_layers")
+        config = self.artifact.json("config.json")
+        names = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")
+        return next((config[name] for name in names if name in config), None)
 
     @property
     def history(self) -> list[Mapping[str, Any]]:

@@ -106,6 +106,8 @@ class Method(ABC, Generic[C]):
     """Whether its token tasks must be about entities, with BIO labels; text tasks never are."""
     is_evidential: ClassVar[bool] = False
     """Whether the outputs of its final model are evidence, ELU(f) + 1, rather than logits."""
+    reads_spans: ClassVar[bool] = False
+    """Whether its models of token tasks are of spans, on the bare encoder of any family."""
     leaves_one_out: ClassVar[bool] = False
     """Whether every target has a model of its own, so that a source can be the target of others."""
 

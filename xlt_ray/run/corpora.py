@@ -15,6 +15,7 @@ from xlt_ray.engine.resources import Plan
 from xlt_ray.labels import LabelSet
 from xlt_ray.recipe.corpus import Corpus, Model, Start
 from xlt_ray.recipe.task import TaskContext
+from xlt_ray.run.check import method_of
 from xlt_ray.run.gold import OF_SOURCES, Gold
 from xlt_ray.run.policy import RunPolicy
 from xlt_ray.run.reading import AnySplit, Reading
@@ -98,7 +99,9 @@ class RunCorpora:
         return self._backbone
 
     def _find_backbone(self) -> Model:
-        return Model(self._import("backbone", backbone_of(self.config)))
+        reads_spans = method_of(self.config.method).reads_spans
+        task = None if reads_spans else self.benchmark.task
+        return Model(self._import("backbone", backbone_of(self.config, task)))
 
     def start_from(self, reference: str) -> Start:
         """The models of a finished run of the store, or a checkpoint, copied into the store.

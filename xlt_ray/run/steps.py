@@ -188,4 +188,6 @@ def _detail(info: Mapping[str, Any]) -> str:
         parts.append(f"{info['quarantined']} quarantined")
     if "source_dev" in info:
         parts.append(f"source dev {100 * info['source_dev']:.2f}")
+    if "padding" in info:
+        parts.append(f"no padding token, {info['padding']} is taken")
     return ", ".join(parts)

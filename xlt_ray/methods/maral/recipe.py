@@ -123,6 +123,7 @@ class MARAL(Method[MARALConfig]):
     Config = MARALConfig
     tasks = frozenset({"token"})
     needs_bio = True
+    reads_spans = True
 
     def run(self, driver: Driver) -> Outcome:
         """A student for every target, or for all together."""
