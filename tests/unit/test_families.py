@@ -1,12 +1,17 @@
 """Every family of encoders does what the table of docs/encoders.md says of it."""
 
 import re
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import transformers
 
-from tests.families import CHECKS, FAMILIES, KINDS, Family, Kind, Trial
+from tests.families import CHECKS, FAMILIES, HEAD, KINDS, TAGS, Family, Kind, Trial
+from xlt_ray.models.heads import masked_lm_head
+from xlt_ray.models.span_tagger import load_span_tagger
 
 PAGE = Path(__file__).parents[2] / "docs" / "encoders.md"
 DIFFERENT = {
@@ -59,6 +64,37 @@ def test_the_graph_of_a_family(kind: Kind, tmp_path: Path) -> None:
     found = Trial(family, kind, tmp_path).run(onnx=True)
     said = table()[family.name][KINDS.index(kind)]
     assert (found["onnx"] == "done") == (said == "all")
+
+
+def with_lm(family: Family, folder: Path) -> Path:
+    """A tiny masked LM of a family."""
+    family.write(folder)
+    config = transformers.AutoConfig.from_pretrained(folder)
+    torch.manual_seed(0)
+    kind = transformers.AutoModelForMaskedLM
+    with suppress(ValueError):  # there is none; the encoder alone is refused
+        kind.from_config(config, dtype=torch.float32).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name", ["BERT", "DistilBERT", "ELECTRA", "ModernBERT, mmBERT", "EuroBERT", "mT5", "Qwen3"]
+)
+def test_hidden_words_are_guessed_as_by_the_stock_model(name: str, tmp_path: Path) -> None:
+    """By MARAL's taggers, of families that have a masked LM; others are refused with a sentence."""
+    (family,) = (family for family in FAMILIES if family.name == name)
+    folder, head = with_lm(family, tmp_path), replace(HEAD, masked_lm=True)
+    if name in ("mT5", "Qwen3"):
+        with pytest.raises(ValueError, match=r"no masked LM of the family .*: method.w_mlm=0; tes"):
+            load_span_tagger(folder, TAGS.names, head)
+        return
+    tagger = load_span_tagger(folder, TAGS.names, head).eval()
+    ids = torch.arange(6, 14)[None]
+    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    with torch.inference_mode():
+        wanted = transformers.AutoModelForMaskedLM.from_pretrained(folder).eval()(**given).logits
+        states = tagger.encoder(**given).last_hidden_state
+        torch.testing.assert_close(masked_lm_head(tagger.model)(states), wanted)
 
 
 def test_there_are_enough_families() -> None:

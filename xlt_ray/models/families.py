@@ -96,6 +96,24 @@ def check_class(config: Mapping[str, Any], what: str, task: Task) -> None:
         )
 
 
+def check_masked_lm(config: Mapping[str, Any], what: str) -> None:
+    """See that transformers has a masked LM of a family.
+
+    Raises:
+        ValueError: it has none; the message lists tested families that have one.
+    """
+    stock("AutoConfig")
+    from transformers.models.auto import modeling_auto as known
+
+    names, family = known.MODEL_FOR_MASKED_LM_MAPPING_NAMES, config["model_type"]
+    if family not in names:
+        others = ", ".join(name for name in TESTED if name in names)
+        raise ValueError(
+            f"{what}: transformers has no masked LM of the family {family}, so hidden words cannot "
+            f"be guessed: method.w_mlm=0; tested families that have one: {others}"
+        )
+
+
 def layers_of(encoder: nn.Module) -> nn.ModuleList:
     """The layers of an encoder, lowest first.
 

@@ -80,6 +80,33 @@ def text_head(model: "PreTrainedModel") -> Head | None:
     return Head(last, inner, lambda states: act(dense(inner(states))), pool)
 
 
+_MASKED_LM = (
+    ("head", "decoder"),
+    ("generator_predictions", "generator_lm_head"),
+    ("vocab_transform", "activation", "vocab_layer_norm", "vocab_projector"),
+)
+"""Masked-LM heads of several modules, one after the other; others are one."""
+
+
+def masked_lm_head(model: "PreTrainedModel") -> Callable[[Tensor], Tensor]:
+    """What a stock masked LM has above its encoder, from states to logits over the vocabulary.
+
+    Raises:
+        ValueError: it is of a kind that is not known.
+    """
+    parts = dict(model.named_children())
+    parts.pop(model.base_model_prefix, None)
+    for names in _MASKED_LM:
+        if all(name in parts for name in names):
+            return nn.Sequential(*(parts[name] for name in names))
+    if len(parts) != 1:
+        raise ValueError(
+            f"backbone: the masked-LM head of {type(model).__name__} is of several parts that are "
+            "not known, so hidden words cannot be guessed: method.w_mlm=0"
+        )
+    return next(iter(parts.values()))
+
+
 def _child(module: nn.Module | None, *names: str) -> nn.Module | None:
     """The first of these children that a module has."""
     found = dict(module.named_children()) if module is not None else {}

@@ -30,8 +30,9 @@ from xlt_ray.data.schema import TEXT_SCHEMA
 from xlt_ray.data.stock import stock
 from xlt_ray.labels import LabelSet, Span, bio_spans_of_ids
 from xlt_ray.models.classifier import Classifier, Output, full_precision, new_head
-from xlt_ray.models.families import bare_encoder, config_for
+from xlt_ray.models.families import bare_encoder, check_masked_lm, config_for
 from xlt_ray.models.files import SPAN_SETTINGS
+from xlt_ray.models.heads import masked_lm_head
 from xlt_ray.ops import vmf
 from xlt_ray.ops.spans import span_classes
 
@@ -211,7 +212,8 @@ class SpanTagger(Classifier):
         features = self.represent(firsts, lasts, batch)
         guessed = None
         if batch.hidden is not None:
-            guessed = self._masked_lm(states.index_select(0, batch.hidden.positions)).float()
+            hidden = states.index_select(0, batch.hidden.positions)
+            guessed = masked_lm_head(self.model)(hidden).float()
         with full_precision(features):
             features = features.float()
             return Output(self.scores(features), features, guessed=guessed)
@@ -222,16 +224,6 @@ class SpanTagger(Classifier):
             return self.linear(self.represent.dropout(features))
         assert self.classes is not None
         return self.classes.scores(unit(features)).float()
-
-    @property
-    def _masked_lm(self) -> nn.Module:
-        """What the stock model has besides the encoder."""
-        prefix = self.model.base_model_prefix
-        heads = [child for name, child in self.model.named_children() if name != prefix]
-        if len(heads) != 1:
-            name = type(self.model).__name__
-            raise ValueError(f"backbone: {name} has no masked-LM head of one part, method.w_mlm=0")
-        return heads[0]
 
     def save(self, folder: Path) -> None:
         """Write the encoder, the settings and the head."""
@@ -327,6 +319,7 @@ def load_span_tagger(
     common: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True, "config": config}
     with new_head(seed):
         if head.masked_lm:
+            check_masked_lm(config.to_dict(), f"backbone {folder}")
             kind = stock("AutoModelForMaskedLM")
         else:
             kind, more = bare_encoder(config)
