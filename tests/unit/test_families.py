@@ -11,6 +11,7 @@ import transformers
 
 from tests.families import CHECKS, FAMILIES, HEAD, KINDS, TAGS, Family, Kind, Trial
 from xlt_ray.models.heads import masked_lm_head
+from xlt_ray.models.load import load_classifier
 from xlt_ray.models.span_tagger import load_span_tagger
 
 PAGE = Path(__file__).parents[2] / "docs" / "encoders.md"
@@ -64,6 +65,18 @@ def test_the_graph_of_a_family(kind: Kind, tmp_path: Path) -> None:
     found = Trial(family, kind, tmp_path).run(onnx=True)
     said = table()[family.name][KINDS.index(kind)]
     assert (found["onnx"] == "done") == (said == "all")
+
+
+@pytest.mark.parametrize("name", sorted(DIFFERENT | {"RemBERT", "T5"}))
+def test_every_dropout_has_the_rate_that_is_asked_for(name: str, tmp_path: Path) -> None:
+    """Those of modules, and those that attention is given as a number."""
+    (family,) = (family for family in FAMILIES if family.name == name)
+    model = load_classifier(family.write(tmp_path), ["no", "yes"], "sentence", dropout=0.37)
+    parts = list(model.modules())
+    rates = {part.p for part in parts if isinstance(part, torch.nn.Dropout)}
+    others = [getattr(part, "attention_dropout", None) for part in parts]
+    rates |= {rate for rate in others if isinstance(rate, float)}
+    assert rates == {0.37}
 
 
 def with_lm(family: Family, folder: Path) -> Path:

@@ -31,6 +31,7 @@ from xlt_ray.config.schema import (
     Text,
     Uri,
 )
+from xlt_ray.data.batches.layout import is_causal
 from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.models.files import SPAN_SETTINGS
 from xlt_ray.models.onnx import require_onnx, write_onnx
@@ -244,6 +245,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
     to = Path(section.to).expanduser()
     files = files_of(artifact)
     record["spans"] = SPAN_SETTINGS in files
+    record["causal"] = is_causal(json.loads(files["config.json"].read_bytes()))
     with ready(files, to) as folder:
         if section.onnx:
             record["onnx"] = {"largest_difference": write_onnx(folder, task=record["task"])}

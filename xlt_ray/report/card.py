@@ -66,6 +66,11 @@ tag = pipeline("{task}", model="FOLDER"{more}, trust_remote_code=False)
 
 Inputs are {longest} sub-words at most{cut}.
 """
+DECODER = (
+    ". The model looks to the left only, so a word's label is that of its last sub-word, which no "
+    '"aggregation_strategy" takes; `xlt_ray.load("FOLDER").predict(...)` does'
+)
+"""What a card says of decoders that label words."""
 _SPANS = """This is no stock model: its head classifies spans of words, and `transformers` loads the
 encoder alone, with a head at random. It labels text with `pip install xlt-ray`:
 
@@ -170,6 +175,8 @@ def card(
     cut = ", longer ones are cut"
     if task == "token":
         more, cut = ', aggregation_strategy="first"', "; cut longer sentences before"
+    if task == "token" and record.get("causal"):
+        more, cut = "", cut + DECODER
     found = ModelCard.from_template(
         data,
         template_str=_TEMPLATE,
