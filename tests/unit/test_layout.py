@@ -15,7 +15,7 @@ from tests.encoders import tokenised
 from xlt_ray.data.batches.examples import examples_of
 from xlt_ray.data.batches.layout import InputLayout, is_causal, layout_in, layout_of, longest_input
 from xlt_ray.data.batches.tokenise import tokenise
-from xlt_ray.data.schema import TEXT_SCHEMA
+from xlt_ray.data.schema import TEXT_SCHEMA, Task
 
 KINDS: dict[str, Callable[[], Any]] = {
     "BERT": made.wordpiece,
@@ -43,7 +43,9 @@ def tokenizer(request: pytest.FixtureRequest) -> Any:
 
 def test_texts_and_pairs_are_the_tokenizers_own(tokenizer: Any) -> None:
     texts = [" ".join(words) for words in WORDS]
-    for task, columns in (("sentence", [texts]), ("pair", [texts, texts[::-1]])):
+    cases: list[tuple[Task, list[list[str]]]]
+    cases = [("sentence", [texts]), ("pair", [texts, texts[::-1]])]
+    for task, columns in cases:
         ids = [f"r{n}" for n in range(len(texts))]
         table = pa.table([ids, ["xx"] * len(texts), *columns], schema=TEXT_SCHEMA[task])
         layout = layout_of(tokenizer, 64, task)
