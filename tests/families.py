@@ -384,7 +384,7 @@ class Trial:
     def check_onnx(self) -> str:
         """The graph says the same, or why there is none."""
         if self.kind == "span":
-            return "export.onnx: a model of spans is distilled first"
+            return "export.onnx: run 'X' has a model of spans; distil it"
         try:
             write_onnx(self.model, task=self.task)
         except OnnxError as refused:
