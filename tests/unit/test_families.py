@@ -33,7 +33,7 @@ def trials() -> list[object]:
     for family in FAMILIES:
         for kind in KINDS:
             quick = family.name in DIFFERENT and kind in ("token", "pair")
-            marks = [] if quick else [pytest.mark.slow]
+            marks = [] if quick else [pytest.mark.long]
             found.append(pytest.param(family, kind, marks=marks, id=f"{family.name}, {kind}"))
     return found
 
