@@ -341,25 +341,29 @@ class Trial:
     @torch.inference_mode()
     def check_stock(self) -> None:
         """The folder is a stock model: with its own tokenizer it says the same of texts."""
-        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        local: dict[str, Any] = {"local_files_only": True}
         batch, ours = self.rows, self.logits
         inputs: dict[str, Any] = {"attention_mask": batch.attention_mask}
         given = self.worker.model._inputs(batch)
         inputs |= {x: given[x] for x in ("token_type_ids", "lang_ids") if x in given}
         if self.kind == "span":
-            config = transformers.AutoConfig.from_pretrained(self.model, **local)
+            config = transformers.AutoConfig.from_pretrained(
+                self.model, trust_remote_code=False, **local
+            )
             kind, more = bare_encoder(config)
-            stock = kind.from_pretrained(self.model, **local, **more).eval()
+            stock = kind.from_pretrained(
+                self.model, trust_remote_code=False, **local, **more
+            ).eval()
             theirs = stock(input_ids=batch.input_ids, **inputs).last_hidden_state
             ours = self.worker.model.eval().hidden(batch)
         elif self.kind == "token":
             kind = transformers.AutoModelForTokenClassification
-            stock = kind.from_pretrained(self.model, **local).eval()
+            stock = kind.from_pretrained(self.model, trust_remote_code=False, **local).eval()
             found = stock(input_ids=batch.input_ids, **inputs).logits
             theirs = found.flatten(0, 1)[batch.items]
         else:
             kind = transformers.AutoModelForSequenceClassification
-            stock = kind.from_pretrained(self.model, **local).eval()
+            stock = kind.from_pretrained(self.model, trust_remote_code=False, **local).eval()
             if self.family.name == "CANINE":  # which drops characters at the end of the padding
                 theirs = stock(input_ids=batch.input_ids, **inputs).logits
             else:
@@ -368,8 +372,10 @@ class Trial:
 
     def of_pipeline(self, stock: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
         """Logits of the texts as a stock tokenizer gives them, one by one: some cannot pad."""
-        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        tokenizer = transformers.AutoTokenizer.from_pretrained(self.model, **local)
+        local: dict[str, Any] = {"local_files_only": True}
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            self.model, trust_remote_code=False, **local
+        )
         said = []
         for row in self.text.to_pylist():
             texts = [row[name] for name in ("text", "text_pair") if name in row]

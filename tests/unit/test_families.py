@@ -82,11 +82,13 @@ def test_every_dropout_has_the_rate_that_is_asked_for(name: str, tmp_path: Path)
 def with_lm(family: Family, folder: Path) -> Path:
     """A tiny masked LM of a family."""
     family.write(folder)
-    config = transformers.AutoConfig.from_pretrained(folder)
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     torch.manual_seed(0)
     kind = transformers.AutoModelForMaskedLM
     with suppress(ValueError):  # there is none; the encoder alone is refused
-        kind.from_config(config, dtype=torch.float32).save_pretrained(folder)
+        kind.from_config(config, dtype=torch.float32, trust_remote_code=False).save_pretrained(
+            folder
+        )
     return folder
 
 
@@ -105,7 +107,9 @@ def test_hidden_words_are_guessed_as_by_the_stock_model(name: str, tmp_path: Pat
     ids = torch.arange(6, 14)[None]
     given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     with torch.inference_mode():
-        wanted = transformers.AutoModelForMaskedLM.from_pretrained(folder).eval()(**given).logits
+        kind = transformers.AutoModelForMaskedLM
+        stock = kind.from_pretrained(folder, trust_remote_code=False).eval()
+        wanted = stock(**given).logits
         states = tagger.encoder(**given).last_hidden_state
         torch.testing.assert_close(masked_lm_head(tagger.model)(states), wanted)
 
