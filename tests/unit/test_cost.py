@@ -41,6 +41,7 @@ def test_a_speed_is_measured_and_nothing_else_is_changed(monkeypatch: pytest.Mon
     speed = speed_here(SHAPE, 1)
     assert speed.forward > 0
     assert speed.training > 0
+    assert speed.update > 0
     assert torch.get_num_threads() == before
     assert torch.equal(torch.random.get_rng_state(), state)
 
@@ -49,7 +50,9 @@ def test_the_time_is_operations_over_speed(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(cost, "shape_of", lambda config: SHAPE)
     each = operations_of(SHAPE, 1.0)
     assert each is not None
-    speed = Speed(forward=each, training=3 * each)  # a row a second, back and forth, too
+    speed = Speed(
+        forward=each, training=3 * each, update=1e30
+    )  # a row a second, back and forth, too
     monkeypatch.setattr(cost, "speed_here", lambda shape, threads: speed)
     (line,) = cost.cost_lines(config(), plan(), trained=3600, read=1800)
     assert "3,600 rows trained on and 1,800 annotated" in line
@@ -59,6 +62,19 @@ def test_the_time_is_operations_over_speed(monkeypatch: pytest.MonkeyPatch) -> N
     assert "about 1.0 hours" in line
     (line,) = cost.cost_lines(config(), plan(), trained=60, read=0)
     assert "about 1 minutes" in line
+
+
+def test_a_large_vocabulary_costs_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = SHAPE | {"vocab_size": 250_000}
+    monkeypatch.setattr(cost, "shape_of", lambda config: shape)
+    layers = 3 * (4 * 32**2 + 2 * 32 * 64)
+    assert cost.parameters_of(shape, True) == layers
+    assert cost.parameters_of(shape, False) == layers + 32 * 250_000
+    batch = config().train.batch_size
+    speed = Speed(1e30, 1e30, update=(layers + 32 * 250_000) / 3600)
+    monkeypatch.setattr(cost, "speed_here", lambda shape, threads: speed)
+    (line,) = cost.cost_lines(config(), plan(), trained=2 * batch, read=0)
+    assert "about 2.0 hours" in line
 
 
 def test_gpus_have_an_assumed_speed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,19 +7,25 @@ from typing import Any, NamedTuple
 ROWS, TOKENS = 16, 32
 """Rows and sub-words of the batch that is timed."""
 SECONDS = 0.4
-"""How long each of the two is timed, at least."""
+"""How long each of the three is timed, at least."""
+
+
+PARAMETERS = 4_000_000
+"""Parameters whose update is timed: more than a cache holds."""
 
 
 class Speed(NamedTuple):
-    """Operations a second.
+    """What is done in a second.
 
     Attributes:
-        forward: Of passes without gradients.
-        training: Of passes forward and back, which count as three.
+        forward: Operations of passes without gradients.
+        training: Operations of passes forward and back, which count as three.
+        update: Parameters that the optimiser changes.
     """
 
     forward: float
     training: float
+    update: float
 
 
 def operations_of_layer(width: int, inner: int) -> float:
@@ -60,8 +66,22 @@ def speed_here(shape: Mapping[str, Any], threads: int) -> Speed:
             def training() -> None:
                 layer(states).sum().backward()
 
+            weights = nn.Parameter(torch.zeros(PARAMETERS))
+            weights.grad = torch.ones(PARAMETERS)
+            optimiser = torch.optim.AdamW([weights], fused=True)
+
+            def update() -> None:
+                nn.utils.clip_grad_norm_([weights], 1.0)
+                optimiser.step()
+                assert weights.grad is not None
+                weights.grad.zero_()
+
             operations = operations_of_layer(width, inner) * ROWS * TOKENS
-            return Speed(operations / fastest(forward), 3 * operations / fastest(training))
+            return Speed(
+                operations / fastest(forward),
+                3 * operations / fastest(training),
+                PARAMETERS / fastest(update),
+            )
     finally:
         torch.set_num_threads(before)
 

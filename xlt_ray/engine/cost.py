@@ -34,6 +34,7 @@ def shape_of(config: RunConfig[Any]) -> Mapping[str, Any]:
             "intermediate_size": settings.feed_forward,
             "num_hidden_layers": settings.layers,
             "num_attention_heads": settings.heads,
+            "vocab_size": settings.vocab_size,
         }
     if folder.is_dir():
         return json.loads((folder / "config.json").read_bytes())
@@ -42,6 +43,18 @@ def shape_of(config: RunConfig[Any]) -> Mapping[str, Any]:
     except Exception:  # offline, or no such model, which the plan says by itself
         return {}
     return json.loads(Path(found).read_bytes())
+
+
+def parameters_of(shape: Mapping[str, Any], frozen: bool) -> float:
+    """Parameters of an encoder that a training changes, about.
+
+    Args:
+        shape: What `operations_of` takes, and ``vocab_size``.
+        frozen: Whether the embeddings stay as they are.
+    """
+    width, inner = shape["hidden_size"], shape["intermediate_size"]
+    layers = shape["num_hidden_layers"] * (4 * width**2 + 2 * width * inner)
+    return layers + (0 if frozen else shape.get("vocab_size", 0) * width)
 
 
 def subwords_of(config: RunConfig[Any], sample: Sequence[Example]) -> float | None:
@@ -97,9 +110,10 @@ def cost_lines(
         speed = speed_here(shape, plan.train_cpus)
         annotators = max(1.0, pool.smallest * pool.cpus / plan.train_cpus)
         trainings = max(1, plan.train_workers)
-        hours = (
-            forward / (speed.forward * annotators) + back / (speed.training * trainings)
-        ) / 3600
+        updates = trained / config.train.batch_size
+        changed = updates * parameters_of(shape, config.train.freeze_embeddings)
+        passes = forward / (speed.forward * annotators) + back / (speed.training * trainings)
+        hours = (passes + changed / speed.update) / 3600
         how = f"on {cpus:g} CPU cores, as fast as this machine's"
     time = f"{hours:.1f} hours" if hours >= 1 else f"{max(1, round(60 * hours))} minutes"
     size = f", {tokens:.0f} sub-words each" if tokens else ""

@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from xlt_ray.data.batches.examples import SpanItems, examples_of, layout_of
+from xlt_ray.data.batches.examples import examples_of
+from xlt_ray.data.batches.layout import SpanItems, layout_in
 from xlt_ray.data.batches.tokenise import load_tokenizer, tokenise
 from xlt_ray.data.readers.rows import Text
 from xlt_ray.data.readers.words import Place
@@ -104,7 +105,7 @@ class Labeller:
         check_head(folder, self.labels, head)
         self._tokenizer = load_tokenizer(str(folder))
         items = None if head is None else SpanItems(head.max_len, self._context.labels)
-        self._layout = layout_of(self._tokenizer, max_length, task, items)
+        self._layout = layout_in(folder, max_length, task, items, self._tokenizer)
         self._precision: Precision = arithmetic.precision
         self._device = arithmetic.take()
         model = load_classifier(folder, self.labels, task, dim_reduce=dim_reduce, spans=head)

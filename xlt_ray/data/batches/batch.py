@@ -120,7 +120,8 @@ class Batch(Moving):
             items["items"] = items["items"] - first
             of_rows = {name: getattr(self, name)[own] for name in _OF_ROWS}
             columns = {name: values[mine] for name, values in self.columns.items()}
-            yield replace(self, **of_rows, **items, columns=columns)
+            adapters = None if self.adapters is None else self.adapters[own]
+            yield replace(self, **of_rows, **items, columns=columns, adapters=adapters)
 
     @property
     def num_items(self) -> int:
