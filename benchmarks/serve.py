@@ -36,7 +36,8 @@ import xlt_ray
 from benchmarks.measure import title
 from benchmarks.predictions import write_model
 from xlt_ray.commands.service_token import VARIABLE
-from xlt_ray.data.batches.examples import Examples, examples_of, layout_of
+from xlt_ray.data.batches.examples import Examples, examples_of
+from xlt_ray.data.batches.layout import layout_of
 from xlt_ray.data.batches.planning import plan_batches
 from xlt_ray.data.batches.tokenise import load_tokenizer, tokenise
 from xlt_ray.data.benchmarks.toy import LANGUAGES, unlabelled_text

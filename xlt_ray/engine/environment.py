@@ -58,4 +58,4 @@ def prepare(*, local: bool) -> None:
         os.environ.setdefault(name, value)
     constants = sys.modules.get("ray._private.ray_constants")
     if local and constants is not None:  # jobs import Ray before, which has read the switch then
-        constants.ENABLE_RAY_CLUSTER = os.environ[_CLUSTER].lower() in ("1", "true")
+        vars(constants)["ENABLE_RAY_CLUSTER"] = os.environ[_CLUSTER].lower() in ("1", "true")

@@ -198,8 +198,8 @@ def bare_encoder(config: "PreTrainedConfig") -> tuple[Any, dict[str, Any]]:
     stock("AutoConfig")
     from transformers.models.auto import modeling_auto as known
 
-    encoders: dict[str, str] = dict(known.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES)
-    name = encoders.get(config.model_type, "")
+    encoders: Any = known.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
+    name = str(encoders.get(config.model_type, ""))
     if name.endswith("EncoderModel"):  # of T5 and its like, whose whole has a decoder
         return stock("AutoModelForTextEncoding"), {}
     name = known.MODEL_MAPPING_NAMES.get(config.model_type)

@@ -82,8 +82,9 @@ def class_rows(report: Report) -> list[tuple[str, ...]]:
 
 def _course_line(report: Report) -> list[str]:
     """The averages after each round, on one line, if there are any."""
-    course = ", ".join(percent(value) for value in report.course)
-    return [f"average after each round: {course}"] if course else []
+    if all(value is None for value in report.course):
+        return []
+    return [f"average after each round: {', '.join(map(percent, report.course))}"]
 
 
 def mechanism_lines(report: Report) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xlt_ray.config.layers import to_dict
-from xlt_ray.config.schema import RunConfig
+from xlt_ray.config.schema import RunConfig, StoreConfig
 from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.run.check import method_of
 from xlt_ray.run.made_by import made_by
@@ -109,6 +109,7 @@ def publish(
     from xlt_ray.report import run_page, terminal_table, write_report
     from xlt_ray.report.screen import Screen
     from xlt_ray.run.saved_models import MODELS_FILE, files_of, models_of
+    from xlt_ray.store.artifacts import Store
 
     before = Start(outcome.zero_shot, outcome.zero_shot_by_language)
     start = Start(outcome.final, outcome.by_language, before)
@@ -132,3 +133,6 @@ def publish(
     reached("report.written")
     Screen().print(terminal_table(report))
     print(f"report: {folder.path}/report.html\nmodel:  {folder.path}/model", flush=True)
+    root, usual = folder.store.root, StoreConfig().root
+    store = "" if root == Store(usual).root else f" --store {root}"
+    print(f"sentences with their labels: xlt-ray look {report.run}{store}", flush=True)
