@@ -2,13 +2,13 @@
 #
 # PYTHON=/path/to/python3.12   the interpreter .venv is made from (3.11 or newer)
 # ARGS="-k name"               more arguments for pytest or for the quickstart
-# WORKERS=3                    processes that tests run in side by side; some wait for Ray, so one more
+# WORKERS=2                    processes that tests run in side by side
 # pip takes its index, cache and certificates from its own configuration and environment.
 
 PYTHON ?= python3
 ARGS ?=
 TABLE ?=
-WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$((n + 1)) || echo 4)
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$n || echo 4)
 # The tests of a file stay in one process; files that take minutes begin first.
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 

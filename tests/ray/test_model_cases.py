@@ -3,6 +3,8 @@
 `python -m tests.ray.test_model_cases CASES ENCODER` prints a table, with the cases of files.
 """
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -18,6 +20,7 @@ import pytest
 
 import xlt_ray
 from tests.unit.test_cases import CASES
+from xlt_ray.commands import main as console
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.shared]
 
@@ -56,10 +59,15 @@ class Trained:
         )  # fmt: skip
 
     def command(self, name: str, *keys: str) -> Done:
-        """A command of the shell, with keys."""
-        flags = [word for key in (f"store.root={self.folder}/store", *keys)
-                 for word in ("--set", key)]  # fmt: skip
-        words = [sys.executable, "-m", "xlt_ray.commands.main", name, *flags]
+        """A command, with keys."""
+        out, told = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(told):
+            code = console.main(self.words(name, *keys))
+        return Done(code, out.getvalue(), told.getvalue(), 0)
+
+    def process(self, name: str, *keys: str) -> Done:
+        """The same in a process of its own, whose memory is looked at."""
+        words = [sys.executable, "-m", "xlt_ray.commands.main", *self.words(name, *keys)]
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as told:
             process = subprocess.Popen(words, stdout=out, stderr=told, text=True, cwd=ROOT)
             _, status, usage = os.wait4(process.pid, 0)
@@ -68,9 +76,15 @@ class Trained:
                 stream.seek(0)
             return Done(process.returncode, out.read(), told.read(), usage.ru_maxrss)
 
-    def predict(self, file: Path, to: str, *keys: str) -> Done:
+    def words(self, name: str, *keys: str) -> list[str]:
+        """A command of the shell."""
+        every = (f"store.root={self.folder}/store", *keys)
+        return [name, *(word for key in every for word in ("--set", key))]
+
+    def predict(self, file: Path, to: str, *keys: str, alone: bool = False) -> Done:
         """Predictions of a file by the tagger."""
-        return self.command(
+        call = self.process if alone else self.command
+        return call(
             "predict", "predict.model=tagger", f"predict.files={file}",
             f"predict.to={self.folder}/{to}", "resources.annotators=0", *keys,
         )  # fmt: skip
@@ -142,7 +156,7 @@ def _keeps_to_the_budget(trained: Trained, folder: Path) -> str:
         text = trained.folder / f"lines-{number}.txt"
         parts = [words[at : at + size] for at in range(0, len(words), size)]
         text.write_text("".join(" ".join(part) + "\n" for part in parts))
-        done = trained.predict(text, f"lines-{number}", "predict.format=conll")
+        done = trained.predict(text, f"lines-{number}", "predict.format=conll", alone=True)
         assert done.returncode == 0, done.stderr
         told = (trained.folder / f"lines-{number}/lines-{number}.conll").read_text()
         assert sum(bool(line) for line in told.splitlines()) == len(words)
