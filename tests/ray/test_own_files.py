@@ -123,7 +123,7 @@ def test_a_method_is_recommended_and_the_cost_is_told(
     assert f"{SOURCE + ':':8} source: train (20% of train as dev)" in shown
     assert f"scored:  all but {SOURCE}, {FIRST}, which have no test files" in shown
     assert "recommended: entities and one source language" in shown
-    assert "operations, very roughly" in shown.splitlines()[-1]
+    assert "operations, about" in shown.splitlines()[-1]
 
 
 @pytest.fixture

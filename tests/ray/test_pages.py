@@ -45,8 +45,9 @@ LANGUAGES = {"toy": list(TARGETS), "wikiann": ["de", "es"]}
 """Targets of whole runs."""
 ON_A_CLUSTER = ("cloud.md", "cluster.md", "jobs.md", "kubernetes.md")
 """Pages whose commands are for a cluster that is up; the others' start a Ray if they need one."""
-ELSEWHERE = ("cluster.md", "jobs.md")
-"""Pages whose Python starts clusters; `test_local_cluster` and `test_cluster` make such calls."""
+ELSEWHERE = ("cluster.md", "jobs.md", "serve.md")
+"""Pages whose Python starts clusters or asks a service; `test_local_cluster`, `test_cluster` and
+`test_serve` make such calls."""
 
 
 def columns(language: str, split: str, rows: int) -> str:
