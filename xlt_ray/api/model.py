@@ -7,22 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-import torch
-
-from xlt_ray.commands.trained_models import Finished
+from xlt_ray.commands.trained_models import Finished, load_here
 from xlt_ray.config.errors import DataError
 from xlt_ray.data.readers.in_memory import text_in
 from xlt_ray.data.readers.rows import RowError, Text
 from xlt_ray.data.readers.words import Cut
 from xlt_ray.data.schema import Task
-from xlt_ray.engine.arithmetic import Arithmetic
-from xlt_ray.engine.labeller import Labeller, Prediction, Span
+from xlt_ray.engine.labeller import Prediction, Span
 
 __all__ = ["Model", "Prediction", "Span"]
-
-_ROWS = 256
-"""Rows that are labelled at a time."""
-_TOKENS = 4096
 
 
 class Model:
@@ -31,17 +24,7 @@ class Model:
     def __init__(self, finished: Finished, folder: Path):
         self.task: Task = finished.task
         self.labels, self.folder = finished.labels, folder
-        kind = "cuda" if torch.cuda.is_available() else "cpu"
-        self._labeller = Labeller(
-            folder,
-            labels=finished.labels,
-            task=finished.task,
-            max_length=finished.max_length,
-            dim_reduce=finished.dim_reduce,
-            annotator=finished.annotator,
-            arithmetic=Arithmetic(kind, "fp32", torch.get_num_threads()),
-            batch_tokens=_TOKENS,
-        )
+        self._labeller = load_here(finished, folder)
 
     def __repr__(self) -> str:
         return f"Model({str(self.folder)!r}, {self.task}, labels: {', '.join(self.labels)})"
@@ -73,17 +56,10 @@ class Model:
         if isinstance(texts, bytes | Mapping):
             raise DataError(f"texts: a {type(texts).__name__}; give a list of texts")
         read = [self._read(number, row, words) for number, row in enumerate(texts)]
-        return [
-            found
-            for start in range(0, len(read), _ROWS)
-            for found in self._label(read[start : start + _ROWS])
-        ]
+        return list(self._labeller.label_all(read))
 
     def _read(self, number: int, row: Any, words: Cut) -> Text:
         try:
             return text_in(row, self.task, words)
         except RowError as error:
             raise DataError(f"texts[{number}]: {error}") from None
-
-    def _label(self, texts: Sequence[Text]) -> list[Prediction]:
-        return self._labeller.label(texts, self._labeller.tokens(texts))

@@ -11,10 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xlt_ray.commands.trained_models import Finished, models_of_run
+from xlt_ray.commands.trained_models import Finished, load_here, models_of_run
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.readers.rows import Text
-from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.labeller import Labeller
 from xlt_ray.labels import LabelSet
 from xlt_ray.recipe.corpus import Model
@@ -28,9 +27,6 @@ FOLDER = "look"
 _ROUND = re.compile(r"round (\d+) annotation")
 _TEXTS = {TEST: "test text", UNLABELLED: "unlabelled text"}
 _GOLD = "test gold"
-_ROWS = 256
-"""Rows that are labelled at a time."""
-_TOKENS = 4096
 
 
 def write_pages(store: Store, report: Report, folder: RunFolder, count: int) -> str:
@@ -90,24 +86,12 @@ class _Labellers:
 
     def of(self, finished: Finished) -> Labeller:
         """A model, loaded."""
-        import torch
-
         assert isinstance(finished.model, Model)
         artifact = finished.model.artifact
         if artifact.fingerprint not in self._loaded:
             while len(self._loaded) > 1:
                 self._loaded.pop(next(iter(self._loaded)))
-            kind = "cuda" if torch.cuda.is_available() else "cpu"
-            self._loaded[artifact.fingerprint] = Labeller(
-                artifact.local(),
-                labels=finished.labels,
-                task=finished.task,
-                max_length=finished.max_length,
-                dim_reduce=finished.dim_reduce,
-                annotator=finished.annotator,
-                arithmetic=Arithmetic(kind, "fp32", torch.get_num_threads()),
-                batch_tokens=_TOKENS,
-            )
+            self._loaded[artifact.fingerprint] = load_here(finished, artifact.local())
         return self._loaded[artifact.fingerprint]
 
 
@@ -138,14 +122,11 @@ class _Language:
         ]
 
     def _said(self, finished: Finished, texts: Sequence[Text]) -> Iterator[Said]:
-        labeller = self.labellers.of(finished)
-        for start in range(0, len(texts), _ROWS):
-            some = texts[start : start + _ROWS]
-            for found in labeller.label(some, labeller.tokens(some)):
-                if found.label is None:
-                    yield Said(found.labels, found.confidences)
-                else:
-                    yield Said((found.label,), (found.confidence,))
+        for found in self.labellers.of(finished).label_all(texts):
+            if found.label is None:
+                yield Said(found.labels, found.confidences)
+            else:
+                yield Said((found.label,), (found.confidence,))
 
     def _gold(self, ids: pa.ChunkedArray) -> dict[str, Said]:
         artifact, file = self.steps.get(_GOLD), f"gold-{self.name}.parquet"

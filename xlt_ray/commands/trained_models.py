@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xlt_ray.commands.confidence import Confident, ConfidentSpans
 from xlt_ray.config.errors import ConfigError
@@ -22,6 +23,12 @@ from xlt_ray.run.saved_models import (
     with_sources_of_run,
 )
 from xlt_ray.store.artifacts import Store
+
+if TYPE_CHECKING:
+    from xlt_ray.engine.labeller import Labeller
+
+_TOKENS = 4096
+"""Token budget of a forward pass in the caller's process."""
 
 
 @dataclass(frozen=True)
@@ -211,3 +218,28 @@ def _labelling(
         return labels, ConfidentSpans(SpanHead(**settings))
     known = json.loads((folder / "config.json").read_bytes()).get("id2label", {})
     return tuple(known[key] for key in sorted(known, key=int)), Confident(evidential)
+
+
+def load_here(finished: Finished, folder: Path) -> "Labeller":
+    """A model in this process, on its GPU if there is one.
+
+    Args:
+        finished: How it labels.
+        folder: Its weights and tokenizer.
+    """
+    import torch
+
+    from xlt_ray.engine.arithmetic import Arithmetic
+    from xlt_ray.engine.labeller import Labeller
+
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    return Labeller(
+        folder,
+        labels=finished.labels,
+        task=finished.task,
+        max_length=finished.max_length,
+        dim_reduce=finished.dim_reduce,
+        annotator=finished.annotator,
+        arithmetic=Arithmetic(kind, "fp32", torch.get_num_threads()),
+        batch_tokens=_TOKENS,
+    )

@@ -1,6 +1,6 @@
 """A loaded model that labels texts in memory, and what it says of each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from xlt_ray.models.load import load_classifier
 from xlt_ray.models.span_tagger import check_head
 from xlt_ray.recipe.annotator import Annotator
 from xlt_ray.recipe.task import TaskContext
+
+ROWS = 256
+"""Texts that are cut into sub-words and labelled at a time."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,12 @@ class Labeller:
     def tokens(self, texts: Sequence[Text]) -> pa.Table:
         """Texts as sub-words; a thread of its own may do this while another one labels."""
         return tokenise(texts_as_table(texts, self.task), self._tokenizer, task=self.task)
+
+    def label_all(self, texts: Sequence[Text]) -> Iterator[Prediction]:
+        """What the model says of each text, some of them at a time; raises as `label` does."""
+        for start in range(0, len(texts), ROWS):
+            some = texts[start : start + ROWS]
+            yield from self.label(some, self.tokens(some))
 
     def label(self, texts: Sequence[Text], tokens: pa.Table) -> list[Prediction]:
         """What the model says of each text; those of similar length share a forward pass.
