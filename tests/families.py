@@ -354,8 +354,9 @@ class Trial:
             stock = kind.from_pretrained(
                 self.model, trust_remote_code=False, **local, **more
             ).eval()
-            theirs = stock(input_ids=batch.input_ids, **inputs).last_hidden_state
-            ours = self.worker.model.eval().hidden(batch)
+            found = stock(input_ids=batch.input_ids, **inputs).last_hidden_state
+            theirs = found.flatten(0, 1)[batch.items]
+            ours = self.worker.model.eval().encode(batch)
         elif self.kind == "token":
             kind = transformers.AutoModelForTokenClassification
             stock = kind.from_pretrained(self.model, trust_remote_code=False, **local).eval()

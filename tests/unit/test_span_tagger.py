@@ -51,7 +51,7 @@ def test_a_span_is_read_at_its_ends_also_over_windows(encoder: Path, examples: E
     batch = examples.collate([2, 0])
     assert batch.spans is not None
     assert len(batch.input_ids) > 2
-    states = tagger.hidden(batch).flatten(0, 1)
+    (states,) = tagger.states(batch, torch.arange(batch.input_ids.numel()))
     width, expected = batch.input_ids.shape[1], []
     for start, end in batch.spans.words.tolist():
         first, last = int(batch.items[start]), int(batch.spans.lasts[end])
@@ -65,6 +65,10 @@ def test_a_span_is_read_at_its_ends_also_over_windows(encoder: Path, examples: E
     output = tagger(batch)
     assert output.logits.shape == (len(expected), 3)
     assert output.features.shape == (len(expected), HEAD.q)
+    tagger.pass_tokens = width  # a row at a time
+    with torch.no_grad():
+        cut = tagger(batch)
+    torch.testing.assert_close(cut.logits, output.logits, rtol=1e-4, atol=1e-5)
 
 
 def test_the_order_of_rows_does_not_matter(encoder: Path, examples: Examples) -> None:

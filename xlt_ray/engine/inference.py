@@ -55,14 +55,14 @@ def predict(
     model.pass_tokens = budget
     with autocast(device, precision):  # around all, so that weights are rounded once
         for chosen in plan_batches(examples.longest, examples.num_windows, budget):
-            for batch in examples.collate(chosen).to(device).cut(budget):
-                output = model(batch)
-                logits.append(output.logits)
-                owners.append(batch.item_ids)
-                with full_precision(output.features):
-                    values = feature_outputs(model.own, output.features)
-                if values is not None:
-                    made.append(values)
+            batch = examples.collate(chosen).to(device)
+            output = model(batch)
+            logits.append(output.logits)
+            owners.append(batch.item_ids)
+            with full_precision(output.features):
+                values = feature_outputs(model.own, output.features)
+            if values is not None:
+                made.append(values)
     memory.hand_back_at_times()
     order = torch.cat(owners)
     found = torch.cat(logits)

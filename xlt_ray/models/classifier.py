@@ -82,29 +82,35 @@ class Classifier(nn.Module, ABC):
 
     def encode(self, batch: Batch) -> Tensor:
         """[N, hidden] last hidden state of the encoder at the items."""
-        return self.hidden(batch).flatten(0, 1).index_select(0, batch.items)
+        (found,) = self.states(batch, batch.items)
+        return found
 
-    def hidden(self, batch: Batch) -> Tensor:
-        """[B, T, hidden] last hidden state of the encoder."""
-        return self.outputs(batch)["last_hidden_state"]
+    def states(self, batch: Batch, *places: Tensor) -> list[Tensor]:
+        """[n, hidden] last hidden states of the encoder, for each of some places.
 
-    def outputs(
-        self, batch: Batch, names: Sequence[str] = ("last_hidden_state",)
-    ) -> dict[str, Tensor]:
-        """What the encoder gives for the rows of a batch, by name."""
+        Without gradients the rows of a batch that is over `pass_tokens`, as the windows of one long
+        sentence may be, are encoded in several passes; of each only these states are kept.
+
+        Args:
+            batch: The batch.
+            places: [n] positions in the flattened input.
+        """
         inputs, (rows, width) = self._inputs(batch), batch.input_ids.shape
         most = rows if self.pass_tokens is None else max(1, self.pass_tokens // width)
         if rows <= most or torch.is_grad_enabled():
-            found = self.encoder(**inputs)
-            return {name: found[name] for name in names}
-        parts = []
-        for start in range(0, rows, most):
+            states = self.encoder(**inputs)["last_hidden_state"].flatten(0, 1)
+            return [states.index_select(0, at) for at in places]
+        parts: list[list[tuple[Tensor, Tensor]]] = [[] for _ in places]
+        for number, start in enumerate(range(0, rows, most)):
             some = {
                 name: x[start : start + most] if isinstance(x, Tensor) else x
                 for name, x in inputs.items()
             }
-            parts.append(self.encoder(**some))
-        return {name: torch.cat([part[name] for part in parts]) for name in names}
+            states = self.encoder(**some)["last_hidden_state"].flatten(0, 1)
+            for at, kept in zip(places, parts, strict=True):
+                own = (at // (width * most) == number).nonzero()[:, 0]
+                kept.append((own, states.index_select(0, at[own] - start * width)))
+        return [_in_order(kept) for kept in parts]
 
     def layers(self, batch: Batch) -> list[Tensor]:
         """[N, hidden] states at the items: of the embeddings, and of each layer.
@@ -174,6 +180,12 @@ class Classifier(nn.Module, ABC):
             return False
         own.load_state_dict(found)
         return True
+
+
+def _in_order(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Rows of several parts, each with the numbers of its rows, in the order of these."""
+    numbers, rows = (torch.cat(found) for found in zip(*parts, strict=True))
+    return rows.index_select(0, numbers.argsort())
 
 
 class HeadClassifier(Classifier):

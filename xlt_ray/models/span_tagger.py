@@ -206,14 +206,10 @@ class SpanTagger(Classifier):
         """Scores and vectors, not yet normalised, of the batch's spans."""
         spans = batch.spans
         assert spans is not None, "a span tagger reads batches of spans"
-        states = self.hidden(batch).flatten(0, 1)
-        firsts = states.index_select(0, batch.items)
-        lasts = states.index_select(0, spans.lasts)
+        hidden = [] if batch.hidden is None else [batch.hidden.positions]
+        firsts, lasts, *masked = self.states(batch, batch.items, spans.lasts, *hidden)
         features = self.represent(firsts, lasts, batch)
-        guessed = None
-        if batch.hidden is not None:
-            hidden = states.index_select(0, batch.hidden.positions)
-            guessed = masked_lm_head(self.model)(hidden).float()
+        guessed = masked_lm_head(self.model)(masked[0]).float() if masked else None
         with full_precision(features):
             features = features.float()
             return Output(self.scores(features), features, guessed=guessed)

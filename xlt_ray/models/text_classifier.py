@@ -9,7 +9,6 @@ layers in place of one; the two factors, with which training goes on, stand besi
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import torch
@@ -64,8 +63,7 @@ class TextClassifier(HeadClassifier):
             encoded = self.encode(batch)
             features = head.lift(encoded)
         else:
-            names = ("last_hidden_state", *(("pooler_output",) if head.pool == "own" else ()))
-            found = SimpleNamespace(**self.outputs(batch, names))
+            found = self.encoder(**self._inputs(batch))
             given = batch.input_ids, batch.attention_mask
             rows = batch.items // batch.input_ids.shape[1]
             encoded = pooled(found.last_hidden_state, *given, head.pool, config)

@@ -1,6 +1,5 @@
 """What a model is given: some rows as tensors, and what their items are."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -99,30 +98,6 @@ class Batch(Moving):
     hidden: Hidden | None = None
     adapters: Tensor | None = None
 
-    def cut(self, tokens: int) -> Iterator[Self]:
-        """Batches of its rows with at most so many tokens each, padding included, in order.
-
-        A row is never cut. Spans may reach over rows, so a batch of them stays whole.
-
-        Args:
-            tokens: Rows x T of a batch.
-        """
-        rows, width = self.input_ids.shape
-        most = max(1, tokens // width)
-        if rows <= most or self.spans is not None:
-            yield self
-            return
-        for start in range(0, rows, most):
-            own = slice(start, start + most)
-            first, end = start * width, min(rows, start + most) * width
-            mine = (self.items >= first) & (self.items < end)
-            items = {name: getattr(self, name)[mine] for name in _OF_ITEMS}
-            items["items"] = items["items"] - first
-            of_rows = {name: getattr(self, name)[own] for name in _OF_ROWS}
-            columns = {name: values[mine] for name, values in self.columns.items()}
-            adapters = None if self.adapters is None else self.adapters[own]
-            yield replace(self, **of_rows, **items, columns=columns, adapters=adapters)
-
     @property
     def num_items(self) -> int:
         """Labelled items of the parts of a mix."""
@@ -132,10 +107,3 @@ class Batch(Moving):
     def num_paired(self) -> int:
         """Items of the paired text."""
         return int((self.paired & ~self.extra).sum())
-
-
-_OF_ROWS = ("input_ids", "attention_mask", "segments")
-_OF_ITEMS = (
-    "items", "labels", "candidates", "item_ids", "languages", "sentences", "paired", "part",
-    "extra",
-)  # fmt: skip
