@@ -105,13 +105,18 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ("a=no", {"a": "no"}),
         ("a=de,nl", {"a": "de,nl"}),
         ('a=["de", "nl"]', {"a": ["de", "nl"]}),
+        ("a=[de, no]", {"a": ["de", "no"]}),
+        ("a=[1, x]", {"a": [1, "x"]}),
+        ("a={token: 1, tag: -1}", {"a": {"token": 1, "tag": -1}}),
+        ("a=[ab]*.txt", {"a": "[ab]*.txt"}),
+        ("a={x", {"a": "{x"}),
         ('a="3"', {"a": "3"}),
         ("a=x=y", {"a": "x=y"}),
         ("a=", {"a": ""}),
         ("a.b.c={}", {"a": {"b": {"c": {}}}}),
     ],
 )
-def test_values_are_json_if_they_parse(flag: str, value: Mapping[str, Any]) -> None:
+def test_values_are_json_or_yaml_in_brackets_if_they_parse(flag: str, value: Mapping[str, Any]) -> None:
     assert parse_set(flag) == value
 
 

@@ -19,14 +19,16 @@ def test_the_course_of_a_training_is_read_while_it_runs(
     monkeypatch.setattr(course.time, "monotonic", lambda: clock[0])
     told, position = Course(Checkpoints(str(tmp_path), "abc"), steps=40, epochs=4), Position()
     assert course_of(store.fs, store.base, "abc") is None
-    assert _of_training(store, "abc") == ""
+    assert _of_training(store, "abc") is None
     for step in range(1, 12):
         position.total, position.tokens, position.epoch = step, 500 * step, step // 10
         clock[0] += 1.0
         if step == 10:
             position.history.append({"loss": 0.4567, "source_dev": 0.712, "epoch": 1})
         told.at(position)
-    assert _of_training(store, "abc") == (
+    found = _of_training(store, "abc")
+    assert found is not None
+    assert found.text() == (
         "[##........] epoch 2/4, step 10/40, loss 0.457, source dev 71.2, 500 sub-words/s, "
         "30.0 s left"
     ), "every two seconds"

@@ -1,6 +1,7 @@
 """Progress on files, broken streams and terminals."""
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,36 @@ def test_a_terminal_shows_how_far_a_step_is() -> None:
     display._live.refresh()
     display.close()
     assert "[###.......] epoch 1/4, loss 0.5" in out.getvalue()
+
+
+def test_narrow_terminals_cut_nothing_and_the_run_has_a_line() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=60, _environ={"TERM": "xterm"})
+    display = LiveProgress(console)
+    display.started("source", "model")
+    display.run_left(754.0)
+    display.update(
+        "source", "model", "[###.......] epoch 1/4, step 20/90, loss 0.5, 3 min 02 s left"
+    )
+    display._live.refresh()
+    display.close()
+    shown = " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue()).split())
+    assert "step 20/90, loss 0.5, 3 min 02 s left about 13 minutes left of the run" in shown
+    assert "\u2026" not in shown
+
+
+def test_a_line_of_a_long_step_says_what_is_left_of_the_run() -> None:
+    out = io.StringIO()
+    progress = PlainProgress(out, every=0.0)
+    progress.started("source", "model")
+    for seconds in (None, 20.0, 3000.0, 20_000.0):
+        progress.run_left(seconds)
+        progress.update("source", "model", "[###.......]")
+    told = [line.partition("[###.......]")[2] for line in out.getvalue().splitlines()]
+    assert told == [
+        "", "; about a minute left of the run", "; about 50 minutes left of the run",
+        "; about 6 hours left of the run",
+    ]  # fmt: skip
 
 
 def test_bars() -> None:

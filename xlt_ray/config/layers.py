@@ -155,7 +155,11 @@ def _is_unicode(text: str) -> bool:
 
 
 def parse_set(flag: str) -> dict[str, Any]:
-    """Turn ``a.b=value`` into ``{"a": {"b": value}}``; the value is JSON if it parses as JSON."""
+    """Turn ``a.b=value`` into ``{"a": {"b": value}}``.
+
+    The value is JSON if it parses as JSON; lists and keys in brackets may be YAML, which needs no
+    quotes: ``benchmark.targets=[ar, ru]``. Anything else is text.
+    """
     key, found, text = flag.partition("=")
     parts = key.strip().split(".")
     origin = _origin_of_flag(flag)
@@ -166,7 +170,7 @@ def parse_set(flag: str) -> dict[str, Any]:
     try:
         value: Any = json.loads(text)
     except json.JSONDecodeError:
-        value = text
+        value = _in_brackets(text, origin)
     except RecursionError:
         raise ConfigError(f"{origin}: {_TOO_DEEP}") from None
     except ValueError as error:  # a number of thousands of digits
@@ -175,6 +179,18 @@ def parse_set(flag: str) -> dict[str, Any]:
     for part in reversed(parts[:-1]):
         nested = {part: nested}
     return nested
+
+
+def _in_brackets(text: str, origin: str) -> Any:
+    """YAML in brackets; other text, also a glob that only begins with one, as it is."""
+    if not text.strip().startswith(("[", "{")):
+        return text
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506
+    except RecursionError:
+        raise ConfigError(f"{origin}: {_TOO_DEEP}") from None
+    except (yaml.YAMLError, ValueError):
+        return text
 
 
 def _origin_of_flag(flag: str) -> str:

@@ -24,6 +24,10 @@ class Progress(Protocol):
         """A step that is at work is so far, in a few words."""
         ...
 
+    def run_left(self, seconds: float | None) -> None:
+        """The whole run will take so long, about; None: it is not known."""
+        ...
+
     def finished(
         self, title: str, kind: str, seconds: float, cached: bool, detail: str = ""
     ) -> None:
@@ -64,6 +68,7 @@ class PlainProgress:
     def __init__(self, stream: TextIO, every: float = 30.0):
         self._stream: TextIO | None = stream
         self._every, self._told = every, dict[tuple[str, str], float]()
+        self._left = ""
 
     def started(self, title: str, kind: str, detail: str = "") -> None:
         """Prints nothing: a step has one line, when it is done."""
@@ -74,7 +79,11 @@ class PlainProgress:
         now = time.monotonic()
         if now - self._told.get((title, kind), now) >= self._every:
             self._told[title, kind] = now
-            self._print(f"{'at work':>9}  {kind:<10}  {title}  {detail}")
+            self._print(f"{'at work':>9}  {kind:<10}  {title}  {detail}{self._left}")
+
+    def run_left(self, seconds: float | None) -> None:
+        """Is told with the next line of a step at work."""
+        self._left = "" if seconds is None else f"; {left_line(seconds)}"
 
     def finished(
         self, title: str, kind: str, seconds: float, cached: bool, detail: str = ""
@@ -104,6 +113,7 @@ class LiveProgress:
     def __init__(self, console: Console):
         self._console = console
         self._running: dict[tuple[str, str], tuple[float, str]] = {}
+        self._left = ""
         self._spinner = Spinner("dots")
         self._live = Live(
             console=console,
@@ -121,6 +131,10 @@ class LiveProgress:
         """Shows how far the step is."""
         if (title, kind) in self._running:
             self._running[title, kind] = (self._running[title, kind][0], detail)
+
+    def run_left(self, seconds: float | None) -> None:
+        """Stands below the steps."""
+        self._left = "" if seconds is None else left_line(seconds)
 
     def finished(
         self, title: str, kind: str, seconds: float, cached: bool, detail: str = ""
@@ -144,8 +158,19 @@ class LiveProgress:
         grid = Table.grid(padding=(0, 1))
         for (title, kind), (since, detail) in list(self._running.items()):
             line = f"{now - since:5.0f} s  {kind:<10}  {title}  {detail}".rstrip()
-            grid.add_row(self._spinner, Text(line, style="cyan", overflow="ellipsis"))
+            grid.add_row(self._spinner, Text(line, style="cyan", overflow="fold"))
+        if self._left and self._running:
+            grid.add_row("", Text(self._left, style="cyan"))
         return grid
+
+
+def left_line(seconds: float) -> str:
+    """How long the run will still take, as it is told: a rough number has one unit."""
+    if seconds < 90:
+        return "about a minute left of the run"
+    if seconds < 5400:
+        return f"about {round(seconds / 60)} minutes left of the run"
+    return f"about {round(seconds / 3600)} hours left of the run"
 
 
 def step_line(title: str, kind: str, seconds: float, cached: bool, detail: str) -> str:

@@ -19,6 +19,7 @@ inventory     the runs of a store, and what nobody uses
 dry_run       looks steps up and counts
 rehearsal     checks and prints the plan
 at_work       how far a step is
+time_left     how long the run still takes
 seen          what a dry run shows of files
 failures      what went wrong, in the words of config.errors
 exit_codes    how commands end

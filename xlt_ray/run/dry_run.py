@@ -48,37 +48,42 @@ class PlanRunner:
     Attributes:
         store: The store.
         steps: What the reader of the plan sees of each step.
-        row_passes: Rows that are trained on, once an epoch, and rows that are annotated, as far as
-            known and not in the store.
+        reads: Whether text is read and counted.
         sample: Some of the rows that were read.
     """
 
     store: Store
+    reads: bool = True
     steps: list[dict[str, Any]] = field(default_factory=list)
-    row_passes: tuple[int, int] = (0, 0)
     sample: list[Example] = field(default_factory=list)
 
     def run(
         self, step: Step[T], compute: Compute[T], *, afterwards: Callable[[], None] | None = None
     ) -> Artifact:
         """The artifact, if it is there; otherwise one that stands for it. Nothing else is done."""
-        name, expected = step.fingerprint(), outlook(step.task)
+        name = step.fingerprint()
         found = self.store.find(step.kind, name) if name != PLANNED else None
+        looked_at = self.reads or not isinstance(step.task, ReadTask)
+        expected = outlook(step.task) if looked_at else Outlook()
         known = found.info if found else Unknown(expected.facts)
         self.sample += expected.sample
-        self.note(step.title, step.kind, known.get("rows"), expected.note, cached=found is not None)
-        if found is not None:
-            return found
-        trained, annotated = self.row_passes
-        self.row_passes = (trained + expected.trained, annotated + expected.annotated)
-        return planned(step.kind, expected.facts)
+        self.note(step.title, step.kind, known.get("rows"), expected, cached=found is not None)
+        return found or planned(step.kind, expected.facts)
+
+    @property
+    def row_passes(self) -> tuple[int, int]:
+        """Rows that are trained on, once an epoch, and rows that are annotated, as far as known and
+        not in the store."""
+        new = [step for step in self.steps if not step["cached"]]
+        return sum(step["trained"] for step in new), sum(step["annotated"] for step in new)
 
     def note(
-        self, title: str, kind: str, rows: int | None, note: str, *, cached: bool = False
+        self, title: str, kind: str, rows: int | None, of: "Outlook", *, cached: bool = False
     ) -> None:
         """Put a step on the list."""
-        entry = {"title": title, "kind": kind, "cached": cached, "rows": rows, "note": note}
-        self.steps.append(entry)
+        passes = {"trained": of.trained, "annotated": of.annotated}
+        entry = {"title": title, "kind": kind, "cached": cached, "rows": rows, "note": of.note}
+        self.steps.append(entry | passes)
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,7 @@ class DryRun(RunPolicy):
         plan: What the run would ask the cluster for.
         earlier_runs: Runs that will be finished before this one begins.
         judges_left_out: As of the run.
+        reads: Whether it reads text, to see some of it.
     """
 
     def __init__(
@@ -175,8 +181,9 @@ class DryRun(RunPolicy):
         earlier_runs: Collection[str] = (),
         *,
         judges_left_out: bool = False,
+        reads: bool = True,
     ):
-        self.runner, self.plan, self.earlier_runs = PlanRunner(store), plan, earlier_runs
+        self.runner, self.plan, self.earlier_runs = PlanRunner(store, reads), plan, earlier_runs
         self.judges_left_out = judges_left_out
         self.trainings = 1
         """Train steps that a run would have at work at a time."""
@@ -225,7 +232,7 @@ class DryRun(RunPolicy):
     def _note_missing(self, title: str, kind: str, why: str) -> Artifact:
         """Note that a run would fail for want of something; gives what stands for it."""
         self._missing.setdefault(why, []).append(title)
-        self.runner.note(title, kind, None, "missing")
+        self.runner.note(title, kind, None, Outlook("missing"))
         return planned(kind, {})
 
 

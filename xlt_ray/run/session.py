@@ -140,6 +140,7 @@ def carry_out(
     from xlt_ray.run.driver import RayDriver
     from xlt_ray.run.gold_steps import Oracle
     from xlt_ray.run.scoring import Scorer, all_gold
+    from xlt_ray.run.time_left import TimeLeft, planned_work
 
     with open_run(config) as begun:
         driver = RayDriver(config, begun.runner, begun.plan)
@@ -148,6 +149,8 @@ def carry_out(
         scorer.check_test()
         if first is not None:
             first(oracle)
+        work = partial(planned_work, config, begun.runner.store, begun.plan)
+        begun.runner.time_left = TimeLeft(work, begun.plan.trainings)
         outcome = run_recipe(config, driver)
         report = report_of(config, scorer, outcome, begun.runner.ledger)
         begun.runner.lease.check()

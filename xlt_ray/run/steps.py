@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from xlt_ray.report.progress import Progress
 from xlt_ray.store.artifacts import Artifact, Store
@@ -18,6 +18,9 @@ from xlt_ray.store.lease import Lease
 from xlt_ray.store.libraries import computing, versions
 from xlt_ray.store.run_folder import RunFolder
 from xlt_ray.store.step_task import StepTask
+
+if TYPE_CHECKING:
+    from xlt_ray.run.time_left import TimeLeft
 
 PLANNED = "planned"
 
@@ -95,6 +98,7 @@ class StepRunner:
     progress: Progress
     right_to: Callable[[str], AbstractContextManager[None]]
     track: Callable[[str, str, Mapping[str, Any]], None] = lambda title, kind, info: None
+    time_left: "TimeLeft | None" = None
     ledger: list[dict[str, Any]] = field(default_factory=list)
     noting: threading.Lock = field(default_factory=threading.Lock)
 
@@ -135,7 +139,7 @@ class StepRunner:
             self.store.adopt(attempt)
         from xlt_ray.run.at_work import told  # reaches what trains and annotates
 
-        with told(self.progress, step, attempt, self.store):
+        with told(self.progress, step, attempt, self.store, self.time_left):
             info = compute(step.task.into(attempt))
         record = {
             "kind": step.kind,
@@ -174,6 +178,8 @@ class StepRunner:
         self.track(step.title, step.kind, artifact.info)
         detail = _detail(artifact.info)
         self.progress.finished(step.title, step.kind, artifact.seconds, cached, detail)
+        if self.time_left is not None:
+            self.time_left.finished((step.title, step.kind), artifact.seconds)
 
 
 def _brief(info: Mapping[str, Any]) -> dict[str, Any]:
