@@ -80,18 +80,16 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         with Path(path).open(encoding="utf-8") as stream:
             text = stream.read(_FILE + 1)
-        if len(text) > _FILE:
-            raise ConfigError(f"--config {path}: has more than {_FILE:,} letters")
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506
+        content = yaml.load(text, Loader=_Loader) if len(text) <= _FILE else None  # noqa: S506
     except OSError as error:
         raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from None
-    except ConfigError:
-        raise
     except RecursionError:
         raise ConfigError(f"--config {path}: {_TOO_DEEP}") from None
     except (yaml.YAMLError, ValueError) as error:  # of numbers and dates that are none, too
         reason = " ".join(str(error).split())
         raise ConfigError(f"--config {path}: no valid YAML: {reason}") from None
+    if len(text) > _FILE:
+        raise ConfigError(f"--config {path}: has more than {_FILE:,} letters")
     if content is None:
         return {}
     if not isinstance(content, dict):
