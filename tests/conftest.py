@@ -66,13 +66,6 @@ def _rank(item: pytest.Item, on_ray: set[Path]) -> int:
     return len(SLOW_FIRST) + (item.path in on_ray)
 
 
-def _group(item: pytest.Item) -> str:
-    """Tests of one group stay in one process, whose fixtures they share; see ``make test``."""
-    folder = item.path.parent.name
-    together = folder == "chaos" and not LONG  # few, on one cluster
-    return folder if together else item.path.name
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips what this machine cannot run; marks what uses the cluster or the sample data."""
     waiting = {item for item in items if item.get_closest_marker("long") and not LONG}
@@ -83,7 +76,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     no_network = pytest.mark.skip(reason="needs the model hub: set XLT_NETWORK=1")
     too_long = pytest.mark.skip(reason="takes long: set XLT_LONG=1, as `make test-all` does")
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
         fixtures = _fixtures(item)
         if "ray_cluster" in fixtures:
             item.add_marker("ray")

@@ -47,7 +47,7 @@ MOST_LINES = 500
 RAY_ROOMS = {"engine", "jobs", "cluster"}
 """Rooms whose own code may import Ray; what stands on them has it loaded."""
 BARE_MODULES = {"xlt_ray", "xlt_ray.labels", "xlt_ray.config.schema", "xlt_ray.config.layers"}
-HEAVY = {"transformers.modeling_utils", "ray.data", "ray.train"}
+HEAVY = {"transformers.modeling_utils", "ray.data", "ray.train", "scipy.stats"}
 """Modules that take a second of a core or more: who needs them imports them where it does."""
 SEARCHES = ["xlt_ray.engine.tune", "xlt_ray.commands.trial"]
 """Modules that stand on Ray Tune, which is heavy; a sweep imports them when it begins."""

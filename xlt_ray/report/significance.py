@@ -14,7 +14,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from xlt_ray.labels import UNLABELLED, LabelSet
 from xlt_ray.metrics import Ragged, entities_of
@@ -194,6 +193,8 @@ def rank_correlation(x: Floats, y: Floats) -> Floats:
 
     Equal values share the mean of their ranks. 0 where one side has equal values alone.
     """
+    from scipy.stats import rankdata  # a second to import, which every process would spend
+
     a, b = (np.asarray(rankdata(z, axis=-1), dtype=np.float64) for z in (x, y))
     a, b = a - a.mean(axis=-1, keepdims=True), b - b.mean(axis=-1, keepdims=True)
     return _ratio((a * b).sum(axis=-1), np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1)))
