@@ -116,7 +116,9 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ("a.b.c={}", {"a": {"b": {"c": {}}}}),
     ],
 )
-def test_values_are_json_or_yaml_in_brackets_if_they_parse(flag: str, value: Mapping[str, Any]) -> None:
+def test_values_are_json_or_yaml_in_brackets_if_they_parse(
+    flag: str, value: Mapping[str, Any]
+) -> None:
     assert parse_set(flag) == value
 
 
