@@ -16,7 +16,7 @@ import transformers
 
 from tests import subwords
 from tests.encoders import commit
-from xlt_ray.config.schema import TrainConfig
+from xlt_ray.config.schema import LoraConfig, TrainConfig
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.batches.examples import examples_of
 from xlt_ray.data.batches.layout import SpanItems, layout_in
@@ -40,7 +40,7 @@ from xlt_ray.store.artifacts import Artifact, Store
 
 Kind = Literal["token", "text", "pair", "span"]
 KINDS: tuple[Kind, ...] = ("token", "text", "pair", "span")
-CHECKS = ("train", "resume", "freeze", "save", "stock", "onnx")
+CHECKS = ("train", "resume", "freeze", "save", "stock", "lora", "onnx")
 TAGS, CLASSES = LabelSet(("O", "B-X", "I-X")), LabelSet(("no", "yes"))
 HEAD = SpanHead(max_len=2, q=4)
 
@@ -221,12 +221,16 @@ class Trial:
         self.corpus = Corpus(commit(self.store, "tokens", "t", {"part-000000": self.tokens}))
         self.corpus = self.corpus.labelled(commit(self.store, "gold", "g", {"rows": gold}))
 
-    def training(self, name: str, objective: Any, frozen: int | None = None) -> TrainTask:
+    def training(
+        self, name: str, objective: Any, frozen: int | None = None, rank: int = 0
+    ) -> TrainTask:
         """A short training into an attempt of that name."""
         return TrainTask(
             mix=Mix(self.corpus), dev=self.corpus, start=self.start, objective=objective,
             schedule=Schedule(0.01, 1, keep="last", frozen_layers=frozen),
-            train=TrainConfig(batch_size=4, max_length=40, checkpoint_seconds=0.0),
+            train=TrainConfig(
+                batch_size=4, max_length=40, checkpoint_seconds=0.0, lora=LoraConfig(rank=rank)
+            ),
             context=TaskContext(self.labels, (self.family.language,), task=self.task),
             metric="f1" if self.task == "token" else "accuracy",
             seed=1, arithmetic=Arithmetic(), batch_tokens=256,
@@ -279,6 +283,7 @@ class Trial:
         self.check_freeze(untrained)
         self.check_save()
         self.check_stock()
+        self.check_lora()
         self.found = dict.fromkeys(CHECKS[:-1], "done")
         if onnx:
             self.found["onnx"] = self.check_onnx()
@@ -326,6 +331,23 @@ class Trial:
         found = model.encoder(**inputs, output_hidden_states=True)
         states = found.get("hidden_states", found.get("encoder_hidden_states"))
         return None if self.family.name == "CANINE" else states[1] * batch.attention_mask[..., None]
+
+    def check_lora(self) -> None:
+        """Adapters are trained alone, and say when they are merged what they said apart."""
+        task = self.training("adapters", self.objective(), rank=2)
+        worker = Worker(task, 0, torch.device("cpu"))
+        before = {name: value.clone() for name, value in worker.model.weights().items()}
+        worker.epoch()
+        facts = worker.finish()
+        folder = self.store.commit(task.out, {"info": facts, "seconds": 0.0}).local()
+        after = worker.model.weights()
+        moved = [name for name in after if not torch.equal(after[name], before[name])]
+        assert any(".lora_B" in name for name in moved)
+        assert not any(path.name == "model.safetensors" for path in folder.iterdir())
+        batch, own = self.batch(folder), worker.model.eval()
+        with torch.inference_mode():
+            wanted, found = own(batch).logits, self.load(folder, 3)(batch).logits
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
     @torch.inference_mode()
     def check_save(self) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,9 +64,7 @@ def test_second_run_is_cached_and_equal(first, world: World):
     store, report = first
     before = artifacts(store)
     markdown = (store / "runs/test/report.md").read_text()
-    began = time.monotonic()
     again = run(world.config(store))
-    assert time.monotonic() - began < 30
     assert all(step["cached"] for step in again["steps"])
     assert [step["seconds"] for step in again["steps"]] == [
         step["seconds"] for step in report["steps"]

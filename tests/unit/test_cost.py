@@ -70,6 +70,7 @@ def test_a_large_vocabulary_costs_at_every_step(monkeypatch: pytest.MonkeyPatch)
     layers = 3 * (4 * 32**2 + 2 * 32 * 64)
     assert cost.parameters_of(shape, True) == layers
     assert cost.parameters_of(shape, False) == layers + 32 * 250_000
+    assert cost.parameters_of(shape, True, rank=2) < layers / 2
     batch = config().train.batch_size
     speed = Speed(1e30, 1e30, update=(layers + 32 * 250_000) / 3600)
     monkeypatch.setattr(cost, "speed_here", lambda shape, threads: speed)

@@ -34,7 +34,7 @@ FILES = (
 )
 COMMANDS = (["runs"], ["runs", "done"], ["report", "done"], ["report", "both"],
             ["gc"], ["gc", "--days", "0"])  # fmt: skip
-CASES = 36
+CASES = 18
 LONGEST, MOST_LINES = 1000, 3
 """Of what is told about a file that cannot be read."""
 

@@ -33,16 +33,16 @@ from xlt_ray.config.schema import (
 )
 from xlt_ray.data.batches.layout import is_causal
 from xlt_ray.data.benchmarks.registry import benchmark_of
-from xlt_ray.models.files import SPAN_SETTINGS
+from xlt_ray.models.files import ADAPTER_SETTINGS, SPAN_SETTINGS
 from xlt_ray.models.onnx import require_onnx, write_onnx
 from xlt_ray.recipe.corpus import Model, Start
 from xlt_ray.report.card import card
 from xlt_ray.report.record import Report
 from xlt_ray.run.check import configure_run, method_of
 from xlt_ray.run.exit_codes import BAD_CONFIG, DONE
-from xlt_ray.run.saved_models import RECORD, config_of, files_of, run_named
+from xlt_ray.run.saved_models import RECORD, adapters_of, config_of, files_of, run_named
 from xlt_ray.run.session import connected, open_run
-from xlt_ray.store.artifacts import Store
+from xlt_ray.store.artifacts import BASE, Artifact, Store
 from xlt_ray.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class ExportSection(Section, frozen=True):
     """Peak learning rate of the distilled."""
     epochs: int = Field(default=10, ge=1)
     """Its epochs; the best on source dev is kept."""
+    adapters: bool = False
+    """Write the adapters of a run with train.lora alone, for peft, rather than the merged model."""
     licence: Text | None = None
     """Licence of the model, for its card: apache-2.0, cc-by-4.0, ..."""
     onnx: bool = False
@@ -172,9 +174,30 @@ def _check(config: ExportConfig) -> None:
         require_onnx()  # and not after the distilling
     if section.distil and not is_spans:
         raise ConfigError(f"export.distil: run {section.run!r} has a stock model already")
+    if section.adapters:
+        _check_adapters(section, config.model.artifact)
     to = Path(section.to).expanduser()
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise ConfigError(f"export.to: {to} is there already")
+
+
+def _check_adapters(section: ExportSection, model: Artifact) -> None:
+    for key in ("onnx", "distil"):
+        if getattr(section, key):
+            raise ConfigError(f"export.{key}: of the merged model alone; export.adapters=false")
+    adapters_of(model)
+    if model.info[BASE]["kind"] != "backbone":
+        raise ConfigError(
+            "export.adapters: they adapt a model that another run trained, which nobody else has; "
+            "export the merged model"
+        )
+
+
+def _name_base(folder: Path, backbone: str) -> None:
+    """Say in the adapters' settings which encoder they adapt."""
+    path = folder / ADAPTER_SETTINGS
+    settings = json.loads(path.read_bytes()) | {"base_model_name_or_path": backbone}
+    path.write_text(json.dumps(settings, indent=1) + "\n")
 
 
 NO_STOCK_MODEL = (
@@ -243,10 +266,12 @@ def export(config: ExportConfig) -> dict[str, Any]:
             "teacher": {name: kept[metric] for name, kept in teacher["final"].items()},
         }
     to = Path(section.to).expanduser()
-    files = files_of(artifact)
+    files = adapters_of(artifact) if section.adapters else files_of(artifact)
     record["spans"] = SPAN_SETTINGS in files
     record["causal"] = is_causal(json.loads(files["config.json"].read_bytes()))
     with ready(files, to) as folder:
+        if section.adapters:
+            _name_base(folder, config.run.backbone)
         if section.onnx:
             record["onnx"] = {"largest_difference": write_onnx(folder, task=record["task"])}
         (folder / "README.md").write_text(_card(config, record), encoding="utf-8")
@@ -303,7 +328,8 @@ def dry_run(config: ExportConfig) -> int:
     """Print what would be copied, or trained first; returns the exit code."""
     print("\n".join(settings({"export": to_dict(config.section)})), end="\n\n")
     if not config.section.distil:
-        print("\n".join(files_of(config.model.artifact)))
+        found = config.model.artifact
+        print("\n".join(adapters_of(found) if config.section.adapters else files_of(found)))
         return DONE
     from xlt_ray.engine.resources import settle
     from xlt_ray.run.dry_run import DryRun, text_of

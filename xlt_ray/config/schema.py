@@ -236,6 +236,20 @@ class MethodConfig(Section, frozen=True):
         """Raise ValueError, beginning with its name, if a key does not fit so many classes."""
 
 
+class LoraConfig(Section, frozen=True):
+    """Low-rank adapters that are trained in place of the encoder."""
+
+    rank: int = Field(default=0, ge=0)
+    """Rank of the adapters; 0: there are none, and the encoder is trained. With them rounds write
+    some megabytes, and the finished model has them merged."""
+    alpha: float | None = Field(default=None, gt=0)
+    """Scale of an adapter times its rank; absent: twice the rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout of an adapter's input while training."""
+    targets: Literal["all", "attention"] = "all"
+    """Linear layers that have one: all in the encoder's layers, or those of attention."""
+
+
 class TrainConfig(Section, frozen=True):
     """How a train step optimises; the methods add learning rates and epochs."""
 
@@ -253,6 +267,8 @@ class TrainConfig(Section, frozen=True):
     freeze_embeddings: bool = False
     """Keep the embeddings of the encoder as they are: most of its parameters, little of what it
     learns in a fine-tuning, and a good part of an optimiser step on a CPU."""
+    lora: LoraConfig = LoraConfig()
+    """Adapters in place of the encoder."""
     warmup_ratio: float = Field(default=0.1, ge=0, le=1)
     """Fraction of the steps in which the learning rate rises; then it falls linearly to 0."""
     max_grad_norm: float = Field(default=1.0, gt=0)

@@ -45,14 +45,17 @@ def shape_of(config: RunConfig[Any]) -> Mapping[str, Any]:
     return json.loads(Path(found).read_bytes())
 
 
-def parameters_of(shape: Mapping[str, Any], frozen: bool) -> float:
+def parameters_of(shape: Mapping[str, Any], frozen: bool, rank: int = 0) -> float:
     """Parameters of an encoder that a training changes, about.
 
     Args:
         shape: What `operations_of` takes, and ``vocab_size``.
         frozen: Whether the embeddings stay as they are.
+        rank: Of adapters that are trained in its place; 0: it is trained itself.
     """
     width, inner = shape["hidden_size"], shape["intermediate_size"]
+    if rank:
+        return shape["num_hidden_layers"] * rank * (8 * width + 2 * (width + inner))
     layers = shape["num_hidden_layers"] * (4 * width**2 + 2 * width * inner)
     return layers + (0 if frozen else shape.get("vocab_size", 0) * width)
 
@@ -111,7 +114,8 @@ def cost_lines(
         annotators = max(1.0, pool.smallest * pool.cpus / plan.train_cpus)
         trainings = max(1, plan.train_workers)
         updates = trained / config.train.batch_size
-        changed = updates * parameters_of(shape, config.train.freeze_embeddings)
+        rank = config.train.lora.rank
+        changed = updates * parameters_of(shape, config.train.freeze_embeddings, rank)
         passes = forward / (speed.forward * annotators) + back / (speed.training * trainings)
         hours = (passes + changed / speed.update) / 3600
         how = f"on {cpus:g} CPU cores, as fast as this machine's"

@@ -8,6 +8,7 @@ text_classifier  a class per text
 span_tagger      a class per span
 critic           the critic of domain alignment
 translator       sequence to sequence
+lora             low-rank adapters in place of the encoder
 load             any of them from a folder
 whole            checks a folder before it is loaded
 files            files beside those of transformers

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.stock import stock
+from xlt_ray.models import lora
 from xlt_ray.models.families import frozen_parts, inputs_of
 from xlt_ray.models.heads import Head
 
@@ -51,6 +52,7 @@ class Classifier(nn.Module, ABC):
     Attributes:
         model: The stock model.
         own: Trainable part of the objective, if it has one; saved beside the model.
+        adapters: Settings of the adapters that are trained in place of the encoder, if there are.
         pass_tokens: Tokens, padding included, that the encoder takes at a time where no gradient is
             wanted; None: all of a batch. One row of a file may have a thousand windows.
     """
@@ -59,6 +61,7 @@ class Classifier(nn.Module, ABC):
         super().__init__()
         self.model = model
         self.own: nn.Module | None = None
+        self.adapters: lora.Lora | None = None
         self.pass_tokens: int | None = None
 
     @property
@@ -144,18 +147,25 @@ class Classifier(nn.Module, ABC):
             part.requires_grad_(False)
 
     def save(self, folder: Path) -> None:
-        """Write config.json, model.safetensors and, if there is one, the objective's part."""
+        """Write config.json, model.safetensors or adapters, and the objective's part, if any."""
         self.model.config.name_or_path = ""
-        self.model.save_pretrained(folder)
+        if self.adapters is None:
+            self.model.save_pretrained(folder)
+        else:
+            lora.save(self.model, self.adapters, folder)
         if self.own is not None:
             save_file(self.own.state_dict(), folder / OWN_FILE)
 
     def weights(self) -> dict[str, Tensor]:
-        """Parameters and buffers by name; of several names for the same one the first."""
+        """Parameters and buffers by name; of several names for the same one the first.
+
+        Of a model with adapters those that are trained: the others are as they were loaded.
+        """
         found: dict[str, Tensor] = {}
         seen: set[int] = set()
         for name, value in self.state_dict(keep_vars=True).items():
-            if id(value) not in seen:
+            stays = name.startswith("model.") and not value.requires_grad
+            if id(value) not in seen and not (self.adapters and stays):
                 found[name] = value.detach()
             seen.add(id(value))
         return found

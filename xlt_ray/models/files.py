@@ -7,3 +7,6 @@ SPAN_SETTINGS = "spans.json"
 
 SNAPSHOT = "snapshot-"
 """Beginning of the names of weights that a training kept along its way."""
+
+ADAPTERS, ADAPTER_SETTINGS = "adapter_model.safetensors", "adapter_config.json"
+"""Of a model that is adapters of another: their weights and settings, as peft names the files."""

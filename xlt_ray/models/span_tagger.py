@@ -33,6 +33,7 @@ from xlt_ray.models.classifier import Classifier, Output, full_precision, new_he
 from xlt_ray.models.families import bare_encoder, check_masked_lm, config_for
 from xlt_ray.models.files import SPAN_SETTINGS
 from xlt_ray.models.heads import masked_lm_head
+from xlt_ray.models.lora import weights_in
 from xlt_ray.ops import vmf
 from xlt_ray.ops.spans import span_classes
 
@@ -320,7 +321,7 @@ def load_span_tagger(
         else:
             kind, more = bare_encoder(config)
             common |= more
-        model = kind.from_pretrained(path, **common, trust_remote_code=False)
+        model = kind.from_pretrained(weights_in(path), **common, trust_remote_code=False)
         tagger = SpanTagger(model, head, LabelSet(tuple(labels)), dropout=dropout, seed=seed)
     if gradient_checkpointing:
         model.activation_checkpointing_enable()

@@ -16,6 +16,7 @@ from xlt_ray.data.stock import stock
 from xlt_ray.models.classifier import HeadClassifier, has_other_head, new_head, redraw
 from xlt_ray.models.families import check_class, config_for
 from xlt_ray.models.heads import Head, check_head, token_head
+from xlt_ray.models.lora import weights_in
 
 
 class Tagger(HeadClassifier):
@@ -60,7 +61,7 @@ def load_tagger(
     check_class(config.to_dict(), f"backbone {folder}", "token")
     with new_head(seed):
         model = stock("AutoModelForTokenClassification").from_pretrained(
-            folder,
+            weights_in(folder),
             dtype=torch.float32,
             local_files_only=True,
             config=config,

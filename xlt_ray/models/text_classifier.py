@@ -20,6 +20,7 @@ from xlt_ray.data.stock import stock
 from xlt_ray.models.classifier import HeadClassifier, has_other_head, new_head, redraw
 from xlt_ray.models.families import check_class, config_for
 from xlt_ray.models.heads import Head, check_head, pooled, text_features, text_head
+from xlt_ray.models.lora import weights_in
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -135,7 +136,7 @@ def load_text_classifier(
     check_class(config.to_dict(), f"backbone {folder}", "sentence")
     with new_head(seed):
         model = stock("AutoModelForSequenceClassification").from_pretrained(
-            folder,
+            weights_in(folder),
             dtype=torch.float32,
             local_files_only=True,
             config=config,

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.extras import require
 from xlt_ray.config.layers import load
 from xlt_ray.config.schema import MethodConfig, RunConfig
 from xlt_ray.data.benchmarks.registry import benchmark_of
@@ -137,6 +138,8 @@ def check_run(config: RunConfig[Any]) -> RunConfig[Any]:
         )
     if config.benchmark.leave_one_out and given.replace:
         raise ConfigError("translation.replace: a source that is left out is not translated")
+    if config.train.lora.rank:
+        require("peft", "lora", "train.lora needs")
     if config.train.dim_reduce is not None and task == "token":
         raise ConfigError(
             f"train.dim_reduce: {config.train.dim_reduce}, but {name} is a token task, whose head "

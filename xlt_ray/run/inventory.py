@@ -15,7 +15,7 @@ import pyarrow.fs as pafs
 
 from xlt_ray.config.schema import first_line
 from xlt_ray.run.saved_models import MODELS_FILE
-from xlt_ray.store.artifacts import INPUTS, PREDICTIONS, Store
+from xlt_ray.store.artifacts import BASE, INPUTS, PREDICTIONS, Store
 from xlt_ray.store.lease import LEASE_SECONDS
 from xlt_ray.store.run_folder import RunFolder
 from xlt_ray.store.shapes import UnreadableError
@@ -132,7 +132,15 @@ def referred(store: Store) -> set[tuple[str, str]]:
             if {"kind", "fingerprint"} <= entry.keys():
                 found.add((entry["kind"], entry["fingerprint"]))
         found |= set(_entries(folder.read_json(MODELS_FILE) or {}))
-    return found
+    return found | set(_bases(store, found))
+
+
+def _bases(store: Store, kept: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """What models that are kept add to, as adapters do to an encoder."""
+    for name in kept:
+        model = store.find(*name) if name[0] == "model" else None
+        if model is not None and (base := model.info.get(BASE)):
+            yield base["kind"], base["fingerprint"]
 
 
 def _entries(value: Any) -> Iterator[tuple[str, str]]:

@@ -1,16 +1,25 @@
 """Models that finished runs have left in a store, for others to start from."""
 
+import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypedDict
 
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.schema import Task
 from xlt_ray.labels import LabelSet
-from xlt_ray.models.files import OPTIMISER, SNAPSHOT, SPAN_SETTINGS
+from xlt_ray.models.files import (
+    ADAPTER_SETTINGS,
+    ADAPTERS,
+    OPTIMISER,
+    SNAPSHOT,
+    SPAN_SETTINGS,
+)
 from xlt_ray.recipe.corpus import Model, Start
 from xlt_ray.recipe.method import WithSources
-from xlt_ray.store.artifacts import Artifact, Store
+from xlt_ray.store.artifacts import Artifact, Store, own_cache
 from xlt_ray.store.manifest import is_inside
 from xlt_ray.store.shapes import parsed
 
@@ -154,9 +163,38 @@ def _models(store: Store, name: str) -> dict[str, Any] | None:
 
 def files_of(model: Artifact) -> dict[str, Path]:
     """The files of a trained model that others load: without its optimiser, its findings and what
-    it kept along its way."""
+    it kept along its way, and with adapters merged."""
+    files = _plain_files(model.local())
+    if ADAPTERS not in files:
+        return files
+    from xlt_ray.models.lora import write_merged  # reaches PyTorch
+
+    merged = own_cache() / "merged" / model.local().name
+    if not merged.exists():
+        with TemporaryDirectory(dir=own_cache()) as folder:
+            write_merged(model.local(), Path(folder) / "whole")
+            merged.parent.mkdir(exist_ok=True)
+            with suppress(OSError):  # another process was sooner
+                (Path(folder) / "whole").rename(merged)
+    adapters = {ADAPTERS, ADAPTER_SETTINGS}
+    return {k: v for k, v in files.items() if k not in adapters} | _plain_files(merged)
+
+
+def adapters_of(model: Artifact) -> dict[str, Path]:
+    """The files of a model that is adapters, as peft loads it.
+
+    Raises:
+        ConfigError: it is a whole one.
+    """
+    files = _plain_files(model.local())
+    if ADAPTERS not in files:
+        raise ConfigError("export.adapters: the model has none; it was trained whole (train.lora)")
+    return files
+
+
+def _plain_files(folder: Path) -> dict[str, Path]:
     own = {"manifest.json", OPTIMISER}
-    files = [path for path in model.local().iterdir() if path.suffix != ".parquet"]
+    files = [path for path in folder.iterdir() if path.suffix != ".parquet" and path.is_file()]
     files = [path for path in files if not path.name.startswith(SNAPSHOT)]
     return {path.name: path for path in sorted(files) if path.name not in own}
 
@@ -176,7 +214,12 @@ def check_start(model: Model, reference: str, labels: LabelSet, backbone: Model)
     names = [known[key] for key in sorted(known, key=int)]
     if names != list(labels.names):
         raise ConfigError(f"{where} has the classes {names}, needed: {list(labels.names)}")
-    name = "tokenizer.json"
-    there = [item.manifest["files"].get(name, {}).get("sha256") for item in (model.artifact, ours)]
+    there = [_tokenizer(item) for item in (model.artifact, ours)]
     if there[0] != there[1]:
         raise ConfigError(f"{where} has another tokenizer than the backbone, whose text is read")
+
+
+def _tokenizer(model: Artifact) -> str | None:
+    """Hash of a model's tokenizer; adapters have that of the encoder that they adapt."""
+    path = model.local() / "tokenizer.json"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None

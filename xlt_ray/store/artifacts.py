@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from xlt_ray.store.beside import beside
 from xlt_ray.store.fault_points import reached
 from xlt_ray.store.files import is_parquet, open_root, read_bytes, sync, write_bytes
 from xlt_ray.store.machine import is_gone, machine
@@ -42,6 +43,8 @@ from xlt_ray.store.parquet import open_parquet
 _NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 """Why no folder can be made, today or tomorrow; of a disk alone, so its path has no secrets."""
 
+BASE = "base"
+"""In what a step says of its result: kind and fingerprint of the artifact that this one adds to."""
 CONTENT_KINDS = frozenset({"text", "gold"})
 """Kinds of artifacts that are known by their content in later steps."""
 INPUTS, PREDICTIONS = "inputs", "predictions"
@@ -62,7 +65,7 @@ def _is_orphan(folder: str) -> bool:
     return writer is not None and is_gone(int(writer[1]))
 
 
-def _own_cache() -> Path:
+def own_cache() -> Path:
     """Folder for copies of distant artifacts, which nobody but this user can write to."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "xlt_ray"
     folder.mkdir(parents=True, exist_ok=True)
@@ -177,11 +180,31 @@ class Artifact:
         return pa.concat_tables(self.tables(columns))
 
     def local(self) -> Path:
-        """Its folder on a local disk, fetched and checked if the store is elsewhere."""
+        """Its folder on a local disk, fetched and checked if the store is elsewhere.
+
+        Where it adds to another artifact, that one's folder is in there as ``base``, and its files
+        beside its own, but for weights and those of the same name.
+
+        Raises:
+            FileNotFoundError: the other one is not in the store any more.
+        """
+        own, base = self._fetched(), self.info.get(BASE)
+        return own if base is None else self._on(own, base)
+
+    def _on(self, own: Path, named: Mapping[str, str]) -> Path:
+        base = Store(self.root).find(named["kind"], named["fingerprint"])
+        if base is None:
+            raise FileNotFoundError(
+                f"{self.kind}/{self.fingerprint} adds to {named['kind']}/{named['fingerprint']}, "
+                "which is not in the store any more"
+            )
+        return beside(own, base.local(), own_cache() / self.kind, BASE)
+
+    def _fetched(self) -> Path:
         fs, folder = self._place
         if isinstance(fs, pafs.LocalFileSystem):
             return Path(folder)
-        cache, disk = _own_cache() / self.kind / self.digest, pafs.LocalFileSystem()
+        cache, disk = own_cache() / self.kind / self.digest, pafs.LocalFileSystem()
         if cache.exists():
             if not self._wrong(disk, str(cache)):
                 return cache

@@ -4,6 +4,7 @@ launch       in this process, or in workers of Ray Train
 task         what it is given
 loop         what every worker does
 batches      its rows and passes
+adapters     of what a step trains in place of the encoder
 optimiser    parameters, rates, state
 checkpoints  from which a killed step resumes
 snapshots    models along the way, for analyses

@@ -8,7 +8,7 @@ randomness from the run's seed and its own number, so a step that resumes repeat
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.engine import memory
 from xlt_ray.engine.arithmetic import Precision, autocast
 from xlt_ray.engine.inference import predict_labels
+from xlt_ray.engine.train.adapters import base_of, files_beside, lora_of
 from xlt_ray.engine.train.batches import (
     PairedRows,
     WorkerShare,
@@ -52,7 +53,7 @@ from xlt_ray.engine.train.snapshots import Snapshots
 from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.metrics import Ragged, score
 from xlt_ray.models.classifier import Classifier, full_precision
-from xlt_ray.models.files import OPTIMISER, SPAN_SETTINGS
+from xlt_ray.models.files import OPTIMISER
 from xlt_ray.models.load import load_classifier
 from xlt_ray.recipe.objective import Objective
 from xlt_ray.recipe.schedule import OptimiserStep
@@ -224,6 +225,7 @@ class Worker:
             gradient_checkpointing=task.train.gradient_checkpointing,
             dim_reduce=task.train.dim_reduce,
             spans=self.head,
+            lora=lora_of(task.train),
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(task.seed, "own"))
@@ -477,7 +479,7 @@ class Worker:
                     save_file(flatten(self.optimiser), Path(folder) / OPTIMISER)
                 self.task.out.write_folder(Path(folder))
             self.snapshots.publish(self.task.out)
-            for path in _tokenizer_files(self.task.start.local()):
+            for path in files_beside(self.model, self.task.start):
                 self.task.out.copy(path.name, path)
         kept = {key: position.history[chosen].get(key) for key in ("source_dev", "own")}
         return {
@@ -488,12 +490,5 @@ class Worker:
             "items": int(items),
             "tokens": int(tokens),
             "steps": position.total,
+            **base_of(self.model, self.task.start),
         }
-
-
-def _tokenizer_files(folder: Path) -> Iterator[Path]:
-    others = {"config.json", "generation_config.json", "manifest.json", SPAN_SETTINGS}
-    for path in sorted(folder.iterdir()):
-        is_weights = path.name.endswith((".safetensors", ".safetensors.index.json"))
-        if path.is_file() and path.name not in others and not is_weights:
-            yield path

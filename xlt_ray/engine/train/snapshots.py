@@ -16,7 +16,7 @@ import pyarrow.fs as pafs
 from xlt_ray.engine.train.checkpoints import Checkpoints
 from xlt_ray.models.classifier import Classifier
 from xlt_ray.models.files import SNAPSHOT
-from xlt_ray.store.artifacts import Artifact, Attempt
+from xlt_ray.store.artifacts import BASE, Artifact, Attempt
 from xlt_ray.store.files import read_bytes, write_bytes
 from xlt_ray.store.step_task import StepTask
 
@@ -104,4 +104,4 @@ def run_snapshot(task: SnapshotTask) -> dict[str, Any]:
             task.out.write(name.removeprefix(begin), task.model.read(name))
         elif not name.endswith(ENDING):
             task.out.write(name, task.model.read(name))
-    return {"steps": task.step}
+    return {"steps": task.step, **{k: v for k, v in task.model.info.items() if k == BASE}}
