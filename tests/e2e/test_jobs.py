@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.world import SOURCE, TARGETS, World
+from tests.encoders import write_encoder
+from tests.world import SOURCE, TARGETS, write_corpus
 from xlt_ray.commands.cli import run_job
 
 ROOT = Path(__file__).resolve().parents[2]
+ROWS = 60
+"""Of each file of one's own."""
 JOBS = sorted(path.name for path in (ROOT / "jobs").glob("*.py"))
 
 
@@ -20,6 +23,27 @@ def call(job: str, *flags: str, timeout: float = 240) -> subprocess.CompletedPro
         [sys.executable, f"jobs/{job}", *flags],
         cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False,
     )  # fmt: skip
+
+
+def here(capsys: pytest.CaptureFixture[str], job: str, *flags: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of a job in this process, as its file calls `run_job`."""
+    names = runpy.run_path(str(ROOT / "jobs" / job))
+    code = run_job(names["DEFAULTS"], names["__doc__"], list(flags))
+    return code, *capsys.readouterr()
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few rows of a source and its targets."""
+    root = write_corpus(tmp_path_factory.mktemp("jobs") / "corpus")
+    for path in root.rglob("*.txt"):
+        path.write_text("\n\n".join(path.read_text().split("\n\n")[:ROWS]) + "\n\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_encoder(tmp_path_factory.mktemp("encoder"))
 
 
 def sets(**values: object) -> list[str]:
@@ -74,51 +98,57 @@ NLI = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("own", [NER, NLI], ids=["wikiann", "xnli"])
-def test_dry_run_of_the_paper_setting_without_a_hub(tmp_path: Path, own: dict):
+def test_dry_run_of_the_paper_setting_without_a_hub(
+    tmp_path: Path, own: dict, capsys: pytest.CaptureFixture[str]
+):
     name, rounds = own["benchmark.name"], own["method.rounds"]
-    done = call(f"cltp_{name}.py", "--dry-run", *sets(**{"store.root": tmp_path}))
-    assert done.returncode == 2
-    assert {f"{key}: {value}" for key, value in (PAPER | own).items()} <= set(
-        done.stdout.splitlines()
+    code, shown, told = here(
+        capsys, f"cltp_{name}.py", "--dry-run", *sets(**{"store.root": tmp_path})
     )
-    assert "missing: backbone: 'FacebookAI/xlm-roberta-large'" in done.stdout
-    assert "missing: test text, test gold, source train text" in done.stdout
-    assert f"round {rounds} annotation" in done.stdout
-    assert f"round {rounds + 1} annotation" not in done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
+    assert code == 2
+    assert {f"{key}: {value}" for key, value in (PAPER | own).items()} <= set(shown.splitlines())
+    assert "missing: backbone: 'FacebookAI/xlm-roberta-large'" in shown
+    assert "missing: test text, test gold, source train text" in shown
+    assert f"round {rounds} annotation" in shown
+    assert f"round {rounds + 1} annotation" not in shown
+    assert "Traceback" not in shown + told
     assert not any((tmp_path / "artifacts").rglob("manifest.json"))
     assert (tmp_path / f"runs/cltp-{name}-s0/resolved.json").exists()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ({"method.nosuch": 1}, "method.nosuch: unknown key; allowed:"),
-        ({"benchmark.targets": "de,xx"}, "xx"),
-    ],
-)
-def test_bad_configuration_exits_with_2(tmp_path: Path, flags: dict, message: str):
-    done = call("cltp_wikiann.py", *sets(**{"store.root": tmp_path}, **flags))
+def test_bad_configuration_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """As a process, and the other case in this one."""
+    store = {"store.root": tmp_path}
+    done = call("cltp_wikiann.py", *sets(**store, **{"method.nosuch": 1}))
     assert done.returncode == 2
-    assert message in done.stderr
+    assert "method.nosuch: unknown key; allowed:" in done.stderr
     assert "Traceback" not in done.stderr
+
+    code, _, told = here(
+        capsys, "cltp_wikiann.py", *sets(**store, **{"benchmark.targets": "de,xx"})
+    )
+    assert code == 2
+    assert "xx" in told
+    assert "Traceback" not in told
 
 
 @pytest.mark.slow
-def test_files_of_ones_own(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_files_of_ones_own(
+    corpus: Path, backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """So little needs no Ray, see `xlt_ray.engine.local_ray`."""
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "ray"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # with GPUs it starts at once
     (tmp_path / "ray").mkdir()
     flags = sets(
         **{
-            "benchmark.root": world.corpus,
+            "benchmark.root": corpus,
             "benchmark.source": SOURCE,
             "benchmark.targets": ",".join(TARGETS),
-            "backbone": world.backbone,
+            "backbone": backbone,
+            "train.max_length": 48,
             "store.root": tmp_path / "store",
             "method.source_epochs": 1,
             "method.rounds": 1,
@@ -136,11 +166,12 @@ def test_files_of_ones_own(world: World, tmp_path: Path, monkeypatch: pytest.Mon
     assert not list((tmp_path / "ray").iterdir())
 
 
-@pytest.mark.slow
-def test_too_many_bad_rows_stop_the_run(world: World, tmp_path: Path):
+def test_too_many_bad_rows_stop_the_run(
+    corpus: Path, backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     root = tmp_path / "corpus"
-    for path in world.corpus.rglob("*.txt"):
-        copy = root / path.relative_to(world.corpus)
+    for path in corpus.rglob("*.txt"):
+        copy = root / path.relative_to(corpus)
         copy.parent.mkdir(parents=True, exist_ok=True)
         text = path.read_text()
         copy.write_text(text.replace("\tO\n", "\tOUT\n") if SOURCE in copy.parts else text)
@@ -149,14 +180,16 @@ def test_too_many_bad_rows_stop_the_run(world: World, tmp_path: Path):
             "benchmark.root": root,
             "benchmark.source": SOURCE,
             "benchmark.targets": TARGETS[0],
-            "backbone": world.backbone,
+            "backbone": backbone,
+            "train.max_length": 48,
             "store.root": tmp_path / "store",
             "resources.num_cpus": 2,
+            "resources.annotators": 0,
         }
     )
-    done = call("cltp_wikiann.py", *flags)
-    assert done.returncode == 2
-    assert f"{SOURCE}/test.txt:" in done.stderr  # test splits are read first
-    assert "'OUT'" in done.stderr
-    assert "data.max_bad_fraction" in done.stderr
-    assert "Traceback" not in done.stderr
+    code, _, told = here(capsys, "cltp_wikiann.py", *flags)
+    assert code == 2
+    assert f"{SOURCE}/test.txt:" in told  # test splits are read first
+    assert "'OUT'" in told
+    assert "data.max_bad_fraction" in told
+    assert "Traceback" not in told
