@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,7 +19,9 @@ from xlt_ray.engine.read import map_rows
 pytestmark = pytest.mark.ray
 
 PROGRAM = """
-import signal, time
+import os, signal, time
+from pathlib import Path
+os.umask(0o022)
 from xlt_ray.commands.predict import JOB  # imports Ray, before it is known where it will run
 from xlt_ray.engine.environment import prepare
 prepare(local=True)
@@ -45,6 +48,11 @@ try:
 except ray.exceptions.RaySystemError:
     pass
 assert squares() == [0, 1, 4]
+# Workers make their files as the user's umask has it; the token is for its owner alone.
+assert ray.get(ray.remote(lambda: os.umask(0o022)).remote()) == 0o022
+path = Path.home() / ".ray/auth_token"
+assert [path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777] == [0o600, 0o700]
+assert len(path.read_text()) == 64
 assert is_own() and alive()[0]["CPU"] == 1
 assert open_ports() == []
 assert signal.getsignal(signal.SIGTERM) is mine
@@ -57,7 +65,9 @@ with quiet():
     pass
 assert len(helpers()) == 2
 with quiet():
-    time.sleep(3)
+    until = time.monotonic() + 20
+    while helpers() and time.monotonic() < until:
+        time.sleep(0.1)
 assert not helpers()
 assert squares() == [0, 1, 4]
 assert len(helpers()) == 2
@@ -103,10 +113,14 @@ def squares(seconds: float = math.inf) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_ray_of_ones_own_starts_when_needed_and_its_helpers_go_and_come_back():
-    env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # with GPUs it starts at once
-    for name in ("RAY_ENABLE_AUTO_CONNECT", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
-        env.pop(name, None)  # was set in this process
+def test_a_ray_of_ones_own_starts_when_needed_and_its_helpers_go_and_come_back(tmp_path: Path):
+    """With a token that it makes, in a home that has none."""
+    gone = (
+        "RAY_ENABLE_AUTO_CONNECT", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER",  # set in this process
+        "RAY_AUTH_TOKEN", "RAY_AUTH_MODE",
+    )  # fmt: skip
+    env = {key: value for key, value in os.environ.items() if key not in gone}
+    env |= {"HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}  # with GPUs it starts at once
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         capture_output=True, text=True, timeout=120, check=False, env=env,
