@@ -22,12 +22,14 @@ SIZES = {"train": 300, "dev": 96, "test": 64}
 TAGS = LabelSet(("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"))
 
 
-def write_corpus(root: Path, *, noisy_targets: bool = False) -> Path:
+def write_corpus(
+    root: Path, *, noisy_targets: bool = False, sizes: Mapping[str, int] = SIZES
+) -> Path:
     """Write toy sentences as two-column files; the targets' tags perhaps replaced by noise."""
     noise = random.Random(7)
     names = LABELS["ner"]
     for language in (SOURCE, *TARGETS):
-        for split, size in SIZES.items():
+        for split, size in sizes.items():
             source = make_source("ner", language, split, {split: size})
             lines = []
             for example in source.examples(LabelSet(names)):

@@ -1,53 +1,132 @@
-"""``cluster/local.py``: a head and workers on loopback, with a token, and nothing left behind."""
+"""``cluster/local.py``: a head and workers on loopback, with a token, and nothing left behind.
 
+One cluster is started by the command line, with GPUs that are only counted. The command that runs
+on it connects with another token, counts the nodes, labels text, and then waits to be let go.
+"""
+
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
-from cluster.local import LocalCluster, Shape
-from tests.world import World
+from tests.encoders import write_tagger
+from tests.nodes import descendants
 from xlt_ray.engine.nodes import look
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
-COUNT = "import ray; ray.init(log_to_driver=False); print(len(ray.nodes()))"
-CONNECTED = "import ray; ray.init(log_to_driver=False); import sys; sys.exit(7)"
+COMMAND = """
+import json, os, sys, traceback
+import ray
+
+def count():
+    ray.init(log_to_driver=False)
+    try:
+        return len(ray.nodes())
+    finally:
+        ray.shutdown()
+
+def tell(**found):
+    print(json.dumps(found), flush=True)
+
+if (stranger := os.fork()) == 0:
+    os.environ["RAY_AUTH_TOKEN"] = "0" * 64
+    try:
+        tell(stranger=count())
+    except BaseException:  # after 20 s
+        tell(stranger=traceback.format_exc())
+    os._exit(0)
+tell(nodes=count())
+from xlt_ray.commands.cli import run_job
+from xlt_ray.commands.predict import JOB
+tell(code=run_job(json.loads(sys.argv[1]), argv=[], job=JOB))
+os.waitpid(stranger, 0)
+tell(waits=True)
+sys.stdin.read()
+sys.exit(7)
+"""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A cluster with a command.
+
+    Attributes:
+        process: The process that started them.
+        address: Where its head listens.
+        said: What the command found.
+        errors: File with what all of them said beside that.
+        store: Root of the store of the command's run.
+    """
+
+    process: "subprocess.Popen[str]"
+    address: str
+    said: dict[str, object]
+    errors: Path
+    store: Path
 
 
 @pytest.fixture(scope="module")
-def local() -> Iterator[LocalCluster]:
-    """A head and one worker with GPUs that are only counted."""
-    with LocalCluster(Shape(workers=1, worker_gpus=2)) as cluster:
-        yield cluster
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    """A head, one worker, and a command that waits after it has found what is asked."""
+    folder = tmp_path_factory.mktemp("local")
+    (folder / "text.txt").write_text("ka lo\nlo ka\n")
+    values = {
+        "predict": {
+            "model": str(write_tagger(folder, ("O", "B-PER", "I-PER"))),
+            "files": [str(folder / "text.txt")], "to": str(folder / "labelled"),
+        },
+        "resources": {"annotators": 1, "annotator_gpus": 1, "train_workers": 0},
+        "store": {"root": str(folder / "store")},
+    }  # fmt: skip
+    flags = ["--workers", "1", "--gpus-per-worker", "2", "--timeline"]
+    errors = folder / "errors"
+    with errors.open("w") as log:
+        process = subprocess.Popen(
+            [
+                sys.executable, "cluster/local.py", *flags,
+                "--", sys.executable, "-c", COMMAND, json.dumps(values),
+            ],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+        )  # fmt: skip
+    said = dict[str, object]()
+    assert process.stdout is not None
+    try:
+        while "waits" not in said:
+            line = process.stdout.readline()
+            assert line, errors.read_text()  # it has ended
+            if line.startswith("{"):
+                said |= json.loads(line)
+        (address,) = (
+            line.split()[1]
+            for line in errors.read_text().splitlines()
+            if line.startswith("address:")
+        )
+        yield Started(process, address, said, errors, folder / "store")
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
 
 
-def python(program: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, **env}, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-
-
-def test_head_and_worker_are_up(local: LocalCluster):
+def test_head_and_worker_are_up(local: Started) -> None:
+    assert local.said["nodes"] == 2
     nodes = look(local.address)
     assert (nodes.workers, nodes.busy, nodes.gpus, nodes.gpus_used) == (1, 0, 2.0, 0.0)
-    done = python(COUNT, **local.env)
-    assert done.stdout.strip() == "2", done.stderr
 
 
-def test_nobody_connects_with_another_token(local: LocalCluster):
-    wrong = python(COUNT, **{**local.env, "RAY_AUTH_TOKEN": "0" * 64})
-    assert wrong.returncode != 0
-    assert "AuthenticationError" in wrong.stderr
+def test_nobody_connects_with_another_token(local: Started) -> None:
+    assert "AuthenticationError" in str(local.said["stranger"])
 
 
-def test_every_port_is_on_loopback(local: LocalCluster):
-    ours = {item.pid for item in local.processes()}
+def test_every_port_is_on_loopback(local: Started) -> None:
+    ours = list(descendants(local.process.pid))
     assert len(ours) > 4
     found = {address for pid in ours for address in listening(pid)}
     assert found
@@ -75,28 +154,22 @@ def listening(pid: int) -> Iterator[str]:
                 yield fields[1].partition(":")[0]
 
 
-def test_a_gpu_on_which_nothing_computes_ends_the_run(
-    local: LocalCluster, world: World, tmp_path: Path
-):
+def test_a_gpu_on_which_nothing_computes_ends_the_run(local: Started) -> None:
     """The GPUs are only counted: what asked for one does not compute on a CPU instead."""
-    values = world.values(tmp_path / "store")
-    values["method"] |= {"source_epochs": 1}
-    gpus = {"annotators": 1, "annotator_gpus": 1}
-    values["resources"] = {**gpus, "train_workers": 0, "train_cpus": 1}
-    done = python("import sys; from xlt_ray.commands.cli import run_job; "
-                  f"sys.exit(run_job({values!r}, argv=[]))",
-                  **local.env)  # fmt: skip
-    assert done.returncode == 3, done.stderr
-    assert "a GPU was asked for, and PyTorch says:" in done.stderr
-    assert not list((tmp_path / "store/artifacts").glob("annotation/*/manifest.json"))
+    told = local.errors.read_text()
+    assert local.said["code"] == 3, told
+    assert "a GPU was asked for, and PyTorch says:" in told
+    assert list(local.store.glob("artifacts/tokens/*/manifest.json"))
+    assert not list(local.store.glob("artifacts/annotation/*/manifest.json"))
 
 
-def test_a_command_runs_on_the_cluster_and_its_exit_code_is_returned():
-    flags = ["--workers", "0", "--timeline", "--", sys.executable, "-c", CONNECTED]
-    done = subprocess.run(
-        [sys.executable, "cluster/local.py", *flags],
-        cwd=ROOT, capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
-    assert done.returncode == 7, done.stderr
-    assert "address:   127.0.0.1:" in done.stderr
-    assert "head + 0 workers, 0 busy  0 of 0 GPUs in use" in done.stderr
+def test_a_command_runs_on_the_cluster_and_its_exit_code_is_returned(local: Started) -> None:
+    """It runs until it ends by itself, and all that was started ends with it."""
+    ours = [psutil.Process(pid) for pid in descendants(local.process.pid)]
+    assert local.process.poll() is None
+    local.process.communicate(timeout=120)
+    told = local.errors.read_text()
+    assert local.process.returncode == 7, told
+    assert "address:   127.0.0.1:" in told
+    assert "head + 1 workers, 0 busy  0 of 2 GPUs in use" in told
+    assert psutil.wait_procs(ours, timeout=10)[1] == []

@@ -100,16 +100,31 @@ def test_words_of_dead_drivers_go(tmp_path: Path) -> None:
     assert not list(Path(folder).glob("word-*"))
 
 
-@pytest.mark.slow
-def test_a_node_with_other_libraries_is_named(world: World, tmp_path: Path) -> None:
+def test_other_libraries_of_a_node_are_found(opened: door.CodeCheck, tmp_path: Path) -> None:
     """Its processes find another version of transformers first."""
-    fake = tmp_path / "path/transformers-4.0.0.dist-info"
+    path = os.pathsep.join([str(other_transformers(tmp_path)), os.environ["PYTHONPATH"]])
+    there: Any = ray.remote(runtime_env={"env_vars": {"PYTHONPATH": path}})(door._answer)
+    told = ray.get(there.remote(opened))
+    assert "has transformers 4.0.0, and the driver 5." in told
+
+
+def other_transformers(folder: Path) -> Path:
+    """A folder of packages with what an old version leaves there."""
+    fake = folder / "path/transformers-4.0.0.dist-info"
     fake.mkdir(parents=True)
     (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: transformers\nVersion: 4.0.0\n")
+    return fake.parent
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_node_with_other_libraries_is_named(world: World, tmp_path: Path) -> None:
+    """On a cluster of two nodes, and to whoever calls the command."""
+    path = other_transformers(tmp_path)
     cluster = Cluster(cpus=2)
     try:
         before = cluster._path
-        cluster._path = os.pathsep.join([str(fake.parent), *filter(None, [before])])
+        cluster._path = os.pathsep.join([str(path), *filter(None, [before])])
         cluster.add_node("other", cpus=1)
         cluster.wait_for_nodes(2)
         values = world.values(tmp_path / "store")
