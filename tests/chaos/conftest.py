@@ -14,6 +14,7 @@ from tests.chaos.drivers import Reference
 from tests.nodes import Cluster
 from tests.world import SOURCE, World
 
+LONG = os.environ.get("XLT_LONG") == "1"
 TABLE = "XLT_CHAOS_TABLE"
 """Names a file that the table is written to."""
 
@@ -49,10 +50,12 @@ Values = Callable[..., dict[str, Any]]
 def values(world: World, corpus: Path) -> Values:
     """Makes the configuration of a small run, by the root of its store and a Ray's address."""
 
-    def make(root: object, address: str, **resources: Any) -> dict[str, Any]:
+    def make(root: object, address: str | None, **resources: Any) -> dict[str, Any]:
         made = world.values(Path("unused"))
         made["benchmark"]["root"] = str(corpus)
         made["method"] |= {"rounds": 1, "one_hot_rounds": 0}
+        if not LONG:  # some tests wait for a moment within the training
+            made["method"] |= {"source_epochs": 2}
         made["train"]["checkpoint_seconds"] = 0.02
         made["resources"] = {"address": address, "annotators": 0, "train_workers": 0}
         made["resources"] |= {"train_cpus": 1, **resources}
@@ -63,8 +66,15 @@ def values(world: World, corpus: Path) -> Values:
 
 
 @pytest.fixture(scope="session")
-def address() -> Iterator[str]:
-    """Where a Ray listens that no test disturbs; few CPUs, since each new worker imports all."""
+def address() -> Iterator[str | None]:
+    """Where a Ray listens that no test disturbs; few CPUs, since each new worker imports all.
+
+    There is none for the tests that take seconds: a run that works in the driver's process starts
+    none, and what disturbs it is done to that process and to its files.
+    """
+    if not LONG:
+        yield None
+        return
     cluster = Cluster(cpus=2)
     yield cluster.address
     cluster.stop()
@@ -72,7 +82,7 @@ def address() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def undisturbed(
-    address: str, values: Values, tmp_path_factory: pytest.TempPathFactory
+    address: str | None, values: Values, tmp_path_factory: pytest.TempPathFactory
 ) -> Reference:
     """A run that trains and annotates in the driver's process, and that nobody disturbs."""
     folder = tmp_path_factory.mktemp("undisturbed")
@@ -97,7 +107,7 @@ class Scene:
 
 
 @pytest.fixture
-def scene(address: str, values: Values, undisturbed: Reference, tmp_path: Path) -> Scene:
+def scene(address: str | None, values: Values, undisturbed: Reference, tmp_path: Path) -> Scene:
     """A run that works in the driver's process."""
     make = partial(values, address=address)
     return Scene(tmp_path, tmp_path / "store", undisturbed, make)

@@ -98,11 +98,12 @@ def _prepare(trouble: Disturbance, address: str | None) -> None:
         lease.socket = SimpleNamespace(gethostname=lambda: host)  # type: ignore[assignment]
         machine.socket = lease.socket
     if trouble.faulty:
-        import ray
-
         from tests.chaos import faulty
 
         faulty.install()
+    if trouble.faulty and address is not None:
+        import ray
+
         hook = {"worker_process_setup_hook": "tests.chaos.faulty.install"}
         ray.init(address=address, runtime_env=hook, log_to_driver=False)
 
