@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +14,9 @@ import pytest
 import yaml
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from tests.encoders import write_encoder
 from tests.nodes import Cluster
-from tests.world import SOURCE, TARGETS, World
+from tests.world import SOURCE, TARGETS, World, write_corpus
 from xlt_ray.store.artifacts import Store
 from xlt_ray.store.lease import Lease
 
@@ -21,10 +24,21 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 JOB = "python jobs/cltp_wikiann.py"
-WHERE = """
-import ray, xlt_ray
-ray.init(log_to_driver=False)
-print(xlt_ray.__file__, ray.get(ray.remote(lambda: __import__("xlt_ray").__file__).remote()))
+SCRIPT = """
+import ray
+import xlt_ray
+
+run = xlt_ray.self_train(
+    method="bl_direct", name="submitted", store={store!r}, backbone={backbone!r},
+    source={{"mira": {corpus!r} + "/mira/train.txt"}},
+    unlabelled={{"nolu": ["one sentence", "and another"]}},
+    test={{"nolu": {corpus!r} + "/nolu/test.txt"}},
+    source_epochs=1, source_lr=4e-3, train={{"max_length": 48}},
+    resources={{"train_workers": 0, "train_cpus": 1, "annotators": 0}},
+)
+print("scores:", sorted(run.scores["nolu"]))
+place = ray.remote(lambda: __import__("xlt_ray").__file__)
+print("places:", xlt_ray.__file__, ray.get(place.remote()))
 """
 
 
@@ -81,62 +95,47 @@ def events(config: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def test_the_package_comes_with_the_working_directory(client: JobSubmissionClient):
-    code, logs = end(client, submit(client, f"python -c '{WHERE}'"))
-    assert code == 0, logs
-    files = logs.splitlines()[-1].split()
-    assert len(files) == 2
-    assert all("working_dir_files" in file for file in files), files
-
-
-def test_wrong_configuration_is_2_and_one_message(
+def test_a_script_and_a_wrong_configuration(
     cluster: Cluster, client: JobSubmissionClient, tmp_path: Path
 ):
-    """By the command line, whose own exit code is 1 for all failures."""
-    flags = ["--set", "method.tau=1", "--set", f"store.root={tmp_path}"]
+    """Ten lines with the Python door, then a job of the repository, on the cluster.
+
+    By the command line, whose own exit code is 1 for all failures. The package comes with the
+    working directory, to the driver and to workers.
+    """
+    assert (SOURCE, TARGETS[0]) == ("mira", "nolu")
+    corpus = write_corpus(tmp_path / "corpus", sizes={"train": 40, "dev": 20, "test": 20})
+    names = {
+        "store": f"{tmp_path}/store", "corpus": str(corpus),
+        "backbone": str(write_encoder(tmp_path / "encoder")),
+    }  # fmt: skip
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(**names))
+    wrong = f"{JOB} --set method.tau=1 --set store.root={tmp_path}"
+    command = f"python {script} && {wrong}"
     done = subprocess.run(
         [
             str(Path(sys.executable).with_name("ray")), "job", "submit",
             "--address", f"http://127.0.0.1:{cluster.dashboard}", "--working-dir", str(ROOT),
-            "--submission-id", "wrong", "--",
-            *JOB.split(), *flags,
+            "--submission-id", "both", "--", "sh", "-c", command,
         ],
         capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert client.get_job_info("wrong").driver_exit_code == 2
-    (*rays, ours) = client.get_job_logs("wrong").splitlines()
-    assert ours.startswith("error: method.tau: "), ours
-    assert [line for line in rays if "INFO job_manager.py" not in line] == [
-        f"Running entrypoint for job wrong: {JOB} {' '.join(flags)}"
-    ]
-    assert "Traceback" not in done.stdout + done.stderr
-
-
-SCRIPT = """
-import xlt_ray
-
-run = xlt_ray.self_train(
-    method="bl_direct", name="submitted", store={store!r}, backbone={backbone!r},
-    source={{"mira": {corpus!r} + "/mira/train.txt"}},
-    unlabelled={{"nolu": ["one sentence", "and another"]}},
-    test={{"nolu": {corpus!r} + "/nolu/test.txt"}},
-    source_epochs=1, source_lr=4e-3,
-    resources={{"train_workers": 0, "train_cpus": 1, "annotators": 0}},
-)
-print("scores:", sorted(run.scores["nolu"]))
-"""
-
-
-def test_a_script_with_the_python_door(client: JobSubmissionClient, world: World, tmp_path: Path):
-    """Ten lines, which run on the cluster that the job is submitted to."""
-    assert (SOURCE, TARGETS[0]) == ("mira", "nolu")
-    names = {"store": f"{tmp_path}/store", "backbone": str(world.backbone)}
-    (tmp_path / "script.py").write_text(SCRIPT.format(**names, corpus=str(world.corpus)))
-    code, logs = end(client, submit(client, f"python {tmp_path}/script.py"))
-    assert code == 0, logs
-    assert logs.splitlines()[-1] == "scores: ['f1', 'support', 'zero_shot']"
+    logs = client.get_job_logs("both")
+    assert client.get_job_info("both").driver_exit_code == 2, logs
+    (begun, *told, scores, places, ours) = (
+        line for line in logs.splitlines() if "INFO job_manager.py" not in line
+    )
+    assert begun.startswith("Running entrypoint for job both: ")
+    assert scores == "scores: ['f1', 'support', 'zero_shot']", logs
     assert (tmp_path / "store/runs/submitted/report.html").is_file()
+    files = places.removeprefix("places: ").split()
+    assert len(files) == 2
+    assert all("working_dir_files" in file for file in files), files
+    assert ours.startswith("error: method.tau: "), ours
+    assert not [line for line in told if line.startswith("error")], told
+    assert "Traceback" not in done.stdout + done.stderr + logs
 
 
 @pytest.mark.long
@@ -175,14 +174,20 @@ def test_a_job_is_stopped_and_submitted_again(client: JobSubmissionClient, confi
     assert (config.parent / "store/runs/test/report.md").exists()
 
 
-def test_without_the_token_nobody_gets_in(cluster: Cluster):
-    environment = {**os.environ, "RAY_AUTH_TOKEN": "0" * 64}
-    done = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("ray")), "job", "submit",
-            "--address", f"http://127.0.0.1:{cluster.dashboard}", "--", "python", "--version",
-        ],
-        capture_output=True, text=True, timeout=120, check=False, env=environment,
+@pytest.mark.parametrize("token", [None, "0" * 64])
+def test_without_the_token_nobody_gets_in(
+    cluster: Cluster, client: JobSubmissionClient, token: str | None
+):
+    """To the job server, by HTTP, as ``ray job submit`` asks it."""
+    body = json.dumps({"entrypoint": "python --version", "submission_id": "stranger"})
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{cluster.dashboard}/api/jobs/", body.encode(),
+        {"Content-Type": "application/json"},
     )  # fmt: skip
-    assert done.returncode == 1
-    assert "Python 3" not in done.stdout
+    if token is not None:
+        request.add_header("Authorization", f"Bearer {token}")
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(request, timeout=60)
+    raised.value.close()
+    assert raised.value.code == (401 if token is None else 403)
+    assert "stranger" not in {job.submission_id for job in client.list_jobs()}

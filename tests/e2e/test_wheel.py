@@ -12,10 +12,11 @@ import sys
 import tempfile
 import venv
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from email.parser import Parser
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from packaging.requirements import Requirement
@@ -93,6 +94,20 @@ def link(packages: list[Distribution], site: Path) -> None:
                 place.symlink_to(Path(str(file.locate())).resolve())
 
 
+class Said(NamedTuple):
+    """What a command said.
+
+    Attributes:
+        code: Its exit code.
+        output: What it printed.
+        errors: What it printed as an error.
+    """
+
+    code: int
+    output: str
+    errors: str
+
+
 class Installed:
     """A plain install, and a folder to call it in."""
 
@@ -112,19 +127,15 @@ class Installed:
                      "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}  # fmt: skip
         (folder / "home").mkdir()
 
-    def call(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def call(self, *words: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         """What a program of the environment does."""
         return subprocess.run(
             [str(self.bin / words[0]), *words[1:]], cwd=self.here, env=self.env,
             capture_output=True, text=True, timeout=timeout, check=False,
         )  # fmt: skip
 
-    def job(self, name: str, *flags: str, **keys: object) -> subprocess.CompletedProcess[str]:
-        """What ``xlt-ray NAME`` does with values by key, in the store of this environment."""
-        return self.call("xlt-ray", *words(name, *flags, **keys))
-
-    def one_by_one(self, *commands: list[str]) -> list[tuple[int, str, str]]:
-        """Exit code, output and errors of commands of ``xlt-ray``, in one process of the
+    def one_by_one(self, commands: Sequence[list[str]]) -> list[Said]:
+        """What commands of ``xlt-ray``, in one process of the
         environment: what they import takes longer than what they do."""
         done = self.call("python", "-c", ONE_BY_ONE, json.dumps(commands))
         assert done.returncode == 0, done.stderr
@@ -134,7 +145,7 @@ class Installed:
         found = []
         for text, errors in zip(codes[:-1], told[:-1], strict=True):
             output, _, code = text.rstrip("\n").rpartition("\n")
-            found.append((int(code), output.removesuffix("\n"), errors))
+            found.append(Said(int(code), output.removesuffix("\n"), errors))
         return found
 
 
@@ -163,11 +174,6 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
         yield Installed(tmp_path_factory.mktemp("wheel"), Path(ray))
 
 
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_encoder(tmp_path_factory.mktemp("encoder"))
-
-
 TOY = {
     "benchmark__name": "toy",
     "benchmark__targets": LANGUAGES[1],
@@ -179,36 +185,6 @@ CLTP = {
     "method__name": "cltp", "method__source_epochs": 1, "method__rounds": 1,
     "method__round_epochs": 1, "method__final_epochs": 1, "method__ratio": 0.2,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def finished(plain: Installed, encoder: Path) -> str:
-    """The name of a finished run."""
-    done = plain.job(
-        "run", backbone=encoder, method__name="bl_direct", method__source_epochs=1,
-        run__name="words", **TOY,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return "words"
-
-
-def test_nothing_but_what_is_asked_for_is_there(plain: Installed) -> None:
-    script = (
-        "import importlib.util, xlt_ray; print(xlt_ray.__file__);"
-        f"print([x for x in {OPTIONAL!r} if importlib.util.find_spec(x)])"
-    )
-    done = plain.call("python", "-c", script)
-    place, optional = done.stdout.splitlines()
-    assert Path(place).is_relative_to(plain.bin.parent)
-    assert optional == "[]"
-
-
-def test_the_defaults_are_planned(plain: Installed) -> None:
-    planned = {"backbone": "toy", "method__name": "cltp", **TOY}
-    for code, _, told in plain.one_by_one(
-        words("run", "--dry-run", **planned), words("sweep", "--dry-run", **planned)
-    ):
-        assert code == 0, told
 
 
 def write_files(folder: Path) -> dict[str, object]:
@@ -227,77 +203,117 @@ def write_files(folder: Path) -> dict[str, object]:
     }
 
 
-def test_the_recommended_method_runs(plain: Installed, encoder: Path, tmp_path: Path) -> None:
-    keys = {"method.source_epochs": 1, "method.epochs": 1, "method.warmup": 1, "method.q": 8}
-    given = {key.replace(".", "__"): value for key, value in keys.items()}
-    done = plain.job(
-        "run", backbone=encoder, train__max_length=48, run__name="own", **write_files(tmp_path),
-        resources__train_cpus=1, **given,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "method:  maral" in done.stdout
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where text is labelled, and where a model goes."""
+    return tmp_path_factory.mktemp("labelled")
 
 
-def test_a_finished_run_is_looked_at_and_used(
-    plain: Installed, finished: str, tmp_path: Path
-) -> None:
-    text = tmp_path / "text.txt"
-    text.write_text("ka lo\nlo ka\n")
+@pytest.fixture(scope="module")
+def said(
+    plain: Installed, tmp_path_factory: pytest.TempPathFactory, labelled: Path
+) -> dict[str, Said]:
+    """What the commands of a session said, from the first plan to the last page."""
+    encoder = write_encoder(tmp_path_factory.mktemp("encoder"))
+    planned = {"backbone": "toy", **CLTP, **TOY}
     store = ("--store", "store")
-    done = plain.one_by_one(
-        ["runs", *store],
-        ["runs", finished, *store],
-        ["report", finished, *store],
-        ["gc", *store],
-        words("predict", predict__model=finished, predict__files=text,
-              predict__to=tmp_path / "labelled"),
-        words("export", export__run=finished, export__to=tmp_path / "model"),
-    )  # fmt: skip
-    for code, _, told in done:
-        assert code == 0, told
-    shown = [output for _, output, _ in done]
-    assert finished in shown[0]
-    assert "source" in shown[1]
-    assert shown[2].endswith("report.html")
-    assert any((tmp_path / "labelled").iterdir())
-    assert (tmp_path / "model/README.md").exists()
+    (labelled / "text.txt").write_text("ka lo\nlo ka\n")
+    commands = {
+        "plan of a run": words("run", "--dry-run", **planned),
+        "plan of a sweep": words("sweep", "--dry-run", **planned),
+        "keys": ["keys"],
+        "run": words(
+            "run", backbone=encoder, method__name="bl_direct", method__source_epochs=1,
+            run__name="words", **TOY,
+        ),
+        "recommended": words(
+            "run", backbone=encoder, train__max_length=48, run__name="own",
+            resources__train_cpus=1, method__source_epochs=1, method__epochs=1, method__warmup=1,
+            method__q=8, **write_files(labelled),
+        ),
+        "runs": ["runs", *store],
+        "runs words": ["runs", "words", *store],
+        "report": ["report", "words", *store],
+        "gc": ["gc", *store],
+        "predict": words(
+            "predict", predict__model="words", predict__files=labelled / "text.txt",
+            predict__to=labelled / "there",
+        ),
+        "export": words("export", export__run="words", export__to=labelled / "model"),
+        "compare": words(
+            "compare", backbone=encoder, compare__methods='{"bl_direct": {"source_epochs": 1}}',
+            compare__seeds="[0]", run__name="both", **TOY,
+        ),
+        "report both": ["report", "both", *store],
+        "[tune]": words("sweep", "--dry-run", sweep__search="optuna", **planned),
+        "[onnx]": words("export", export__run="words", export__to=labelled / "x",
+                        export__onnx="true"),
+        "[track]": words("run", "--dry-run", run__trackers="mlflow,wandb", **planned),
+        "[serve]": words("serve", serve__model="words"),
+        "sweep": words(
+            "sweep", backbone=encoder, sweep__trials=1, run__name="search",
+            resources__num_cpus=2, resources__train_workers=0, **CLTP, **TOY,
+        ),
+    }  # fmt: skip
+    return dict(zip(commands, plain.one_by_one(list(commands.values())), strict=True))
 
 
-def test_a_comparison_runs(plain: Installed, encoder: Path) -> None:
-    done = plain.job(
-        "compare", backbone=encoder, compare__methods='{"bl_direct": {"source_epochs": 1}}',
-        compare__seeds="[0]", run__name="both", **TOY,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    page = plain.call("xlt-ray", "report", "both", "--store", "store")
-    assert page.stdout.strip().endswith("compare.html")
+def test_nothing_but_what_is_asked_for_is_there(plain: Installed) -> None:
+    script = (
+        "import importlib.util, xlt_ray; print(xlt_ray.__file__);"
+        f"print([x for x in {OPTIONAL!r} if importlib.util.find_spec(x)])"
+    )
+    done = plain.call("python", "-c", script)
+    place, optional = done.stdout.splitlines()
+    assert Path(place).is_relative_to(plain.bin.parent)
+    assert optional == "[]"
 
 
-def test_a_sweep_searches_the_space_that_the_wheel_brings(plain: Installed, encoder: Path) -> None:
-    done = plain.job(
-        "sweep", backbone=encoder, sweep__trials=1, run__name="search",
-        resources__num_cpus=2, resources__train_workers=0, **CLTP, **TOY,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "no figure: figures need matplotlib: pip install 'xlt-ray[plots]'" in done.stdout
+@pytest.mark.parametrize("name", ["run", "sweep"])
+def test_the_defaults_are_planned(said: dict[str, Said], name: str) -> None:
+    done = said[f"plan of a {name}"]
+    assert done.code == 0, done.errors
 
 
-def test_keys_and_completion(plain: Installed) -> None:
-    assert "method.lambda=" in plain.call("xlt-ray", "keys").stdout
+def test_the_recommended_method_runs(said: dict[str, Said]) -> None:
+    done = said["recommended"]
+    assert done.code == 0, done.errors
+    assert "method:  maral" in done.output
+
+
+def test_a_finished_run_is_looked_at_and_used(said: dict[str, Said], labelled: Path) -> None:
+    for name in ("run", "runs", "runs words", "report", "gc", "predict", "export"):
+        assert said[name].code == 0, said[name].errors
+    assert "words" in said["runs"].output
+    assert "source" in said["runs words"].output
+    assert said["report"].output.endswith("report.html")
+    assert any((labelled / "there").iterdir())
+    assert (labelled / "model/README.md").exists()
+
+
+def test_a_comparison_runs(said: dict[str, Said]) -> None:
+    for name in ("compare", "report both"):
+        assert said[name].code == 0, said[name].errors
+    assert said["report both"].output.strip().endswith("compare.html")
+
+
+def test_a_sweep_searches_the_space_that_the_wheel_brings(said: dict[str, Said]) -> None:
+    done = said["sweep"]
+    assert done.code == 0, done.output + done.errors
+    assert "no figure: figures need matplotlib: pip install 'xlt-ray[plots]'" in done.output
+
+
+def test_keys_and_completion(plain: Installed, said: dict[str, Said]) -> None:
+    """The latter by the program that the wheel brings."""
+    assert said["keys"].code == 0, said["keys"].errors
+    assert "method.lambda=" in said["keys"].output
     assert "predict" in plain.call("xlt-ray", "--print-completion", "bash").stdout
 
 
-def test_what_extras_bring_is_named(plain: Installed, finished: str, tmp_path: Path) -> None:
-    planned = {"backbone": "toy", **CLTP, **TOY}
-    wanted = {
-        "tune": words("sweep", "--dry-run", sweep__search="optuna", **planned),
-        "onnx": words("export", export__run=finished, export__to=tmp_path / "x",
-                      export__onnx="true"),
-        "track": words("run", "--dry-run", run__trackers="mlflow,wandb", **planned),
-        "serve": words("serve", serve__model=finished),
-    }  # fmt: skip
-    for extra, (code, _, told) in zip(wanted, plain.one_by_one(*wanted.values()), strict=True):
-        (line,) = told.splitlines()
-        assert line.startswith("error: ")
-        assert f"pip install 'xlt-ray[{extra}]'" in line
-        assert code == 2
+@pytest.mark.parametrize("extra", ["tune", "onnx", "track", "serve"])
+def test_what_extras_bring_is_named(said: dict[str, Said], extra: str) -> None:
+    code, _, told = said[f"[{extra}]"]
+    (line,) = told.splitlines()
+    assert line.startswith("error: ")
+    assert f"pip install 'xlt-ray[{extra}]'" in line
+    assert code == 2
