@@ -28,7 +28,8 @@ def here(capsys: pytest.CaptureFixture[str], job: str, *flags: str) -> tuple[int
     """Exit code, output and errors of a job in this process, as its file calls `run_job`."""
     names = runpy.run_path(str(ROOT / "jobs" / job))
     code = run_job(names["DEFAULTS"], names["__doc__"], list(flags))
-    return code, *capsys.readouterr()
+    shown = capsys.readouterr()
+    return code, shown.out, shown.err
 
 
 @pytest.fixture(scope="module")

@@ -158,7 +158,8 @@ def test_a_gpu_on_which_nothing_computes_ends_the_run(local: Started) -> None:
     """The GPUs are only counted: what asked for one does not compute on a CPU instead."""
     told = local.errors.read_text()
     assert local.said["code"] == 3, told
-    assert "a GPU was asked for, and PyTorch says:" in told
+    (line,) = (line for line in told.splitlines() if line.startswith("failed: "))
+    assert "DeviceError: a GPU was asked for, and PyTorch says:" in line
     assert list(local.store.glob("artifacts/tokens/*/manifest.json"))
     assert not list(local.store.glob("artifacts/annotation/*/manifest.json"))
 

@@ -207,6 +207,13 @@ def test_errors_are_of_a_small_family(error: Exception, kind: type, text: str) -
     assert str(found).splitlines()[0] == text
 
 
+def test_a_cause_without_a_message_says_nothing() -> None:
+    """As Ray Data names it for an actor that could not begin; its error says why."""
+    error = RuntimeError("the actor died\nDeviceError: no GPU")
+    error.__cause__ = type("SystemException", (Exception,), {})()
+    assert str(public_error(error)).splitlines()[0] == "RuntimeError: DeviceError: no GPU"
+
+
 def test_no_result_is_an_error(store: Store) -> None:
     with pytest.raises(ConfigError, match=r"none has no report.json"):
         _ = xlt_ray.Run("none", store.root).scores

@@ -30,12 +30,18 @@ def _is_rays(error: Exception) -> bool:
     return hasattr(error, "as_instanceof_cause")
 
 
+def _says_nothing(error: BaseException) -> bool:
+    """Whether it is what Ray Data names as the cause of an error that did not arise in a task: an
+    actor that could not begin, for one. It has no message."""
+    return type(error).__name__ == "SystemException" and not str(error)
+
+
 def first_cause(error: BaseException) -> str:
     """Type and last line of the first user-readable cause under Ray's wrappers."""
     seen: BaseException = error
     while True:
         inner = getattr(seen, "cause", None) or seen.__cause__
-        if not isinstance(inner, BaseException) or inner is seen:
+        if not isinstance(inner, BaseException) or inner is seen or _says_nothing(inner):
             break
         seen = inner
     text = str(seen).strip() or type(seen).__name__
