@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Timer
 
 import psutil
 import pytest
@@ -96,7 +97,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
             ],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
         )  # fmt: skip
-    said = dict[str, object]()
+    said, limit = dict[str, object](), Timer(300, process.terminate)
+    limit.start()
     assert process.stdout is not None
     try:
         while "waits" not in said:
@@ -104,6 +106,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
             assert line, errors.read_text()  # it has ended
             if line.startswith("{"):
                 said |= json.loads(line)
+        limit.cancel()
         (address,) = (
             line.split()[1]
             for line in errors.read_text().splitlines()
@@ -111,6 +114,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
         )
         yield Started(process, address, said, errors, folder / "store")
     finally:
+        limit.cancel()
         process.terminate()
         process.communicate(timeout=60)
 
