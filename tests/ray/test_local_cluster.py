@@ -18,7 +18,6 @@ import pytest
 
 from tests.encoders import write_tagger
 from tests.nodes import descendants
-from xlt_ray.engine.nodes import look
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -44,8 +43,9 @@ if (stranger := os.fork()) == 0:
     except BaseException:  # after 20 s
         tell(stranger=traceback.format_exc())
     os._exit(0)
-tell(nodes=count())
 from xlt_ray.commands.cli import run_job
+from xlt_ray.engine.nodes import look
+tell(idle=vars(look(os.environ["RAY_ADDRESS"])), nodes=count())
 from xlt_ray.commands.predict import JOB
 tell(code=run_job(json.loads(sys.argv[1]), argv=[], job=JOB))
 os.waitpid(stranger, 0)
@@ -61,14 +61,12 @@ class Started:
 
     Attributes:
         process: The process that started them.
-        address: Where its head listens.
         said: What the command found.
         errors: File with what all of them said beside that.
         store: Root of the store of the command's run.
     """
 
     process: "subprocess.Popen[str]"
-    address: str
     said: dict[str, object]
     errors: Path
     store: Path
@@ -97,7 +95,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
             ],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
         )  # fmt: skip
-    said, limit = dict[str, object](), Timer(300, process.terminate)
+    said, limit = dict[str, object](), Timer(600, process.terminate)
     limit.start()
     assert process.stdout is not None
     try:
@@ -107,12 +105,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
             if line.startswith("{"):
                 said |= json.loads(line)
         limit.cancel()
-        (address,) = (
-            line.split()[1]
-            for line in errors.read_text().splitlines()
-            if line.startswith("address:")
-        )
-        yield Started(process, address, said, errors, folder / "store")
+        yield Started(process, said, errors, folder / "store")
     finally:
         limit.cancel()
         process.terminate()
@@ -121,8 +114,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
 
 def test_head_and_worker_are_up(local: Started) -> None:
     assert local.said["nodes"] == 2
-    nodes = look(local.address)
-    assert (nodes.workers, nodes.busy, nodes.gpus, nodes.gpus_used) == (1, 0, 2.0, 0.0)
+    assert local.said["idle"] == {"workers": 1, "busy": 0, "gpus": 2.0, "gpus_used": 0.0}
 
 
 def test_nobody_connects_with_another_token(local: Started) -> None:
