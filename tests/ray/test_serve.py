@@ -82,7 +82,9 @@ class Service:
         """Processes of its replicas."""
         (folder,) = (self.folder.parent / "store/runs").iterdir()
         name = f"ServeReplica:{folder.name}:"
-        return [x for x in psutil.process_iter(["cmdline"]) if name in " ".join(x.info["cmdline"] or ())]
+        return [
+            x for x in psutil.process_iter(["cmdline"]) if name in " ".join(x.info["cmdline"] or ())
+        ]
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,12 @@ from xlt_ray.models.load import load_classifier
 from xlt_ray.models.span_tagger import load_span_tagger
 
 PAGE = Path(__file__).parents[2] / "docs" / "encoders.md"
-DIFFERENT = {
-    "BERT with XLM-R's tokenizer", "DistilBERT", "DeBERTa-v2, v3", "ELECTRA", "X-MOD",
-    "ModernBERT, mean", "EuroBERT", "mT5", "Qwen3", "Gemma 3, both sides",
+DIFFERENT: dict[str, Kind] = {
+    "BERT with XLM-R's tokenizer": "pair", "DistilBERT": "text", "DeBERTa-v2, v3": "token",
+    "ELECTRA": "token", "X-MOD": "token", "ModernBERT, mean": "pair", "EuroBERT": "pair",
+    "mT5": "text", "Qwen3": "token", "Gemma 3, both sides": "text", "NomicBERT": "pair",
 }  # fmt: skip
-"""Families that have something of their own; the others, of these kinds, take longer together."""
+"""Families that have something of their own, and where; all others take minutes together."""
 
 
 def table() -> dict[str, list[str]]:
@@ -32,8 +33,7 @@ def trials() -> list[object]:
     found = []
     for family in FAMILIES:
         for kind in KINDS:
-            quick = family.name in DIFFERENT and kind in ("token", "pair")
-            marks = [] if quick else [pytest.mark.long]
+            marks = [] if DIFFERENT.get(family.name) == kind else [pytest.mark.long]
             found.append(pytest.param(family, kind, marks=marks, id=f"{family.name}, {kind}"))
     return found
 
@@ -67,7 +67,7 @@ def test_the_graph_of_a_family(kind: Kind, tmp_path: Path) -> None:
     assert (found["onnx"] == "done") == (said == "all")
 
 
-@pytest.mark.parametrize("name", sorted(DIFFERENT | {"RemBERT", "T5"}))
+@pytest.mark.parametrize("name", sorted({*DIFFERENT, "RemBERT", "T5"}))
 def test_every_dropout_has_the_rate_that_is_asked_for(name: str, tmp_path: Path) -> None:
     """Those of modules, and those that attention is given as a number."""
     (family,) = (family for family in FAMILIES if family.name == name)
