@@ -13,7 +13,9 @@ from xlt_ray.config.layers import merge, validate, with_keys
 from xlt_ray.config.schema import DataConfig, FilesConfig, RunConfig
 from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.data.readers import user_files
-from xlt_ray.engine.cost import cost_lines
+from xlt_ray.engine.cost import cost_lines, shape_of
+from xlt_ray.engine.footprint import memory_line
+from xlt_ray.engine.pool import operations_of
 from xlt_ray.labels import LabelSet
 from xlt_ray.run import session
 from xlt_ray.run.check import configure_run
@@ -91,6 +93,9 @@ def dry_run(config: RunConfig[Any]) -> int:
     trained, read = dry.runner.row_passes
     sample = dry.runner.sample
     lines = cost_lines(config, dry.plan, trained=trained, read=read, sample=sample)
+    if operations_of(shape := shape_of(config), 1.0) is not None:
+        gpus = dry.plan.training.precision if dry.plan.train_gpus else "bf16"
+        lines.append(memory_line(shape, config.train, gpus))
     print("\n".join(["", *lines]))
     return BAD_CONFIG if dry.missing else DONE
 

@@ -26,6 +26,7 @@ tune               trials of a sweep
 write_predictions  labelled files
 memory             what allocators keep
 cost               a guess of minutes
+footprint          a guess of a training's memory on a GPU
 calibrate          how fast this machine computes
 trackers           TensorBoard, MLflow, W&B
 """
