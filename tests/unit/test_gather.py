@@ -17,7 +17,7 @@ class Letters:
     """Labels a text by itself; a letter is a sub-word. Waits while its gate is closed."""
 
     def __init__(self) -> None:
-        self.gate = threading.Event()
+        self.gate, self.busy = threading.Event(), threading.Event()
         self.gate.set()
         self.rounds = list[list[str]]()
 
@@ -25,7 +25,8 @@ class Letters:
         return pa.table({"pieces": [[1] * len(text.text or "") for text in texts]})
 
     def label(self, texts: Sequence[Text], tokens: pa.Table) -> list[Prediction]:
-        assert self.gate.wait(10)
+        self.busy.set()
+        assert self.gate.wait(60)
         said = [text.text or "" for text in texts]
         assert [len(x) for x in tokens["pieces"].to_pylist()] == [len(text) for text in said]
         self.rounds.append(said)
@@ -41,11 +42,10 @@ def asked(model: Letters, requests: Sequence[Sequence[str]], *, budget: int = 10
         gatherer = Gatherer(lambda: model, budget=budget)
         model.gate.clear()
         calls = list[asyncio.Task[Answer]]()
-        for texts in requests:
+        for number, texts in enumerate(requests):
             calls.append(asyncio.create_task(gatherer.answer([Text(text=x) for x in texts])))
-            await asyncio.sleep(0.01)
-        while len(gatherer._waiting) < len(requests) - 1:
-            await asyncio.sleep(0.01)
+            while not model.busy.is_set() or len(gatherer._waiting) < number:
+                await asyncio.sleep(0.01)
         model.gate.set()
         return await asyncio.gather(*calls, return_exceptions=True)
 
@@ -89,11 +89,12 @@ def test_whoever_has_gone_is_not_labelled() -> None:
     async def run(model: Letters) -> Answer:
         gatherer = Gatherer(lambda: model, budget=10)
         model.gate.clear()
-        first, gone, last = (
-            asyncio.create_task(gatherer.answer([Text(text=x)])) for x in ("first", "gone", "last")
-        )
-        while len(gatherer._waiting) < 2:
-            await asyncio.sleep(0.01)
+        calls = list[asyncio.Task[Answer]]()
+        for number, text in enumerate(("first", "gone", "last")):
+            calls.append(asyncio.create_task(gatherer.answer([Text(text=text)])))
+            while not model.busy.is_set() or len(gatherer._waiting) < number:
+                await asyncio.sleep(0.01)
+        first, gone, last = calls
         gone.cancel()
         await asyncio.sleep(0)
         model.gate.set()
