@@ -164,6 +164,8 @@ def here(
         own |= {**SMALL, **{f"method.{key}": x for key, x in SHORT.get(name, {}).items()}}
         if benchmark.get("name") in LANGUAGES:
             own["benchmark.targets"] = LANGUAGES[benchmark["name"]]
+    elif "backbone" in given and benchmark.get("name", "toy").startswith("toy"):
+        own["benchmark.max_rows"] = SMALL["benchmark.max_rows"]  # it is made, not read
     if "backbone" in given:
         own["backbone"] = str(reader / "encoder")
     if benchmark.get("name") in ("wikiann", "xnli") and "root" not in benchmark:

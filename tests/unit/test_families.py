@@ -59,7 +59,8 @@ def test_a_family_does_what_the_table_says(family: Family, kind: Kind, tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["token", pytest.param("pair", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["token", "pair"])
 def test_the_graph_of_a_family(kind: Kind, tmp_path: Path) -> None:
     (family,) = (family for family in FAMILIES if family.name == "Qwen3")
     found = Trial(family, kind, tmp_path).run(onnx=True)

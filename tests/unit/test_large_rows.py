@@ -94,8 +94,10 @@ LONG = "the row has more than 16,777,216 bytes; data.max_row_bytes lets more thr
         ("a.tsv.zst", "sentence", b"text\tlabel\na\tgood\n", b"x", b"\nb\tbad\n", 3, LONG),
         ("a.conll.zst", "token", b"a\tO\n\nb\tO\n", b"x", b"\tO\n\nc\tB-PER\n\n", 4,
          LONG.replace("row has", "line has", 1)),
-        ("a.tsv.gz", "token", b"a\tO\n\nb\tO\n", b"x ", b"\tO\n\nc\tB-PER\n\n", 4,
-         LONG.replace("row has", "line has", 1)),
+        pytest.param(
+            "a.tsv.gz", "token", b"a\tO\n\nb\tO\n", b"x ", b"\tO\n\nc\tB-PER\n\n", 4,
+            LONG.replace("row has", "line has", 1), marks=pytest.mark.long,
+        ),
     ],
 )  # fmt: skip
 def test_a_gigabyte_in_a_line_is_a_bad_row(

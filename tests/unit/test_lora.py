@@ -94,7 +94,7 @@ def test_peft_and_transformers_load_them(kind: Any, task: Any, tmp_path: Path) -
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     torch.manual_seed(3)
     stock = kind.from_pretrained(base, config=config, trust_remote_code=False)
-    found = peft.PeftModel.from_pretrained(stock, str(folder))
+    found = peft.PeftModel.from_pretrained(stock, str(folder), trust_remote_code=False)
     torch.testing.assert_close(logits(found, config), wanted, rtol=1e-5, atol=1e-5)
     lora.write_merged(folder, tmp_path / "merged")
     whole = kind.from_pretrained(tmp_path / "merged", trust_remote_code=False)
