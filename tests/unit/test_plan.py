@@ -9,6 +9,7 @@ import pytest
 from tests.encoders import write_encoder
 from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.readers.base import Source
+from xlt_ray.data.readers.files import FileSource
 from xlt_ray.data.schema import Example
 from xlt_ray.engine.annotate import Pool
 from xlt_ray.engine.backbone import backbone_of
@@ -291,3 +292,29 @@ def test_the_source_model_does_not_depend_on_the_targets(tmp_path: Path) -> None
         for targets in ("nolu", "nolu,teska")
     )
     assert one._context_for(EvidentialLoss()) == both._context_for(EvidentialLoss())
+
+
+def test_the_rows_of_a_comparison_read_a_text_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And again where a file has changed."""
+    config, opened = wikiann(tmp_path), list[str]()
+    plain = FileSource.examples
+
+    def counted(self: FileSource, labels: Any, limit: Any = None) -> Any:
+        opened.append(f"{self.language}/{self.split}")
+        return plain(self, labels, limit)
+
+    monkeypatch.setattr(FileSource, "examples", counted)
+    follow(config)
+    assert len(opened) == len(set(opened)) * 2, "text, and labels"
+    before = len(opened)
+    _, again = follow(config)
+    assert len(opened) == before
+    assert again.runner.sample
+    path = tmp_path / "data/en/train.txt"
+    path.write_text(LINES * 2)
+    _, other = follow(config)
+    assert opened[before:] == ["en/train"] * 2
+    rows = {step["title"]: step["rows"] for step in other.steps}
+    assert rows["source train text"] == 4

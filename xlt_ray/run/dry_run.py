@@ -63,8 +63,10 @@ class PlanRunner:
         """The artifact, if it is there; otherwise one that stands for it. Nothing else is done."""
         name = step.fingerprint()
         found = self.store.find(step.kind, name) if name != PLANNED else None
-        looked_at = self.reads or not isinstance(step.task, ReadTask)
-        expected = outlook(step.task) if looked_at else Outlook()
+        if not isinstance(step.task, ReadTask):
+            expected = outlook(step.task)
+        else:
+            expected = read_once(name, step.task) if self.reads else Outlook()
         known = found.info if found else Unknown(expected.facts)
         self.sample += expected.sample
         self.note(step.title, step.kind, known.get("rows"), expected, cached=found is not None)
@@ -112,8 +114,6 @@ def outlook(task: StepTask) -> Outlook:
         ValueError: it reads what cannot be read.
     """
     match task:
-        case ReadTask():
-            return _of_reading(task)
         case TokeniseTask() | TranslateTask():
             facts = {name: task.text.info[name] for name in ("rows", "rows_by_language")}
             return Outlook(facts=facts)
@@ -124,6 +124,29 @@ def outlook(task: StepTask) -> Outlook:
             note = f"{most}{rows} sentences" if rows is not None else ""
             return Outlook(note, annotated=rows or 0)
     return Outlook()
+
+
+_read: dict[str, Outlook] = {}
+"""What was read lately, by fingerprint: the rows of a comparison read the same text."""
+_READINGS = 64
+"""How many of them are kept."""
+
+
+def read_once(name: str, task: ReadTask) -> Outlook:
+    """What a run would read, counted; again only if it has changed.
+
+    Args:
+        name: Fingerprint of the step, which holds the content of its files.
+        task: What is read.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    if name not in _read:
+        while len(_read) >= _READINGS:
+            del _read[next(iter(_read))]
+        _read[name] = _of_reading(task)
+    return _read[name]
 
 
 def _of_reading(task: ReadTask) -> Outlook:
