@@ -1,6 +1,7 @@
 """The notebook runs from its first cell to its last."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ NOTEBOOK = Path(__file__).resolve().parents[2] / "docs/tour.ipynb"
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
-def test_the_notebook_runs(toy_encoders: Encoders, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_notebook_runs(
+    toy_encoders: Encoders,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # the notebook's store goes with it
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     names: dict[str, Any] = {"__name__": "tour"}
     for cell in cells:
