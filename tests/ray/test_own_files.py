@@ -123,7 +123,9 @@ def test_a_method_is_recommended_and_the_cost_is_told(
     assert f"{SOURCE + ':':8} source: train (20% of train as dev)" in shown
     assert f"scored:  all but {SOURCE}, {FIRST}, which have no test files" in shown
     assert "recommended: entities and one source language" in shown
-    assert "operations, about" in shown.splitlines()[-1]
+    cost, memory = shown.splitlines()[-2:]
+    assert "operations, about" in cost
+    assert memory.startswith("memory: training takes about ")
 
 
 @pytest.fixture

@@ -59,8 +59,12 @@ def memory_line(shape: Mapping[str, Any], train: TrainConfig, precision: str) ->
     parts = [size / 1e9 for size in footprint(shape, train, precision)]
     fits = [f"{size}" for size in GPUS if sum(parts) <= FREE * size]
     where = f"fits GPUs of {', '.join(fits)} GB" if fits else f"fits none of {GPUS[-1]} GB"
-    weights, optimiser, kept = (f"{part:.1f}" for part in parts)
+    weights, optimiser, kept, whole = (_size(part) for part in (*parts, sum(parts)))
     return (
-        f"memory: training takes about {sum(parts):.1f} GB of a GPU (weights {weights}, gradients "
-        f"and optimiser {optimiser}, a pass of {train.max_tokens:,} sub-words {kept}); {where}"
+        f"memory: training takes about {whole} of a GPU (weights {weights}, gradients and "
+        f"optimiser {optimiser}, a pass of {train.max_tokens:,} sub-words {kept}); {where}"
     )
+
+
+def _size(gigabytes: float) -> str:
+    return f"{gigabytes:.1f} GB" if gigabytes >= 1 else f"{round(1000 * gigabytes)} MB"
