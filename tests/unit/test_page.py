@@ -11,6 +11,7 @@ from tests.unit.test_report_compare import comparison
 from xlt_ray.report import svg
 from xlt_ray.report.page import comparison_page, printed, run_page, usage, warnings
 from xlt_ray.report.record import Report, RoundReport, StepReport
+from xlt_ray.report.tables import NOTHING_SCORED
 from xlt_ray.report.timeline import IDLE, timeline
 
 VOID = {"meta", "br", "img", "input", "link", "hr"}
@@ -126,7 +127,9 @@ def test_text_of_users_is_no_markup() -> None:
 def test_a_run_without_rounds_scores_or_history_has_a_page() -> None:
     page = run_page(run(rounds=[], final={}, zero_shot={}, steps=[]), [], [])
     checked(page)
-    assert "Nothing was scored: there is no test text." in page
+    assert NOTHING_SCORED in page
+    assert "<th>zero-shot</th>" not in page
+    assert "final, average" not in page
 
 
 def test_what_a_reader_has_to_know() -> None:

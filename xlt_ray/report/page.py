@@ -32,6 +32,7 @@ from xlt_ray.report.record import Report
 from xlt_ray.report.significance import TESTED, lines
 from xlt_ray.report.tables import (
     CLASS_COLUMNS,
+    NOTHING_SCORED,
     by_number,
     class_rows,
     counted_note,
@@ -98,6 +99,8 @@ def run_page(
         by_kind=dict(sorted(by_kind.items(), key=lambda item: -item[1])),
         usage=usage(events),
         warnings=warnings(report, ledger),
+        scored=bool(report.final or report.zero_shot),
+        unscored=NOTHING_SCORED,
         classes=class_rows(report),
         class_columns=CLASS_COLUMNS,
         config=yaml.safe_dump(dict(report.config), allow_unicode=True, sort_keys=False),
@@ -151,8 +154,6 @@ def warnings(report: Report, ledger: Sequence[Mapping[str, Any]]) -> list[str]:
     missing = [name for name in report.targets if name not in report.final]
     if missing and report.final:
         found.append(f"Not scored, for they have no test text: {', '.join(missing)}.")
-    elif missing:
-        found.append("Nothing was scored: there is no test text.")
     for entry in ledger:
         bad = (entry.get("info") or {}).get("quarantined")
         if bad:
