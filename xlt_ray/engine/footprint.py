@@ -14,7 +14,7 @@ _KEPT = {"bf16": (32, 4), "fp32": (44, 8)}
 """Bytes that a layer keeps of a sub-word for the backward pass, over its width and its inner width:
 in bfloat16 norms and residuals are float32. Measured on layers of BERT with an attention that keeps
 no scores; gated layers keep up to half as much again."""
-_ENTRY = {"bf16": 4, "fp32": 4}
+_ENTRY = 4
 """Bytes over the width that a layer keeps of a sub-word where the rest is computed again."""
 
 
@@ -44,7 +44,7 @@ def footprint(
     layer = of_width * width + of_inner * inner
     kept = layers * layer
     if train.gradient_checkpointing:
-        kept = layers * _ENTRY[precision] * width + layer
+        kept = layers * _ENTRY * width + layer
     return 4 * whole + copies, 12 * trained, kept * train.max_tokens
 
 

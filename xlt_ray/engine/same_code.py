@@ -164,7 +164,7 @@ class Guarded(Generic[P, R]):
         """Call the function.
 
         Raises:
-            DoorError: this process may not work for the driver.
+            OtherCodeError: this process may not work for the driver.
         """
         if self.code_check is not None:
             self.code_check.check()

@@ -19,7 +19,7 @@ from xlt_ray.models.files import (
 )
 from xlt_ray.recipe.corpus import Model, Start
 from xlt_ray.recipe.method import WithSources
-from xlt_ray.store.artifacts import Artifact, Store, own_cache
+from xlt_ray.store.artifacts import BASE, Artifact, Store, own_cache
 from xlt_ray.store.manifest import is_inside
 from xlt_ray.store.shapes import parsed
 
@@ -169,7 +169,7 @@ def files_of(model: Artifact) -> dict[str, Path]:
         return files
     from xlt_ray.models.lora import write_merged  # reaches PyTorch
 
-    merged = own_cache() / "merged" / model.local().name
+    merged = own_cache() / "merged" / f"{model.digest}-{model.info[BASE]['fingerprint']}"
     if not merged.exists():
         with TemporaryDirectory(dir=own_cache()) as folder:
             write_merged(model.local(), Path(folder) / "whole")
