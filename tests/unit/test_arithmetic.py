@@ -74,6 +74,7 @@ def test_threads_name_a_step_of_cpus() -> None:
     assert some.describe() != plan([{"CPU": 8.0}]).annotation.describe()
 
 
+@pytest.mark.slow
 def test_what_has_no_gpu_is_not_taken_for_one() -> None:
     """In a process that sees none."""
     script = "from xlt_ray.engine.arithmetic import Arithmetic; Arithmetic('cuda').take()"

@@ -458,6 +458,7 @@ if stage == "commit":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["file", "stream", "commit"])
 def test_a_killed_writer_leaves_nothing_visible(tmp_path: Path, stage: str) -> None:
     run = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), stage], check=False)

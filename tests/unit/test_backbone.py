@@ -157,6 +157,7 @@ def write_tiny(folder: Path, model: PreTrainedModel) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_family_without_a_class_for_the_task_is_refused(tmp_path: Path) -> None:
     config = Gemma3TextConfig(
         vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, head_dim=8,
@@ -172,6 +173,7 @@ def test_a_family_without_a_class_for_the_task_is_refused(tmp_path: Path) -> Non
     find(folder)  # spans are read with the bare encoder
 
 
+@pytest.mark.slow
 def test_an_encoder_alone_reads_no_texts(tmp_path: Path) -> None:
     config = MT5Config(vocab_size=30, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
     folder = write_tiny(tmp_path / "mt5", MT5EncoderModel(config))
@@ -182,6 +184,7 @@ def test_an_encoder_alone_reads_no_texts(tmp_path: Path) -> None:
     find(folder, task="token")
 
 
+@pytest.mark.slow
 def test_a_tokenizer_of_characters_needs_no_files(tmp_path: Path) -> None:
     config = CanineConfig(
         hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,

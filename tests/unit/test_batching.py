@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +26,7 @@ def test_batches_hold_every_sentence_once_within_the_budget(
     assert (np.diff(np.concatenate([[0], *heights])) >= 0).all(), "not by length"
 
 
+@pytest.mark.slow
 @given(lengths, st.integers(8, 200))
 def test_no_other_cut_of_the_lengths_makes_less_work(
     shapes: list[tuple[int, int]], budget: int

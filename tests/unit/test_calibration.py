@@ -14,6 +14,7 @@ from xlt_ray.oracle.figures.calibration import BANDS, BINS, band, figure, markdo
 from xlt_ray.store.artifacts import Store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["toy", "xnli-small"])
 def test_shipped_files_have_rows_of_the_comparisons(name: str) -> None:
     """With the same settings, so that a store has their steps already."""

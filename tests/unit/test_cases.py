@@ -136,6 +136,7 @@ CASES: dict[str, Check] = {
 """Cases of files; those that take a model are in `tests.ray.test_model_cases`."""
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("name", CASES)
 def test_a_case_has_its_outcome(name: str, shared: Path, shared_model: Path) -> None:

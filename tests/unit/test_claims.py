@@ -421,6 +421,7 @@ def test_a_wrong_claim_is_an_error(tmp_path: Path, changes: dict[str, Any], word
         read_claims(path)
 
 
+@pytest.mark.slow
 def test_proofs_are_of_all_methods_and_name_rows_that_they_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,6 +128,7 @@ def test_a_missing_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path:
     assert f"--config {tmp_path}/none.yaml: cannot be read" in err
 
 
+@pytest.mark.slow
 def test_files_and_flags_reach_the_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("method: {rounds: 2}\nrun: {name: mine}\n")

@@ -100,6 +100,7 @@ def test_a_launcher_file_fits_rays_schema(name: str) -> None:
     check_launcher(load(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAUNCHED)
 @pytest.mark.parametrize(
     ("path", "value"),
@@ -119,11 +120,13 @@ def test_a_launcher_file_with_a_fault_is_refused(name: str, path: str, value: ob
         check_launcher(changed(load(name), path, value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_a_manifest_fits_the_schema_of_its_kind(name: str) -> None:
     check_manifest(load(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "path", "value"),
     [

@@ -263,6 +263,7 @@ def call(capsys: pytest.CaptureFixture[str], store: Path, *flags: str) -> tuple[
     return code, captured.out, captured.err
 
 
+@pytest.mark.slow
 def test_a_dry_run_prints_rows_methods_and_steps(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -245,6 +245,7 @@ def test_messages_name_key_value_and_origin(flag: str, parts: list[str]) -> None
 NAMES = ["x/../../pwned", "sw[/x]", "a" * 150, "..", "", " de", "de\n", "-de", "h\xe9", "a/b"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("key", "value"),

@@ -143,6 +143,7 @@ def test_impossible_labels_do_not_spoil_the_bound() -> None:
     assert confusion.expected_nll(joint, torch.tensor([[1.0, 0.0]])).tolist() == [0.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lam", [0.0, 0.4, 0.9])
 @pytest.mark.parametrize("is_soft", [False, True])
 def test_gradients(lam: float, is_soft: bool) -> None:

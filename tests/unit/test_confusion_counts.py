@@ -68,6 +68,7 @@ def test_without_its_prior_a_posterior_is_a_likelihood() -> None:
     assert without_prior(torch.zeros(2, K), torch.ones(K) / K).tolist() == [[0.0] * K] * 2
 
 
+@pytest.mark.slow
 def test_known_confusions_are_found_where_steps_along_the_gradient_stay_far() -> None:
     """Three sources and a model that has seen the truth three words in four.
 

@@ -329,6 +329,7 @@ def spans_and_length(draw: st.DrawFn) -> tuple[list[Span], int]:
     return spans, position
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True)
 @given(spans_and_length())
 def test_brackets_of_spans_are_their_tags(drawn: tuple[list[Span], int]) -> None:

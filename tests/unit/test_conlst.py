@@ -601,6 +601,7 @@ def test_falls_of_source_dev_end_the_second_stage_if_asked(tmp_path: Path) -> No
     assert [dict(x.figures) for x in struck] == [{"a": 2.0}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "share", "warning"),
     [

@@ -154,6 +154,7 @@ def test_another_class_is_drawn_evenly() -> None:
     assert (share - 1 / 3).abs().max() < 0.04  # four standard errors
 
 
+@pytest.mark.slow
 def test_an_anchor_draws_evenly_from_the_whole_pool() -> None:
     """Over many steps every candidate is a negative equally often, whatever its class's size."""
     rng, sizes, k = np.random.default_rng(0), np.array([2, 9, 30]), 4

@@ -115,6 +115,7 @@ def schema(method: str = "cltp") -> dict[str, Any]:
     return dict(keys(RunConfig[METHODS[method].Config]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", of_kind("python"), ids=place)
 def test_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The block is a file, so that classes in it have a module and fingerprints a source."""
@@ -142,6 +143,7 @@ def test_python_compiles(block: Block) -> None:
     compile(block.text, place(block), "exec")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", of_kind("sh"), ids=place)
 def test_commands_are_right(block: Block, tmp_path: Path) -> None:
     for language in ("en", "de", "es", "ru"):
@@ -154,6 +156,7 @@ def test_commands_are_right(block: Block, tmp_path: Path) -> None:
         assert problem(words) is None, shlex.join(words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page(page: Path) -> None:
     """Every fence is of a known kind; linked functions and named keys exist; the page is short."""

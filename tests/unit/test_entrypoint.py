@@ -46,6 +46,7 @@ def run(folder: Path, *codes: int) -> tuple[int, int, str]:
     return done.returncode, (folder / "log").read_text().count("x"), said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("codes", "expected"),
     [
@@ -64,6 +65,7 @@ def test_what_can_be_resumed_is_tried_again(
     assert run(tmp_path, *codes) == (*expected, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codes", [(2, 0), (3, 2, 0)])
 def test_a_job_that_cannot_be_configured_is_stopped(tmp_path: Path, codes: tuple[int, ...]) -> None:
     said = "job stop --address http://127.0.0.1:8265 job-7"

@@ -58,6 +58,7 @@ def check(batch: Batch, chosen: list[int], corpus: list[Sentence], layout: Input
     assert batch.input_ids.flatten()[batch.items].tolist() == first_pieces
 
 
+@pytest.mark.slow
 @given(corpora, st.data())
 @settings(max_examples=80, deadline=None)
 def test_collate_equals_a_slow_reference(corpus: list[Sentence], data: st.DataObject) -> None:
@@ -112,6 +113,7 @@ def test_a_row_without_labels_is_refused() -> None:
 TAGS = LabelSet(("O", "B-X", "I-X", "B-Y", "I-Y"))
 
 
+@pytest.mark.slow
 @given(corpora, st.integers(1, 4), st.data())
 @settings(max_examples=60, deadline=None)
 def test_spans_stand_where_their_words_do(
@@ -223,6 +225,7 @@ def slow_pair(
     return head + tail, [0] * len(head) + [1] * len(tail)
 
 
+@pytest.mark.slow
 @given(pairs, st.integers(1, 2), st.integers(8, 20), st.data())
 @settings(max_examples=80, deadline=None)
 def test_pairs_equal_a_slow_reference(

@@ -38,6 +38,7 @@ def trials() -> list[object]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "kind"), trials())
 def test_a_family_does_what_the_table_says(family: Family, kind: Kind, tmp_path: Path) -> None:
     """All but the graphs, which take their time; an error there is not of the message's kind."""
@@ -68,6 +69,7 @@ def test_the_graph_of_a_family(kind: Kind, tmp_path: Path) -> None:
     assert (found["onnx"] == "done") == (said == "all")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({*DIFFERENT, "RemBERT", "T5"}))
 def test_every_dropout_has_the_rate_that_is_asked_for(name: str, tmp_path: Path) -> None:
     """Those of modules, and those that attention is given as a number."""
@@ -93,6 +95,7 @@ def with_lm(family: Family, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["BERT", "DistilBERT", "ELECTRA", "ModernBERT, mmBERT", "EuroBERT", "mT5", "Qwen3"]
 )

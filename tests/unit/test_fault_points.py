@@ -14,6 +14,7 @@ from xlt_ray.store.run_folder import RunFolder
 PACKAGE = Path(module.__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_every_point_is_described_and_reached_somewhere() -> None:
     called = set()
     for path in PACKAGE.rglob("*.py"):

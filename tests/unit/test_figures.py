@@ -225,6 +225,7 @@ def test_every_look_differs() -> None:
     assert len(set(COLOURS)) == len(COLOURS) == len(set(MARKERS)) == len(MARKERS)
 
 
+@pytest.mark.slow
 def test_the_users_own_style_does_not_matter() -> None:
     import matplotlib
 

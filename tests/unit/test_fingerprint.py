@@ -105,6 +105,7 @@ def test_an_import_cycle_ends(digest: Digest) -> None:
     assert digest(constants="import probe.steps\n") != digest()
 
 
+@pytest.mark.slow
 def test_steps_at_once_may_each_ask_for_theirs(digest: Digest) -> None:
     """A collection within a parse lets the other threads go on, as those of Ray's callbacks do."""
     deep = "X = " + "(1 + " * 40 + "1" + ")" * 40 + "\n"

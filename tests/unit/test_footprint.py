@@ -74,3 +74,12 @@ def test_the_line_says_where_it_fits() -> None:
     assert line.endswith("fits GPUs of 24, 80, 141 GB")
     large = {**BASE, "hidden_size": 8192, "intermediate_size": 32768, "num_hidden_layers": 80}
     assert memory_line(large, TrainConfig(), "bf16").endswith("fits none of 141 GB")
+
+
+def test_parts_take_their_share_and_what_is_at_work() -> None:
+    alone, many = (footprint(BASE, TrainConfig(), "fp32", workers) for workers in (1, 1000))
+    embeddings = 4 * BASE["vocab_size"] * BASE["hidden_size"]
+    assert embeddings < many[0] < 0.9 * alone[0]
+    assert many[1] < alone[1] / 2
+    assert many[2] == alone[2]
+    assert "of each GPU" in memory_line(BASE, TrainConfig(), "bf16", 4)

@@ -38,6 +38,7 @@ def dirichlet_case(**changes: float) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(formulas.EVALUATE))
 def test_examples(name: str) -> None:
     cases = READ.cases[name]

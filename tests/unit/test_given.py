@@ -109,6 +109,7 @@ def test_a_file_that_is_edited_or_missing_ends_it(tmp_path: Path) -> None:
         digest_of(str(tmp_path / "none.jsonl"), "method.given.s")
 
 
+@pytest.mark.slow
 def test_the_fingerprint_has_the_content_and_not_the_place(tmp_path: Path) -> None:
     from xlt_ray.run.steps import Step
 
@@ -144,6 +145,7 @@ def test_rows_of_other_languages_need_no_prediction(tmp_path: Path) -> None:
     assert [len(found.shard(name)) for name in sorted(found.names)] == [3, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hard_cat", "hard_vote", "kd_re", "mrt", "lvm"])
 def test_given_sources_are_not_trained(name: str, tmp_path: Path) -> None:
     driver = SeveralSources(tmp_path)
@@ -164,6 +166,7 @@ def test_given_sources_are_not_trained(name: str, tmp_path: Path) -> None:
         assert second.parameters == {"languages": ("a",)}
 
 
+@pytest.mark.slow
 def test_what_labels_with_sources_is_left_for_others(tmp_path: Path) -> None:
     """Where every source has a model, and the test text was labelled by Q."""
     outcome = run("lvm", SeveralSources(tmp_path), divide_prior=True)

@@ -82,6 +82,7 @@ def reached(start: object) -> Iterator[object]:
             pending += gc.get_referents(item)
 
 
+@pytest.mark.slow
 def test_a_recipe_has_the_verbs_and_nothing_else(given: Driver) -> None:
     assert {name for name in dir(given) if not name.startswith("_")} == ALLOWED
     assert {"train", "annotate", "derive", "source", "unlabelled", "context"} <= ALLOWED
@@ -158,6 +159,7 @@ def test_a_labeller_of_a_recipes_own_is_given_no_more(
 ROOMS = ("methods", "models", "ops", "engine", "data")
 
 
+@pytest.mark.slow
 def test_recipes_know_no_module_that_reads_gold() -> None:
     """Neither the rights to gold, nor what scores, nor what looks at gold after a run."""
     for path in [x for room in ROOMS for x in (ROOT / "xlt_ray" / room).rglob("*.py")]:

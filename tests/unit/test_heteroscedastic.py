@@ -40,6 +40,7 @@ def batch(
     )
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True)
 @given(items())
 def test_loss_and_probabilities_follow_mpmath(item: Item) -> None:

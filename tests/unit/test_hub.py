@@ -428,6 +428,7 @@ def test_unknown_dataset_and_revision(monkeypatch: pytest.MonkeyPatch) -> None:
             resolve_revision("no/such", None)
 
 
+@pytest.mark.slow
 def test_importing_the_reader_is_cheap() -> None:
     code = (
         "import sys, xlt_ray.data.benchmarks.registry\n"

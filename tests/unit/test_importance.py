@@ -50,6 +50,7 @@ def second_opinion(C: np.ndarray, t: np.ndarray, p: np.ndarray) -> float:
 KINDS = ("regular", "absent", "blind", "constant")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(200))
 def test_no_other_solver_finds_better_weights(number: int) -> None:
     rng = np.random.default_rng(number)
@@ -104,6 +105,7 @@ def test_oracle_weights_leave_out_what_the_source_lacks() -> None:
 vectors = st.lists(st.floats(-5, 5), min_size=2, max_size=8)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(vectors, st.integers(0, 10_000))
 def test_the_projection_is_the_nearest_point(values: list[float], seed: int) -> None:

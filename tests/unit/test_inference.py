@@ -50,6 +50,7 @@ def by_sentence(examples: Examples, found: torch.Tensor) -> dict[str, torch.Tens
     return dict(zip(examples.ids, found.split(sizes), strict=True))
 
 
+@pytest.mark.slow
 def test_items_stand_in_the_order_of_the_sentences(
     tagger: Tagger, layout: InputLayout, table: pa.Table
 ) -> None:
@@ -73,6 +74,7 @@ def test_the_order_of_sentences_does_not_matter(
         torch.testing.assert_close(values, second[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_budget_does_not_matter(tagger: Tagger, layout: InputLayout, table: pa.Table) -> None:
     examples = examples_of(table, layout)
     first = logits(tagger, examples, budget=24)
@@ -149,6 +151,7 @@ class Rounded(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.slow
 def test_weights_are_rounded_to_half_once_per_corpus(
     tagger: Tagger, layout: InputLayout, table: pa.Table
 ) -> None:

@@ -56,6 +56,7 @@ def bioes_of(spans: list[Span], length: int) -> list[str]:
     return tags
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(TAGS)
 def test_spans_are_those_of_seqeval_also_with_orphans(tags: list[str]) -> None:

@@ -113,6 +113,7 @@ def test_a_gigabyte_in_a_line_is_a_bad_row(
     assert found["mb"] < MOST_MB
 
 
+@pytest.mark.slow
 def test_a_gigabyte_of_plain_text(tmp_path: Path) -> None:
     path = packed(tmp_path / "a.txt.zst", parts(b"a b\n", b"x", b"\nc\n"))
     found = went(path, "sentence", "unlabelled")
@@ -120,6 +121,7 @@ def test_a_gigabyte_of_plain_text(tmp_path: Path) -> None:
     assert found["mb"] < MOST_MB
 
 
+@pytest.mark.slow
 def test_long_lines_of_a_sentence_are_bounded_together(tmp_path: Path) -> None:
     """20,000 lines of 50,000 bytes are a gigabyte, none of which is too long."""
     long = b"x" * 50_000 + b"\tO\n"

@@ -41,6 +41,7 @@ def tokenizer(request: pytest.FixtureRequest) -> Any:
     return KINDS[request.param]()
 
 
+@pytest.mark.slow
 def test_texts_and_pairs_are_the_tokenizers_own(tokenizer: Any) -> None:
     texts = [" ".join(words) for words in WORDS]
     cases: list[tuple[Task, list[list[str]]]]

@@ -24,6 +24,7 @@ def sigmoid(t: float) -> float:
     return 1 / (1 + math.exp(-t))
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True)
 @given(ITEM, st.sampled_from([0.0, 1.0, 2.0]))
 def test_weights_and_loss_equal_the_direct_loops(

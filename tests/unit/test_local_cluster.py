@@ -66,6 +66,7 @@ def test_a_process_is_told_from_a_later_one_of_its_number() -> None:
     assert Process.of(ended.pid) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("program", "number"), [(PARENT, 2), (ORPHAN, 1), (DEAF, 1)])
 def test_stopping_ends_what_was_started_and_nothing_else(program: str, number: int) -> None:
     """A process with a child, a process whose child outlives it, and one that ignores SIGTERM."""

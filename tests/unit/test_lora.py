@@ -58,6 +58,7 @@ def kept(model: Classifier, base: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_adapters_begin_as_nothing_and_are_merged_exactly(name: str, tmp_path: Path) -> None:
     base = family(name).write(tmp_path / "base")
@@ -80,6 +81,7 @@ def test_adapters_begin_as_nothing_and_are_merged_exactly(name: str, tmp_path: P
     assert again.weights().keys() == model.weights().keys()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft's own
 @pytest.mark.parametrize(("kind", "task"), [
     (AutoModelForTokenClassification, "token"), (AutoModelForSequenceClassification, "sentence"),

@@ -129,6 +129,7 @@ def test_the_prior_of_a_source_is_its_mean_over_a_language(tmp_path: Path) -> No
     assert facts["prior"] == pytest.approx([(1.5 + 1) / 5, (1.5 + 1) / 5])
 
 
+@pytest.mark.slow
 def test_priors_reach_the_training_and_the_labels_by_q(tmp_path: Path) -> None:
     driver = SeveralSources(tmp_path)
     outcome = run("mrt", driver, divide_prior=True)
@@ -145,6 +146,7 @@ def test_priors_reach_the_training_and_the_labels_by_q(tmp_path: Path) -> None:
     assert last.channel == estep.channel
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hard_cat", "hard_vote", "kd_re", "mrt", "lvm"])
 @pytest.mark.parametrize("keep", ["last", "best"])
 def test_one_rule_keeps_the_models_of_all(name: str, keep: str, tmp_path: Path) -> None:
@@ -156,6 +158,7 @@ def test_one_rule_keeps_the_models_of_all(name: str, keep: str, tmp_path: Path) 
     assert schedule.keep == keep
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("keep", "kept"), [("last", 3), ("best", 2)])
 def test_of_em_the_last_m_step_is_kept_or_the_best(keep: str, kept: int, tmp_path: Path) -> None:
     """Source dev of three source models, the start, and the M-steps."""

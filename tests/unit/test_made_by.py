@@ -43,6 +43,7 @@ def test_every_page_names_the_commit_that_made_it() -> None:
         assert {name for name, _ in page.codes} <= set(METHODS), page.name
 
 
+@pytest.mark.slow
 def test_a_page_is_older_where_its_code_is_another(tmp_path: Path) -> None:
     new, old = made_by.code_of(METHODS["cltp"]), "0" * 12
     (tmp_path / "a.md").write_text(f"Made by commit `ab12` with x. Code: cltp `{new}`.\n")

@@ -202,6 +202,7 @@ def test_keys_are_listed_for_shells(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(line.endswith("=") for line in lines)
 
 
+@pytest.mark.slow
 def test_a_reader_may_stop_early() -> None:
     """As `xlt-ray keys | head -1` does; there is more than a pipe holds."""
     with subprocess.Popen(

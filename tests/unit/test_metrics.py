@@ -34,6 +34,7 @@ def sides(sentences: list[list[tuple[int, int]]]) -> tuple[list[list[int]], list
     return gold, [[pair[1] for pair in words] for words in sentences]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(sentence, max_size=6))
 def test_counts_equal_seqeval(sentences: list[list[tuple[int, int]]]) -> None:
@@ -108,6 +109,7 @@ def test_counts_add_up_and_survive_json() -> None:
         _ = whole + EntityCounts.zero(("PER",))
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30))
 def test_item_metrics_equal_scikit_learn(pairs: list[tuple[int, int]]) -> None:

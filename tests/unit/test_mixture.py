@@ -74,6 +74,7 @@ def test_the_order_of_scores_changes_no_bit(seed: int, size: int) -> None:
     assert turned.means_2.tolist() == found.means_2.tolist()
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True)
 @given(
     scores=st.lists(

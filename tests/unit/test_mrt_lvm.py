@@ -231,6 +231,7 @@ def test_steps_of_em_go_on_with_schedule_and_optimiser(tmp_path: Path) -> None:
         before = step.result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("js", "steps"),
     [
@@ -266,6 +267,7 @@ RISEN = [ANNEALED[0], {**ANNEALED[1], "J_before": 19611.0}, ANNEALED[2]]
 STILL = [{**fact, "lambda": 1.0} for fact in ANNEALED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("js", "stop", "steps"),
     [
@@ -325,6 +327,7 @@ def test_several_sources_are_asked_about_what_is_labelled(tmp_path: Path) -> Non
     assert last.channel == driver.call("train", "b start").objective.channel  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "several", "predict", "by_model"),
     [
@@ -353,6 +356,7 @@ def test_the_sources_of_the_target_decide_what_labels_it(tmp_path: Path) -> None
         assert isinstance(driver.calls[-1].annotator, kind)
 
 
+@pytest.mark.slow
 def test_matrices_learn_at_the_papers_rates(tmp_path: Path) -> None:
     for kind, rate in ((MemoryDriver, 2e-5), (SeveralSources, 2e-4)):
         driver = kind(tmp_path / kind.__name__)

@@ -41,6 +41,7 @@ def test_the_model_of_an_only_target_is_the_final_one(tmp_path: Path) -> None:
     assert outcome.zero_shot.artifact == driver.call("train", "source s").result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hard_cat", "hard_vote", "kd_re", "mrt", "lvm"])
 def test_a_target_is_learnt_from_its_text_alone_by_a_fresh_model(name: str, tmp_path: Path) -> None:
     driver = SeveralSources(tmp_path)
@@ -108,6 +109,7 @@ def test_votes_are_counted_word_by_word(ties: str, tmp_path: Path) -> None:
     assert call.parameters["seed"] == 0
 
 
+@pytest.mark.slow
 def test_tied_votes_can_be_drawn(tmp_path: Path) -> None:
     """The same in every run of a seed."""
     found = []
@@ -170,6 +172,7 @@ def test_of_many_classes_the_largest_are_kept_and_the_rest_is_spread() -> None:
     assert SourceLabels(top=4).columns(C) == SourceLabels().columns(C) == ("probs",)
 
 
+@pytest.mark.slow
 def test_more_than_eight_sources_keep_their_eight_largest(tmp_path: Path) -> None:
     driver = SeveralSources(tmp_path)
     driver.source_languages = tuple("cdefghijk")

@@ -58,7 +58,7 @@ def test_an_optimiser_goes_on_where_it_was() -> None:
         train(first, one, batch)
     second.load_state_dict(first.state_dict())
     saved = {name: value.clone() for name, value in flatten(one).items()}
-    unflatten(two, saved, torch.device("cpu"))
+    unflatten(two, saved, lambda value, like: value.to(like.device))
     for batch in inputs[2:]:
         train(first, one, batch)
         train(second, two, batch)

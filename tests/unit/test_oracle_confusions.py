@@ -163,6 +163,7 @@ def test_pages() -> None:
     assert "| lvm | source1 | 30.0 | 15.0 | 20.0 |" in page
 
 
+@pytest.mark.slow
 def test_pictures_have_their_titles_and_shares() -> None:
     matrix = Matrix("en on nl: learned", ["NOUN", "VERB"], np.array([[0.9, np.nan], [0.1, np.nan]]))
     found = matrix_figure([[matrix, matrix]], heading="Confusions", note="after the run")

@@ -68,6 +68,7 @@ def rows_by_hand(
     return rows
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None, derandomize=True)
 @given(
     POOL,
@@ -98,6 +99,7 @@ def test_the_table_equals_a_direct_search(
             assert chosen[0] == values.index(max(values))
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True)
 @given(POOL)
 def test_leaving_one_class_out_gives_twice_the_smaller_mass(pool: list[list[float]]) -> None:
@@ -286,6 +288,7 @@ def test_the_inputs_are_left_alone() -> None:
     assert torch.equal(pool, before)
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True)
 @given(POOL, st.data())
 def test_top_k_sets_hold_the_strongest_classes(

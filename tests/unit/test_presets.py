@@ -16,6 +16,7 @@ _STUDIED = {"compare": {"methods": {"iwda": {"name": "iwda"}}}, "backbone": "FOL
 _CALIBRATED = {"compare": {"methods": {"FlexMatch": {"name": "flexmatch"}}}, "backbone": "FOLDER"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("item", ALL, ids=lambda item: item.name)
 def test_every_preset_is_right(item: Preset) -> None:
     """One for a command stands by itself; the others go with one that does."""
@@ -52,6 +53,7 @@ def test_lvm_has_the_scales_that_its_paper_prints(name: str, psi: float, sigma: 
 LEARN_ALIKE = ["mrt", "hard_vote", "hard_cat", "kd_re", "dt"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", LEARN_ALIKE)
 @pytest.mark.parametrize("item", [x for x in ALL if x.keys.get("method", {}).get("name") == "lvm"],
                          ids=lambda item: item.name)  # fmt: skip
@@ -69,6 +71,7 @@ def test_a_preset_is_found_by_name_or_by_file(tmp_path: Path) -> None:
         preset("quickstrt")
 
 
+@pytest.mark.slow
 def test_the_command_takes_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     flags = ["--set", f"store.root={tmp_path}", "--set", "benchmark.max_rows=8", "--dry-run"]
     assert main.main(["run", "quickstart", *flags]) == 0

@@ -60,6 +60,7 @@ def test_what_is_refused(study: dict[str, Any], benchmark: dict[str, Any], messa
         configure(asked)
 
 
+@pytest.mark.slow
 def test_dry_run_and_keys(capsys: pytest.CaptureFixture[str]) -> None:
     asked = values(random=2, rows=20)
     asked["benchmark"]["max_rows"] = 40
@@ -123,6 +124,7 @@ def test_the_figure_has_every_row() -> None:
     assert pictures == again, "the same bytes each time"
 
 
+@pytest.mark.slow
 def test_zero_shot_scores_are_drawn_by_both_shifts() -> None:
     own = [replace(point, feature_shift=1.0 + point.tv) for point in POINTS]
     words = zero_shot_figure(own, heading="mine")["svg"].decode()
@@ -138,6 +140,7 @@ def test_shares_of_what_is_predicted(tmp_path: Path) -> None:
     assert said_prior(said, language="a", num_classes=4)[1] == {"prior": [0.5, 0, 0.5, 0]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "subsets", "runs"), [("toy", 5, 10), ("marc", 500, 5), ("conll", 500, 5)]
 )

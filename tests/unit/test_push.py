@@ -113,6 +113,7 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_a_public_repository_is_not_pushed_to(folder: Path) -> None:
     with Hub(private=False) as hub:
         said = hub.pushed(folder)
@@ -121,18 +122,21 @@ def test_a_public_repository_is_not_pushed_to(folder: Path) -> None:
     assert not [line for line in hub.asked if "/commit/" in line or "/preupload/" in line]
 
 
+@pytest.mark.slow
 def test_unless_that_is_wanted(folder: Path) -> None:
     with Hub(private=False) as hub:
         assert hub.pushed(folder, "public").endswith("/owner/name/commit/x")
     assert hub.files == {"config.json"}
 
 
+@pytest.mark.slow
 def test_a_private_one_is(folder: Path) -> None:
     with Hub(private=True) as hub:
         assert hub.pushed(folder).endswith("/owner/name/commit/x")
     assert hub.files == {"config.json"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["public"]])
 def test_a_new_one_is_made_private_unless_it_may_be_public(folder: Path, more: list[str]) -> None:
     with Hub(private=None) as hub:

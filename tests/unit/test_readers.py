@@ -166,6 +166,7 @@ def test_uri_reads_the_same_rows(tmp_path: Path) -> None:
     assert source(f"file://{tmp_path}").identity() == source(tmp_path).identity()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     """Of a file of 16 MB a read buffer of 1 MB and 10,000 id counts (1 MB) are in memory."""
     rows = (json.dumps({"text": f"{i} {'x' * 1600}", "label": 0}) for i in range(10_000))
@@ -187,6 +188,7 @@ TAGS = st.sampled_from(
 WORDS = st.sampled_from([b"a", b"b", b"New York", b"#", b"", b"\xff", "\u200b".encode()])
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -118,6 +118,7 @@ def of_kind(kind: str) -> list[str]:
     return [name for name in modules if stands_on_ray(name) == (kind == "with ray")]
 
 
+@pytest.mark.slow
 def test_imports_bring_in_no_heavy_library_without_use() -> None:
     """All modules import without a warning, and load no library that is not theirs; those that may
     load the fewest go first."""
@@ -164,6 +165,7 @@ def loads(path: Path) -> set[str]:
     return {x for x in found if is_module(x) and not module.startswith(f"{x}.") and x != module}
 
 
+@pytest.mark.slow
 def test_modules_may_be_imported_in_any_order() -> None:
     """No module needs, on the way, one that is still being imported."""
     graph = {module_name(path): loads(path) for path in FILES}
@@ -173,6 +175,7 @@ def test_modules_may_be_imported_in_any_order() -> None:
         pytest.fail(" <- ".join(error.args[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [*FILES, *JOBS], ids=module_name)
 def test_imports_point_one_way(path: Path) -> None:
     module = module_name(path)
@@ -195,6 +198,7 @@ def test_imports_point_one_way(path: Path) -> None:
                 assert room(name) in {"ops", "labels"}, where
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [*FILES, *JOBS], ids=module_name)
 def test_a_method_sees_no_other_method(path: Path) -> None:
     """What several methods need is in methods/shared; a baseline that is built on a method says so,
@@ -209,6 +213,7 @@ def test_a_method_sees_no_other_method(path: Path) -> None:
             assert other in own, f"{path.relative_to(ROOT)}:{line} imports {name}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_gold_has_one_door(path: Path) -> None:
     """Nothing below a run names the module that makes the right to gold."""
@@ -229,6 +234,7 @@ def test_a_folder_says_what_is_in_it(folder: Path) -> None:
     assert not names - named, f"{folder}/__init__.py does not name {sorted(names - named)}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [*FILES, *JOBS], ids=module_name)
 def test_file_is_short(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())

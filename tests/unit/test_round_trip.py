@@ -33,6 +33,7 @@ def marked(words: list[str], tags: list[str]) -> tuple[str, list[list[object]]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_no_entity_of_a_language_is_lost_or_moved(shared_data: Path) -> None:
     folders = [path for path in sorted((shared_data / "wikiann").iterdir()) if path.is_dir()]

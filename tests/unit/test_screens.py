@@ -30,6 +30,7 @@ def lines_of(shown: Shown) -> list[str]:
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES + LINES)
 @pytest.mark.parametrize("content", ODD, ids=lambda x: repr(x[:6]))
 def test_a_run_that_cannot_be_read_is_listed_as_such(
@@ -65,6 +66,7 @@ WRONG = {
 CASES = [(name, value) for name, values in WRONG.items() for value in values]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "value"), CASES)
 def test_so_is_one_with_values_of_another_kind(
     store: Store, name: str, value: Any, capsys: Shown
@@ -80,6 +82,7 @@ def test_so_is_one_with_values_of_another_kind(
         assert code == 0 or str(path) in lines_of(capsys)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content"),
     [*((name, x.decode("latin-1")) for name in LINES for x in ODD),
@@ -117,6 +120,7 @@ def test_nor_one_of_a_report_whose_parts_do_not_fit(store: Store, capsys: Shown)
         assert str(compare) in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ledger.jsonl", "events.jsonl", "models.json"])
 @pytest.mark.parametrize("run", ["done", "stopped"])
 @pytest.mark.parametrize("content", [*ODD, b'{"kind": "model"}', b"folder"],

@@ -44,6 +44,7 @@ def positions(mask: np.ndarray) -> set[int]:
     return set(np.flatnonzero(mask).tolist())
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(pools(), st.integers(0, 5))
 def test_rules_equal_sorted_lists(

@@ -58,6 +58,7 @@ OBJECTIVES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["token", "sentence", "pair"])
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_each_baseline_has_its_loss_and_ranking_in_every_stage(

@@ -71,6 +71,7 @@ def ask(handle: Handle, timeout: float = 5.0) -> tuple[Answer, int]:
     return asyncio.run(run()), len(again)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lost",
     [

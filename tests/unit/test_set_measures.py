@@ -70,6 +70,7 @@ def search_by_hand(
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     POOL,

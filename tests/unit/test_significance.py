@@ -96,6 +96,7 @@ def test_a_clear_difference_is_one_and_none_is_none() -> None:
     assert compared("accuracy", rows, against="good") == [bad, same]
 
 
+@pytest.mark.slow
 def test_p_is_about_uniform_without_a_difference() -> None:
     """Pairs of rows that are equally good: 5% of them, or not many more, have p below 0.05."""
     found = []

@@ -161,6 +161,7 @@ def greedy(pairs: list[list[int]], labels: list[int], scores: list[float]) -> li
     return sorted(kept)
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True)
 @given(data=st.data(), words=st.lists(st.integers(0, 7), max_size=4))
 def test_decoding_is_greedy_within_each_sentence(data: st.DataObject, words: list[int]) -> None:

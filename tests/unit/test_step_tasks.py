@@ -45,6 +45,7 @@ def test_every_field_is_a_parameter_or_said_to_be_of_the_run(task: StepTask) -> 
     assert marked(task) == {"attempt", *OF_THE_RUN.get(type(task), ())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS, ids=IDS)
 def test_another_value_is_another_step(task: StepTask) -> None:
     """Each change alone, and no two of them alike."""

@@ -49,6 +49,7 @@ def flat(pieces: Iterable[Sequence[int]]) -> list[int]:
 word = st.text(st.sampled_from("abehilnorstuABU'.,-1950é"), min_size=1, max_size=9)
 
 
+@pytest.mark.slow
 @given(st.lists(word, min_size=1, max_size=8))
 def test_words_have_the_sub_words_of_their_text(tokenizer: Any, words: list[str]) -> None:
     found = of_words(words, tokenizer)
@@ -67,6 +68,7 @@ def test_a_word_in_the_middle_has_its_mark() -> None:
         assert not tokenizer.convert_ids_to_tokens(first)[0].startswith(mark)
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from([*SILENT, "ab", "c", "a\u200bb"]), min_size=1, max_size=6))
 def test_every_word_has_a_sub_word(tokenizer: Any, words: list[str]) -> None:
     found = of_words(words, tokenizer)
@@ -144,6 +146,7 @@ def wikiann(folder: Path, language: str, most: int = 60) -> list[list[str]]:
     return [[line.split("\t")[0] for line in row if line] for row in rows[:most]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["e5-small", "mini-xlmr", *KINDS])
 def test_words_of_wikiann(kind: str, shared: Path) -> None:
     """Sub-words of running text, in every language with blanks and by every tokenizer.

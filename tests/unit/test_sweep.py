@@ -24,6 +24,7 @@ def of(method: str = "cltp", **section: Any) -> SweepConfig:
     return configure(SPACES, {**toy, "method": {"name": method}, "sweep": section})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(SPACES.glob("*.py")), ids=lambda path: path.stem)
 def test_every_space_is_one_of_its_method(path: Path) -> None:
     assert path.stem in METHODS

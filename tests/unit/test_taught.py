@@ -58,6 +58,7 @@ def test_sources_without_a_difference_are_warned_of() -> None:
     assert math.isnan(planned.figures["xx"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hard_cat", "hard_vote", "kd_re", "mrt", "lvm", "dt"])
 def test_every_run_tells_of_its_parts(name: str, tmp_path: Path) -> None:
     lines = run(name, SeveralSources(tmp_path)).mechanisms

@@ -52,6 +52,7 @@ def stock_logits(folder: Path, batch: Batch, *, segments: bool = False) -> torch
     return model(**inputs).logits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim_reduce", [None, 2, 8])
 def test_a_saved_classifier_is_the_stock_model(
     encoder: Path, batch: Batch, tmp_path: Path, dim_reduce: int | None

@@ -44,6 +44,7 @@ def anchors(text: str) -> set[str]:
     return {heading.replace(" ", "-") for heading in plain}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", files(".yaml", ".yml"), ids=relative)
 def test_yaml_parses(path: Path) -> None:
     list(yaml.safe_load_all(path.read_text(encoding="utf-8")))

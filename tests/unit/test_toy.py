@@ -155,6 +155,7 @@ def heads(found: list[str]) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("shift", [0.0, 0.5, 1.0])
 def test_priors_shift_as_asked(task: str, shift: float) -> None:

@@ -36,6 +36,7 @@ def translator(folder: Path, target: str = "en", **options: Any) -> Translator:
     return Translator(folder, "xx", target, **values)
 
 
+@pytest.mark.slow
 def test_translations_keep_the_order_whatever_the_budget(checkpoint: Path) -> None:
     found = translator(checkpoint)(SENTENCES[:40])
     assert len(found) == 40

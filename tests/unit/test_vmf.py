@@ -40,6 +40,7 @@ def by_quadrature(kappa: float, cosine: float, temp: float) -> float:
     return math.log((density * np.exp(along / temp)).sum() / density.sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kappa", [0.0, 0.5, 7.0, 60.0])
 @pytest.mark.parametrize("temp", [0.1, 0.4, 1.0])
 def test_scores_are_the_expectation_over_the_sphere(kappa: float, temp: float) -> None:
@@ -177,6 +178,7 @@ def test_the_mean_of_the_distribution_is_about_the_class_mean(length: float) -> 
     assert bessel.a_q(found.kappa_K, 64).item() == pytest.approx(length, rel=2e-3)
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True)
 @given(data=st.data())
 def test_the_running_mean_is_the_mean_of_all(data: st.DataObject) -> None:

@@ -45,6 +45,7 @@ def by_hand(votes: list[int], probabilities: list[list[float]] | None) -> int:
     return next(label for label in tied if sums[label] == max(sums.values()))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(ballots())
 def test_votes_are_counted_as_by_hand(drawn: Ballots) -> None:
@@ -61,6 +62,7 @@ def test_votes_are_counted_as_by_hand(drawn: Ballots) -> None:
         assert got.tolist() == want
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True)
 @given(ballots(), st.data())
 def test_the_order_of_items_does_not_matter(drawn: Ballots, data: st.DataObject) -> None:
@@ -70,6 +72,7 @@ def test_the_order_of_items_does_not_matter(drawn: Ballots, data: st.DataObject)
     assert np.array_equal(got, majority_vote(hard, soft)[order])
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True)
 @given(ballots(), st.data())
 def test_the_order_of_sources_matters_in_ties_alone(drawn: Ballots, data: st.DataObject) -> None:

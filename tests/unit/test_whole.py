@@ -63,6 +63,7 @@ def run(encoder: Path, store: Path, *more: str) -> int:
     return run_job({}, "", [*flags, *more])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_backbone_is_named(kind: str, tmp_path: Path, capsys: Shown) -> None:
     file, breaking = BROKEN[kind]
@@ -79,6 +80,7 @@ def test_a_broken_backbone_is_named(kind: str, tmp_path: Path, capsys: Shown) ->
     assert f"{encoder}/{file}" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "part", ["model-00002-of-00002.safetensors", "../elsewhere.safetensors", "/elsewhere"]
 )
@@ -188,6 +190,7 @@ FOLDERS = ("xlt_ray", "jobs", "cluster", "benchmarks", "tests")
 SOURCES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
+@pytest.mark.slow
 def test_no_call_leaves_it_open_whether_code_is_run() -> None:
     found = {path: asking(path.read_text(encoding="utf-8")) for path in SOURCES}
     assert {str(path.relative_to(ROOT)): lines for path, lines in found.items() if lines} == {}

@@ -95,7 +95,8 @@ def dry_run(config: RunConfig[Any]) -> int:
     lines = cost_lines(config, dry.plan, trained=trained, read=read, sample=sample)
     if operations_of(shape := shape_of(config), 1.0) is not None:
         gpus = dry.plan.training.precision if dry.plan.train_gpus else "bf16"
-        lines.append(memory_line(shape, config.train, gpus))
+        workers = dry.plan.world if config.train.shard else 1
+        lines.append(memory_line(shape, config.train, gpus, workers))
     print("\n".join(["", *lines]))
     return BAD_CONFIG if dry.missing else DONE
 

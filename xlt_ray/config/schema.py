@@ -283,6 +283,9 @@ class TrainConfig(Section, frozen=True):
     """Models that each training keeps along its way, evenly, for analyses after the run."""
     checkpoint_seconds: float = Field(default=300.0, ge=0, json_schema_extra={**RUNTIME})
     """Seconds between checkpoints from which a killed step resumes; 0: after every step."""
+    shard: bool = False
+    """Cut weights, gradients and the optimiser's state up over the training workers, for an encoder
+    that is too large for one device; all of them together have it once."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory for large encoders."""
     deterministic: bool = True

@@ -29,6 +29,7 @@ def predict(
     device: torch.device,
     precision: Precision,
     feature_outputs: FeatureOutputs = lambda own, features: None,
+    in_step: Callable[[int], int] | None = None,
 ) -> Output:
     """Logits of every item, in the order of the rows, and what is made of their features.
 
@@ -43,6 +44,8 @@ def predict(
         precision: Arithmetic of the encoder.
         feature_outputs: Makes [n, K] values of the own module and the features of a batch, or
             None.
+        in_step: Of a model that lies in parts on several workers, which have to call it equally
+            often: says how often, of how often this one needs it.
 
     Returns:
         [N, C] float32 logits and, if any were made, the [N, K] values, on ``device``.
@@ -52,9 +55,13 @@ def predict(
     """
     logits = [torch.zeros((0, model.num_outputs), device=device)]
     made, owners = [], [torch.zeros(0, dtype=torch.int64, device=device)]
+    batches = plan_batches(examples.longest, examples.num_windows, budget)
     model.pass_tokens = budget
+    if in_step is not None:
+        batches += [np.zeros(0, np.int64)] * (in_step(len(batches)) - len(batches))
+        model.pass_tokens = None  # a batch is one call
     with autocast(device, precision):  # around all, so that weights are rounded once
-        for chosen in plan_batches(examples.longest, examples.num_windows, budget):
+        for chosen in batches:
             batch = examples.collate(chosen).to(device)
             output = model(batch)
             logits.append(output.logits)
@@ -90,10 +97,13 @@ def predict_labels(
     budget: int,
     device: torch.device,
     precision: Precision,
+    in_step: Callable[[int], int] | None = None,
 ) -> np.ndarray:
-    """Label of every item, or of every word of spans, lowest index on ties."""
+    """Label of every item, or of every word of spans, lowest index on ties; see `predict`."""
     was_training = model.training
     model.eval()
-    output = predict(model, examples, budget=budget, device=device, precision=precision)
+    output = predict(
+        model, examples, budget=budget, device=device, precision=precision, in_step=in_step
+    )
     model.train(was_training)
     return examples.labels_of(output.logits)

@@ -316,6 +316,21 @@ def check(plan: Plan, nodes: Sequence[Node]) -> None:
             )
 
 
+def check_sharding(config: ResourcesConfig, plan: Plan) -> None:
+    """See that there are workers for ``train.shard`` to cut weights up over.
+
+    Raises:
+        ConfigError: there is one, or encoders are compiled, which was never tried with parts.
+    """
+    if plan.world < 2:
+        raise ConfigError(
+            "train.shard: weights are cut up over the workers of a training, and there is one; "
+            "resources.train_workers=2 or more, each with a device of its own"
+        )
+    if config.compile:
+        raise ConfigError("train.shard: does not go with resources.compile=true; take one of them")
+
+
 def available(config: ResourcesConfig) -> list[Node]:
     """The nodes that a run finds, without starting a local Ray."""
     if ray.is_initialized() or _address(config):

@@ -11,7 +11,7 @@ from xlt_ray.data.benchmarks.registry import benchmark_of, resolve_targets
 from xlt_ray.engine.backbone import Backbone, backbone_of, checkpoint_of, run_write
 from xlt_ray.engine.given import GivenTask, digest_of, run_given
 from xlt_ray.engine.read import TokeniseTask, run_tokenise
-from xlt_ray.engine.resources import Plan
+from xlt_ray.engine.resources import Plan, check_sharding
 from xlt_ray.labels import LabelSet
 from xlt_ray.recipe.corpus import Corpus, Model, Start
 from xlt_ray.recipe.task import TaskContext
@@ -36,6 +36,8 @@ class RunCorpora:
         policy: RunPolicy = RunPolicy(),  # noqa: B008 - it has no state
     ):
         self.config, self.runner, self.plan, self.policy = config, runner, plan, policy
+        if config.train.shard:
+            check_sharding(config.resources, plan)
         named = benchmark_of(config)
         self.benchmark = replace(
             named,

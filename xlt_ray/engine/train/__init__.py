@@ -3,6 +3,9 @@
 launch       in this process, or in workers of Ray Train
 task         what it is given
 loop         what every worker does
+workers      what they tell each other
+placement    where the weights lie: whole on each worker
+sharding     or a part of each on every one
 batches      its rows and passes
 adapters     of what a step trains in place of the encoder
 optimiser    parameters, rates, state

@@ -9,8 +9,8 @@ randomness from the run's seed and its own number, so a step that resumes repeat
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -18,10 +18,8 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import torch
-import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.batches.examples import examples_of
@@ -32,6 +30,7 @@ from xlt_ray.engine.arithmetic import Precision, autocast
 from xlt_ray.engine.inference import predict_labels
 from xlt_ray.engine.train.adapters import base_of, files_beside, lora_of
 from xlt_ray.engine.train.batches import (
+    ForwardPass,
     PairedRows,
     WorkerShare,
     own_examples,
@@ -49,8 +48,10 @@ from xlt_ray.engine.train.optimiser import (
     unflatten,
     warmup_then_decay,
 )
+from xlt_ray.engine.train.placement import placement_of
 from xlt_ray.engine.train.snapshots import Snapshots
 from xlt_ray.engine.train.task import TrainTask
+from xlt_ray.engine.train.workers import Workers
 from xlt_ray.metrics import Ragged, score
 from xlt_ray.models.classifier import Classifier, full_precision
 from xlt_ray.models.files import OPTIMISER
@@ -148,6 +149,8 @@ class Worker:
     def __init__(self, task: TrainTask, rank: int, device: torch.device):
         self.task, self.rank, self.device = task, rank, device
         self.world = world = task.world
+        self.workers = Workers(rank, world, device)
+        self.placement = placement_of(self.workers, shard=task.train.shard)
         self.checkpoints = Checkpoints(task.out.root, task.out.fingerprint)
         folder = task.start.local()
         self.head = task.objective.span_head
@@ -167,26 +170,22 @@ class Worker:
         context = replace(
             known,
             num_items=self.examples.num_items,
-            total=self._total,
-            everyone=self._everyone,
+            total=self.workers.total,
+            everyone=self.workers.everyone,
             layout=layout,
             worker=rank,
         )
-        self.model = self._load(folder, context)
+        self.load = partial(self._load, folder, context)
+        self.model = self.placement.lay(self.load())
         task.objective.prepare(context, self.model)
         task.objective.on_examples(self.examples)
         trainee = Trainee(self.model, task.objective, task.arithmetic.precision)
-        self.trainee: nn.Module = trainee
-        if world > 1:  # a step that leaves parameters out has to say which
-            from ray.train.torch import prepare_model
-
-            spares = {"find_unused_parameters": task.objective.alternates}
-            self.trainee = prepare_model(trainee, parallel_strategy_kwargs=spares)
+        self.trainee = self.placement.wrap(trainee, alternates=task.objective.alternates)
         self.optimiser = make_optimiser(
             self.model, task.schedule, task.train.weight_decay, task.train.head_lr_ratio
         )
         if task.schedule.before:
-            unflatten(self.optimiser, load_file(folder / OPTIMISER), device)
+            unflatten(self.optimiser, load_file(folder / OPTIMISER), self.placement.cut)
         self.position = Position()
         # The sum since the last score; it stays on the device, so that no step waits for it.
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
@@ -214,7 +213,7 @@ class Worker:
         self.saved = time.monotonic()
 
     def _load(self, folder: Path, context: TaskContext) -> Classifier:
-        """The model to start from, with the objective's part attached, on this worker's device."""
+        """The model to start from, with the objective's part attached, on the CPU."""
         task = self.task
         model = load_classifier(
             folder,
@@ -234,7 +233,7 @@ class Worker:
             model.freeze(task.schedule.frozen_layers or 0)
         if task.compiled:
             model.compile_encoder()
-        return model.to(self.device)
+        return model
 
     # -- one epoch -------------------------------------------------------------------------------
 
@@ -254,8 +253,10 @@ class Worker:
             position.total += 1
             if self.rank == 0:
                 self.course.at(position)
-                if position.total in self.snapshots.due:
-                    self.snapshots.keep(position.total, self.model)
+            if position.total in self.snapshots.due:
+                whole = self.placement.entire(self.model, self.load)
+                if whole is not None:
+                    self.snapshots.keep(position.total, whole)
             memory.hand_back_at_times()
             if position.step_in_epoch == len(plan):
                 self.end_epoch()
@@ -290,22 +291,25 @@ class Worker:
             groups,
             lambda rows: task.objective.extra_rows(rows, examples),
         )
+        if (in_step := self.placement.in_step) is not None:
+            none = np.zeros(0, np.int64)
+            passes += [ForwardPass(none, none)] * (in_step(len(passes)) - len(passes))
         batches = [task.objective.transform_batch(part.collate(examples)) for part in passes]
         late = time.monotonic() - self.saved >= task.train.checkpoint_seconds
         items = sum(batch.num_items for batch in batches)
         others = sum(batch.num_paired for batch in batches)
         due = float(late and self.rank == 0)
-        count, paired, due = self._sum([float(items), float(others), due])
+        count, paired, due = self.workers.sum([float(items), float(others), due])
         task.objective.before_step(OptimiserStep(number, self.steps, int(count), int(paired)))
         total = torch.zeros_like(self.loss)
         for index, batch in enumerate(batches):
-            with self._sync(index == len(batches) - 1):
+            with self.placement.last_pass(index == len(batches) - 1):
                 loss = self.trainee(batch.to(self.device))["loss"]
                 (loss * (self.world / max(count, 1.0))).backward()
             total += loss.detach()
             self.position.tokens += int(batch.attention_mask.sum())
         self._spare(task.objective.trains(number))
-        norm = torch.nn.utils.clip_grad_norm_(self.clipped, task.train.max_grad_norm)
+        norm = self.placement.clip(self.clipped, task.train.max_grad_norm)
         rate = warmup_then_decay(number, self.steps, task.train.warmup_ratio)
         self.divergence.note(number, rate * task.schedule.lr, norm)
         for group in self.optimiser.param_groups:
@@ -317,12 +321,6 @@ class Worker:
         self.position.items += items
         return due > 0
 
-    def _sync(self, last: bool) -> AbstractContextManager[object]:
-        """Workers exchange gradients in a step's last backward pass only."""
-        if isinstance(self.trainee, DistributedDataParallel) and not last:
-            return self.trainee.no_sync()
-        return nullcontext()
-
     def _spare(self, trained: Literal["all", "model", "own"]) -> None:
         """Take away the gradients of what the step leaves as it is."""
         if trained == "all" or self.model.own is None:
@@ -331,28 +329,6 @@ class Worker:
         for parameter in self.model.parameters():
             if (id(parameter) in own) != (trained == "own"):
                 parameter.grad = None
-
-    def _total(self, tensor: Tensor) -> Tensor:
-        if self.world > 1:
-            dist.all_reduce(tensor := tensor.clone())
-        return tensor
-
-    def _everyone(self, tensor: Tensor) -> Tensor:
-        if self.world == 1:
-            return tensor
-        own = torch.zeros(self.world, dtype=torch.int64, device=tensor.device)
-        own[self.rank] = len(tensor)
-        counts = self._total(own).tolist()
-        padded = tensor.new_zeros(max(counts), *tensor.shape[1:])
-        padded[: len(tensor)] = tensor
-        parts = [torch.empty_like(padded) for _ in counts]
-        dist.all_gather(parts, padded)
-        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
-
-    def _sum(self, values: list[float]) -> list[float]:
-        if self.world == 1:
-            return values
-        return self._total(torch.tensor(values, dtype=torch.float64, device=self.device)).tolist()
 
     # -- source dev ------------------------------------------------------------------------------
 
@@ -366,14 +342,11 @@ class Worker:
             budget=task.batch_tokens,
             device=self.device,
             precision=task.arithmetic.precision,
+            in_step=self.placement.in_step,
         )
-        parts: list[Any] = [None] * self.world
-        if self.world > 1:
-            dist.all_gather_object(parts, predicted)
-        else:
-            parts = [predicted]
-        found = score(task.metric, self.dev_gold, self._dev_order(parts), task.context.labels)
-        loss, items = self._sum([float(self.loss), float(position.items)])
+        everyone = self.workers.everyone(torch.from_numpy(predicted).to(self.device)).cpu().numpy()
+        found = score(task.metric, self.dev_gold, self._dev_order(everyone), task.context.labels)
+        loss, items = self.workers.sum([float(self.loss), float(position.items)])
         entry = {
             "epoch": position.epoch + (position.step_in_epoch > 0),
             "step": position.total,
@@ -386,18 +359,17 @@ class Worker:
         self.loss, position.items = torch.zeros_like(self.loss), 0
         best = position.best()
         if best == len(position.history) - 1 and task.schedule.keep == "best":
-            self.best = {k: v.cpu().clone() for k, v in self.model.weights().items()}
+            weights = self.placement.parts(self.model.weights())
+            self.best = {name: value.cpu().clone() for name, value in weights.items()}
 
-    def _dev_order(self, parts: list[np.ndarray]) -> Ragged:
-        flat = np.empty_like(self.dev_gold.flat)
-        offsets = self.dev_gold.offsets
-        for rank, values in enumerate(parts):
-            at = 0
-            for row in range(rank, len(self.dev_gold), self.world):
-                size = offsets[row + 1] - offsets[row]
-                flat[offsets[row] : offsets[row + 1]] = values[at : at + size]
-                at += size
-        return Ragged(flat, offsets)
+    def _dev_order(self, everyone: np.ndarray) -> Ragged:
+        """The workers' labels, one after the other, in the order of the rows."""
+        gold = self.dev_gold
+        owners = np.arange(len(gold)) % self.world
+        order = np.argsort(np.repeat(owners, np.diff(gold.offsets)), kind="stable")
+        flat = np.empty_like(gold.flat)
+        flat[order] = everyone
+        return Ragged(flat, gold.offsets)
 
     # -- checkpoints and the result --------------------------------------------------------------
 
@@ -407,13 +379,13 @@ class Worker:
         self.divergence.check()
         reached("checkpoint.begun")
         self.checkpoints.save_part(step, f"worker-{self.rank}", self._own_state())
-        if self.rank == 0:
-            self.checkpoints.save_part(step, "model", self.model.weights())
-            self.checkpoints.save_part(step, "optimiser", flatten(self.optimiser))
-            if self.best is not None:
-                self.checkpoints.save_part(step, "best", self.best)
-        if self.world > 1:
-            dist.barrier()
+        state = {"model": self.model.weights(), "optimiser": flatten(self.optimiser)}
+        if self.best is not None:
+            state["best"] = self.best
+        for name, tensors in state.items():
+            if part := self.placement.writes(name):
+                self.checkpoints.save_part(step, part, self.placement.parts(tensors))
+        self.workers.wait()
         if self.rank == 0:
             meta = {**vars(self.position), "has_best": self.best is not None}
             self.checkpoints.complete(step, meta)
@@ -437,23 +409,19 @@ class Worker:
 
     def resume(self) -> None:
         """Go on from the newest checkpoint of the step, which fixes the number of workers too."""
-        found: list[Any] = [None]
-        if self.rank == 0:
-            steps = self.checkpoints.steps()
-            found = [steps[-1] if steps else None]
-        if self.world > 1:
-            dist.broadcast_object_list(found)
-        step = found[0]
-        if step is None:
+        steps = self.checkpoints.steps() if self.rank == 0 else []
+        step = self.workers.largest(steps[-1] if steps else -1)
+        if step < 0:
             return
         meta = self.checkpoints.meta(step)
         for name in vars(self.position):
             setattr(self.position, name, meta[name])
-        self.model.take_weights(self.checkpoints.load_part(step, "model"))
-        unflatten(self.optimiser, self.checkpoints.load_part(step, "optimiser"), self.device)
-        self._take_own_state(self.checkpoints.load_part(step, f"worker-{self.rank}"))
+        saved = partial(self.checkpoints.load_part, step)
+        self.placement.take(self.model, saved(self.placement.reads("model")))
+        unflatten(self.optimiser, saved(self.placement.reads("optimiser")), self.placement.join)
+        self._take_own_state(saved(f"worker-{self.rank}"))
         if meta["has_best"]:
-            self.best = self.checkpoints.load_part(step, "best")
+            self.best = saved(self.placement.reads("best"))
 
     def finish(self) -> dict[str, Any]:
         """Write the chosen model into the attempt (first worker only) and sum up."""
@@ -463,20 +431,22 @@ class Worker:
         best = position.best()
         chosen = best if schedule.keep == "best" else len(position.history) - 1
         assert chosen is not None
-        (rows, items, tokens) = self._sum(
+        (rows, items, tokens) = self.workers.sum(
             [*map(float, self.examples.before_pool), float(position.tokens)]
         )
         for name, table in self.task.objective.findings(self.examples).items():
             self.task.out.write_table(f"{name}-{self.rank:03d}.parquet", table)
-        if self.world > 1:
-            dist.barrier()
-        if self.rank == 0:
-            if schedule.keep == "best" and self.best is not None:
-                self.model.take_weights(self.best)
+        self.workers.wait()
+        if schedule.keep == "best" and self.best is not None:
+            self.placement.take(self.model, self.best)
+        whole, optimiser = self.placement.entire(self.model, self.load), None
+        if 0 < schedule.before + schedule.epochs < schedule.whole:
+            optimiser = self.placement.gather(flatten(self.optimiser))
+        if whole is not None:
             with TemporaryDirectory() as folder:
-                self.model.save(Path(folder))
-                if 0 < schedule.before + schedule.epochs < schedule.whole:
-                    save_file(flatten(self.optimiser), Path(folder) / OPTIMISER)
+                whole.save(Path(folder))
+                if optimiser is not None:
+                    save_file(optimiser, Path(folder) / OPTIMISER)
                 self.task.out.write_folder(Path(folder))
             self.snapshots.publish(self.task.out)
             for path in files_beside(self.model, self.task.start):

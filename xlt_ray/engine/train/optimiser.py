@@ -1,6 +1,6 @@
 """The optimiser of a train step: its groups, its learning rate, and its state as plain tensors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -55,13 +55,15 @@ def own_parameters(model: Classifier, schedule: Schedule) -> list[nn.Parameter]:
 def _groups(
     parameters: Sequence[nn.Parameter], weight_decay: float, lr: float, *, constant: bool
 ) -> list[dict[str, Any]]:
-    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
-    others = [parameter for parameter in parameters if parameter.ndim <= 1]
-    rate = {"peak": lr, "constant": constant}
-    return [
-        {"params": matrices, "weight_decay": weight_decay, **rate},
-        {"params": others, "weight_decay": 0.0, **rate},
-    ]
+    rate, groups = {"peak": lr, "constant": constant}, list[dict[str, Any]]()
+    whole = [p for p in parameters if type(p.data) is Tensor]
+    parts = [p for p in parameters if type(p.data) is not Tensor]  # one kernel takes no two kinds
+    for alike in (parts, whole) if parts else (whole,):
+        matrices = [p for p in alike if p.ndim > 1]
+        others = [p for p in alike if p.ndim <= 1]
+        groups.append({"params": matrices, "weight_decay": weight_decay, **rate})
+        groups.append({"params": others, "weight_decay": 0.0, **rate})
+    return groups
 
 
 def flatten(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -74,11 +76,22 @@ def flatten(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def unflatten(
-    optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor], device: torch.device
+    optimiser: torch.optim.Optimizer,
+    tensors: Mapping[str, Tensor],
+    fit: Callable[[Tensor, Tensor], Tensor],
 ) -> None:
-    """Take up what `flatten` gave."""
+    """Take up what `flatten` gave.
+
+    Args:
+        optimiser: One over the same parameters.
+        tensors: Its state.
+        fit: Lays a tensor of the state as the parameter, its second argument, lies.
+    """
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state = optimiser.state_dict()
     for key, value in tensors.items():
         index, _, name = key.partition(".")
-        state["state"].setdefault(int(index), {})[name] = value.to(device)
+        parameter = parameters[int(index)]
+        fitted = fit(value, parameter) if value.ndim else value.to(parameter.device)
+        state["state"].setdefault(int(index), {})[name] = fitted
     optimiser.load_state_dict(state)
