@@ -1,5 +1,6 @@
 """Every method on a real Ray: words and pairs, parts of its own, shared prefixes, comparisons."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.world import SOURCE, TARGETS, World
+from xlt_ray.commands import main as console
 from xlt_ray.commands.compare import compare
 from xlt_ray.commands.compare import configure as configure_comparison
 from xlt_ray.methods import METHODS
@@ -96,6 +98,15 @@ def test_every_method_runs_on_words_and_on_pairs(
     if name == "bl_single":
         assert report["final"][SOURCE] == report["zero_shot"][SOURCE]
         assert (store / f"runs/bl_single-{benchmark}-0/models.json").exists()
+    named = f"{name}-{benchmark}-0"
+    assert console.main(["ask", named, "--store", str(store), "--rows", "4", "--of", "9"]) == 0
+    for target in TARGETS:
+        lines = (store / f"runs/{named}/ask/{target}.jsonl").read_text().splitlines()
+        rows = [json.loads(line) for line in lines]
+        assert len(rows) == 2
+        assert all(0 < row["uncertainty"] <= 2 for row in rows)
+        assert all(isinstance(row["label"], list) == (benchmark == "wikiann") for row in rows)
+        assert all(("text_pair" in row) == (benchmark == "toy_pair") for row in rows)
 
 
 @pytest.mark.long

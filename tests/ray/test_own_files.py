@@ -96,11 +96,41 @@ def test_sentences_of_a_run_are_shown(store: Path, capsys: pytest.CaptureFixture
         assert [(x.label, f"{100 * x.confidence:.0f}", x.text) for x in spans] == found
 
 
+def test_rows_are_asked_for_and_their_labels_suggested(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["ask", "mine", "--store", str(store), "--rows", "7", "--of", "40"]
+    assert console.main(words) == 0
+    told = capsys.readouterr().out
+    assert [line.split(" rows")[0] for line in told.splitlines()[::3]] == [
+        f"{FIRST}: 3 of 40",
+        f"{SECOND}: 4 of 40",
+    ]
+    files = [Path(line.strip()) for line in told.splitlines() if line.startswith("  ")]
+    assert all(path.parent == store / "runs/mine/ask" for path in files)
+    lines, tasks = (path.read_text() for path in files[:2])
+    rows = [json.loads(line) for line in lines.splitlines()]
+    assert [task["data"]["text"] for task in json.loads(tasks)] == [row["text"] for row in rows]
+    assert sorted((row["uncertainty"] for row in rows), reverse=True) == [
+        row["uncertainty"] for row in rows
+    ]
+    assert [" ".join(words) for words in words_in(files[0])] == [row["text"] for row in rows]
+    model = xlt_ray.load("mine", store=str(store))
+    for row, found in zip(rows, model.predict([row["text"].split() for row in rows]), strict=True):
+        assert row["label"] == [[span.start, span.end, span.label] for span in found.spans]
+        doubts = [sum(both) for both in zip(*found.uncertainty.values(), strict=True)]
+        assert row["uncertainty"] == pytest.approx(max(doubts), abs=1e-3)
+    console.main(words)
+    assert files[0].read_text() == lines
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
         (["look", "none"], "error: no run 'none' in "),
         (["look", "mine", "--rows", "0"], "error: --rows: 0; at least 1"),
+        (["ask", "none"], "error: no run 'none' in "),
+        (["ask", "mine", "--of", "0"], "error: --of: 0; at least 1"),
     ],
 )
 def test_what_cannot_be_shown_is_told(

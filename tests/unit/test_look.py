@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from xlt_ray.commands.look import drawn
+from xlt_ray.commands.run_texts import drawn
 from xlt_ray.data.readers.words import gap
 from xlt_ray.report.look import (
     TEST,

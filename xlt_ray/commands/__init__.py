@@ -3,6 +3,8 @@
 main            the command xlt-ray
 store_commands  lists runs, rebuilds pages, removes what nobody uses
 look            sentences of a run, with what its models say
+ask             rows of a run that are worth a person's time
+run_texts       the text of a run, and what its rounds and gold say of it
 cli             flags, help, exit codes
 self_train      run a method
 recommend       which method fits

@@ -105,6 +105,7 @@ LOOKS: Mapping[str, str] = {
     "runs": "List the runs of a store, or the steps of one.",
     "report": "Make the page of a finished run or comparison anew, and say where it is.",
     "look": "Make pages with sentences of a finished run, labelled by its models and its rounds.",
+    "ask": "Choose unlabelled rows that are worth a person's time, as files for annotation tools.",
     "gc": "List artifacts that no run refers to; with --delete, remove them.",
     "keys": "List every key of --set, for shells that complete it.",
     "presets": "List the presets: settings of papers and of measured tables.",
@@ -148,6 +149,11 @@ def parser() -> argparse.ArgumentParser:
     choices["look"].add_argument("name", help="finished run")
     choices["look"].add_argument("--rows", type=int, default=200,
                                  help="rows of each kind of text, a language (200)")  # fmt: skip
+    choices["ask"].add_argument("name", help="finished run")
+    choices["ask"].add_argument("--rows", type=int, default=200,
+                                help="rows of all languages together (200)")  # fmt: skip
+    choices["ask"].add_argument("--of", type=int, default=5000,
+                                help="rows of each language that are looked at (5000)")  # fmt: skip
     choices["gc"].add_argument("--days", type=float, default=1.0,
                                help="untouched for so long at least (1)")  # fmt: skip
     choices["gc"].add_argument("--delete", action="store_true", help="remove them")

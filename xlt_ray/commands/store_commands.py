@@ -16,6 +16,7 @@ from xlt_ray.store.artifacts import Store
 from xlt_ray.store.shapes import UnreadableError
 
 if TYPE_CHECKING:
+    from xlt_ray.report import Report
     from xlt_ray.store.run_folder import RunFolder
 
 DAY = 86400.0
@@ -115,10 +116,36 @@ def report(flags: argparse.Namespace) -> int:
 def look(flags: argparse.Namespace) -> int:
     """Make pages with sentences of a finished run: labels before, after, by round, and gold."""
     from xlt_ray.commands.look import write_pages
+
+    store, report, folder = _finished(flags, "rows")
+    print(write_pages(store, report, folder, flags.rows))
+    return DONE
+
+
+def ask(flags: argparse.Namespace) -> int:
+    """Choose rows of a finished run's unlabelled text that are worth a person's time."""
+    from xlt_ray.commands.ask import lines, write_files
+
+    store, report, folder = _finished(flags, "rows", "of")
+    print("\n".join(lines(write_files(store, report, folder, rows=flags.rows, of=flags.of))))
+    return DONE
+
+
+def _finished(flags: argparse.Namespace, *numbers: str) -> tuple[Store, "Report", "RunFolder"]:
+    """The store, the report and the folder of the finished run that a command names.
+
+    Args:
+        flags: The command's.
+        *numbers: Those of them that are 1 at least.
+
+    Raises:
+        ConfigError: one of them is less, or there is no such run.
+    """
     from xlt_ray.report import Report
 
-    if flags.rows < 1:
-        raise ConfigError(f"--rows: {flags.rows}; at least 1")
+    for name in numbers:
+        if (value := getattr(flags, name)) < 1:
+            raise ConfigError(f"--{name}: {value}; at least 1")
     store = _store(flags)
     folder = _folder(store, flags.name)
     content = _report_of(folder)
@@ -128,9 +155,7 @@ def look(flags: argparse.Namespace) -> int:
             raise ConfigError(f"{flags.name!r} {kind}; there are: xlt-ray runs")
         raise _unfinished(flags.name)
     with _as_written(f"{folder.path}/report.json"):
-        report = Report.from_json(content)
-    print(write_pages(store, report, folder, flags.rows))
-    return DONE
+        return store, Report.from_json(content), folder
 
 
 def _folder(store: Store, name: str) -> "RunFolder":

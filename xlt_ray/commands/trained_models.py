@@ -243,3 +243,20 @@ def load_here(finished: Finished, folder: Path) -> "Labeller":
         arithmetic=Arithmetic(kind, "fp32", torch.get_num_threads()),
         batch_tokens=_TOKENS,
     )
+
+
+class Labellers:
+    """Loaded models, the last two of them: that of the source alone and the final one."""
+
+    def __init__(self) -> None:
+        self._loaded = dict[str, "Labeller"]()
+
+    def of(self, finished: Finished) -> "Labeller":
+        """A model, loaded."""
+        assert isinstance(finished.model, Model)
+        artifact = finished.model.artifact
+        if artifact.fingerprint not in self._loaded:
+            while len(self._loaded) > 1:
+                self._loaded.pop(next(iter(self._loaded)))
+            self._loaded[artifact.fingerprint] = load_here(finished, artifact.local())
+        return self._loaded[artifact.fingerprint]

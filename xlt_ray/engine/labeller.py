@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from xlt_ray.data.batches.examples import examples_of
@@ -125,6 +126,36 @@ class Labeller:
         for start in range(0, len(texts), ROWS):
             some = texts[start : start + ROWS]
             yield from self.label(some, self.tokens(some))
+
+    def vectors(self, texts: Sequence[Text]) -> np.ndarray:
+        """[N, H] float32 means of the features of each text's items, scaled to length 1.
+
+        Args:
+            texts: The texts; all of them are held in memory.
+
+        Raises:
+            ValueError: the outputs of the model are not finite.
+        """
+        parts = (texts[start : start + ROWS] for start in range(0, len(texts), ROWS))
+        found = [self._vectors(self.tokens(part)) for part in parts]
+        return np.concatenate(found) if found else np.zeros((0, self._model.width), np.float32)
+
+    def _vectors(self, tokens: pa.Table) -> np.ndarray:
+        examples = examples_of(tokens, self._layout, self._context.languages)
+        output = predict(
+            self._model,
+            examples,
+            budget=self._budget,
+            device=self._device,
+            precision=self._precision,
+            feature_outputs=lambda own, features: features,
+        )
+        sizes = np.diff(examples.item_offsets)
+        means = np.zeros((len(sizes), self._model.width), np.float32)
+        if output.feature_outputs is not None:
+            rows = np.repeat(np.arange(len(sizes)), sizes)
+            np.add.at(means, rows, output.feature_outputs.float().cpu().numpy())
+        return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
 
     def label(self, texts: Sequence[Text], tokens: pa.Table) -> list[Prediction]:
         """What the model says of each text; those of similar length share a forward pass.

@@ -26,4 +26,5 @@ refinement       label refinement
 spans            spans and their decoding
 entities         spans and BIO tags
 selection        quotas per class
+acquisition      which rows a person labels next
 """

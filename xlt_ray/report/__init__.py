@@ -8,6 +8,7 @@ screen     the terminal, whose reader may stop
 page       as a page
 timeline   when its steps were computed
 look       its sentences, a page for each language
+suggestions  rows for annotation tools
 write      report.json and report.md
 comparison a comparison as data
 compare    its tables
