@@ -120,7 +120,7 @@ def ours(
 
     name = "annotate" if precision == "fp32" else f"annotate, {precision}"
     name += ", compiled" if compiled else ""
-    note = f"shards of {setting.config.data.shard_rows} rows"
+    note = f"shards of {setting.driver.plan.shard_rows} rows"
     run = labelling(setting, actor, corpus)
     return Contender(name, run, tokens, note, in_fp32=precision == "fp32")
 

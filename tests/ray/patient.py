@@ -55,7 +55,7 @@ def run(config: RunConfig[Any]) -> None:
     try:
         with open_progress() as progress:
             runner = StepRunner(store, folder, lease, progress, right_to)
-            plan = settle(config.resources, batch_tokens=config.data.batch_tokens)
+            plan = settle(config.resources, data=config.data)
             driver = PatientDriver(config, runner, plan)
             METHODS[config.method.name](config.method).run(driver)
     finally:

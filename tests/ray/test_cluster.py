@@ -15,7 +15,9 @@ from xlt_ray.config.schema import DataConfig, NodeGroup, ResourcesConfig
 from xlt_ray.engine import resources as cluster
 from xlt_ray.engine.resources import (
     CPU_BATCH_TOKENS,
+    CPU_SHARD_ROWS,
     GPU_BATCH_TOKENS,
+    GPU_SHARD_ROWS,
     available,
     grown,
     settle,
@@ -55,8 +57,13 @@ def test_batches_are_as_large_as_the_plan_says():
     assert settle(ResourcesConfig(), LAPTOP).batch_tokens == CPU_BATCH_TOKENS
     assert settle(ResourcesConfig(), EIGHT_GPUS).batch_tokens == GPU_BATCH_TOKENS
     for nodes in (LAPTOP, EIGHT_GPUS):
-        plan = settle(ResourcesConfig(), nodes, batch_tokens=64)
+        plan = settle(ResourcesConfig(), nodes, data=DataConfig(batch_tokens=64))
         assert plan.batch_tokens == plan.to_json()["batch_tokens"] == 64
+    rows = [settle(ResourcesConfig(), nodes).shard_rows for nodes in (LAPTOP, EIGHT_GPUS)]
+    assert rows == [CPU_SHARD_ROWS, GPU_SHARD_ROWS]
+    assert settle(ResourcesConfig(), LAPTOP, data=DataConfig(shard_rows=9)).shard_rows == 9
+    line = " ".join((DataConfig.model_fields["shard_rows"].description or "").split())
+    assert f"absent: {rows[0]} where CPUs annotate, {rows[1]} where GPUs do" in line
     line = " ".join((DataConfig.model_fields["batch_tokens"].description or "").split())
     assert f"absent: {CPU_BATCH_TOKENS} on CPUs, {GPU_BATCH_TOKENS} on GPUs" in line
     page = (ROOT / "docs/run.md").read_text()

@@ -8,6 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlt_ray.data.batches.planning import pass_cost, plan_batches, plan_epoch, plan_pairs, seed_of
+from xlt_ray.engine.resources import (
+    CPU_BATCH_TOKENS,
+    CPU_SHARD_ROWS,
+    GPU_BATCH_TOKENS,
+    GPU_SHARD_ROWS,
+)
 
 lengths = st.lists(st.tuples(st.integers(3, 40), st.integers(1, 4)), max_size=40)
 
@@ -137,3 +143,22 @@ def test_a_step_is_cut_where_that_saves_padding() -> None:
     assert len(passes) > 1
     sizes = [len(part) * int(longest[part].max()) for part in passes]
     assert sum(sizes) < 22 * 90 / 2
+
+
+def test_shards_of_the_default_size_have_batches_of_like_lengths() -> None:
+    """Lengths as of WikiANN: 17 sub-words in the middle, a few of 80 and more."""
+    drawn = np.random.default_rng(0).lognormal(np.log(17), 0.6, 4 * GPU_SHARD_ROWS)
+    lengths = np.clip(np.rint(drawn), 4, 128).astype(np.int64)
+
+    def real_over_processed(shard: int, budget: int) -> float:
+        processed = 0
+        for start in range(0, len(lengths), shard):
+            some = lengths[start : start + shard]
+            ones = np.ones(len(some), np.int64)
+            batches = plan_batches(some, ones, budget)
+            processed += sum(len(batch) * int(some[batch].max()) for batch in batches)
+        return float(lengths.sum() / processed)
+
+    assert real_over_processed(GPU_SHARD_ROWS, GPU_BATCH_TOKENS) > 0.97
+    assert real_over_processed(CPU_SHARD_ROWS, GPU_BATCH_TOKENS) < 0.9
+    assert real_over_processed(CPU_SHARD_ROWS, CPU_BATCH_TOKENS) > 0.95

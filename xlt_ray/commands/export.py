@@ -335,7 +335,7 @@ def dry_run(config: ExportConfig) -> int:
     from xlt_ray.run.dry_run import DryRun, text_of
     from xlt_ray.run.scoring import Scorer, all_gold
 
-    plan = settle(config.resources, batch_tokens=config.run.data.batch_tokens)
+    plan = settle(config.resources, data=config.run.data)
     dry = DryRun(Store(config.run.store.root), plan)
     driver = dry.driver(config.run)
     scorer = Scorer(driver, all_gold(driver))

@@ -81,7 +81,7 @@ def label(config: "PredictConfig", begun: "Session") -> Labelled:
         sources=sources_of(config),
         task=finished.task,
         limits={SPLIT: None},
-        shard_rows=config.data.shard_rows,
+        shard_rows=plan.shard_rows,
         max_bad_fraction=config.data.max_bad_fraction,
     )
     text = runner.run(Step("text", reading), run_read)

@@ -244,7 +244,7 @@ def _session(config: PredictConfig) -> AbstractContextManager["Session"]:
         root=config.document.store.root,
         name=config.run_name,
         resources=config.resources,
-        batch_tokens=config.data.batch_tokens,
+        data=config.data,
         record={**to_dict(config.document), "data": to_dict(config.data)},
     )
 

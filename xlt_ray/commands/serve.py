@@ -30,6 +30,7 @@ from xlt_ray.config.extras import require
 from xlt_ray.config.layers import describe, merge, settings, to_dict, validate
 from xlt_ray.config.schema import (
     Count,
+    DataConfig,
     Language,
     ResourcesConfig,
     Section,
@@ -189,7 +190,7 @@ def _session(config: ServeConfig) -> Any:
         root=config.document.store.root,
         name=config.run_name,
         resources=config.resources,
-        batch_tokens=config.section.batch_tokens,
+        data=DataConfig(batch_tokens=config.section.batch_tokens),
         record=to_dict(config.document),
     )
 

@@ -303,8 +303,9 @@ class DataConfig(Section, frozen=True):
     """Largest fraction of quarantined rows per file; more stops the run before training."""
     max_row_bytes: int = Field(default=ROW_BYTES, ge=1024)
     """Bytes of a row at most, unpacked: of a line, a sentence's lines, a quoted value's lines."""
-    shard_rows: int = Field(default=1024, ge=1)
-    """Sentences per shard: what is read, annotated and written at a time."""
+    shard_rows: int | None = Field(default=None, ge=1)
+    """Sentences per shard: what is read, annotated and written at a time; absent: 1024 where CPUs
+    annotate, 16384 where GPUs do."""
     batch_tokens: int | None = Field(default=None, ge=8)
     """Token budget (rows x longest) of one inference batch; absent: 1024 on CPUs, 16384 on
     GPUs."""

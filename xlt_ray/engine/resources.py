@@ -16,7 +16,7 @@ from typing import Any
 import ray
 
 from xlt_ray.config.errors import ConfigError
-from xlt_ray.config.schema import NodeGroup, ResourcesConfig
+from xlt_ray.config.schema import DataConfig, NodeGroup, ResourcesConfig
 from xlt_ray.engine import token_file
 from xlt_ray.engine.arithmetic import ON_CPU, Arithmetic, settled
 from xlt_ray.engine.environment import CPUS
@@ -31,6 +31,9 @@ THREADS = 8
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 1024, 16384
 """Token budget of an inference batch unless ``data.batch_tokens`` names one: what keeps a device at
 work and fits its caches."""
+CPU_SHARD_ROWS, GPU_SHARD_ROWS = 1024, 16384
+"""Rows of a shard unless ``data.shard_rows`` names them. Batches are cut within a shard: of 1,024
+rows the batches for a GPU are few and wide, and an eighth of them is padding, of 16,384 rows 2%."""
 _QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 Node = Mapping[str, float]
 """CPUs and GPUs of one node, by Ray's names of them."""
@@ -50,6 +53,7 @@ class Plan:
         annotation: How an annotate step computes.
         training: How a train step computes.
         batch_tokens: Token budget of an inference batch.
+        shard_rows: Rows of a shard.
     """
 
     annotators: Pool
@@ -61,6 +65,7 @@ class Plan:
     annotation: Arithmetic = ON_CPU
     training: Arithmetic = ON_CPU
     batch_tokens: int = CPU_BATCH_TOKENS
+    shard_rows: int = CPU_SHARD_ROWS
 
     @property
     def most(self) -> tuple[float, float]:
@@ -93,6 +98,7 @@ class Plan:
             "annotation": self.annotation.describe(),
             "training": self.training.describe(),
             "batch_tokens": self.batch_tokens,
+            "shard_rows": self.shard_rows,
         }
 
 
@@ -197,7 +203,7 @@ def settle(
     config: ResourcesConfig,
     nodes: Sequence[Node] | None = None,
     *,
-    batch_tokens: int | None = None,
+    data: DataConfig = DataConfig(),  # noqa: B008 - it has no state
 ) -> Plan:
     """Fill what the configuration leaves open from what the cluster has, and check that it fits.
 
@@ -207,7 +213,7 @@ def settle(
     Args:
         config: What the user asked for.
         nodes: CPUs and GPUs of each node that is up; default: those that are `available`.
-        batch_tokens: ``data.batch_tokens``.
+        data: Sizes of shards and of batches, where the user named some.
 
     Raises:
         ConfigError: the cluster has no room for what is asked for.
@@ -241,7 +247,8 @@ def settle(
         max(1, trainings),
         settled(auto, gpus=pool.gpus, threads=cpus, here=not largest, nodes=up, own=own),
         settled(auto, gpus=train_gpus, threads=train_cpus, here=not workers, nodes=up, own=own),
-        batch_tokens or (GPU_BATCH_TOKENS if pool.gpus else CPU_BATCH_TOKENS),
+        data.batch_tokens or (GPU_BATCH_TOKENS if pool.gpus else CPU_BATCH_TOKENS),
+        data.shard_rows or (GPU_SHARD_ROWS if pool.gpus else CPU_SHARD_ROWS),
     )
     check(plan, nodes)
     return plan

@@ -69,7 +69,9 @@ class RunCorpora:
         self.translations = Translations(config, task, runner, plan, self._import)
         known = (*self.source_languages, *self.benchmark.languages, *self.pools)
         order = tuple(dict.fromkeys(known))
-        self.reading = Reading(config, self.benchmark, self.labels, order, runner, policy)
+        self.reading = Reading(
+            config, self.benchmark, self.labels, order, runner, policy, plan.shard_rows
+        )
         self._source_gold = Gold(self.reading, self.source_languages, OF_SOURCES)
         self._back: Corpus | None = None
         self._texts: dict[str, Artifact] = {}

@@ -30,6 +30,7 @@ class Reading:
         order: Languages whose train rows are parts of one parallel file, in their order.
         runner: Runs the steps that read.
         policy: Says what becomes of what cannot be read.
+        shard_rows: Rows of a shard.
         texts: The texts that were read.
         named: The sources of the splits that were read.
     """
@@ -40,6 +41,7 @@ class Reading:
     order: tuple[str, ...]
     runner: Runner
     policy: RunPolicy
+    shard_rows: int
     texts: dict[tuple[tuple[str, ...], AnySplit], Artifact] = field(default_factory=dict)
     named: dict[tuple[tuple[str, ...], AnySplit], tuple[NamedSource, ...]] = field(
         default_factory=dict
@@ -81,7 +83,7 @@ def read(
             task=reading.benchmark.task,
             labels=None if content == "text" else reading.labels,
             limits={item.source.split: _limit(reading, item.source.split, split) for item in found},
-            shard_rows=config.data.shard_rows,
+            shard_rows=reading.shard_rows,
             max_bad_fraction=config.data.max_bad_fraction,
         )
         return reading.runner.run(Step(f"{title} {content}", task), run_read)

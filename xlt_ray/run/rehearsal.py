@@ -54,7 +54,7 @@ def followed(
     if config.benchmark.name == user_files.NAME:
         print("\n".join(seen_lines(config)), end="\n\n")
     store = Store(config.store.root)
-    plan = settle(config.resources, batch_tokens=config.data.batch_tokens)
+    plan = settle(config.resources, data=config.data)
     dry = DryRun(store, plan, earlier_runs, judges_left_out=is_trial)
     driver = dry.driver(config)
     gold = all_gold(driver)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xlt_ray.config.layers import to_dict
-from xlt_ray.config.schema import ResourcesConfig, RunConfig
+from xlt_ray.config.schema import DataConfig, ResourcesConfig, RunConfig
 from xlt_ray.run.check import method_of
 from xlt_ray.run.results import labelling_of, publish, report_of
 from xlt_ray.store.fault_points import reached
@@ -67,7 +67,7 @@ def open_run(config: RunConfig[Any]) -> AbstractContextManager[Session]:
         root=config.store.root,
         name=config.run_name,
         resources=config.resources,
-        batch_tokens=config.data.batch_tokens,
+        data=config.data,
         record=to_dict(config),
         trackers=config.run.trackers,
     )
@@ -79,7 +79,7 @@ def open_session(
     root: str,
     name: str,
     resources: ResourcesConfig,
-    batch_tokens: int | None,
+    data: DataConfig,
     record: Mapping[str, Any],
     trackers: Sequence[str] = (),
 ) -> Iterator[Session]:
@@ -89,7 +89,7 @@ def open_session(
         root: Root of the store.
         name: Name of the folder.
         resources: What is asked of the cluster.
-        batch_tokens: ``data.batch_tokens``.
+        data: How text is cut into shards and batches.
         record: The configuration, as it is kept in the folder and told to trackers.
         trackers: Which trackers are told of every step, besides TensorBoard.
     """
@@ -112,7 +112,7 @@ def open_session(
     try:
         with checking(store, folder.path):
             check_nodes()
-            plan = settle(resources, batch_tokens=batch_tokens)
+            plan = settle(resources, data=data)
             folder.write_json("config.json", dict(record))
             folder.write_json("versions.json", versions())
             folder.event("session", pid=os.getpid(), resources=plan.to_json())
