@@ -93,6 +93,17 @@ def _kept(store: Store, comparison: str, title: str, report: Report) -> Kept:
     return Kept(comparison, title, report, counts)
 
 
+def without_places(value: Any) -> Any:
+    """JSON whose paths of this machine, which say nothing to others, begin with FOLDER."""
+    if isinstance(value, str):
+        return f"FOLDER/{Path(value).name}" if value.startswith("/") else value
+    if isinstance(value, Mapping):
+        return {key: without_places(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_places(inner) for inner in value]
+    return value
+
+
 def write_kept(kept: Kept, to: Path = KEPT) -> Path:
     """Write a run; returns where."""
     counts = {
@@ -103,7 +114,7 @@ def write_kept(kept: Kept, to: Path = KEPT) -> Path:
         "comparison": kept.comparison,
         "title": kept.title,
         "counts": counts,
-        "report": kept.report.to_json(),
+        "report": without_places(kept.report.to_json()),
     }
     path = to / kept.place
     path.parent.mkdir(parents=True, exist_ok=True)

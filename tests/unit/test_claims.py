@@ -227,7 +227,8 @@ def test_kept_runs_measure_as_those_in_a_store(tmp_path: Path) -> None:
         for trial in row.trials:
             name = run_name("cmp", row.title, trial.seed)
             names[row.title, trial.seed] = name
-            report = replace(trial.report, run=name)
+            config = {**trial.report.config, "backbone": str(tmp_path / "encoder")}
+            report = replace(trial.report, run=name, config=config)
             write(tmp_path / "runs" / name, "report.json", report.to_json())
             write(tmp_path / "runs" / name, "config.json", dict(report.config))
             ledger = tmp_path / "runs" / trial.report.run / "ledger.jsonl"
@@ -236,6 +237,9 @@ def test_kept_runs_measure_as_those_in_a_store(tmp_path: Path) -> None:
     for run in runs_to_keep([tmp_path / "runs"]):
         write_kept(run, tmp_path / "kept")
     again = read_kept(tmp_path / "kept")
+    for path in (tmp_path / "kept").glob("*/*.json"):
+        assert str(tmp_path) not in path.read_text()
+    assert {run.report.config["backbone"] for run in again} == {"FOLDER/encoder"}
     assert sorted((run.title, run.seed) for run in again) == [("bad", 0), ("good", 0), ("good", 1)]
     test = claim({"kind": "above", "row": "good", "against": "bad"})
     alone = figure_of(test, runs_of([], again)["cmp"])
