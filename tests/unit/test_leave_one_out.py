@@ -10,17 +10,20 @@ from xlt_ray.commands.cli import run_job
 from xlt_ray.commands.trial import Trial
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.benchmarks.registry import lookup, resolve_targets
+from xlt_ray.engine.pool import Pool
+from xlt_ray.engine.resources import Plan
 from xlt_ray.report.tables import markdown
 from xlt_ray.run.check import configure_run
 from xlt_ray.run.corpora import RunCorpora
 from xlt_ray.run.exit_codes import DONE
 
+PLAN = Plan(Pool(0, 0, 1, 0.0), train_workers=0, train_cpus=1, train_gpus=0.0)
 TOY: dict[str, Any] = {"benchmark": {"name": "toy"}, "backbone": "toy", "method": {"name": "lvm"}}
 
 
 def library(**benchmark: Any) -> RunCorpora:
     config = configure_run({**TOY, "benchmark": {"name": "toy", **benchmark}})
-    return RunCorpora(config, None, None)  # type: ignore[arg-type]
+    return RunCorpora(config, None, PLAN)  # type: ignore[arg-type]
 
 
 def test_all_targets_are_all_languages() -> None:

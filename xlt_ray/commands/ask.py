@@ -149,7 +149,7 @@ def _doubts(said: Prediction, others: Sequence[Sequence[str]]) -> np.ndarray:
 
 def _chosen(pool: _Pool, count: int, labellers: Labellers, seed: int) -> list[Suggestion]:
     """Uncertain rows that are unlike each other."""
-    likely = np.argsort(-pool.scores, kind="stable")[: acquisition.CANDIDATES * count]
+    likely = acquisition.candidates(pool.scores, count)
     vectors = labellers.of(pool.finished).vectors([pool.texts[i] for i in likely])
     rows = likely[acquisition.spread(pool.scores[likely], vectors, count, seed=seed)]
     return [_suggestion(pool.texts[i], pool.said[i], float(pool.scores[i])) for i in rows]

@@ -20,6 +20,10 @@ FeatureOutputs = Callable[[nn.Module | None, Tensor], Tensor | None]
 """Values [n, K] of the own module and the features of n items, or None."""
 
 
+def no_features(own: nn.Module | None, features: Tensor) -> Tensor | None:
+    """Nothing is made of features."""
+
+
 @torch.no_grad()  # in inference mode no weight that was rounded is kept for the next batch
 def predict(
     model: Classifier,
@@ -28,7 +32,7 @@ def predict(
     budget: int,
     device: torch.device,
     precision: Precision,
-    feature_outputs: FeatureOutputs = lambda own, features: None,
+    feature_outputs: FeatureOutputs = no_features,
     in_step: Callable[[int], int] | None = None,
 ) -> Output:
     """Logits of every item, in the order of the rows, and what is made of their features.

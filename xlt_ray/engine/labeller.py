@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from xlt_ray.data.batches.examples import examples_of
+from xlt_ray.data.batches.examples import Examples, examples_of
 from xlt_ray.data.batches.layout import SpanItems, layout_in
 from xlt_ray.data.batches.tokenise import load_tokenizer, tokenise
 from xlt_ray.data.readers.rows import Text
 from xlt_ray.data.readers.words import Place
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.arithmetic import Arithmetic, Precision
-from xlt_ray.engine.inference import predict
+from xlt_ray.engine.inference import FeatureOutputs, no_features, predict
 from xlt_ray.labels import LabelSet, bio_spans
+from xlt_ray.models.classifier import Output
 from xlt_ray.models.load import load_classifier
 from xlt_ray.models.span_tagger import check_head
 from xlt_ray.recipe.annotator import Annotator
@@ -141,15 +142,7 @@ class Labeller:
         return np.concatenate(found) if found else np.zeros((0, self._model.width), np.float32)
 
     def _vectors(self, tokens: pa.Table) -> np.ndarray:
-        examples = examples_of(tokens, self._layout, self._context.languages)
-        output = predict(
-            self._model,
-            examples,
-            budget=self._budget,
-            device=self._device,
-            precision=self._precision,
-            feature_outputs=lambda own, features: features,
-        )
+        examples, output = self._run(tokens, lambda own, features: features)
         sizes = np.diff(examples.item_offsets)
         means = np.zeros((len(sizes), self._model.width), np.float32)
         if output.feature_outputs is not None:
@@ -167,14 +160,7 @@ class Labeller:
         Raises:
             ValueError: the outputs of the model are not finite.
         """
-        examples = examples_of(tokens, self._layout, self._context.languages)
-        output = predict(
-            self._model,
-            examples,
-            budget=self._budget,
-            device=self._device,
-            precision=self._precision,
-        )
+        examples, output = self._run(tokens)
         offsets = examples.item_offsets
         found = self._annotator.annotate(output, offsets, self._context)
         columns, ends = found.items, offsets
@@ -186,6 +172,21 @@ class Labeller:
             self._prediction(text, {name: x[part] for name, x in columns.items()})
             for text, part in zip(texts, parts, strict=True)
         ]
+
+    def _run(
+        self, tokens: pa.Table, feature_outputs: FeatureOutputs = no_features
+    ) -> tuple[Examples, Output]:
+        """Rows as model input, and what the model gives of them."""
+        examples = examples_of(tokens, self._layout, self._context.languages)
+        output = predict(
+            self._model,
+            examples,
+            budget=self._budget,
+            device=self._device,
+            precision=self._precision,
+            feature_outputs=feature_outputs,
+        )
+        return examples, output
 
     def _prediction(self, text: Text, columns: Mapping[str, Any]) -> Prediction:
         labels = tuple(self.labels[label] for label in columns["labels"])

@@ -56,21 +56,31 @@ def shares(wanted: int, sizes: Mapping[str, int]) -> dict[str, int]:
     return {name: found[name] for name in sizes}
 
 
-def spread(scores_N: np.ndarray, vectors_NH: np.ndarray, count: int, *, seed: int) -> np.ndarray:
-    """[count] rows, the most uncertain first, of which no two are much alike.
+def candidates(scores_N: np.ndarray, count: int) -> np.ndarray:
+    """[K] the most uncertain rows, in that order, enough to choose ``count`` of them.
 
     Args:
-        scores_N: How uncertain each row is, 0 or more.
-        vectors_NH: A vector of length 1 for each row.
-        count: How many rows are wanted, N at most.
+        scores_N: How uncertain each row is.
+        count: How many rows are wanted.
+    """
+    return np.argsort(-scores_N, kind="stable")[: CANDIDATES * count]
+
+
+def spread(scores_K: np.ndarray, vectors_KH: np.ndarray, count: int, *, seed: int) -> np.ndarray:
+    """[count] candidates, the most uncertain first, of which no two are much alike.
+
+    Args:
+        scores_K: How uncertain each candidate is, 0 or more, none more than the one before.
+        vectors_KH: A vector of length 1 for each.
+        count: How many are wanted, K at most.
         seed: Seed of the clusters.
     """
-    best = np.lexsort((np.arange(len(scores_N)), -scores_N))[: CANDIDATES * count]
-    if count < len(best) and count > 0:
-        chosen = best[_nearest(vectors_NH[best], scores_N[best], count, seed)]
-        rest = best[~np.isin(best, chosen)]  # where two centres have the same nearest row
-        best = np.concatenate([chosen, rest[: count - len(chosen)]])
-    return best[np.lexsort((best, -scores_N[best]))][:count]
+    every = np.arange(len(scores_K))
+    if count in (0, len(every)):
+        return every[:count]
+    chosen = _nearest(vectors_KH, scores_K, count, seed)
+    rest = every[~np.isin(every, chosen)]  # where two centres have the same nearest row
+    return np.sort(np.concatenate([chosen, rest[: count - len(chosen)]]))
 
 
 def _nearest(vectors: np.ndarray, weights: np.ndarray, count: int, seed: int) -> np.ndarray:
