@@ -102,7 +102,9 @@ def label(config: "PredictConfig", begun: "Session") -> Labelled:
             arithmetic=plan.annotation,
             compiled=config.resources.compile,
         )
-        return runner.run(Step(title, annotating), partial(run_annotate, pool=plan.annotators))
+        limit = config.data.max_fatal_rows
+        compute = partial(run_annotate, pool=plan.annotators, limit=limit)
+        return runner.run(Step(title, annotating), compute)
 
     corpus, annotator = Corpus(tokens), finished.annotator
     if finished.with_sources is not None and not config.section.alone:

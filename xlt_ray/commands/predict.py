@@ -212,6 +212,7 @@ def _renamed(name: str, kind: str) -> str:
 def predict(config: PredictConfig) -> dict[str, Any]:
     """Label and write everything; returns counts."""
     from xlt_ray.commands import labelling  # reaches Ray, which has to come after the environment
+    from xlt_ray.data.quarantine import lost_rows
     from xlt_ray.engine.write_predictions import run_write
 
     fs, base = _check_folder(config)
@@ -234,6 +235,7 @@ def predict(config: PredictConfig) -> dict[str, Any]:
     bad, rows = labelled.text.info["quarantined"], labelled.text.info["rows"]
     written = sum(item["rows"] is not None for item in done)
     counts = {"files": len(done), "written": written, "rows": rows + bad, "unreadable": bad}
+    counts["fatal"] = len(lost_rows(labelled.annotation))
     print("\n".join(_summary(config, counts)), flush=True)
     return counts
 
@@ -274,6 +276,11 @@ def _summary(config: PredictConfig, counts: Mapping[str, Any]) -> list[str]:
     lines = [f"{counts['rows']:,} rows in {counts['files']} files{before}: {config.section.to}"]
     if counts["unreadable"]:
         lines.append(f"{counts['unreadable']:,} rows could not be read; they have no prediction")
+    if counts["fatal"]:
+        lines.append(
+            f"{counts['fatal']:,} rows killed the process that labelled them; they have no "
+            "prediction. See docs/data.md, Quarantine"
+        )
     return lines
 
 

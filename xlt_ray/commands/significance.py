@@ -8,6 +8,7 @@ import pyarrow as pa
 from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.data.keyed import of_language, positions, sorted_by_id
+from xlt_ray.data.quarantine import lost_rows
 from xlt_ray.labels import LabelSet
 from xlt_ray.metrics import Ragged
 from xlt_ray.report.comparison import ComparisonRow
@@ -58,7 +59,7 @@ def counts_of_run(
         stage: Whose predictions: the model trained on the source alone, or the method's.
 
     Returns:
-        `sentence_counts` by target; None where predictions are gone from the store.
+        `sentence_counts` by target; None where predictions are gone from the store, or lack rows.
     """
     folder = RunFolder(store, report.run, create=False)
     steps = {entry["title"]: entry for entry in folder.read_lines("ledger.jsonl")}
@@ -69,6 +70,8 @@ def counts_of_run(
         if len(inputs) != 2 or inputs[0] is None or inputs[1] is None:
             return None
         predicted, gold = inputs[0], inputs[1]
+        if lost_rows(predicted):
+            return None  # what is compared sentence by sentence has the same ones
         found[target] = sentence_counts(report.metric, *_aligned(predicted, gold, target), labels)
     return found
 

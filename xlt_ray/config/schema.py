@@ -301,6 +301,9 @@ class DataConfig(Section, frozen=True):
 
     max_bad_fraction: float = Field(default=0.01, ge=0, le=1)
     """Largest fraction of quarantined rows per file; more stops the run before training."""
+    max_fatal_rows: int = Field(default=100, ge=0)
+    """Most rows of one step that are quarantined since they kill the process that labels or
+    translates them; more stop the run."""
     max_row_bytes: int = Field(default=ROW_BYTES, ge=1024)
     """Bytes of a row at most, unpacked: of a line, a sentence's lines, a quoted value's lines."""
     shard_rows: int | None = Field(default=None, ge=1)

@@ -62,6 +62,14 @@ def positions(table: pa.Table, within: pa.Table) -> pa.ChunkedArray:
     return pc.call_function("index_in", [table["id"]], options)
 
 
+def in_common(first: pa.Table, *others: pa.Table) -> list[pa.Table]:
+    """The rows that all of the tables have, in the order of the first."""
+    places = [positions(first, table) for table in others]
+    known = pa.array(np.all([np.ones(len(first), bool), *(x.is_valid() for x in places)], axis=0))
+    taken = (table.take(at.filter(known)) for table, at in zip(others, places, strict=True))
+    return [first.filter(known), *taken]
+
+
 def _among(column: pa.ChunkedArray, ids: pa.Array | Ids) -> pa.ChunkedArray | pa.Array:
     if isinstance(ids, Ids):
         return ids.among(column)

@@ -5,7 +5,8 @@ file of the attempt, by one actor. Batches, rows and file names depend on the sh
 result is the same for any number of actors and any order, and a step that was killed takes over the
 files that its earlier attempts had finished. Only counts travel through the object store. A pool of
 none is the driver's own process, a shard in each of its threads, without the seconds that an actor
-needs to start; small corpora are done so unless the configuration asks for actors.
+needs to start; small corpora are done so unless the configuration asks for actors. A row that kills
+whoever labels it has no annotation; `xlt_ray.engine.isolation` finds it.
 """
 
 import math
@@ -20,9 +21,12 @@ import torch
 
 from xlt_ray.data.batches.examples import Examples, examples_of
 from xlt_ray.data.batches.layout import SpanItems, layout_in
+from xlt_ray.data.keyed import Places
+from xlt_ray.data.quarantine import LostRow, in_order, lost_rows, write_lost
 from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.inference import predict
-from xlt_ray.engine.pool import CORE, Pool, operations_of, over_shards
+from xlt_ray.engine.isolation import missing, write_all
+from xlt_ray.engine.pool import CORE, Pool, operations_of
 from xlt_ray.models.load import load_classifier
 from xlt_ray.models.span_tagger import check_head
 from xlt_ray.recipe.annotator import Annotator, Columns
@@ -117,7 +121,23 @@ class ShardAnnotator:
     def read(self, name: str) -> tuple[pa.Table, Examples]:
         """The rows of a shard."""
         rows = self.view.shard(name)
-        return rows, examples_of(rows, self.layout, self.task.context.languages)
+        return rows, self.examples(rows)
+
+    def examples(self, rows: pa.Table) -> Examples:
+        """Rows as model input."""
+        return examples_of(rows, self.layout, self.task.context.languages)
+
+    def rows(self, name: str) -> list[LostRow]:
+        """The rows of a shard, each as it is known if it is lost."""
+        rows = self.view.shard(name).select(["id", "language"])
+        places = Places(self.task.corpus.tokens.shard(name, ["id"])).of(rows)
+        found = zip(*(x.to_pylist() for x in (rows["id"], rows["language"], places)), strict=True)
+        return [LostRow(id, language, name, at + 1) for id, language, at in found]
+
+    def part(self, name: str, start: int, stop: int) -> pa.Table:
+        """What is said of some rows of a shard."""
+        rows = self.view.shard(name).take(pa.array(range(start, stop), pa.int64()))
+        return self.annotated(rows, self.examples(rows))
 
     def annotated(self, rows: pa.Table, examples: Examples) -> pa.Table:
         """What is said of some rows."""
@@ -190,17 +210,31 @@ def seconds_of(task: AnnotateTask) -> float:
     return math.inf if operations is None else rows * ROW_SECONDS + operations / CORE
 
 
-def run_annotate(task: AnnotateTask, pool: Pool) -> dict[str, Any]:
+def run_annotate(task: AnnotateTask, pool: Pool, *, limit: int) -> dict[str, Any]:
     """Annotate every shard of the corpus; returns facts for the manifest.
 
+    Args:
+        task: The step.
+        pool: The actors.
+        limit: Rows that may be lost, since they kill whoever labels them.
+
     Raises:
-        RuntimeError: an actor failed for good; the message is its cause.
+        RuntimeError: an actor failed for good, or whatever is labelled kills; the message is why.
+        ConfigError: more rows kill than may be lost.
     """
-    names = task.corpus.shards
-    todo = [name for name in names if not task.out.has(name)]
-    share = len(todo) / max(len(names), 1)
+    names, corpus = task.corpus.shards, task.corpus
+    share = len(missing(task, names)) / max(len(names), 1)
     pool = pool.for_work(share * seconds_of(task))
     threads = 1 if task.compiled else pool.threads
-    over_shards(ShardAnnotator, task, pool, todo, threads=threads)
+    lost = write_all(ShardAnnotator, task, pool, names, limit=limit, threads=threads)
     rows = sum(task.out.rows(name) for name in names)
-    return {"rows": rows, "shards": len(names)}
+    if lost and not rows:
+        raise RuntimeError(f"all {len(lost)} rows kill the process that labels them")
+    every = in_order([*lost, *lost_rows(*(columns.artifact for columns in corpus.columns))])
+    if corpus.is_whole and rows + len(every) != corpus.tokens.info["rows"]:
+        raise RuntimeError(
+            f"{corpus.tokens.info['rows']} rows came in, {rows} were labelled and {len(every)} lost"
+        )
+    write_lost(task.out, in_order([*every, *lost_rows(corpus.tokens)]))
+    facts = {"rows": rows, "shards": len(names)}
+    return {**facts, "quarantined": len(lost)} if lost else facts

@@ -13,7 +13,8 @@ from ray.actor import ActorProxy
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xlt_ray import metrics
-from xlt_ray.data.keyed import of_language, positions
+from xlt_ray.data.keyed import Ids, of_language, positions, without_ids
+from xlt_ray.data.quarantine import lost_rows, write_lost
 from xlt_ray.engine.local_ray import needed
 from xlt_ray.engine.same_code import guarded
 from xlt_ray.labels import LabelSet
@@ -96,21 +97,25 @@ def derive(task: DeriveTask) -> dict[str, Any]:
     """Call a derivation, write its table, and return its facts."""
     table, facts = task.function(*task.artifacts, **task.arguments)
     task.out.write_table("rows.parquet", table)
+    write_lost(task.out, lost_rows(*task.artifacts))
     return {"rows": len(table), **facts}
 
 
 def score_predictions(task: ScoreTask) -> dict[str, Any]:
-    """Score predictions per language; entity F1 by seqeval."""
+    """Score predictions per language; entity F1 by seqeval. Rows that are lost have none."""
     predicted, gold = task.predicted.table(["id", "language", "labels"]), gold_table(task.gold)
     if task.language is not None:
         gold = of_language(gold, task.language)
+    count, lost = len(gold), Ids(pa.array([x.id for x in lost_rows(task.predicted)], pa.string()))
+    gold = without_ids(gold, lost) if len(lost) else gold
     pairs = pairs_by_language(predicted, gold)
     scores = score_by_language(pairs, task.metric, task.labels, longest=task.longest)
     by_class = {
         name: metrics.by_class(task.metric, *pair, task.labels) for name, pair in pairs.items()
     }
     task.out.write_json("scores.json", scores)
-    return {"scores": scores, "by_class": by_class}
+    facts = {"scores": scores, "by_class": by_class}
+    return {**facts, "quarantined": count - len(gold)} if count > len(gold) else facts
 
 
 SMALL = 100_000

@@ -82,13 +82,18 @@ class _Worker:
 
 
 def over_shards(
-    actor: type, task: Any, pool: Pool, names: Sequence[str], *, threads: int = 1
+    actor: Callable[[Any], Callable[[Any], Any]],
+    task: Any,
+    pool: Pool,
+    names: Sequence[str],
+    *,
+    threads: int = 1,
 ) -> None:
     """Have shards written, each by one actor, which takes a few at a time.
 
     Args:
-        actor: Class of the actors, made with the task; is called with a dict of an array of
-            ``shard`` names.
+        actor: Makes an actor of the task, which is called with a dict of an array of ``shard``
+            names.
         task: What an actor needs; it travels by value.
         pool: The actors.
         names: Shards that are not there yet.

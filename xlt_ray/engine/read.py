@@ -13,6 +13,7 @@ from typing import Any
 
 from xlt_ray.data.batches.tokenise import load_tokenizer, tokenise
 from xlt_ray.data.benchmarks.registry import check_bad_fraction
+from xlt_ray.data.quarantine import lost_rows, write_lost
 from xlt_ray.data.readers.base import NamedSource, check_unchanged
 from xlt_ray.data.readers.user_source import key_of
 from xlt_ray.data.schema import GOLD_SCHEMA, TEXT_SCHEMA, BadRow, Example, Task
@@ -233,6 +234,7 @@ def run_tokenise(task: TokeniseTask) -> dict[str, Any]:
     if todo := [shard for shard in shards if not task.out.has(shard.name)]:
         numbers = [{"number": shard.number} for shard in todo]
         map_rows(numbers, one, TOKENISE * sum(shard.size for shard in todo))
+    write_lost(task.out, lost_rows(text))
     return {
         "rows": text.info["rows"],
         "shards": len(shards),

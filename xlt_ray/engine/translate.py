@@ -2,7 +2,8 @@
 
 The text is translated by seq2seq checkpoints in a pool of actors, a shard at a time, or looked up
 in translations that the user has. A translated text artifact has the rows of the original with
-their ids, in files of one shard each, so that labels and annotations of the rows fit it.
+their ids, in files of one shard each, so that labels and annotations of the rows fit it. A row that
+kills whoever translates it is left out; `xlt_ray.engine.isolation` finds it.
 """
 
 import hashlib
@@ -15,10 +16,12 @@ import pyarrow as pa
 
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import first_line
+from xlt_ray.data.quarantine import LostRow, in_order, lost_rows, write_lost
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.arithmetic import Arithmetic, autocast
 from xlt_ray.engine.backbone import Backbone
-from xlt_ray.engine.pool import Pool, over_shards
+from xlt_ray.engine.isolation import write_all
+from xlt_ray.engine.pool import Pool
 from xlt_ray.engine.text_shards import shards_of
 from xlt_ray.models.translator import Translator
 from xlt_ray.store.artifacts import Artifact, Attempt
@@ -116,11 +119,26 @@ class ShardTranslator:
 
     def shard(self, name: str) -> None:
         """Translate one shard and write its file."""
+        rows = self.shards[name].rows(self.task.text)
+        self.task.out.write_table(name, self.translation(name, rows))
+
+    def translation(self, name: str, rows: pa.Table) -> pa.Table:
+        """What the file of a shard has of some of its rows."""
+        language = self.shards[name].language
+        if language not in self.task.routes:
+            return rows
+        return self.translated(rows, self.task.routes[language], language)
+
+    def rows(self, name: str) -> list[LostRow]:
+        """The rows of a shard, each as it is known if it is lost."""
         shard = self.shards[name]
-        rows = shard.rows(self.task.text)
-        if shard.language in self.task.routes:
-            rows = self.translated(rows, self.task.routes[shard.language], shard.language)
-        self.task.out.write_table(name, rows)
+        ids = shard.rows(self.task.text)["id"].to_pylist()
+        return [LostRow(id, shard.language, name, at) for at, id in enumerate(ids, start=1)]
+
+    def part(self, name: str, start: int, stop: int) -> pa.Table:
+        """Some rows of a shard in translation."""
+        rows = self.shards[name].rows(self.task.text)
+        return self.translation(name, rows.take(pa.array(range(start, stop), pa.int64())))
 
     def translated(self, rows: pa.Table, route: Route, language: str) -> pa.Table:
         """The rows in the other language, without those that have no translation."""
@@ -176,20 +194,29 @@ class ShardTranslator:
         return translator
 
 
-def run_translate(task: TranslateTask, pool: Pool) -> dict[str, Any]:
+def run_translate(task: TranslateTask, pool: Pool, *, limit: int) -> dict[str, Any]:
     """Translate every shard of the text; returns facts for the manifest.
 
+    Args:
+        task: The step.
+        pool: The actors.
+        limit: Rows that may be lost, since they kill whoever translates them.
+
     Raises:
-        RuntimeError: an actor failed for good; the message is its cause.
+        RuntimeError: an actor failed for good, or whatever is translated kills; the message is why.
+        ConfigError: more rows kill than may be lost.
     """
     shards = [x for x in shards_of(task.text) if task.whole or x.language in task.routes]
-    names = [shard.text_name for shard in shards]
-    over_shards(ShardTranslator, task, pool, [name for name in names if not task.out.has(name)])
+    lost = write_all(ShardTranslator, task, pool, [x.text_name for x in shards], limit=limit)
     rows: dict[str, int] = {}
     for shard in shards:
         count = task.out.rows(shard.text_name)
         rows[shard.language] = rows.get(shard.language, 0) + count
-    return {"rows": sum(rows.values()), "rows_by_language": rows, "shards": len(shards)}
+    facts = {"rows": sum(rows.values()), "rows_by_language": rows, "shards": len(shards)}
+    if lost and not facts["rows"]:
+        raise RuntimeError(f"all {len(lost)} rows kill the process that translates them")
+    write_lost(task.out, in_order([*lost, *lost_rows(task.text)]))
+    return {**facts, "quarantined": len(lost)} if lost else facts
 
 
 def ready_of(root: str, languages: Sequence[str], column: Ready) -> tuple[Backbone, list[str]]:

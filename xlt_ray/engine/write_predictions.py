@@ -1,7 +1,8 @@
 """Predictions as files: every row of an input, in its order and format, and what is said of it.
 
 One task writes one file. The input is read once more, row by row, beside the annotation of its good
-rows; a row that could not be read keeps its place and has no prediction.
+rows; a row that could not be read, or that killed whoever labelled it, keeps its place and has no
+prediction.
 """
 
 import csv
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from xlt_ray.data.quarantine import lost_rows
 from xlt_ray.data.readers.base import NamedSource, check_unchanged
 from xlt_ray.data.readers.files import PARQUET, DataFile, ending_of
 from xlt_ray.data.readers.layouts import Sentence
@@ -31,9 +33,12 @@ Format = Literal["conll", "csv", "jsonl", "parquet"]
 UNKNOWN = "?"
 """In place of the label of a row that could not be read."""
 _BATCH = 2048
+_END: Mapping[str, Any] = {}
+"""In place of what is said of a row, where there is none any more."""
 
 Row = tuple[Any, Text | None, Mapping[str, Any] | None]
-"""A row as it was read, its text, and what is said of it; None: it could not be read."""
+"""A row as it was read, its text, and what is said of it; None: it could not be read, or it killed
+whoever labelled it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +65,21 @@ class WriteTask:
     to: str
     format: Format | None
 
-    def said(self, number: int) -> Iterator[dict[str, Any]]:
-        """What is said of the rows of a file: labels by name, and the numbers."""
+    def said(self, number: int) -> Iterator[dict[str, Any] | None]:
+        """What is said of the rows of a file: labels by name, the numbers; None of lost ones."""
+        lost = {(row.file, row.line) for row in lost_rows(self.annotation)}
         for name in self.shards[number]:
+            line = 1
             for row in self.annotation.shard(name, ["labels", *self.columns]).to_pylist():
+                while (name, line) in lost:
+                    yield None
+                    line += 1
                 row["labels"] = [self.labels[label] for label in row["labels"]]
                 yield row
+                line += 1
+            while (name, line) in lost:
+                yield None
+                line += 1
 
     def source(self, number: int) -> UserSource:
         """What a file is read from."""
@@ -85,11 +99,13 @@ class WriteTask:
                 except RowError:
                     yield raw, None, None
                     continue
-                there = next(said, None)
-                if there is None or len(there["labels"]) != len(text.tokens or ("",)):
+                there = next(said, _END)
+                if there and len(there["labels"]) != len(text.tokens or ("",)):
+                    raise _changed(file)
+                if there is _END:
                     raise _changed(file)
                 yield raw, text, there
-        if next(said, None) is not None:
+        if next(said, _END) is not _END:
             raise _changed(file)
 
 

@@ -18,13 +18,13 @@ import torch
 
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.planning import seed_of
-from xlt_ray.data.keyed import items_of, of_language, positions
+from xlt_ray.data.keyed import in_common, items_of, of_language
 from xlt_ray.methods.shared.learnt import Learnt, share_of
 from xlt_ray.methods.shared.multi_source import MultiSource, TargetConfig
 from xlt_ray.methods.shared.softmax import CrossEntropy
 from xlt_ray.methods.shared.sources import Sources, soft_labels
 from xlt_ray.ops import voting
-from xlt_ray.recipe.corpus import Corpus, Mix
+from xlt_ray.recipe.corpus import Corpus, Mix, shard_names
 from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Outcome
@@ -157,10 +157,10 @@ def vote(
     """
     parts, agreed, tied, items = [], 0, 0, 0
     columns = columns if ties == "probability" else []
-    for shard in predicted[0].names:
+    for shard in shard_names(predicted[0]):
         tables = [item.shard(shard, ["id", "language", "labels", *columns]) for item in predicted]
-        first = of_language(tables[0], language)
-        tables = [table.take(positions(first, table)) for table in tables]
+        tables = in_common(of_language(tables[0], language), *tables[1:])
+        first = tables[0]
         hard_UN = np.stack([items_of(table["labels"])[0] for table in tables])
         said = {
             f"{name}.{column}": torch.tensor(items_of(table[column])[0])

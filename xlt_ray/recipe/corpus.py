@@ -24,6 +24,7 @@ from xlt_ray.data.keyed import (
     with_ids,
     without_ids,
 )
+from xlt_ray.data.quarantine import lost_rows
 from xlt_ray.store.artifacts import Artifact
 
 
@@ -138,9 +139,14 @@ class Corpus:
         }
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it has all rows, but for those that are lost to the columns beside them."""
+        return self == Corpus(self.tokens, columns=self.columns)
+
+    @property
     def shards(self) -> list[str]:
         """Names of the shards."""
-        return [name for name in self.tokens.names if name.endswith(".parquet")]
+        return shard_names(self.tokens)
 
     def rows(self, own: Callable[[pa.Table], pa.Table] = lambda table: table) -> pa.Table:
         """Its rows, with the label columns if it has labels, sorted by id.
@@ -179,7 +185,10 @@ class View:
 
     def __init__(self, corpus: Corpus):
         self.corpus = corpus
-        self.removed = Ids(*(ids_of(artifact) for artifact in corpus.removed))
+        # A row that an annotation had to do without has no columns to stand beside it.
+        lost = lost_rows(*(columns.artifact for columns in corpus.columns))
+        removed = (ids_of(artifact) for artifact in corpus.removed)
+        self.removed = Ids(*removed, pa.array([row.id for row in lost], pa.string()))
         kept = corpus.kept_ids()
         self.kept = None if kept is None else Ids(kept)
         self._whole: dict[int, Places] = {}
@@ -214,6 +223,11 @@ class View:
         if number not in self._whole:
             self._whole[number] = Places(columns.artifact.table(columns.wanted))
         return self._whole[number]
+
+
+def shard_names(artifact: Artifact) -> list[str]:
+    """Names of the shards of a tokenised text, or of an annotation."""
+    return [name for name in artifact.names if name.endswith(".parquet")]
 
 
 def share_of(fraction: float, count: int) -> int:

@@ -83,7 +83,8 @@ class RayDriver(RunCorpora):
             arithmetic=self.plan.annotation,
             compiled=config.resources.compile,
         )
-        compute = partial(run_annotate, pool=self.plan.annotators)
+        limit = config.data.max_fatal_rows
+        compute = partial(run_annotate, pool=self.plan.annotators, limit=limit)
         return self.runner.run(Step(f"{title} annotation", task), compute)
 
     def derive(

@@ -20,6 +20,9 @@ from xlt_ray.store.lease import LEASE_SECONDS
 from xlt_ray.store.run_folder import RunFolder
 from xlt_ray.store.shapes import UnreadableError
 
+AT_WORK = ("model", "annotation", "translation")
+"""Kinds of steps that keep something in the folder ``work`` until they are done."""
+
 
 @dataclass(frozen=True)
 class RunState:
@@ -193,8 +196,8 @@ def _loose(store: Store, kept: Collection[tuple[str, str]]) -> Iterator[tuple[st
             if info.base_name not in named:
                 yield kind, info
     for info in _folders(store, "work"):
-        step = ("model", info.base_name)
-        if step not in kept or store.find(*step) is not None:
+        steps = [(kind, info.base_name) for kind in AT_WORK]
+        if not any(step in kept and store.find(*step) is None for step in steps):
             yield "checkpoints", info
 
 

@@ -5,7 +5,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -124,6 +124,9 @@ class StepRunner:
                 artifact = self.store.find(step.kind, name)
                 cached = artifact is not None  # somebody else has computed it meanwhile
                 artifact = artifact or self._compute(step, name, compute)
+        if step.task.resumes and not cached:
+            with suppress(FileNotFoundError):  # what was noted along the way
+                self.store.fs.delete_dir(f"{self.store.base}/work/{name}")
         if afterwards is not None:
             afterwards()  # also by a driver that has lost the run: what it wrote is of no use
         self.lease.check()

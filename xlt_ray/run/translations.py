@@ -161,5 +161,6 @@ class Translations:
             batch_tokens=self.plan.batch_tokens,
             arithmetic=self.plan.annotation,
         )
-        compute = partial(run_translate, pool=self.plan.annotators)
+        limit = self.config.data.max_fatal_rows
+        compute = partial(run_translate, pool=self.plan.annotators, limit=limit)
         return self.runner.run(Step(title, task), compute)

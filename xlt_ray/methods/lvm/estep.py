@@ -14,6 +14,7 @@ from xlt_ray.methods.shared.sources import dense
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import confusion
 from xlt_ray.recipe.annotator import Annotator, Columns
+from xlt_ray.recipe.corpus import shard_names
 from xlt_ray.recipe.task import TaskContext
 from xlt_ray.store.artifacts import Artifact
 
@@ -90,7 +91,7 @@ def mean_of(
         The same as a table and as ``prior``, positive and of sum 1.
     """
     total, words = torch.ones(num_classes, dtype=torch.float64), num_classes
-    for shard in said.names:
+    for shard in shard_names(said):
         table = of_language(said.shard(shard, ["id", "language", *columns]), language)
         parts = {name: torch.tensor(items_of(table[name])[0]) for name in columns}
         probs = dense(parts["probs"], parts.get("top"), num_classes)

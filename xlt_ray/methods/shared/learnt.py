@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from xlt_ray.data.keyed import items_of, of_language, positions
-from xlt_ray.recipe.corpus import Model
+from xlt_ray.data.keyed import in_common, items_of, of_language
+from xlt_ray.recipe.corpus import Model, shard_names
 from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.store.artifacts import Artifact
 
@@ -55,10 +55,9 @@ def agreement(
         these are the commonest label).
     """
     counts, unanimous, items = np.zeros(num_classes, np.int64), 0, 0
-    for shard in predicted[0].names:
+    for shard in shard_names(predicted[0]):
         tables = [item.shard(shard, ["id", "language", "labels"]) for item in predicted]
-        first = of_language(tables[0], language)
-        tables = [table.take(positions(first, table)) for table in tables]
+        tables = in_common(of_language(tables[0], language), *tables[1:])
         said_UN = np.stack([items_of(table["labels"])[0] for table in tables])
         counts += np.bincount(said_UN.ravel(), minlength=num_classes)
         unanimous += int((said_UN == said_UN[0]).all(axis=0).sum())
