@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from xlt_ray.data.quarantine import LostRow
-from xlt_ray.engine.annotate import ShardAnnotator
 from xlt_ray.engine.isolation import write_all
 from xlt_ray.engine.pool import Pool
-from xlt_ray.engine.translate import ShardTranslator
 from xlt_ray.store.artifacts import Attempt
-
-MARK = "deadly"
-"""What the text, or the id, of a row begins with that kills."""
-WORDS = 13
-"""So many words kill, too."""
 
 
 def die() -> None:
@@ -83,26 +75,6 @@ class StubWorker:
 def names(count: int) -> list[str]:
     """Shards of a stub."""
     return [f"{number:06d}.parquet" for number in range(count)]
-
-
-class DeadlyAnnotator(ShardAnnotator):
-    """Dies of marked rows in the middle of its work."""
-
-    def annotated(self, rows: pa.Table, examples: Any) -> pa.Table:
-        if any(row["id"].startswith(MARK) for row in rows.select(["id"]).to_pylist()) or (
-            "lengths" in rows.column_names and WORDS in map(len, rows["lengths"].to_pylist())
-        ):
-            die()
-        return super().annotated(rows, examples)
-
-
-class DeadlyTranslator(ShardTranslator):
-    """Dies of marked text."""
-
-    def translations(self, texts: Sequence[str], *args: Any) -> dict[str, str]:
-        if any(text.startswith(MARK) for text in texts):
-            die()
-        return super().translations(texts, *args)
 
 
 def as_driver(told: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.deadly_corpora import KINDS, annotating
 from xlt_ray.engine.annotate import ShardAnnotator, read_ahead
 from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.store.artifacts import Attempt, Store
@@ -94,3 +95,19 @@ def test_a_shard_that_cannot_be_written_ends_the_call(
     with pytest.raises(OSError, match="no room"):
         actor(shards("a.parquet", "b.parquet", "c.parquet"))
     assert actor.annotated_names == ["a.parquet", "b.parquet"]  # and nothing after it
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_of_a_shard_are_the_shard(tmp_path: Path, kind: str) -> None:
+    """Also one without rows, and each row is known by its place."""
+    store = Store(str(tmp_path / "store"))
+    task = annotating(store, tmp_path, kind, [f"row{n}" for n in range(9)], 9)
+    actor, name = ShardAnnotator(task), "part-000000.parquet"
+    actor(shards(name))
+    whole = store.commit(task.out, {"info": {"rows": 9}, "seconds": 0.0}).table()
+    parts = pa.concat_tables([actor.part(name, *ends) for ends in ((0, 4), (4, 4), (4, 9))])
+    assert parts.schema == whole.schema
+    assert parts.select(["id", "labels"]) == whole.select(["id", "labels"])
+    assert [(row.id, row.file, row.line) for row in actor.rows(name)] == [
+        (f"row{n}", name, n + 1) for n in range(9)
+    ]

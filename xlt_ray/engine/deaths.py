@@ -68,6 +68,10 @@ class Deaths:
                 with suppress(FileNotFoundError):  # the step was finished by somebody else
                     self.fs.delete_file(mark)
 
+    def any_marks(self) -> bool:
+        """Whether any process died at a shard."""
+        return bool(self.marked("group") or self.marked("single"))
+
     def marked(self, how: str) -> set[str]:
         """Names that processes were at when they died."""
         found = (item.rsplit("~", 2) for item in self._names("at"))
@@ -134,9 +138,8 @@ class Deaths:
 class Watched:
     """Has shards written and leaves marks, so that one that kills is known afterwards.
 
-    Shards that died in a group are taken singly; what died singly is left alone. In the driver's
-    process, which nobody starts again by himself, that begins with the first death. What is left
-    has no file when all others have one.
+    Shards that a process died at with others are taken singly; one that it died at singly is left
+    alone, and has no file when all others have one.
     """
 
     def __init__(self, make: Callable[[Any], Any], here: bool, task: Any):
@@ -150,7 +153,7 @@ class Watched:
         Raises:
             RuntimeError: processes die before they are ready.
         """
-        self._out, self._here = task.out, here
+        self._out = task.out
         self._deaths, self._lived = Deaths.of(task.out), False
         with starting(self._deaths, here=here):
             self._work = make(task)
@@ -159,8 +162,6 @@ class Watched:
         """Have those shards written that do not kill."""
         missing = [name for name in map(str, shards["shard"]) if not self._out.has(name)]
         single, group = self._deaths.marked("single"), self._deaths.marked("group")
-        if self._here:
-            single |= group
         if len(single) >= FEW and not self._deaths.any_lived():
             return shards
         fresh = [name for name in missing if name not in single | group]

@@ -13,6 +13,9 @@ there: those that a corpus leaves out, that a rule does not select, that have no
 method can select one, and none has a case for it. It stands in ``quarantine-*.jsonl``, see
 `xlt_ray.data.quarantine`, which is handed on to whatever is made of the artifact.
 
+A driver that works on shards itself may die of one. When it is started again, an actor does what is
+left of the step, so that it dies once a step at most.
+
 Where every process dies, whatever it is given, the rows are not to blame, and the step fails.
 """
 
@@ -20,6 +23,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -154,9 +158,11 @@ class Isolation:
         if not lived:  # a table without rows has columns
             lonely.call("part", name, 0, 0)
             lived = [(0, 0)]
-        tables = [self._deaths.part(name, start, stop) for start, stop in sorted(lived)]
+        found = [self._deaths.part(name, start, stop) for start, stop in sorted(lived)]
+        tables = [table for table in found if table is not None]
+        assert len(tables) == len(found), f"{name}: what was said of rows is gone"
         self._deaths.lose(name, in_order(lost))
-        self._task.out.write_table(name, pa.concat_tables(filter(None, tables)).combine_chunks())
+        self._task.out.write_table(name, pa.concat_tables(tables).combine_chunks())
 
     def _lives(self, lonely: "Lonely", name: str, start: int, stop: int, total: int) -> bool:
         """Whether a process lives through some rows, if only at the second try with one row."""
@@ -300,7 +306,9 @@ def write_all(
         RuntimeError: a worker failed for good, or every process dies.
         ConfigError: more rows kill than may be lost.
     """
-    watched = partial(Watched, make, pool.largest == 0)
+    if not pool.largest and Deaths.of(task.out).any_marks():
+        pool = replace(pool, smallest=1, largest=1)
+    watched = partial(Watched, make, not pool.largest)
     over_shards(watched, task, pool, missing(task, names), threads=threads)
     if left := missing(task, names):
         Isolation(make, task, pool, limit=limit).write(left)
