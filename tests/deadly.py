@@ -29,14 +29,14 @@ class StubTask:
         out: Where shards are written.
         rows: Rows of a shard.
         kills: Numbers of the rows that kill.
-        starts: Whether a worker lives through its start.
-        log: A file that has a line for every piece of work, if there is one.
+        starts: How many workers live through their start, all after this one die; None: all live.
+        log: A file that has a line for every start and every piece of work, if there is one.
     """
 
     out: Attempt
     rows: int
     kills: frozenset[int] = frozenset()
-    starts: bool = True
+    starts: int | None = None
     log: str = ""
 
 
@@ -45,8 +45,11 @@ class StubWorker:
 
     def __init__(self, task: StubTask):
         self.task = task
-        if not task.starts:
-            die()
+        self._log("start")
+        if task.starts is not None:
+            before = Path(task.log).read_text().splitlines().count("start")
+            if before > task.starts:
+                die()
 
     def __call__(self, shards: dict[str, Any]) -> dict[str, Any]:
         for name in map(str, shards["shard"]):
@@ -61,12 +64,15 @@ class StubWorker:
     def part(self, name: str, start: int, stop: int) -> pa.Table:
         first = self._first(name)
         numbers = range(first + start, first + stop)
-        if self.task.log:
-            with Path(self.task.log).open("a") as log:
-                log.write(f"{name} {start} {stop}\n")
+        self._log(f"{name} {start} {stop}")
         if any(number in numbers for number in self.task.kills):
             die()
-        return pa.table({"id": [f"row {number}" for number in numbers]})
+        return pa.table({"id": pa.array([f"row {number}" for number in numbers], pa.string())})
+
+    def _log(self, line: str) -> None:
+        if self.task.log:
+            with Path(self.task.log).open("a") as log:
+                log.write(f"{line}\n")
 
     def _first(self, name: str) -> int:
         return int(name.partition(".")[0]) * self.task.rows

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from tests.deadly import die
 from xlt_ray.engine.annotate import ShardAnnotator
-from xlt_ray.engine.translate import ShardTranslator
+from xlt_ray.engine.translate import Route, ShardTranslator
 
 MARK = "deadly"
 """What a text, or the id of a row, begins with that kills."""
@@ -29,7 +29,7 @@ class DeadlyAnnotator(ShardAnnotator):
 class DeadlyTranslator(ShardTranslator):
     """Dies of marked text."""
 
-    def translations(self, texts: Sequence[str], *args: Any) -> dict[str, str]:
+    def translations(self, texts: Sequence[str], route: Route, language: str) -> dict[str, str]:
         if any(text.startswith(MARK) for text in texts):
             die()
-        return super().translations(texts, *args)
+        return super().translations(texts, route, language)

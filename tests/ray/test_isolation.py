@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from ray.exceptions import RayError
 
 from tests.deadly import StubTask, StubWorker, names
 from tests.home import short_temporary_folder
@@ -123,8 +124,13 @@ def test_where_everything_dies_it_is_not_the_rows(
     assert not (tmp_path / "work/stub").exists()  # nothing is held against the rows
 
 
-def test_a_start_that_kills_is_not_tried_for_ever(ray_cluster: str, tmp_path: Path) -> None:
-    task = StubTask(attempt(tmp_path), 16, starts=False)
-    with pytest.raises(Exception, match="died"):
+@pytest.mark.parametrize("lived", [0, 1])
+def test_a_start_that_kills_is_not_tried_for_ever(
+    ray_cluster: str, tmp_path: Path, lived: int
+) -> None:
+    """From the beginning, or of those that come back after a death."""
+    log = tmp_path / "log"
+    task = StubTask(attempt(tmp_path), 16, frozenset({0}), starts=lived, log=str(log))
+    with pytest.raises(RayError, match="died 3 times while it loaded its model"):
         write_all(StubWorker, task, Pool(1, 1, 1, 0.0), names(2), limit=100)
-    assert not task.out.has(names(1)[0])
+    assert lived < log.read_text().splitlines().count("start") < 10

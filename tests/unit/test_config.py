@@ -296,7 +296,7 @@ def test_a_message_names_the_file_that_is_wrong(tmp_path: Path) -> None:
 
 def test_an_unknown_key_lists_its_siblings() -> None:
     text = refusal("data.shardrows=3")
-    siblings = "batch_tokens, max_bad_fraction, max_row_bytes, shard_rows"
+    siblings = "batch_tokens, max_bad_fraction, max_fatal_rows, max_row_bytes, shard_rows"
     assert text == f"data.shardrows: unknown key; allowed: {siblings} (from --set data.shardrows=3)"
     assert "lambda" in refusal("method.lam=3").split("allowed: ")[1]
     top = "backbone, backbone_revision, benchmark, data, files, method, resources, run, seed, store"

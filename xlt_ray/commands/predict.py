@@ -279,7 +279,7 @@ def _summary(config: PredictConfig, counts: Mapping[str, Any]) -> list[str]:
     if counts["fatal"]:
         lines.append(
             f"{counts['fatal']:,} rows killed the process that labelled them; they have no "
-            "prediction. See docs/data.md, Quarantine"
+            "prediction. See docs/recover.md"
         )
     return lines
 

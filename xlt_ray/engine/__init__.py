@@ -20,6 +20,8 @@ labeller           a model that labels texts in memory
 gather             requests that wait for it, labelled together
 serving            replicas of a model on Ray Serve
 pool               pools of actors
+deaths             what is known of processes that died at a step
+isolation          shards that kill, part by part
 derive             derive and score steps
 train              train steps
 tune               trials of a sweep

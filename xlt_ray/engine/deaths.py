@@ -194,7 +194,7 @@ def starting(deaths: Deaths, *, here: bool) -> Iterator[None]:
     if (died := deaths.num_marks(name)) >= STARTS:
         raise RuntimeError(
             f"the process that should label text died {died} times while it loaded its model: its "
-            "machine has too little memory, or its libraries do not work there; see docs/data.md"
+            "machine has too little memory, or its libraries do not work there; see docs/recover.md"
         )
     with deaths.at([name], "start"):
         yield

@@ -201,7 +201,7 @@ class Isolation:
         raise ConfigError(
             f"data.max_fatal_rows: more than {self._limit} rows of this step kill the process that "
             f"works on them, such as {row.id} ({row.file}, row {row.line}). If that is what they "
-            "do, allow more; else it is the machine or a library. See docs/data.md"
+            "do, allow more; else it is the machine or a library. See docs/recover.md"
         )
 
 
@@ -210,7 +210,7 @@ def everything_dies(times: int, cause: str) -> RuntimeError:
     return RuntimeError(
         f"{times} processes died one after another, whatever rows they were given: it is not the "
         "text but the machine (too little memory?), the model or a library; the last one: "
-        f"{cause}. See docs/data.md"
+        f"{cause}. See docs/recover.md"
     )
 
 
