@@ -25,11 +25,11 @@ ONE = Pool(1, 1, 1, 0.0)
 LABELS = ("O", "B-X", "I-X")
 
 
-@pytest.mark.parametrize("kind", ["spans", "pair"])
+@pytest.mark.parametrize("kind", ["spans", pytest.param("pair", marks=pytest.mark.long)])
 def test_annotations(
     ray_cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """Three killers, two of them in one shard; what is said of the others is what is said of them
+    """Three killers, two of them in one shard. What is said of the others is what is said of them
     in shards without killers, but for the order of sums."""
     monkeypatch.setattr(annotate, "ShardAnnotator", DeadlyAnnotator)
     store = Store(str(tmp_path / "store"))

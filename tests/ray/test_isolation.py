@@ -58,6 +58,18 @@ def test_rows_that_kill_are_left_out(
     assert ids(task.out, 4) == ids_but(kills, 4 * rows)
 
 
+@pytest.mark.long
+def test_a_million_rows_and_ten_that_kill(ray_cluster: str, tmp_path: Path) -> None:
+    """Two of them in one shard, one at each end of the rows."""
+    rows, shards = 1024, 977
+    kills = {0, 70_000, 70_900, *range(123_456, 800_000, 123_456), rows * shards - 1}
+    assert (len(kills), rows * shards) == (10, 1_000_448)
+    task = StubTask(attempt(tmp_path), rows, frozenset(kills))
+    lost = write_all(StubWorker, task, TWO, names(shards), limit=len(kills))
+    assert [row.id for row in lost] == [f"row {number}" for number in sorted(kills)]
+    assert ids(task.out, shards) == ids_but(kills, rows * shards)
+
+
 def test_a_shard_of_which_nothing_is_left(ray_cluster: str, tmp_path: Path) -> None:
     task = StubTask(attempt(tmp_path), 1, frozenset({1}))
     assert [row.id for row in write_all(StubWorker, task, TWO, names(3), limit=1)] == ["row 1"]

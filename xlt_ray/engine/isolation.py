@@ -20,6 +20,7 @@ Where every process dies, whatever it is given, the rows are not to blame, and t
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,8 @@ PARTS = 16
 """Parts that rows are cut into."""
 IN_A_ROW = 24
 """Deaths without a life between them, at one shard at a time, that are none of the rows' doing."""
+GRACE = 30.0
+"""Seconds until Ray knows that a node is lost."""
 TWICE = 2
 """Deaths of processes with nothing but one row, after which it is lost."""
 
@@ -268,10 +271,15 @@ class Lonely:
                 return self._actor
 
     def _is_lost(self, error: RayActorError) -> bool:
-        """Whether an actor is gone, or out of reach, for a reason that is not its own."""
-        if isinstance(error, ActorUnavailableError) or error.preempted:
-            return True
-        return not any(x["Alive"] for x in ray.nodes() if x["NodeID"] == self._node)
+        """Whether an actor is gone for a reason that is not its own: its node is."""
+        if isinstance(error, ActorUnavailableError):  # nobody knows yet whether its node is there
+            until = time.monotonic() + GRACE
+            while self._is_node_up() and time.monotonic() < until:
+                time.sleep(1.0)
+        return error.preempted or not self._is_node_up()
+
+    def _is_node_up(self) -> bool:
+        return any(x["Alive"] for x in ray.nodes() if x["NodeID"] == self._node)
 
 
 def cause_of(error: RayActorError) -> str:
