@@ -203,7 +203,7 @@ def test_predictions_keep_rows_and_order(
     world: World, given: dict[str, Any], tmp_path: Path
 ) -> None:
     counts = predict.predict(configured(given))
-    assert counts == {"files": 2, "written": 2, "rows": 66, "unreadable": 0}
+    assert counts == {"files": 2, "written": 2, "rows": 66, "unreadable": 0, "fatal": 0}
     out = sentences_of(tmp_path / "out/a.conll")
     words = words_in(tmp_path / "in/a.conll")
     assert [[word[0] for word in sentence] for sentence in out] == words
@@ -285,7 +285,7 @@ def test_rows_that_cannot_be_read_do_not_stop_the_others(
     (tmp_path / "bad/a.jsonl").write_text("\n".join(rows) + "\n")
     keys = {"files": f"{tmp_path}/bad/*", "to": f"{tmp_path}/told"}
     counts = predict.predict(configured(given, **keys))
-    assert counts == {"files": 1, "written": 1, "rows": 5, "unreadable": 3}
+    assert counts == {"files": 1, "written": 1, "rows": 5, "unreadable": 3, "fatal": 0}
     out = [json.loads(line) for line in (tmp_path / "told/a.jsonl").read_text().splitlines()]
     assert [row["prediction"] is None for row in out] == [False, False, True, True, True]
     strict = {**given, "data": {"max_bad_fraction": 0.01}}

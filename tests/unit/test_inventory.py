@@ -9,6 +9,7 @@ import pytest
 
 from tests.encoders import commit
 from tests.s3 import S3
+from xlt_ray.engine.deaths import Deaths
 from xlt_ray.engine.train.checkpoints import Checkpoints
 from xlt_ray.run import inventory as shelf
 from xlt_ray.store.artifacts import Store
@@ -83,6 +84,15 @@ def test_checkpoints_go_with_their_step(store: Store) -> None:
         shelf.delete(store, item)
     assert Checkpoints(store.root, "begun").steps() == [3]
     assert Checkpoints(store.root, "done").steps() == []
+
+
+@pytest.mark.parametrize("kind", ["annotation", "translation"])
+def test_verdicts_on_rows_go_with_their_step(store: Store, kind: str) -> None:
+    for name in ("begun", "done"):
+        Deaths(store.root, name).killed("p0.parquet", 0, 1, 1)
+    commit(store, kind, "done", ROWS)
+    note(store, "stopped", ("started", kind, "begun"), ("finished", kind, "done"))
+    assert loose(store) == {"work/done"}
 
 
 def test_what_was_set_aside_goes(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_ready_translations_are_looked_up_text_by_text(tmp_path: Path) -> None:
     known = {f"a premise {i}": f"PREMISE {i}" for i in range(3)}
     known |= {f"a claim {i}": f"CLAIM {i}" for i in (0, 1, 4)} | {"a claim 2": "  "}
     task = task_of(store, text, {"a": Route("a", "a", ready=ready_in(store, known))})
-    facts = run_translate(task, HERE)
+    facts = run_translate(task, HERE, limit=0)
     assert facts == {"rows": 4, "rows_by_language": {"a": 4}, "shards": 3}
     found = rows_of(task, facts)
     assert [(x["id"], x["text"], x["text_pair"]) for x in found] == [
@@ -137,7 +137,7 @@ def test_text_of_other_languages_stays_where_the_whole_is_wanted(tmp_path: Path)
     known = {f"a premise {i}": f"P{i}" for i in range(3)} | {f"a claim {i}": "C" for i in range(5)}
     route = Route("a", "en", ready=ready_in(store, known), must=True)
     task = task_of(store, text, {"a": route}, whole=True)
-    facts = run_translate(task, HERE)
+    facts = run_translate(task, HERE, limit=0)
     assert facts["rows_by_language"] == {"a": 5, "b": 3}
     assert [x["text"] for x in rows_of(task, facts) if x["language"] == "b"] == [
         "b premise 0", "b premise 0", "b premise 1",
@@ -145,7 +145,7 @@ def test_text_of_other_languages_stays_where_the_whole_is_wanted(tmp_path: Path)
     del known["a claim 3"]
     route = replace(route, ready=ready_in(store, known, "less"))
     with pytest.raises(ValueError, match=r"1 rows of a have no back translation, such as a3"):
-        run_translate(task_of(store, text, {"a": route}, whole=True), HERE)
+        run_translate(task_of(store, text, {"a": route}, whole=True), HERE, limit=0)
 
 
 def test_a_killed_step_takes_over_the_shards_that_are_there(
@@ -159,7 +159,7 @@ def test_a_killed_step_takes_over_the_shards_that_are_there(
     task = task_of(store, text_of(store), {"a": Route("a", "en", model=model)})
     mark = pa.table({"id": ["a0"], "language": ["a"], "text": ["kept"], "text_pair": ["kept"]})
     task.out.write_table("text-a.part-000000.parquet", mark)
-    found = rows_of(task, run_translate(task, HERE))
+    found = rows_of(task, run_translate(task, HERE, limit=0))
     assert [x["id"] for x in found] == ["a0", "a2", "a3", "a4"]
     assert found[0]["text"] == "kept"
     assert found[1]["text"] == found[2]["text"] != "a premise 1", "one premise, one translation"
