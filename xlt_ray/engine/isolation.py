@@ -110,8 +110,8 @@ class Isolation:
         """
         self._make, self._task, self._pool, self._limit = guarded(make), task, pool, limit
         self._deaths, self._lock = Deaths.of(task.out), threading.Lock()
-        self._in_a_row, self._workers, self._num_lost = 0, 1, len(self._deaths.lost())
-        self._failed = False
+        self._in_a_row, self._workers, self._failed = 0, 1, False
+        self._lost = {row.id for row in self._deaths.lost()}
 
     def write(self, names: Sequence[str]) -> None:
         """Write shards without the rows that kill.
@@ -122,8 +122,12 @@ class Isolation:
         needed()
         self._workers = max(1, min(self._pool.largest, len(names)))
         with ThreadPoolExecutor(self._workers) as threads:
-            for done in [threads.submit(self._shard, name) for name in names]:
-                done.result()
+            try:
+                for done in [threads.submit(self._shard, name) for name in names]:
+                    done.result()
+            except BaseException:
+                self._failed = True  # no other shard is begun, and none goes on
+                raise
 
     def _shard(self, name: str) -> None:
         if self._failed:
@@ -132,7 +136,7 @@ class Isolation:
         try:
             self._write(name, lonely)
         except BaseException:
-            self._failed = True  # no other shard is begun, and none goes on
+            self._failed = True
             raise
         finally:
             lonely.end()
@@ -140,13 +144,17 @@ class Isolation:
     def _write(self, name: str, lonely: "Lonely") -> None:
         rows = lonely.call("rows", name)
         lost, lived = list[LostRow](), list[tuple[int, int]]()
-        pending = deque([(0, len(rows))])
+        pending, at_end = deque([(0, len(rows))]), False
         while pending and not self._failed:
-            # After a death the other end is looked at: what kills often stands side by side.
-            start, stop = pending.pop() if self._in_a_row % 2 else pending.popleft()
+            start, stop = pending.pop() if at_end else pending.popleft()
             if self._lives(lonely, name, start, stop, len(rows)):
                 lived.append((start, stop))
-            elif stop == start:
+                at_end = False
+                continue
+            at_end = (
+                not at_end
+            )  # what kills often stands side by side: is there nothing that lives?
+            if stop == start:
                 raise everything_dies(TWICE, "it had no rows")
             elif stop - start == 1:
                 lost.append(rows[start])
@@ -198,8 +206,8 @@ class Isolation:
 
     def _one_more(self, row: LostRow) -> None:
         with self._lock:
-            self._num_lost += 1
-            if self._num_lost <= self._limit:
+            self._lost.add(row.id)
+            if len(self._lost) <= self._limit:
                 return
         raise ConfigError(
             f"data.max_fatal_rows: more than {self._limit} rows of this step kill the process that "
