@@ -122,7 +122,7 @@ def test_verdicts_are_kept(ray_cluster: str, tmp_path: Path) -> None:
     lost = write_all(StubWorker, task, TWO, names(1), limit=2)
     assert [row.id for row in lost] == ["row 3", "row 20"]
     again = Counter(log.read_text().splitlines()) - before
-    assert not set(again) & set(before)
+    assert set(again) & set(before) <= {"start"}
     assert ids(task.out, 1) == ids_but({3, 20}, 32)
 
 

@@ -146,22 +146,24 @@ class Isolation:
         lost, lived = list[LostRow](), list[tuple[int, int]]()
         pending, at_end = deque([(0, len(rows))]), False
         while pending and not self._failed:
-            start, stop = pending.pop() if at_end else pending.popleft()
+            here = at_end
+            start, stop = pending.pop() if here else pending.popleft()
             if self._lives(lonely, name, start, stop, len(rows)):
                 lived.append((start, stop))
                 at_end = False
                 continue
-            at_end = (
-                not at_end
-            )  # what kills often stands side by side: is there nothing that lives?
+            at_end = not here  # rows that kill often stand side by side: what lives elsewhere?
             if stop == start:
                 raise everything_dies(TWICE, "it had no rows")
-            elif stop - start == 1:
+            if stop - start == 1:
                 lost.append(rows[start])
                 self._one_more(rows[start])
+                continue
+            step = -(-(stop - start) // PARTS)
+            cut = [(at, min(at + step, stop)) for at in range(start, stop, step)]
+            if here:
+                pending.extend(cut)
             else:
-                step = -(-(stop - start) // PARTS)
-                cut = [(at, min(at + step, stop)) for at in range(start, stop, step)]
                 pending.extendleft(reversed(cut))
         if self._failed or self._task.out.has(name):
             return
