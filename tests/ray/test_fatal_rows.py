@@ -25,9 +25,10 @@ ONE = Pool(1, 1, 1, 0.0)
 LABELS = ("O", "B-X", "I-X")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "kills"),
-    [pytest.param("spans", (2, 3, 17), marks=pytest.mark.long), ("pair", (17,))],
+    [("spans", (2, 3, 17)), ("pair", (17,))],
 )
 def test_annotations(
     ray_cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str,
@@ -57,6 +58,7 @@ def test_annotations(
         assert row["confidence"] == pytest.approx(other["confidence"], abs=1e-6)
 
 
+@pytest.mark.long  # as predictions, which are annotated too
 def test_translations(ray_cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(translate, "ShardTranslator", DeadlyTranslator)
     store, texts = Store(str(tmp_path)), [f"satz {n}" for n in range(8)]

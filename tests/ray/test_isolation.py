@@ -21,7 +21,7 @@ from xlt_ray.engine.isolation import write_all
 from xlt_ray.engine.pool import Pool
 from xlt_ray.store.artifacts import Attempt, Store
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 TWO = Pool(2, 2, 1, 0.0)
 REASON = "the process that worked on this row died, again and again, also with this row alone"
 
@@ -43,7 +43,11 @@ def ids_but(kills: set[int], rows: int) -> list[str]:
 
 @pytest.mark.parametrize(
     ("kills", "rows"),
-    [({21}, 16), pytest.param({3, 4, 599}, 300, marks=pytest.mark.slow), ({16, 24, 31}, 16)],
+    [
+        ({21}, 16),
+        pytest.param({3, 4, 599}, 300, marks=pytest.mark.long),
+        pytest.param({16, 24, 31}, 16, marks=pytest.mark.long),
+    ],
     ids=["one", "three, two of them together", "three in a shard"],
 )
 def test_rows_that_kill_are_left_out(
@@ -136,7 +140,7 @@ def test_where_everything_dies_it_is_not_the_rows(
     assert not (tmp_path / "work/stub").exists()  # nothing is held against the rows
 
 
-@pytest.mark.parametrize("lived", [0, 1])
+@pytest.mark.parametrize("lived", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_start_that_kills_is_not_tried_for_ever(
     ray_cluster: str, tmp_path: Path, lived: int
 ) -> None:
