@@ -4,8 +4,10 @@ import errno
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +17,7 @@ import pytest
 
 from xlt_ray.store import files as module
 from xlt_ray.store.fault_points import LISTENERS, Point
-from xlt_ray.store.files import is_parquet, placed, read_bytes, read_json, write_bytes
+from xlt_ray.store.files import is_parquet, listed, placed, read_bytes, read_json, write_bytes
 
 DISK = pafs.LocalFileSystem()
 
@@ -113,3 +115,32 @@ def test_an_interrupt_waits_until_an_object_is_placed(
     with pytest.raises(KeyboardInterrupt), placed(objects, "a") as stream:
         stream.write(b"all of it")
     assert (tmp_path / "a").read_bytes() == b"all of it"
+
+
+def test_a_folder_that_comes_while_it_is_listed_has_nothing(tmp_path: Path) -> None:
+    """Arrow finds no folder, another thread makes it, and Arrow does not know why it failed."""
+    folder, over, failed = tmp_path / "at", Event(), 0
+    fs = pafs.LocalFileSystem()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            folder.mkdir()
+            folder.rmdir()
+
+    thread = Thread(target=come_and_go)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 30
+        while failed < 3 and time.monotonic() < deadline:
+            try:
+                fs.get_file_info(pafs.FileSelector(str(folder), allow_not_found=True))
+            except FileNotFoundError:
+                failed += 1
+            assert listed(fs, str(folder)) == []
+    finally:
+        over.set()
+        thread.join()
+    assert listed(fs, str(folder)) == []
+    folder.mkdir()
+    (folder / "a").touch()
+    assert [item.base_name for item in listed(fs, str(tmp_path), recursive=True)] == ["at", "a"]

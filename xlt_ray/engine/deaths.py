@@ -29,7 +29,7 @@ import ray
 
 from xlt_ray.data.quarantine import LostRow, in_order
 from xlt_ray.store.artifacts import Attempt
-from xlt_ray.store.files import is_parquet, open_root, read_bytes, write_bytes
+from xlt_ray.store.files import is_parquet, listed, open_root, read_bytes, write_bytes
 
 AT_ONCE = 8
 """Most shards that a mark of a group is left for."""
@@ -127,8 +127,7 @@ class Deaths:
             self.fs.delete_dir(self.folder)
 
     def _names(self, folder: str) -> list[str]:
-        place = pafs.FileSelector(f"{self.folder}/{folder}", allow_not_found=True)
-        found = self.fs.get_file_info(place)
+        found = listed(self.fs, f"{self.folder}/{folder}")
         return sorted(item.base_name for item in found if ".tmp-" not in item.base_name)
 
     def _part(self, name: str, start: int, stop: int) -> str:

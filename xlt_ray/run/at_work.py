@@ -7,14 +7,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.fs as pafs
-
 from xlt_ray.engine.annotate import AnnotateTask
 from xlt_ray.engine.train.course import course_of
 from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.report.compare import duration
 from xlt_ray.report.progress import Progress
 from xlt_ray.store.artifacts import Attempt, Store
+from xlt_ray.store.files import listed
 
 if TYPE_CHECKING:
     from xlt_ray.run.steps import Step
@@ -98,7 +97,7 @@ def how_far(step: "Step[Any]", attempt: Attempt, store: Store, seconds: float) -
         case AnnotateTask(corpus=corpus):
             total = len(corpus.tokens.names)
             place = f"{store.base}/artifacts/{attempt.kind}/{attempt.folder}"
-            there = store.fs.get_file_info(pafs.FileSelector(place, allow_not_found=True))
+            there = listed(store.fs, place)
             done = sum(item.base_name.endswith(".parquet") for item in there)
             left = seconds * (total - done) / done if done else None
             return HowFar(done / total, f"shard {done} of {total}", left) if total else None

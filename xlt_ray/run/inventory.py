@@ -16,6 +16,7 @@ import pyarrow.fs as pafs
 from xlt_ray.config.schema import first_line
 from xlt_ray.run.saved_models import MODELS_FILE
 from xlt_ray.store.artifacts import BASE, INPUTS, PREDICTIONS, Store
+from xlt_ray.store.files import listed
 from xlt_ray.store.lease import LEASE_SECONDS
 from xlt_ray.store.run_folder import RunFolder
 from xlt_ray.store.shapes import UnreadableError
@@ -80,8 +81,8 @@ def runs(store: Store) -> list[RunState]:
 
 
 def _folders(store: Store, inside: str) -> list[pafs.FileInfo]:
-    selector = pafs.FileSelector(f"{store.base}/{inside}", allow_not_found=True)
-    infos = [x for x in store.fs.get_file_info(selector) if x.type == pafs.FileType.Directory]
+    found = listed(store.fs, f"{store.base}/{inside}")
+    infos = [x for x in found if x.type == pafs.FileType.Directory]
     return sorted(infos, key=lambda info: info.base_name)
 
 

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from xlt_ray.store.beside import beside
 from xlt_ray.store.fault_points import reached
-from xlt_ray.store.files import is_parquet, open_root, read_bytes, sync, write_bytes
+from xlt_ray.store.files import is_parquet, listed, open_root, read_bytes, sync, write_bytes
 from xlt_ray.store.machine import is_gone, machine
 from xlt_ray.store.manifest import (
     CHUNK,
@@ -440,8 +440,7 @@ class Store:
             if folder == kept.manifest["folder"]:
                 continue
             other = Attempt(self.root, attempt.kind, attempt.fingerprint, folder)
-            selector = pafs.FileSelector(other._place[1], recursive=True, allow_not_found=True)
-            found = self.fs.get_file_info(selector)
+            found = listed(self.fs, other._place[1], recursive=True)
             found.append(self.fs.get_file_info(other._place[1]))
             touched = max((item.mtime_ns / 1e9 for item in found if item.mtime_ns), default=now)
             is_over = folder == attempt.folder or _is_orphan(folder)
@@ -450,7 +449,7 @@ class Store:
 
     def _attempts(self, kind: str, fingerprint: str) -> list[str]:
         inside = f"{self.base}/artifacts/{kind}" + ("" if self.is_local else f"/{fingerprint}")
-        found = self.fs.get_file_info(pafs.FileSelector(inside, allow_not_found=True))
+        found = listed(self.fs, inside)
         names = sorted(item.base_name for item in found if item.type == pafs.FileType.Directory)
         if self.is_local:
             return [name for name in names if name.startswith(f"{fingerprint}.tmp-")]

@@ -48,6 +48,16 @@ def read_bytes(fs: pafs.FileSystem, path: str) -> bytes | None:
         return None
 
 
+def listed(fs: pafs.FileSystem, folder: str, *, recursive: bool = False) -> list[pafs.FileInfo]:
+    """What is in a folder; nothing if there is none, also if it comes or goes meanwhile: Arrow
+    looks whether it is there after it could not list it."""
+    selector = pafs.FileSelector(folder, recursive=recursive, allow_not_found=True)
+    try:
+        return fs.get_file_info(selector)
+    except FileNotFoundError:
+        return []
+
+
 def write_bytes(fs: pafs.FileSystem, path: str, data: bytes) -> None:
     """Write a whole file so that readers see the old content or the new, never a part."""
     if isinstance(fs, pafs.LocalFileSystem):

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-import pyarrow.fs as pafs
 from safetensors.torch import load, save
 from torch import Tensor
 
 from xlt_ray.store.fault_points import reached
-from xlt_ray.store.files import open_root, read_bytes, read_json, write_bytes
+from xlt_ray.store.files import listed, open_root, read_bytes, read_json, write_bytes
 
 KEPT = 2
 
@@ -29,7 +28,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Numbers of the complete checkpoints, in order."""
-        found = self.fs.get_file_info(pafs.FileSelector(self.folder, allow_not_found=True))
+        found = listed(self.fs, self.folder)
         names = [item.base_name for item in found if item.base_name.startswith("step-")]
         numbers = [int(name.removeprefix("step-")) for name in names]
         return sorted(n for n in numbers if self._meta(n) is not None)

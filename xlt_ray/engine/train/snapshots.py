@@ -11,13 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pyarrow.fs as pafs
-
 from xlt_ray.engine.train.checkpoints import Checkpoints
 from xlt_ray.models.classifier import Classifier
 from xlt_ray.models.files import SNAPSHOT
 from xlt_ray.store.artifacts import BASE, Artifact, Attempt
-from xlt_ray.store.files import read_bytes, write_bytes
+from xlt_ray.store.files import listed, read_bytes, write_bytes
 from xlt_ray.store.step_task import StepTask
 
 ENDING = ".safetensors"
@@ -54,7 +52,7 @@ class Snapshots:
     def publish(self, out: Attempt) -> None:
         """Put all of them into the attempt; training may have ended before some."""
         due = tuple(map(_begin, self.due))
-        there = self.fs.get_file_info(pafs.FileSelector(self.folder, allow_not_found=True))
+        there = listed(self.fs, self.folder)
         for name in sorted(item.base_name for item in there if item.base_name.startswith(due)):
             data = read_bytes(self.fs, f"{self.folder}/{name}")
             if data is not None:
