@@ -153,7 +153,9 @@ class MemoryDriver:
     def start_from(self, reference: str) -> Start:
         return self.starts[reference]
 
-    def dev(self, target: str | None = None) -> Corpus:
+    def dev(self, target: str | None = None, *, source: str | None = None) -> Corpus:
+        if source is not None:
+            return self.source("dev", source)
         return self.source("dev", *(() if target is None else self.sources_of(target)))
 
     def sources_of(self, target: str) -> tuple[str, ...]:

@@ -65,6 +65,11 @@ class Ragged:
             _offsets(np.asarray(lengths.to_numpy(), dtype=np.int64)),
         )
 
+    def take(self, rows: IntArray) -> Self:
+        """Some of the sequences, in the order of their numbers, [R]."""
+        lists = np.split(self.flat, self.offsets[1:-1])
+        return type(self).of([lists[row] for row in rows])
+
     def lists(self) -> list[list[int]]:
         """The sequences as lists."""
         return [part.tolist() for part in np.split(self.flat, self.offsets[1:-1])][: len(self)]
@@ -299,6 +304,24 @@ def score(
     if final and chosen.final is not None:
         value = chosen.final(gold, pred, labels)
     return {metric: value, "support": support}
+
+
+def mean_score(
+    metric: str, gold: Ragged, pred: Ragged, labels: LabelSet, groups: Sequence[str]
+) -> float:
+    """The mean over groups of sentences, such as languages, of the score of each by itself.
+
+    Args:
+        metric: As of `score`, like the arguments below.
+        gold: As of `score`.
+        pred: As of `score`.
+        labels: As of `score`.
+        groups: Name of the group of each sentence.
+    """
+    names = np.array(groups)
+    rows = [np.flatnonzero(names == name) for name in dict.fromkeys(groups)]
+    found = [score(metric, gold.take(own), pred.take(own), labels)[metric] for own in rows]
+    return float(np.mean(found))
 
 
 def by_class(

@@ -6,7 +6,8 @@ unlabelled text are no labels at all, those of the test text are drawn at random
 
 import json
 import random
-from collections.abc import Iterator
+import shutil
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,14 @@ import pytest
 from tests.world import SOURCE, TARGETS, World, artifacts, jsonl
 from xlt_ray.data.benchmarks.registry import BENCHMARKS
 from xlt_ray.data.benchmarks.toy import LABELS, make_source
+from xlt_ray.engine.pool import Pool
+from xlt_ray.engine.resources import Plan
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods import METHODS
 from xlt_ray.run.check import configure_run
+from xlt_ray.run.dry_run import DryRun
 from xlt_ray.run.session import run
+from xlt_ray.store.artifacts import Store
 
 SIZES = {"train": 120, "dev": 48, "test": 24}
 NAMED = {"token": ("wikiann", "ner"), "pair": ("xnli", "pair")}
@@ -35,23 +40,36 @@ LABELLED = ("gold", "scores", "text")
 content to the steps that read it, but is called after the files."""
 
 
-def rows(task: str, language: str, split: str, noise: random.Random | None) -> Iterator[str]:
-    """A file's text, row by row."""
+PLAN = Plan(Pool(0, 0, 1, 0.0), train_workers=0, train_cpus=1, train_gpus=0.0)
+FEW = 9
+"""Labelled rows of each target, in the one case that has some."""
+
+
+def rows(
+    task: str,
+    language: str,
+    split: str,
+    noise: random.Random | None,
+    intact: Container[int] = (),
+) -> Iterator[str]:
+    """A file's text, row by row; noise leaves rows intact whose first line is named."""
     benchmark, toy = NAMED[task]
     names = BENCHMARKS[benchmark].labels
-    source = make_source(toy, language, split, {split: SIZES[split]})
+    source, line = make_source(toy, language, split, {split: SIZES[split]}), 1
     for example in source.examples(LabelSet(LABELS[toy])):
         found = example.labels  # type: ignore[union-attr]
         labels = [names[x] for x in ([found] if isinstance(found, int) else found or ())]
-        if noise is not None:
+        if noise is not None and line not in intact:
             drawn = [noise.choice(names) for _ in labels]
             labels = drawn if split == "test" else [f"no label {noise.random()}"] * len(labels)
         if task == "token":
             words = zip(example.tokens or (), labels, strict=True)  # type: ignore[union-attr]
             yield "".join(f"{word}\t{label}\n" for word, label in words) + "\n"
+            line += len(labels) + 1
         else:
             pair = {"premise": example.text, "hypothesis": example.text_pair}  # type: ignore[union-attr]
             yield json.dumps({**pair, "label": labels[0]}) + "\n"
+            line += 1
 
 
 @pytest.fixture(scope="module")
@@ -76,16 +94,35 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("stores")
 
 
-def carry_out(
-    world: World, name: str, task: str, data: Path, store: Path, split: str, title: str
+@pytest.fixture(scope="module")
+def with_few(corpora: Path, world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The corpora of words again: in the noisy one the few labelled rows are as they were, and all
+    other labels of targets are noise, those of their train text among them."""
+    root, clean = tmp_path_factory.mktemp("few"), corpora / "token/clean"
+    values = values_of(world, "bl_direct", "token", clean, root, "dev", "few", few=FEW)
+    driver = DryRun(Store(str(root)), PLAN).driver(configure_run(values))
+    found = driver.reading.sources((SOURCE, *TARGETS), "train")
+    lines = {x.source.language: {row.line for row in x.source.examples(None)} for x in found}
+    noise = random.Random(7)
+    shutil.copytree(corpora / "token", root / "token")
+    for language in TARGETS:
+        assert len(lines[language]) == FEW
+        made = rows("token", language, "train", noise, lines[language])
+        (root / f"token/noisy/{language}/train.txt").write_text("".join(made), encoding="utf-8")
+    return root
+
+
+def values_of(
+    world: World, name: str, task: str, data: Path, store: Path, split: str, title: str, **keys: Any
 ) -> dict[str, Any]:
     fields = METHODS[name].Config.model_fields
     known = {field.alias or key for key, field in fields.items()}
     values = world.values(store)
-    values["benchmark"] |= {"name": NAMED[task][0], "root": str(data), "unlabelled_split": split}
+    own = {"name": NAMED[task][0], "root": str(data), "unlabelled_split": split}
+    values["benchmark"] |= {**own, **keys}
     values["method"] = {"name": name, **{x: y for x, y in SHORT.items() if x in known}}
     values["run"] = {"name": title}
-    return run(configure_run(values))
+    return values
 
 
 def done(store: Path, title: str) -> list[tuple[str, str, str]]:
@@ -107,9 +144,43 @@ def test_noise_in_place_of_target_labels_changes_nothing(
     task = "token" if "token" in METHODS[name].tasks else "pair"
     title = f"{name}-{split.replace(',', '-')}"
     clean, noisy = (
-        carry_out(world, name, task, corpora / task / kind, stores / kind, split, title)
+        run(
+            configure_run(
+                values_of(world, name, task, corpora / task / kind, stores / kind, split, title)
+            )
+        )
         for kind in ("clean", "noisy")
     )
+    check(stores, title, clean, noisy)
+    assert any("transductive" in note for note in noisy["notes"]) == ("test" in split)
+
+
+@pytest.mark.slow
+def test_noise_in_place_of_all_but_few_labels_changes_nothing(
+    world: World, with_few: Path, stores: Path
+) -> None:
+    """The few labelled rows of targets are learned from, and no other label of theirs."""
+    title = "cltp-few"
+    clean, noisy = (
+        run(
+            configure_run(
+                values_of(
+                    world, "cltp", "token", with_few / f"token/{kind}", stores / kind, "train,dev",
+                    title, few=FEW, few_weight=2,
+                )
+            )
+        )
+        for kind in ("clean", "noisy")
+    )  # fmt: skip
+    check(stores, title, clean, noisy)
+    assert noisy["few"] == dict.fromkeys(TARGETS, FEW)
+    (text,) = (x for x in jsonl(stores / f"noisy/runs/{title}/ledger.jsonl")
+               if x["title"] == "source train text")  # fmt: skip
+    assert text["info"]["rows_by_language"] == {SOURCE: 120, **dict.fromkeys(TARGETS, 2 * FEW)}
+
+
+def check(stores: Path, title: str, clean: Any, noisy: Any) -> None:
+    """Whether two runs made the same, but for the scores of the targets."""
     steps = done(stores / "clean", title)
     assert done(stores / "noisy", title) == steps
     mine = {(kind, fingerprint) for _, kind, fingerprint in steps}
@@ -125,4 +196,3 @@ def test_noise_in_place_of_target_labels_changes_nothing(
     ]
     assert noisy["final"][SOURCE] == clean["final"][SOURCE]
     assert noisy["final"] != clean["final"], "the noise is there"
-    assert any("transductive" in note for note in noisy["notes"]) == ("test" in split)

@@ -112,7 +112,7 @@ def test_a_file_of_a_bucket_keeps_the_options_of_its_uri() -> None:
     assert inside("/root/", "inputs/x") == "/root/inputs/x"
 
 
-NOTHING: dict[str, Any] = dict.fromkeys(("source", "dev", "unlabelled", "test"))
+NOTHING: dict[str, Any] = dict.fromkeys(("source", "dev", "few", "unlabelled", "test"))
 
 
 def test_arguments_are_keys_of_the_configuration() -> None:
@@ -137,6 +137,10 @@ def test_text_makes_files_the_benchmark(store: Store) -> None:
     )  # fmt: skip
     assert found["benchmark"] == {"name": "files"}
     assert found["files"] == {"paths": {"en": {"train": ["a.conll"]}, "sw": {"test": ["b.conll"]}}}
+    assert keys_of(
+        {"files": {"paths": {"sw": {"unlabelled": ["c.txt"]}}}},
+        data={**NOTHING, "few": {"sw": "b.conll"}}, name=None, store=store.root, rest="method",
+    )["files"] == {"paths": {"sw": {"unlabelled": ["c.txt"], "few": ["b.conll"]}}}  # fmt: skip
     with pytest.raises(ConfigError, match=r"benchmark.name: toy, but source, dev"):
         keys_of({"benchmark": "toy"}, data={**NOTHING, "source": {"en": "a.conll"}},
                 name=None, store=store.root, rest="method")  # fmt: skip

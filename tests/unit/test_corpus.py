@@ -116,6 +116,22 @@ def test_a_sample_of_labelled_rows_is_a_share_of_those(store: Store, tokens: Art
     assert set(found) <= set(NAMES[:10])
 
 
+def test_a_sample_has_all_rows_of_a_language_that_is_spared(store: Store) -> None:
+    languages = ["sw" if number % 4 == 0 else "en" for number in range(20)]
+    tokens = commit(
+        store, "tokens", "t3",
+        {"part-000000": tokenised([[[1]]] * 20, ids=NAMES, languages=languages)},
+    )  # fmt: skip
+    gold = labels_of(store, "g3", NAMES[:12])
+    spared = [name for name, own in zip(NAMES[:12], languages, strict=False) if own == "sw"]
+    whole = Corpus(tokens, spared=("sw",)).labelled(gold)
+    found = names(whole.sample(0.5, seed=1))
+    assert set(spared) < set(found) <= set(NAMES[:12])
+    assert len(found) == 3 + 9 // 2, "half of the others, rounded down"
+    assert len(names(whole)) == 12
+    assert whole.describe() != Corpus(tokens).labelled(gold).describe()
+
+
 def test_larger_samples_hold_smaller_ones() -> None:
     ids = pa.array(NAMES)
     drawn = [sample_ids(ids, count, seed=4).to_pylist() for count in (3, 8)]

@@ -124,7 +124,7 @@ def test_a_page_shows_text_as_text() -> None:
     words = ("<script>alert(1)</script>", "\"&'")
     said = Said(("B-<b>", "O"), (0.25, 1.0))
     rows = [Row(TEST, words, said, said, Said(("O", "O")))]
-    page = look_page("r<i>", "sw", ["sw", "ar"], rows, token=True, bio=True)
+    page = look_page("r<i>", "sw", ["sw", "ar"], rows, token=True, bio=True, before="zero-shot")
     assert checked(page).tips == ["<b> 25%"]
     assert "<script>alert" not in page
     assert page.count("<script") == 1
@@ -135,8 +135,10 @@ def test_a_page_shows_text_as_text() -> None:
 @pytest.mark.parametrize("words", [("a text",), ("a premise", "a hypothesis")])
 def test_a_page_of_texts_has_their_class_once_per_line(words: tuple[str, ...]) -> None:
     rows = [Row(TEST, words, Said(("no",), (0.6,)), Said(("yes",), (0.9,)), Said(("no",)))]
-    page = look_page("r", "sw", ["sw"], rows, token=False, bio=False)
+    page = look_page("r", "sw", ["sw"], rows, token=False, bio=False, before="few-shot")
     assert checked(page).tips == ["yes 90%", "no 60%"]
+    assert "few-shot" in page
+    assert "zero-shot" not in page
     assert all(page.count(text) == 1 for text in words)
     assert len(re.findall(r'<div class="line', page)) == 3
 
@@ -154,9 +156,10 @@ def test_each_label_has_a_colour() -> None:
 
 
 def test_the_first_page_links_to_each_language() -> None:
-    page = look_index("r", [Counts("sw", 3, 2, None, 1), Counts("ar", 3, 2, 1, None)])
+    page = look_index("r", [Counts("sw", 3, 2, None, 1), Counts("ar", 3, 2, 1, None)], "few-shot")
     checked(page)
     assert 'href="sw.html"' in page
+    assert "final and few-shot differ" in page
     assert 'href="../report.html"' in page
 
 

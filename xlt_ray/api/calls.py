@@ -50,18 +50,21 @@ def self_train(
     source: Data | None = None,
     dev: Data | None = None,
     unlabelled: Data | None = None,
+    few: Data | None = None,
     test: Data | None = None,
     name: str | None = None,
     store: str | None = None,
     **keys: Any,
 ) -> Run:
-    """Train a model for languages that have raw text alone.
+    """Train a model for languages that have raw text, and few labelled rows or none.
 
     Args:
         method: Name of a method, or its class; absent: one that fits the text.
         source: Labelled text by language, to learn from.
         dev: Labelled text of source languages that chooses models; absent: a share of ``source``.
+            With ``benchmark={"select_on": "target_dev"}`` that of the targets.
         unlabelled: Raw text by target language.
+        few: A few labelled rows of targets by language, to learn from as well.
         test: Labelled text by language that the models are scored on, and nothing else.
         name: Name of the run; the same name with the same arguments goes on where it ended.
         store: Folder or URI of artifacts and runs.
@@ -80,7 +83,7 @@ def self_train(
 
     with _public_errors():
         given = {**keys, **({} if method is None else {"method.name": named(method)})}
-        data = {"source": source, "dev": dev, "unlabelled": unlabelled, "test": test}
+        data = {"source": source, "dev": dev, "few": few, "unlabelled": unlabelled, "test": test}
         values = keys_of(given, data=data, name=name, store=store, rest="method")
         config = command.configure(values)
         _prepare(config.resources.address)
@@ -95,6 +98,7 @@ def compare(
     source: Data | None = None,
     dev: Data | None = None,
     unlabelled: Data | None = None,
+    few: Data | None = None,
     test: Data | None = None,
     name: str | None = None,
     store: str | None = None,
@@ -108,6 +112,7 @@ def compare(
         source: As of `self_train`, like the arguments below.
         dev: As of `self_train`.
         unlabelled: As of `self_train`.
+        few: As of `self_train`.
         test: As of `self_train`.
         name: Name of the comparison.
         store: Folder or URI of artifacts and runs.
@@ -119,7 +124,7 @@ def compare(
     from xlt_ray.commands import compare as command
 
     with _public_errors():
-        data = {"source": source, "dev": dev, "unlabelled": unlabelled, "test": test}
+        data = {"source": source, "dev": dev, "few": few, "unlabelled": unlabelled, "test": test}
         values = keys_of(keys, data=data, name=name, store=store, rest="compare.shared")
         section = values.setdefault("compare", {})
         section |= {"methods": _rows(methods), "seeds": list(seeds)}
@@ -147,6 +152,7 @@ def sweep(
     source: Data | None = None,
     dev: Data | None = None,
     unlabelled: Data | None = None,
+    few: Data | None = None,
     test: Data | None = None,
     name: str | None = None,
     store: str | None = None,
@@ -161,6 +167,7 @@ def sweep(
         source: As of `self_train`, like the arguments below.
         dev: As of `self_train`.
         unlabelled: As of `self_train`.
+        few: As of `self_train`.
         test: As of `self_train`; no trial reads it.
         name: Name of the sweep.
         store: Folder or URI of artifacts and runs.
@@ -174,7 +181,7 @@ def sweep(
     from xlt_ray.commands.sweep_config import configure
 
     with _public_errors():
-        data = {"source": source, "dev": dev, "unlabelled": unlabelled, "test": test}
+        data = {"source": source, "dev": dev, "few": few, "unlabelled": unlabelled, "test": test}
         search = dict(keys.pop("sweep", {}))
         if isinstance(space, Mapping):
             search["keys"] = {key: list(choices) for key, choices in space.items()}

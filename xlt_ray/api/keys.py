@@ -14,7 +14,13 @@ from xlt_ray.store.artifacts import Store
 
 Data = Mapping[str, Any]
 """Rows or paths by language; see `xlt_ray.api.inputs.KINDS`."""
-SPLITS = {"source": "train", "dev": "dev", "unlabelled": "unlabelled", "test": "test"}
+SPLITS = {
+    "source": "train",
+    "dev": "dev",
+    "few": "few",
+    "unlabelled": "unlabelled",
+    "test": "test",
+}
 """Splits of the files by the arguments that give them."""
 SECTIONS = frozenset(RunConfig[MethodConfig].model_fields) - {"method"}
 """Arguments that are sections or keys of the configuration; all others are the method's."""
@@ -58,8 +64,8 @@ def keys_of(
         benchmark = values.setdefault("benchmark", {})
         if benchmark.setdefault("name", NAME) != NAME:
             raise ConfigError(
-                f"benchmark.name: {benchmark['name']}, but source, dev, unlabelled and test give "
-                "text of your own; leave one of them out"
+                f"benchmark.name: {benchmark['name']}, but source, dev, few, unlabelled and test "
+                "give text of your own; leave one of them out"
             )
         root = values.get("store", {}).get("root") or StoreConfig().root
         _place(values, data, Store(root))
@@ -75,7 +81,8 @@ def _place(values: dict[str, Any], data: Mapping[str, Data | None], store: Store
             where = f"{argument}[{language!r}]"
             split = SPLITS[argument]
             paths.setdefault(language, {})[split] = places_of(rows, store, where)
-    _put(values, ["files", "paths"], {**values.get("files", {}).get("paths", {}), **paths})
+    for language, splits in paths.items():
+        _put(values, ["files", "paths", language], splits)
 
 
 def _put(values: dict[str, Any], parts: list[str], value: Any) -> None:

@@ -48,9 +48,10 @@ def write_pages(store: Store, report: Report, folder: RunFolder, count: int) -> 
     if not pages:
         raise ConfigError(f"the store has no text of run {report.run!r} any more; run it again")
     for language, rows in pages.items():
-        page = look_page(report.run, language, list(pages), rows, token=token, bio=bio)
+        own = {"token": token, "bio": bio, "before": report.before}
+        page = look_page(report.run, language, list(pages), rows, **own)
         folder.write(f"{FOLDER}/{language}.html", page.encode())
-    folder.write(f"{FOLDER}/index.html", look_index(report.run, counted).encode())
+    folder.write(f"{FOLDER}/index.html", look_index(report.run, counted, report.before).encode())
     return f"{folder.path}/{FOLDER}/index.html"
 
 

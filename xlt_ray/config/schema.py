@@ -18,7 +18,7 @@ from pydantic import (
 from xlt_ray.config.credentials import has_credentials, redacted
 
 Split = Literal["train", "dev", "test"]
-FileSplit = Literal["train", "dev", "test", "unlabelled"]
+FileSplit = Literal["train", "dev", "test", "unlabelled", "few"]
 Words = Literal["blanks", "marks", "characters"]
 
 
@@ -157,7 +157,7 @@ class BenchmarkConfig(Section, frozen=True):
     unlabelled_split: Split | Splits | dict[Language, Split | Splits] = "dev"
     """Splits of the targets whose text is used without labels, comma separated; or as {"de":
     "test"}, dev for the others. With test, gold of the test text stays unread until the scores."""
-    max_rows: Count | dict[FileSplit, Count] | None = None
+    max_rows: Count | dict[Split | Literal["unlabelled"], Count] | None = None
     """Cap on the sentences of every split, or one cap per split (benchmark.max_rows.train=3000);
     that of "unlabelled" is of each target's unlabelled text, whichever splits it is of, and leaves
     gold of the same splits whole."""
@@ -173,6 +173,16 @@ class BenchmarkConfig(Section, frozen=True):
     """Seed of the rows that are left out, and of random shares; or one per language, else 0."""
     partition: int | None = Field(default=None, ge=1)
     """Train rows of each language, one's after another's in their parallel files, none in two."""
+    few: Count | dict[Language, Count] | None = None
+    """Labelled rows of each target that are learned from beside the source gold, or as {"sw": 50};
+    drawn from its train split, or from files.paths.sw.few. Absent: none, and all of such files."""
+    few_seed: Seed | None = None
+    """Seed of the draw; absent: that of the run."""
+    few_weight: Count = 1
+    """How often each of these rows is in the gold that is learned from."""
+    select_on: Literal["source", "target_dev"] = "source"
+    """Dev text that chooses models: of the sources, or labelled dev rows of the targets, whose
+    scores are averaged over the languages."""
     toy: dict[str, Any] = Field(default_factory=dict)
     """Options of the embedded benchmark: sizes, seed, knobs of its languages."""
 
@@ -193,6 +203,8 @@ class BenchmarkConfig(Section, frozen=True):
 
     def max_rows_of(self, split: FileSplit) -> int | None:
         """Cap that holds for one split, or None."""
+        if split == "few":
+            return None
         return self.max_rows.get(split) if isinstance(self.max_rows, dict) else self.max_rows
 
     @property
@@ -205,7 +217,8 @@ class FilesConfig(Section, frozen=True):
     """Files of the user's own, which the benchmark "files" is made of."""
 
     paths: dict[Language, dict[FileSplit, Uris]] = Field(default_factory=dict)
-    """By language and split, comma separated, with globs: files.paths.en.train=FOLDER/*.conll."""
+    """By language and split, comma separated, with globs: files.paths.en.train=FOLDER/*.conll.
+    few: a few labelled rows of a target."""
     task: Literal["token", "sentence", "pair"] | None = None
     """What is labelled: words, sentences or pairs of them; absent: read off the training files."""
     labels: Names | None = None

@@ -84,6 +84,7 @@ class Corpus:
         seed: Seed of that draw.
         language: The one language whose rows are kept; None: all.
         columns: Annotations whose columns stand beside the items.
+        spared: Languages of which a sample has all rows.
     """
 
     tokens: Artifact
@@ -93,6 +94,7 @@ class Corpus:
     seed: int = 0
     language: str | None = None
     columns: tuple[JoinedColumns, ...] = ()
+    spared: tuple[str, ...] = ()
 
     def labelled(self, labels: Artifact) -> "Corpus":
         """The rows that ``labels`` has, with its labels."""
@@ -103,7 +105,8 @@ class Corpus:
         return replace(self, removed=(*self.removed, *removed))
 
     def sample(self, fraction: float, *, seed: int) -> "Corpus":
-        """A random share of the rows, floor(fraction x rows) of them, drawn by hash of the id.
+        """A random share of the rows, floor(fraction x rows) of them, drawn by hash of the id, and
+        all of languages that are spared.
 
         Raises:
             ValueError: the fraction is not in (0, 1].
@@ -136,6 +139,7 @@ class Corpus:
             "seed": self.seed,
             "language": self.language,
             "columns": [[x.name, x.artifact.identity, list(x.columns)] for x in self.columns],
+            "spared": list(self.spared),
         }
 
     @property
@@ -176,8 +180,12 @@ class Corpus:
             table = of_language(table, self.language)
         if self.labels is not None:
             table = with_ids(table, ids_of(self.labels))
+        always = [of_language(table, name)["id"].combine_chunks() for name in self.spared]
+        for spared in always:
+            table = without_ids(table, spared)
         ids = table["id"].combine_chunks()
-        return sample_ids(ids, share_of(self.fraction, len(ids)), seed=self.seed)
+        drawn = sample_ids(ids, share_of(self.fraction, len(ids)), seed=self.seed)
+        return pa.concat_arrays([drawn, *always])
 
 
 class View:

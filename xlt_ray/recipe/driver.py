@@ -45,15 +45,17 @@ class Driver(Protocol):
         ...
 
     def source(self, split: Split, *languages: str) -> Corpus:
-        """Gold-labelled text of the source languages, or of some of them."""
+        """Gold-labelled text of the source languages, or of some of them; train text with the few
+        labelled rows that targets may have."""
         ...
 
     def sources_of(self, target: str) -> tuple[str, ...]:
         """Source languages that a target learns from: all but itself."""
         ...
 
-    def dev(self, target: str | None = None) -> Corpus:
-        """Gold-labelled dev text that chooses models, of a target or of all."""
+    def dev(self, target: str | None = None, *, source: str | None = None) -> Corpus:
+        """Gold-labelled dev text that chooses models: those of a target, the model of a source, or
+        all."""
         ...
 
     def unlabelled(self) -> Corpus:
@@ -82,7 +84,7 @@ class Driver(Protocol):
             objective: What it minimises.
             start: Model to start from.
             schedule: How long, and which of its models is kept.
-            dev: Gold-labelled dev text of source languages; default: :meth:`dev`.
+            dev: Gold-labelled dev text, some that :meth:`dev` gives; default: that for all models.
         """
         ...
 

@@ -47,7 +47,7 @@ It was chosen by {{ metric }} on labelled text of {{ dev }}. {{ labels_of_target
 
 {{ metric }}, times 100, on the test splits{{ scored }}.
 
-| language | support | zero-shot | this model |
+| language | support | {{ before }} | this model |
 |:--|--:|--:|--:|
 {{ scores }}
 
@@ -194,8 +194,13 @@ def card(
         max_length=config.train.max_length,
         training=_training(report, distilled),
         metric=metric_name(report.metric),
-        dev=", ".join(config.benchmark.dev or report.source),
-        labels_of_targets="Labels of target languages were not used.",
+        dev=", ".join(
+            report.targets
+            if config.benchmark.select_on == "target_dev"
+            else config.benchmark.dev or report.source
+        ),
+        before=report.before,
+        labels_of_targets=_labels_of_targets(config, report),
         data="\n".join(sources_in(texts)),
         scored=_scored(config, report, distilled) if rows else "; there were none",
         scores="\n".join(rows) or "| - | - | - | - |",
@@ -208,6 +213,16 @@ def card(
         data_licence=benchmark.licence,
     )
     return str(found)
+
+
+def _labels_of_targets(config: RunConfig[Any], report: Report) -> str:
+    """Which labels of target languages went into the model."""
+    counts = ", ".join(f"{rows} rows of {name}" for name, rows in report.few.items())
+    if counts:
+        return f"Labels of target languages that it learned from: {counts}."
+    if config.benchmark.select_on == "target_dev":
+        return "It learned from no labels of target languages."
+    return "Labels of target languages were not used."
 
 
 def _scored(config: RunConfig[Any], report: Report, distilled: Mapping[str, Any] | None) -> str:

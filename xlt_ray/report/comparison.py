@@ -9,6 +9,9 @@ from xlt_ray.report.published import PublishedTable
 from xlt_ray.report.record import Report
 from xlt_ray.report.significance import Difference
 
+TARGET_LABELS = ("few", "few_seed", "few_weight", "select_on")
+"""Keys of the benchmark that a row may have of its own: which labels of targets it is given."""
+
 
 @dataclass(frozen=True)
 class ScoredRun:
@@ -49,6 +52,12 @@ class ComparisonRow:
     def method(self) -> Mapping[str, Any]:
         """Every key of the method, with the value that the runs had."""
         return self.trials[0].report.config["method"]
+
+    @property
+    def target_labels(self) -> Mapping[str, Any]:
+        """Those of `TARGET_LABELS`, as the runs had them."""
+        benchmark = self.trials[0].report.config.get("benchmark", {})
+        return {f"benchmark.{key}": benchmark.get(key) for key in TARGET_LABELS}
 
     @property
     def average(self) -> float | None:
@@ -125,6 +134,12 @@ class Comparison:
     def seeds(self) -> list[int]:
         """The seeds, in order."""
         return [trial.seed for trial in self.rows[0].trials]
+
+    @property
+    def before(self) -> str:
+        """What the models that the rows began with are called, one word for all if they have it."""
+        words = {trial.report.before for row in self.rows for trial in row.trials}
+        return words.pop() if len(words) == 1 else "first model"
 
     @property
     def languages(self) -> list[str]:

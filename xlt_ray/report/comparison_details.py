@@ -33,7 +33,7 @@ def course_grid(comparison: Comparison) -> Grid | None:
             ]
         )
     numbers = [str(number + 1) for number in range(longest)]
-    columns = ["method", "zero-shot", *numbers, "last round", "mean of rounds", "chosen"]
+    columns = ["method", comparison.before, *numbers, "last round", "mean of rounds", "chosen"]
     return Grid(columns, rows)
 
 
@@ -49,7 +49,7 @@ def _course(row: ComparisonRow) -> list[float | None]:
 
 def settings_grid(comparison: Comparison) -> Grid | None:
     """Keys that several rows have with different values; None where there are none."""
-    methods = [_flat(row.method) for row in comparison.rows]
+    methods = [_flat({**row.method, **row.target_labels}) for row in comparison.rows]
     keys = list(dict.fromkeys(key for method in methods for key in method))
     shown = []
     for key in keys:

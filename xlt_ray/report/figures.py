@@ -212,7 +212,7 @@ def comparison_bars(comparison: Comparison) -> list[Bars]:
         values=[statistics.fmean(values) for values in averages],
         points=averages if several else (),
         spread=[statistics.stdev(values) for values in averages] if several else (),
-        line=("zero-shot", zero_shot.pop()) if len(zero_shot) == 1 else None,
+        line=(comparison.before, zero_shot.pop()) if len(zero_shot) == 1 else None,
     )
     return [measured, *(_published_bars(table) for table in comparison.published)]
 

@@ -206,6 +206,7 @@ def look_page(
     *,
     token: bool,
     bio: bool,
+    before: str,
 ) -> str:
     """The page of a language.
 
@@ -216,6 +217,7 @@ def look_page(
         rows: What is shown.
         token: Whether words are labelled, or texts.
         bio: Whether the labels are BIO tags.
+        before: What the model that the method began with is called.
     """
     from xlt_ray.report.page import environment
 
@@ -228,19 +230,22 @@ def look_page(
         colours=colours(rows, bio),
         token=token,
         bio=bio,
+        before=before,
         tones=TONES,
         pieces=pieces,
         tip=tip,
     )  # fmt: skip
 
 
-def look_index(run: str, counts: Sequence[Counts]) -> str:
+def look_index(run: str, counts: Sequence[Counts], before: str) -> str:
     """The first page, with a link to each language.
 
     Args:
         run: Name of the run.
         counts: Rows of each language.
+        before: As of `look_page`.
     """
     from xlt_ray.report.page import environment
 
-    return environment().get_template("look_index.html.j2").render(run=run, counts=counts)
+    template = environment().get_template("look_index.html.j2")
+    return template.render(run=run, counts=counts, before=before)

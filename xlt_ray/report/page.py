@@ -31,9 +31,9 @@ from xlt_ray.report.published import PublishedRow, PublishedTable, tables_of
 from xlt_ray.report.record import Report
 from xlt_ray.report.significance import TESTED, lines
 from xlt_ray.report.tables import (
-    CLASS_COLUMNS,
     NOTHING_SCORED,
     by_number,
+    class_columns_of,
     class_rows,
     counted_note,
     metric_name,
@@ -102,7 +102,7 @@ def run_page(
         scored=bool(report.final or report.zero_shot),
         unscored=NOTHING_SCORED,
         classes=class_rows(report),
-        class_columns=CLASS_COLUMNS,
+        class_columns=class_columns_of(report),
         config=yaml.safe_dump(dict(report.config), allow_unicode=True, sort_keys=False),
     )  # fmt: skip
 
@@ -170,7 +170,8 @@ def warnings(report: Report, ledger: Sequence[Mapping[str, Any]]) -> list[str]:
         < report.zero_shot[name][report.metric]
     ]
     if worse:
-        found.append(f"Worse than the source model alone: {', '.join(worse)}.")
+        than = "few-shot model" if report.few else "source model alone"
+        found.append(f"Worse than the {than}: {', '.join(worse)}.")
     return found
 
 

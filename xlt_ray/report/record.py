@@ -81,7 +81,8 @@ class Report:
         metric: "f1", "accuracy" or "macro_f1": the key of every score.
         source: Source languages.
         targets: Target languages, in the order of the configuration.
-        zero_shot: Scores of the model trained on the source languages alone.
+        zero_shot: Scores of the model trained on the source languages alone, and on the few
+            labelled rows that targets may have; `before` is what pages call it.
         final: Scores of the method's model.
         rounds: The rounds between the two.
         steps: The steps of the run, in order.
@@ -92,6 +93,7 @@ class Report:
         by_class: Of the models "zero_shot" and "final", per language, precision, recall, F1 and
             support of each entity type, or class.
         made_by: ``code``, a digest of the code that the run rests on, and its ``commit`` if known.
+        few: Labelled rows that were learned from, by target.
     """
 
     run: str
@@ -110,6 +112,12 @@ class Report:
     mechanisms: Sequence[Mechanism] = field(default_factory=list)
     by_class: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
     made_by: Mapping[str, str] = field(default_factory=dict)
+    few: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def before(self) -> str:
+        """What the model that the method began with is called: labels of targets or none."""
+        return "few-shot" if self.few else "zero-shot"
 
     @property
     def counted(self) -> list[str]:
@@ -197,6 +205,7 @@ class Report:
                 for model, by_language in self.by_class.items()
             },
             "made_by": dict(self.made_by),
+            "few": dict(self.few),
             "mechanisms": [item.to_json() for item in self.mechanisms],
         }
 

@@ -10,9 +10,12 @@ from xlt_ray.metrics import METRICS
 from xlt_ray.report.record import Report, Scores
 from xlt_ray.report.wide_table import WideTable
 
-COLUMNS = ("language", "support", "zero-shot", "final", "difference")
-
 Row = tuple[str, str, str, str, str]
+
+
+def columns_of(report: Report) -> tuple[str, ...]:
+    """Columns of the table of results."""
+    return ("language", "support", report.before, "final", "difference")
 
 
 def result_rows(report: Report) -> tuple[list[Row], Row]:
@@ -22,7 +25,7 @@ def result_rows(report: Report) -> tuple[list[Row], Row]:
         report: The report.
 
     Returns:
-        A row per language under `COLUMNS`, and the row of averages over the targets without the
+        A row per language under `columns_of`, and the row of averages over the targets without the
         source.
     """
     rows = []
@@ -45,7 +48,7 @@ def counted_note(report: Report) -> str:
 
 
 NOTHING_SCORED = (
-    "Nothing was scored: there are no test files, and source dev alone chose the model. Add "
+    "Nothing was scored: there are no test files, and dev text alone chose the model. Add "
     "files.paths.LANGUAGE.test to see how good it is."
 )
 
@@ -54,18 +57,20 @@ def terminal_table(report: Report) -> Group:
     """The result table for a terminal, and below it what has to be known of the run."""
     title = f"{report.method} on {report.benchmark}: {metric_name(report.metric)}"
     rows, average = result_rows(report)
-    table = WideTable(title, COLUMNS, list(rows), last=average)
+    table = WideTable(title, columns_of(report), list(rows), last=average)
     if not report.zero_shot and not report.final:
         table = Text(f"{title}\n{NOTHING_SCORED}")
     below = [*report.notes, *_course_line(report), *mechanism_lines(report)]
     return Group(table, *(Text(line, style="dim") for line in below))
 
 
-CLASS_COLUMNS = ("language", "class", "support", "precision", "recall", "F1", "zero-shot F1")
+def class_columns_of(report: Report) -> tuple[str, ...]:
+    """Columns of the table of classes."""
+    return ("language", "class", "support", "precision", "recall", "F1", f"{report.before} F1")
 
 
 def class_rows(report: Report) -> list[tuple[str, ...]]:
-    """Cells under `CLASS_COLUMNS`: scores of each class, or entity type, of each language."""
+    """Cells under `class_columns_of`: scores of each class, or entity type, of each language."""
     before = report.by_class.get("zero_shot", {})
     return [
         (
@@ -101,7 +106,10 @@ def markdown(report: Report) -> str:
     scored = [
         f"Metric: {metric_name(report.metric)}, times 100, on the test splits. "
         f"The average is over the targets{counted_note(report)}.",
-        markdown_table(COLUMNS, [*rows, tuple(f"**{cell}**" if cell else "" for cell in average)]),
+        markdown_table(
+            columns_of(report),
+            [*rows, tuple(f"**{cell}**" if cell else "" for cell in average)],
+        ),
     ]
     parts = [
         f"# {report.run}",
@@ -112,7 +120,7 @@ def markdown(report: Report) -> str:
         *(f"Note: {note}." for note in report.notes),
     ]
     if rows := class_rows(report):
-        parts += ["## By class", markdown_table(CLASS_COLUMNS, rows, left=2)]
+        parts += ["## By class", markdown_table(class_columns_of(report), rows, left=2)]
     if report.mechanisms:
         lines = [f"- {line}" for line in mechanism_lines(report)]
         parts += ["## Parts at work", "\n".join(lines)]

@@ -8,6 +8,7 @@ reading       one split into an artifact
 translations  the text in translation
 policy        where a dry run or a trial differs from a run
 steps         look up, or compute and commit
+few           which targets have labelled rows, and what is said of it
 gold          the right to read gold labels, the only way to them
 gold_steps    durable steps over those of targets
 scoring       scores of models

@@ -16,6 +16,7 @@ from xlt_ray.labels import LabelSet
 from xlt_ray.recipe.corpus import Corpus, Model, Start
 from xlt_ray.recipe.task import TaskContext
 from xlt_ray.run.check import method_of
+from xlt_ray.run.few import check_dev, few_of
 from xlt_ray.run.gold import OF_SOURCES, Gold
 from xlt_ray.run.policy import RunPolicy
 from xlt_ray.run.reading import AnySplit, Reading
@@ -69,10 +70,18 @@ class RunCorpora:
         self.translations = Translations(config, task, runner, plan, self._import)
         known = (*self.source_languages, *self.benchmark.languages, *self.pools)
         order = tuple(dict.fromkeys(known))
+        few = few_of(config, self.benchmark, self.source_languages, self.targets)
+        self.few = tuple(few)
         self.reading = Reading(
-            config, self.benchmark, self.labels, order, runner, policy, plan.shard_rows
+            config, self.benchmark, self.labels, order, runner, policy, plan.shard_rows, few
         )
         self._source_gold = Gold(self.reading, self.source_languages, OF_SOURCES)
+        self._few_gold = self._target_dev = None
+        if few:  # train text of a target is these rows alone, see Reading
+            self._few_gold = Gold(self.reading, (*self.source_languages, *few), ("train",))
+        if config.benchmark.select_on == "target_dev":
+            check_dev(self.benchmark, self.targets)
+            self._target_dev = Gold(self.reading, self.targets, ("dev",))
         self._back: Corpus | None = None
         self._texts: dict[str, Artifact] = {}
         self._backbone: Model | None = None
@@ -128,7 +137,8 @@ class RunCorpora:
         return self.runner.run(Step(title, found), run_write)
 
     def source(self, split: Split, *languages: str) -> Corpus:
-        """Gold-labelled text of the source languages, or of some of them.
+        """Gold-labelled text of the source languages, or of some of them; train text with the few
+        labelled rows that targets may have.
 
         Raises:
             PermissionError: a language is no source, or its test labels are asked for.
@@ -139,13 +149,25 @@ class RunCorpora:
             self._source_gold.check(names, split)
             named = () if names == self.source_languages else names
             title = f"source {' '.join((*named, split))}"
-            corpus = self.text_of(title, names, split)
-            self._sources[key] = corpus.labelled(self._source_gold.read(title, names, split))
+            gold = self._source_gold
+            if split == "train" and self._few_gold is not None:
+                names, gold = (*names, *self.few), self._few_gold
+            spared = self.few if split == "train" else ()
+            corpus = replace(self.text_of(title, names, split), spared=spared)
+            self._sources[key] = corpus.labelled(gold.read(title, names, split))
         return self._sources[key]
 
-    def dev(self, target: str | None = None) -> Corpus:
+    def dev(self, target: str | None = None, *, source: str | None = None) -> Corpus:
         """Gold-labelled dev text that chooses models: of the sources that a target learns from, or
-        of the source languages that the configuration names, without the target itself."""
+        of the source languages that the configuration names, without the target itself; for the
+        model of a source its own. If targets' own dev text chooses, of the target, or of all."""
+        if self._target_dev is not None:
+            names = self.targets if target is None else (target,)
+            title = f"target {' '.join((*names, 'dev'))}"
+            corpus = self.text_of(title, names, "dev")
+            return corpus.labelled(self._target_dev.read(title, names, "dev"))
+        if source is not None:
+            return self.source("dev", source)
         names = self.config.benchmark.dev or self.source_languages
         kept = tuple(name for name in names if name != target or self.policy.judges_left_out)
         if not kept:
@@ -188,6 +210,18 @@ class RunCorpora:
         """The languages that are read in translation where any is."""
         targets = [name for name in languages if name not in self.source_languages]
         return self.translations.among(targets)
+
+    @property
+    def few_rows(self) -> dict[str, int]:
+        """Labelled rows of each target that has some, each counted once; without those of texts
+        that were not read, or not counted."""
+        found: dict[str, int] = {}
+        for (names, split), text in self.reading.texts.items():
+            counts = text.info.get("rows_by_language") or {}
+            if split == "train":
+                weight = self.config.benchmark.few_weight
+                found |= {x: counts[x] // weight for x in names if x in self.few and x in counts}
+        return found
 
     @property
     def tested(self) -> tuple[str, ...]:

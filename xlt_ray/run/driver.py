@@ -25,6 +25,9 @@ from xlt_ray.store.artifacts import Artifact
 class RayDriver(RunCorpora):
     """Runs the verbs of one run on a cluster."""
 
+    learned_few = False
+    """Whether a training had the few labelled rows of targets."""
+
     @cached_property
     def executor(self) -> StepExecutor:
         """What carries out derive and score steps."""
@@ -46,7 +49,8 @@ class RayDriver(RunCorpora):
         dev: Corpus | None = None,
     ) -> Model:
         """Train a model on a mix, chosen on source dev."""
-        config = self.config
+        config, chosen = self.config, self.config.benchmark
+        self.learned_few |= any(part.spared for part in mix.all)
         task = TrainTask(
             mix=mix,
             dev=dev or self.dev(),
@@ -56,6 +60,7 @@ class RayDriver(RunCorpora):
             train=config.train,
             context=self._context_for(objective),
             metric=self.benchmark.metric,
+            averages_dev=chosen.select_on == "target_dev",
             seed=self.seed,
             arithmetic=self.plan.training,
             batch_tokens=self.plan.batch_tokens,

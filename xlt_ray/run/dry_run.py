@@ -272,7 +272,10 @@ def _rows(part: Corpus) -> int | None:
     if part.labels is not None and part.labels.kind != "annotation":  # which has them all
         labelled = part.labels.info.get("rows")
         rows = None if labelled is None else labelled if rows is None else min(rows, labelled)
-    return None if rows is None else share_of(part.fraction, rows)
+    if rows is None:
+        return None
+    always = sum((by_language or {}).get(name, 0) for name in part.spared)
+    return always + share_of(part.fraction, rows - always)
 
 
 def text_of(dry: DryRun) -> str:

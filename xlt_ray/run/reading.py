@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
 from xlt_ray.config.schema import FileSplit, RunConfig, Split
 from xlt_ray.data.benchmarks.registry import Benchmark, sources
 from xlt_ray.data.readers.base import NamedSource, Source
+from xlt_ray.data.readers.few import Few, without
 from xlt_ray.data.readers.subsets import Joined, PriorShifted, RowRange
 from xlt_ray.engine.read import ReadGold, ReadText, run_read
 from xlt_ray.labels import LabelSet
@@ -31,6 +33,7 @@ class Reading:
         runner: Runs the steps that read.
         policy: Says what becomes of what cannot be read.
         shard_rows: Rows of a shard.
+        few: Labelled rows of targets that have some: what is read of these as train text.
         texts: The texts that were read.
         named: The sources of the splits that were read.
     """
@@ -42,6 +45,7 @@ class Reading:
     runner: Runner
     policy: RunPolicy
     shard_rows: int
+    few: Mapping[str, int | None] = field(default_factory=dict)
     texts: dict[tuple[tuple[str, ...], AnySplit], Artifact] = field(default_factory=dict)
     named: dict[tuple[tuple[str, ...], AnySplit], tuple[NamedSource, ...]] = field(
         default_factory=dict
@@ -59,7 +63,12 @@ class Reading:
         are looked at once for both."""
         key = (tuple(languages), split)
         if key not in self.named:
-            found = _found(self, self.splits(languages, split))
+            learned = split in ("train", "unlabelled")
+            few = {x: _few(self, x) for x in languages if learned and x in self.few}
+            others = [name for name in languages if split != "train" or name not in few]
+            found = _found(self, self.splits(others, split), few)
+            known = {**few, **dict(zip(others, found, strict=True))}
+            found = [known[name] for name in languages]
             self.named[key] = tuple(NamedSource.of(item) for item in found)
         return self.named[key]
 
@@ -99,8 +108,33 @@ def _limit(reading: Reading, split: str, role: AnySplit) -> int | None:
     return reading.config.benchmark.max_rows_of(cast(FileSplit, split)) if split in known else None
 
 
-def _found(reading: Reading, splits: Mapping[str, Sequence[FileSplit]]) -> list[Source]:
-    """What the splits of each language are read from, in the order of the languages."""
+def _few(reading: Reading, language: str) -> Few:
+    """The few labelled rows of a target."""
+    chosen, rows = reading.config.benchmark, reading.few[language]
+    benchmark, judging = reading.benchmark, list[FileSplit]()
+    if chosen.select_on == "target_dev":
+        judging.append("dev")
+    if benchmark.has(language, "test"):
+        judging.append("test")
+    is_given = benchmark.files is not None and benchmark.has(language, "few")
+    (inner,) = _found(reading, {language: ("few" if is_given else "train",)})
+    return Few(
+        inner,
+        rows,
+        reading.config.seed if chosen.few_seed is None else chosen.few_seed,
+        chosen.few_weight,
+        tuple(_found(reading, {language: (name,)})[0] for name in judging),
+        "benchmark.few" if rows else f"files.paths.{language}.few",
+    )
+
+
+def _found(
+    reading: Reading,
+    splits: Mapping[str, Sequence[FileSplit]],
+    few: Mapping[str, Few] = MappingProxyType({}),
+) -> list[Source]:
+    """What the splits of each language are read from, in the order of the languages, without the
+    text of few labelled rows."""
     chosen, found = reading.config.benchmark, dict[tuple[str, FileSplit], Source]()
     asked: list[FileSplit] = [name for names in splits.values() for name in names]
     for split in dict.fromkeys(asked):
@@ -114,7 +148,7 @@ def _found(reading: Reading, splits: Mapping[str, Sequence[FileSplit]]) -> list[
             row_bytes=reading.config.data.max_row_bytes,
         )
         for name, item in zip(names, there, strict=True):
-            found[name, split] = _taken(reading, item)
+            found[name, split] = _taken(reading, item, few.get(name))
     return [_joined(reading, [found[name, split] for split in own]) for name, own in splits.items()]
 
 
@@ -127,12 +161,14 @@ def _joined(reading: Reading, parts: Sequence[Source]) -> Source:
     return Joined(tuple(parts), tuple(_limit(reading, x.split, "unlabelled") for x in parts))
 
 
-def _taken(reading: Reading, source: Source) -> Source:
+def _taken(reading: Reading, source: Source, few: Few | None) -> Source:
     """The source, or the rows of it that the configuration asks for."""
     chosen = reading.config.benchmark
     if chosen.partition is not None and source.split == "train":
         start = reading.order.index(source.language) * chosen.partition
         source = RowRange(source, start, start + chosen.partition)
+    if few is not None:
+        source = without(source, few)
     prior = chosen.prior.get(source.language)
     if prior is None:
         return source

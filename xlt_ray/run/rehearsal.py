@@ -44,6 +44,7 @@ def followed(
     from xlt_ray.engine.resources import settle
     from xlt_ray.engine.trackers import check_installed
     from xlt_ray.run.dry_run import DryRun, text_of
+    from xlt_ray.run.few import few_notes
     from xlt_ray.run.gold_steps import Oracle
     from xlt_ray.run.scoring import Scorer, all_gold
     from xlt_ray.run.seen import seen_lines
@@ -68,5 +69,5 @@ def followed(
         scorer.zero_shot(outcome)
         scorer.final(outcome)
     RunFolder(store, config.run_name).write_json("resolved.json", to_dict(config))
-    print(text_of(dry))
+    print("\n".join([text_of(dry), *few_notes(config, driver.few_rows)]))
     return dry

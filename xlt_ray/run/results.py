@@ -7,6 +7,7 @@ from xlt_ray.config.layers import to_dict
 from xlt_ray.config.schema import RunConfig, StoreConfig
 from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.run.check import method_of
+from xlt_ray.run.few import few_notes
 from xlt_ray.run.made_by import made_by
 from xlt_ray.store.fault_points import reached
 
@@ -57,7 +58,12 @@ def report_of(
         steps=[StepReport.of(entry) for entry in ledger],
         config=to_dict(config),
         versions=versions_of(ledger),
-        notes=[*outcome.notes, *_transductive(config, driver)],
+        notes=[
+            *outcome.notes,
+            *few_notes(config, driver.few_rows),
+            *_transductive(config, driver),
+        ],
+        few=driver.few_rows,
         mechanisms=list(outcome.mechanisms),
         by_class={
             name: scorer.by_class.get(title, {})

@@ -1,6 +1,7 @@
 """What a dry run shows of files: rows as they were understood, and what there is of each label.
 
-Labels are shown of source languages alone: those of test files are read for scores, and not before.
+Labels are shown of source languages, and of few labelled rows: those of test files are read for
+scores, and not before.
 """
 
 from collections import Counter
@@ -111,6 +112,7 @@ def seen_lines(config: RunConfig[Any]) -> list[str]:
             if any(place.startswith("hub:") for place in places):
                 continue
             known = language in sources and split in ("train", "dev")
+            known = known or split == "few"
             labels = benchmark.label_set if known else None
             source = source_in(config.files, language, split, config.data.max_row_bytes)
             found = look(source.examples(labels), labels)

@@ -160,15 +160,22 @@ def carry_out(
 
 
 def run_recipe(config: RunConfig[Any], driver: "RayDriver") -> "Outcome":
-    """Run a recipe on the verbs of a driver; an upper bound is handed what it sees of gold."""
+    """Run a recipe on the verbs of a driver; an upper bound is handed what it sees of gold.
+
+    Raises:
+        ConfigError: targets have labelled rows, and the recipe has trained on no gold.
+    """
     from xlt_ray.recipe.driver import verbs_of
     from xlt_ray.recipe.method import UpperBound
+    from xlt_ray.run.few import check_learned
     from xlt_ray.run.gold import Gold
     from xlt_ray.run.gold_steps import Oracle
 
     method = method_of(config.method)(config.method)
     if not isinstance(method, UpperBound):
-        return method.run(verbs_of(driver))
+        outcome = method.run(verbs_of(driver))
+        check_learned(driver.few, learned=driver.learned_few)
+        return outcome
     method.see(Oracle(driver, Gold(driver.reading, driver.pools, ("unlabelled",))))
     outcome = method.run(verbs_of(driver))
     return replace(outcome, notes=[*outcome.notes, f"upper bound: it sees {method.sees}"])

@@ -20,4 +20,5 @@ globs          patterns of files, here or in a bucket
 user_files     files of the user: what they hold
 user_source    the same as a source
 subsets        parts of a source: held out, limited, with other class shares
+few            a few labelled rows of a target, and text without them
 """

@@ -52,7 +52,7 @@ from xlt_ray.engine.train.placement import placement_of
 from xlt_ray.engine.train.snapshots import Snapshots
 from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.engine.train.workers import Workers
-from xlt_ray.metrics import Ragged, score
+from xlt_ray.metrics import Ragged, mean_score
 from xlt_ray.models.classifier import Classifier, full_precision
 from xlt_ray.models.files import OPTIMISER
 from xlt_ray.models.load import load_classifier
@@ -165,6 +165,7 @@ class Worker:
         if not len(dev):
             raise ValueError("the source dev set is empty: there is nothing to choose a model by")
         self.dev_gold = Ragged.from_arrow(dev["labels"])
+        self.dev_groups = dev["language"].to_pylist() if task.averages_dev else ["all"] * len(dev)
         dev_rows = np.arange(rank, len(dev), world)
         self.dev = examples_of(dev.take(pa.array(dev_rows)).drop_columns(["labels"]), layout)
         context = replace(
@@ -345,13 +346,13 @@ class Worker:
             in_step=self.placement.in_step,
         )
         everyone = self.workers.everyone(torch.from_numpy(predicted).to(self.device)).cpu().numpy()
-        found = score(task.metric, self.dev_gold, self._dev_order(everyone), task.context.labels)
+        known = self.dev_gold, self._dev_order(everyone), task.context.labels
         loss, items = self.workers.sum([float(self.loss), float(position.items)])
         entry = {
             "epoch": position.epoch + (position.step_in_epoch > 0),
             "step": position.total,
             "loss": loss / max(items, 1.0),
-            "source_dev": float(found[task.metric]),
+            "source_dev": mean_score(task.metric, *known, self.dev_groups),
         }
         if own := task.objective.progress():
             entry["own"] = own

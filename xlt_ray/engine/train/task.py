@@ -25,6 +25,7 @@ class TrainTask(StepTask):
         train: How it is optimised.
         context: The task, as far as the objective looks at it.
         metric: What dev text is scored by.
+        averages_dev: Whether each language of it is scored, and the mean chooses; else all at once.
         seed: Seed of everything random.
         arithmetic: How a worker computes.
         batch_tokens: Token budget of a batch of dev text.
@@ -42,6 +43,7 @@ class TrainTask(StepTask):
     train: TrainConfig
     context: TaskContext
     metric: str
+    averages_dev: bool = False
     seed: int
     arithmetic: Arithmetic
     batch_tokens: int

@@ -135,7 +135,7 @@ def read_sources(driver: Driver, names: Sequence[str]) -> None:
     """Read the gold of some sources, each by itself."""
     for name in names:
         driver.source("train", name)
-        driver.source("dev", name)
+        driver.dev(source=name)
 
 
 def source_models(
@@ -156,7 +156,7 @@ def source_models(
     def train(name: str) -> Model:
         if name in given_of(config):
             return given_model(driver, config, name)
-        gold, dev = driver.source("train", name), driver.source("dev", name)
+        gold, dev = driver.source("train", name), driver.dev(source=name)
         schedule = Schedule(config.source_lr, config.source_epochs)
         title, mix = f"source {name}", Mix(gold)
         return driver.train(title, mix, CrossEntropy(), start=start, schedule=schedule, dev=dev)
