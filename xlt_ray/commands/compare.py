@@ -35,7 +35,7 @@ from xlt_ray.config.schema import (
     split_commas,
 )
 from xlt_ray.report.compare import terminal_tables, write_comparison
-from xlt_ray.report.comparison import Comparison, ComparisonRow, ScoredRun
+from xlt_ray.report.comparison import TARGET_LABELS, Comparison, ComparisonRow, ScoredRun
 from xlt_ray.report.figures import comparison_figure, require_matplotlib, write_pictures
 from xlt_ray.report.page import comparison_page
 from xlt_ray.report.published import PublishedTable, published
@@ -97,7 +97,8 @@ class CompareSection(Section, frozen=True):
     """The rows and seeds of a comparison."""
 
     methods: Annotated[dict[Text, dict[str, Any]], BeforeValidator(_by_title), Field(min_length=1)]
-    """Keys of the method by row title, `name` among them unless it is the title; or only names."""
+    """Keys of the method by row title, `name` among them unless it is the title; or only names.
+    benchmark: few, few_seed, few_weight and select_on of the row."""
     shared: dict[str, Any] = Field(default_factory=dict)
     """Keys for every method that has them; those of a row win."""
     seeds: Annotated[
@@ -141,7 +142,7 @@ class CompareConfig:
 
     @property
     def first(self) -> RunConfig[Any]:
-        """The first run; all of them are alike but for method, seed and name."""
+        """The first run; all are alike but for method, labels of targets, seed and name."""
         title, seed = self.runs[0]
         return self.rows[title][seed]
 
@@ -249,17 +250,27 @@ def _check_folders(name: str, section: CompareSection, origins: Mapping[str, str
 
 @dataclass(frozen=True)
 class _RowMethod:
-    """Keys of a row's method, and where each is from."""
+    """Keys of a row's method, those of the benchmark that it has of its own, and where each is
+    from."""
 
     values: Mapping[str, Any]
     origins: Mapping[str, str]
+    benchmark: Mapping[str, Any]
 
 
 def _methods(section: CompareSection, origins: Mapping[str, str]) -> dict[str, _RowMethod]:
     """The method of every row: what it takes of the shared keys, then its own."""
     schemas = _schemas()
     found, taken, are_known = {}, {"name"}, True
-    for title, own in section.methods.items():
+    for title, row in section.methods.items():
+        benchmark = row.get("benchmark") or {}
+        if not isinstance(benchmark, Mapping) or not set(benchmark) <= set(TARGET_LABELS):
+            raise ConfigError(
+                f"compare.methods.{title}.benchmark: {shown(benchmark)}; a row's own are "
+                f"{', '.join(TARGET_LABELS)}, all else is alike in all rows (from "
+                f"{origin_of(f'compare.methods.{title}.benchmark', origins)})"
+            )
+        own = {key: value for key, value in row.items() if key != "benchmark"}
         name = own.get("name", title)
         schema = schemas.get(name) if isinstance(name, str) else None
         allowed = _keys_of(schema) if schema else set()
@@ -268,7 +279,12 @@ def _methods(section: CompareSection, origins: Mapping[str, str]) -> dict[str, _
         sources |= {key: f"compare.methods.{title}.{key}" for key in ("name", *own)}
         found[title] = _RowMethod(
             {**shared, **own, "name": name},
-            {f"method.{key}": origin_of(path, origins) for key, path in sources.items()},
+            {f"method.{key}": origin_of(path, origins) for key, path in sources.items()}
+            | {
+                f"benchmark.{key}": origin_of(f"compare.methods.{title}.benchmark.{key}", origins)
+                for key in benchmark
+            },
+            benchmark,
         )
         taken |= allowed
         are_known = are_known and schema is not None
@@ -316,6 +332,8 @@ def _run(
 ) -> RunConfig[Any]:
     """The checked configuration of one run."""
     values = {**values, "method": method.values}
+    if method.benchmark:
+        values["benchmark"] = {**(values.get("benchmark") or {}), **method.benchmark}
     origins = {**origins, **method.origins}
     return check_run(validate(schema_for(values, _schemas(), origins), values, origins))
 
