@@ -25,6 +25,8 @@ os.environ["RAY_idle_worker_killing_time_threshold_ms"] = "600000"  # noqa: SIM1
 os.environ["RAY_prestart_worker_first_driver"] = "0"  # noqa: SIM112
 # A thread that waits for others leaves its core to the processes that run beside it.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+# Processes that tests start compile a module once, not each of them again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.pop("RAY_ADDRESS", None)  # tests never run on somebody's cluster
 os.environ.pop("XLT_DEBUG", None)  # what users are told has no traces
 

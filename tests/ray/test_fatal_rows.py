@@ -99,6 +99,7 @@ def encoder(store: Store, folder: Path) -> Any:
     return store.commit(attempt, {"info": {}, "seconds": 0.0})
 
 
+@pytest.mark.long
 def test_predictions(
     ray_cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -94,6 +94,7 @@ def driver(task: StubTask, shards: int) -> subprocess.CompletedProcess[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.long
 def test_a_driver_that_died_has_an_actor_go_on(ray_cluster: str, tmp_path: Path) -> None:
     """Killers in the first group of shards and in the second: it dies of the first one alone, and
     the bytes are those that a pool of actors writes."""

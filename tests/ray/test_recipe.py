@@ -138,13 +138,12 @@ def test_actors_give_what_the_driver_gives(
     first, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Annotators, and the actor that derives and scores where there are many rows. What was trained
-    is there, and of the annotations all but one of sets and one of labels."""
+    is there, and of the annotations all but one of sets."""
     store, report = first
     there = artifacts(store)
 
     def again(step: Mapping[str, Any]) -> bool:
-        few = step["title"] in ("round 3 annotation", "final test annotation")
-        return few or step["kind"] in ("derived", "scores")
+        return step["title"] == "round 3 annotation" or step["kind"] in ("derived", "scores")
 
     titles = begun_again(store, report, tmp_path, again)
     monkeypatch.setattr(derive, "SMALL", 0)
