@@ -53,6 +53,7 @@ def withdraw(root: Path) -> int:
 
 def install() -> None:
     """Let the project open the scheme."""
+    from xlt_ray.engine import deaths
     from xlt_ray.engine.train import checkpoints
     from xlt_ray.store import artifacts as store
     from xlt_ray.store import files
@@ -65,7 +66,7 @@ def install() -> None:
         folder = root.removeprefix(SCHEME)
         return pafs.PyFileSystem(Faulty(Path(folder))), folder
 
-    for module in (store, checkpoints):
+    for module in (store, checkpoints, deaths):
         module.open_root = open_root  # type: ignore[attr-defined]
 
 

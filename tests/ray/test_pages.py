@@ -93,6 +93,7 @@ def reader(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     put(folder / "en.conll", columns(SOURCE, "train", 80))
     put(folder / "en/one.conll", columns(SOURCE, "train", 80))
     put(folder / "sw-test.conll", columns(TARGETS[0], "test", 8))
+    put(folder / "sw-labelled.conll", columns(TARGETS[0], "train", 8))
     text = "".join(" ".join(words) + "\n" for words in unlabelled_text(TARGETS[0], size=60))
     put(folder / "sw/one.txt", text)
     with pa.CompressedOutputStream(str(folder / "sw/two.txt.zst"), "zstd") as packed:

@@ -43,7 +43,7 @@ def test_report_has_what_is_promised(first):
     assert set(report) == {
         "run", "method", "benchmark", "metric", "source", "targets", "zero_shot", "final",
         "zero_shot_average", "average", "rounds", "steps", "config", "versions", "notes",
-        "mechanisms", "made_by", "by_class",
+        "mechanisms", "made_by", "by_class", "few",
     }  # fmt: skip
     assert set(report["final"]) == {SOURCE, *TARGETS}
     assert all(scores["support"] > 0 for scores in report["final"].values())
