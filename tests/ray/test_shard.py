@@ -80,7 +80,7 @@ def killing(store: Path) -> Iterator[list[int]]:
 def stores(
     ray_cluster: str, world: World, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[bool, Path]:
-    """Stores of BL-Direct, by whether weights were cut up; then a worker may be killed on the way."""
+    """Stores of BL-Direct, by whether weights were cut up; a worker may be killed on the way."""
     found = {shard: tmp_path_factory.mktemp("shard") for shard in (False, True)}
     run(config(world, found[False], shard=False))
     with killing(found[True]) as killed:
