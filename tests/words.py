@@ -2,7 +2,9 @@
 
 ``python -m tests.words WIKIANN --tokenizer FOLDER`` prints a table: how many of ten thousand words
 differ where each is tokenised by itself, as tokenizers do with words, and how many as it is here.
-Tokenizers of other families are trained on the spot, on the same text.
+Tokenizers of other families are trained on the spot, on the same text. With ``--model FOLDER``, a
+tagger that a run has trained, it prints F1 of test text that is cut into characters instead, with a
+blank before every character and as it is here.
 """
 
 import argparse
@@ -13,8 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import regex
+from seqeval.metrics import f1_score
 
+import xlt_ray
 from tests import subwords as made
+from xlt_ray.data.batches import subwords
 from xlt_ray.data.batches.subwords import pieces_of_words, running_text
 from xlt_ray.data.batches.tokenise import load_tokenizer
 
@@ -30,11 +36,13 @@ UNSPACED = ("ja", "th", "zh", "my", "lo", "km", "bo", "yue", "wuu", "zh-classica
 """Languages of WikiANN that are cut into characters: there is no running text with blanks."""
 
 
-def sentences(path: Path, most: int) -> list[list[str]]:
-    """Words of the first sentences of a file with a word and its label per line."""
+CHARACTERS = ("zh", "ja")
+
+
+def columns(path: Path, most: int, column: int = 0) -> list[list[str]]:
+    """A column of the first sentences of a file with a word and its label per line."""
     blocks = [block for block in path.read_text(encoding="utf-8").split("\n\n") if block.strip()]
-    rows = [[line.split("\t")[0] for line in block.split("\n") if line] for block in blocks[:most]]
-    return [[word.split(":", 1)[-1] or word for word in row] for row in rows]
+    return [[x.split("\t")[column] for x in block.split("\n") if x] for block in blocks[:most]]
 
 
 def differing(words: Sequence[str], tokenizer: Any) -> tuple[int, int]:
@@ -62,9 +70,7 @@ def table(wikiann: Path, folders: Sequence[Path], most: int) -> str:
     """The table, with a line for each language and one for all."""
     names = sorted(path.name for path in wikiann.iterdir() if (path / "train.txt").is_file())
     rows = {
-        name: sentences(wikiann / name / "train.txt", most)
-        for name in names
-        if name not in UNSPACED
+        name: columns(wikiann / name / "train.txt", most) for name in names if name not in UNSPACED
     }
     lines = [" ".join(words) for found in rows.values() for words in found]
     tokenizers = {folder.name: load_tokenizer(str(folder)) for folder in folders}
@@ -91,15 +97,34 @@ def _cells(counts: np.ndarray, words: int) -> str:
     return " | ".join(f"{alone:,.1f} → {here:.1f}" for alone, here in ratios) + " |"
 
 
+def blanks(wikiann: Path, folder: Path, most: int) -> str:
+    """F1 of a tagger on text that is cut into characters, by what stands between them."""
+    model, here = xlt_ray.load(str(folder)), (subwords._TOUCHING, subwords._is_cut)
+    shown = ["| language | characters | a blank before each | none |", "|:--|--:|--:|--:|"]
+    for name in CHARACTERS:
+        words, gold = (columns(wikiann / name / "test.txt", most, at) for at in (0, 1))
+        scores = list[float]()
+        for rule in ((regex.compile(r"(?!)"), lambda _: False), here):
+            subwords._TOUCHING, subwords._is_cut = rule
+            found = [list(one.labels) for one in model.predict(words)]
+            scores.append(100 * float(f1_score(gold, found)))  # pyright: ignore[reportArgumentType]
+        shown.append(f"| {name} | {sum(map(len, words)):,} | {scores[0]:.1f} | {scores[1]:.1f} |")
+    return "\n".join(shown)
+
+
 def main() -> None:
-    """Print the table."""
+    """Print a table."""
     flags = argparse.ArgumentParser(prog="python -m tests.words", description=__doc__)
     flags.add_argument("wikiann", type=Path)
     flags.add_argument("--tokenizer", type=Path, action="append", default=[])
+    flags.add_argument("--model", type=Path)
     flags.add_argument("--rows", type=int, default=200, help="sentences of each language")
     asked = flags.parse_args()
     logging.getLogger("transformers").setLevel(logging.ERROR)  # long sentences are cut elsewhere
-    print(table(asked.wikiann, asked.tokenizer, asked.rows))
+    if asked.model:
+        print(blanks(asked.wikiann, asked.model, asked.rows))
+    else:
+        print(table(asked.wikiann, asked.tokenizer, asked.rows))
 
 
 if __name__ == "__main__":
