@@ -93,7 +93,7 @@ class Setting:
             src_ratio=0.3,
         )  # fmt: skip
         folder = RunFolder(Store(str(self.store)), name, create=False)
-        folder.write(MEMORY, json.dumps(peak_memory()).encode())
+        folder.write(MEMORY, json.dumps({"mb": peak_memory()}).encode())
 
     def outcome(self, way: str, seed: int, rate: float, rounds: int = ROUNDS) -> Outcome:
         """What a run did; it is made if it is not there."""
@@ -125,7 +125,7 @@ class Setting:
             round_bytes=statistics.fmean(sizes) if sizes else 0.0,
             seconds=sum(entry["seconds"] for entry in models.values()),
             tokens=sum(entry["info"]["tokens"] for entry in models.values()),
-            memory_mb=float(folder.read_json(MEMORY) or 0.0),
+            memory_mb=(folder.read_json(MEMORY) or {})["mb"],
         )
 
     def _files(self, fingerprint: str) -> list[Path]:

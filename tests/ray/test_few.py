@@ -98,7 +98,9 @@ def test_labelled_rows_are_in_every_training_of_cltp(
     assert rows["round 1"] == SOURCE_ROWS // 2 + ROWS * WEIGHT + picked
 
 
-@pytest.mark.parametrize("name", sorted(SHORT))
+@pytest.mark.parametrize(
+    "name", [pytest.param(x, marks=[pytest.mark.long] * (x == "maral")) for x in sorted(SHORT)]
+)
 def test_their_labels_make_the_models(
     ray_cluster: str, world: World, store: Path, name: str
 ) -> None:

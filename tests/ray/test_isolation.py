@@ -114,6 +114,7 @@ def test_a_driver_that_died_has_an_actor_go_on(ray_cluster: str, tmp_path: Path)
     assert ids(task.out, 10) == ids_but(set(kills), 160)
 
 
+@pytest.mark.long
 def test_verdicts_are_kept(ray_cluster: str, tmp_path: Path) -> None:
     """The first run ends when it has found two rows where one may be lost. The next one has nothing
     killed again, and what lived is not done again either."""
@@ -131,6 +132,7 @@ def test_verdicts_are_kept(ray_cluster: str, tmp_path: Path) -> None:
     assert ids(task.out, 1) == ids_but({3, 20}, 32)
 
 
+@pytest.mark.long
 def test_where_everything_dies_it_is_not_the_rows(
     ray_cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
