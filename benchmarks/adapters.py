@@ -107,7 +107,7 @@ class Setting:
         models = {
             entry["title"]: entry
             for entry in folder.read_lines("ledger.jsonl")
-            if entry["kind"] == "model" and not entry["cached"]
+            if entry["kind"] == "model"
         }
         sizes = [
             sum(path.stat().st_size for path in self._files(entry["fingerprint"]))
