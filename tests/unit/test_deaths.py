@@ -94,7 +94,24 @@ def test_verdicts(store: Store) -> None:
     found.lose("p", rows)
     found.lose("o", [])
     assert found.lost() == rows[::-1]
-    found.drop()
-    found.drop()
+    found.forgive(lambda name: False)
+    found.forgive(lambda name: False)
     assert not found.lost()
     assert found.part("p", 0, 2) is None
+
+
+def test_what_is_forgiven(store: Store) -> None:
+    """What is known of rows goes, but for the rows that a written shard is without."""
+    leave(store, "single", "a")
+    found, table = Deaths(store.root, "step"), pa.table({"id": ["a"]})
+    found.keep_part("p", 0, 1, table)
+    rows = [LostRow("a", "xx", "p", 1), LostRow("b", "xx", "q", 1)]
+    for row in rows:
+        found.lose(row.file, [row])
+    found.live()
+    found.forgive(lambda name: name == "p")
+    found.forgive(lambda name: name == "p")
+    assert found.lost() == rows[:1]
+    assert not found.any_marks()
+    assert not found.any_lived()
+    assert found.part("p", 0, 1) is None

@@ -2,17 +2,24 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from ray.exceptions import OutOfMemoryError
 
 from tests import deadly
 from tests.deadly import StubTask, StubWorker, names
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.engine import isolation
-from xlt_ray.engine.isolation import DiedError, Isolation, LonelyActor
+from xlt_ray.engine.deaths import Deaths
+from xlt_ray.engine.isolation import DiedError, Isolation, Lonely, LonelyActor
 from xlt_ray.engine.pool import Pool
 from xlt_ray.store.artifacts import Store
+
+
+ALONE = Lonely
 
 
 class Deadly(RuntimeError):
@@ -96,3 +103,67 @@ def test_more_rows_than_may_be_lost_end_the_step(tmp_path: Path) -> None:
     before = Here.deaths
     assert found(task, limit=3) == [5, 6, 50]
     assert Here.deaths == before, "what is known is not tried again"
+
+
+def test_what_is_lost_of_written_shards_stays_lost(tmp_path: Path) -> None:
+    """A shard is written without a row; then every process dies at the next one, once."""
+    first, second = names(2)
+    sick = [True]
+
+    class Sick(StubWorker):
+        def part(self, name: str, start: int, stop: int) -> Any:
+            if sick and name == second:
+                deadly.die()
+            return super().part(name, start, stop)
+
+    def go() -> StubTask:
+        out = Store(str(tmp_path)).attempt("annotation", "a")
+        Store(str(tmp_path)).adopt(out)
+        left = [name for name in (first, second) if not out.has(name)]
+        task = StubTask(out, 16, frozenset({3}))
+        Isolation(Sick, task, Pool(1, 1, 1, 0.0), limit=100).write(left)  # type: ignore[arg-type]
+        return task
+
+    with pytest.raises(RuntimeError, match="24 processes died"):
+        go()
+    sick.clear()
+    task = go()
+    assert Here.deaths == 3 + isolation.IN_A_ROW
+    assert [row.id for row in Deaths.of(task.out).lost()] == ["row 3"]
+    assert [task.out.rows(name) for name in (first, second)] == [15, 16]
+
+
+class Actor:
+    """Answers a call with what Ray raises."""
+
+    def __init__(self, error: Exception):
+        self.error = error
+
+    def __getattr__(self, method: str) -> "Actor":
+        return self
+
+    def remote(self, *args: Any) -> Exception:
+        return self.error
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_process_that_ray_ends_for_its_memory_has_died(
+    monkeypatch: pytest.MonkeyPatch, starts: bool
+) -> None:
+    def get(answer: Any) -> Any:
+        raise answer
+
+    error = OutOfMemoryError("Task was killed due to the node running low on memory.\nmore")
+    actor = Actor(error)
+    monkeypatch.setattr(isolation.ray, "get", get)
+    monkeypatch.setattr(isolation.ray, "kill", lambda _: None)
+    made = SimpleNamespace(remote=lambda *_: actor)
+    monkeypatch.setattr(isolation.ray, "remote", lambda **_: lambda _: made)
+    lonely = ALONE(StubWorker, None, Pool(1, 1, 1, 0.0))  # type: ignore[arg-type]
+    if starts:
+        lonely._actor = actor
+        with pytest.raises(DiedError, match="^Task was killed due to the node running low on memo"):
+            lonely.call("whole", "a")
+    else:
+        with pytest.raises(RuntimeError, match=r"3 processes died .* low on memory\."):
+            lonely.call("whole", "a")

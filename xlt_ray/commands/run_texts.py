@@ -15,7 +15,8 @@ from xlt_ray.report.look import TEST, UNLABELLED, Said
 from xlt_ray.store.artifacts import Artifact, Store
 from xlt_ray.store.run_folder import RunFolder
 
-_ROUND = re.compile(r"round (\d+) annotation")
+_ROUND = re.compile(r"(?:\S+ )?(?:round|iteration) (\d+)(?: (?!test )\S+)? annotation")
+"""Title of what a round said of its text, of all languages or of one."""
 _TEXTS = {TEST: "test text", UNLABELLED: "unlabelled text"}
 _GOLD = "test gold"
 

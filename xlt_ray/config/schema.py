@@ -245,6 +245,12 @@ class MethodConfig(Section, frozen=True):
     name: str
     """Name of the method."""
 
+    @property
+    def calls_parts(self) -> bool:
+        """Whether a loss calls parts of the model by themselves, for which weights have to be
+        whole."""
+        return False
+
     def check_classes(self, num_classes: int) -> None:
         """Raise ValueError, beginning with its name, if a key does not fit so many classes."""
 

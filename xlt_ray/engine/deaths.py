@@ -121,10 +121,21 @@ class Deaths:
         files = [read_bytes(self.fs, f"{self.folder}/lost/{x}") for x in self._names("lost")]
         return in_order(LostRow(**row) for file in files for row in json.loads(file or b"[]"))
 
-    def drop(self) -> None:
-        """Remove everything: the step is committed, or it was not the rows."""
-        with suppress(FileNotFoundError):
-            self.fs.delete_dir(self.folder)
+    def forgive(self, has: Callable[[str], bool]) -> None:
+        """Forget who died at which rows: it was not the rows. Those that are lost of shards that are
+        written stay lost, as the shards are without them.
+
+        Args:
+            has: Whether a shard is written.
+        """
+        known = self._names("lost")
+        kept = [name for name in known if has(name.removesuffix(".json"))]
+        for folder in ("at", "parts") if kept else ("",):
+            with suppress(FileNotFoundError):
+                self.fs.delete_dir(f"{self.folder}/{folder}".rstrip("/"))
+        for path in ("lived", *(f"lost/{name}" for name in known if name not in kept)):
+            with suppress(FileNotFoundError):
+                self.fs.delete_file(f"{self.folder}/{path}")
 
     def _names(self, folder: str) -> list[str]:
         found = listed(self.fs, f"{self.folder}/{folder}")

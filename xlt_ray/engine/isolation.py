@@ -30,7 +30,13 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+)
 
 from xlt_ray.config.credentials import redacted
 from xlt_ray.config.errors import ConfigError
@@ -203,7 +209,7 @@ class Isolation:
             self._in_a_row += 1
             if self._in_a_row < IN_A_ROW * self._workers:
                 return
-        self._deaths.drop()  # it says nothing of the rows
+        self._deaths.forgive(self._task.out.has)
         raise everything_dies(self._in_a_row, str(error))
 
     def _one_more(self, row: LostRow) -> None:
@@ -246,9 +252,9 @@ class Lonely:
             actor = self._actor or self._start()
             try:
                 return ray.get(getattr(actor, method).remote(*args))
-            except RayActorError as error:
+            except (RayActorError, OutOfMemoryError) as error:  # the latter if Ray ended it
                 self.end()
-                if not self._is_lost(error):
+                if isinstance(error, OutOfMemoryError) or not self._is_lost(error):
                     raise DiedError(cause_of(error)) from None
 
     def end(self) -> None:
@@ -270,11 +276,11 @@ class Lonely:
             self._actor = remote.remote(self._make, self._task)
             try:
                 self._node = ray.get(self._actor.node.remote())
-            except ActorDiedError as error:
-                if error.actor_init_failed:
+            except (ActorDiedError, OutOfMemoryError) as error:
+                if isinstance(error, ActorDiedError) and error.actor_init_failed:
                     raise
                 self.end()
-                died += not error.preempted
+                died += isinstance(error, OutOfMemoryError) or not error.preempted
                 if died >= STARTS:
                     raise everything_dies(died, cause_of(error)) from None
             else:
@@ -292,10 +298,11 @@ class Lonely:
         return any(x["Alive"] for x in ray.nodes() if x["NodeID"] == self._node)
 
 
-def cause_of(error: RayActorError) -> str:
-    """Why an actor died, as far as Ray knows."""
-    said = [line for line in str(error).splitlines() if "exit" in line.lower()]
-    return redacted((said or [str(error)])[0].strip())
+def cause_of(error: RayError) -> str:
+    """Why an actor died, as far as Ray knows, in a line."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    said = [line for line in lines if "exit" in line.lower()]
+    return redacted((said or lines)[0].strip())
 
 
 def write_all(

@@ -16,7 +16,7 @@ from typing import Any
 import ray
 
 from xlt_ray.config.errors import ConfigError
-from xlt_ray.config.schema import DataConfig, NodeGroup, ResourcesConfig
+from xlt_ray.config.schema import DataConfig, MethodConfig, NodeGroup, ResourcesConfig
 from xlt_ray.engine import token_file
 from xlt_ray.engine.arithmetic import ON_CPU, Arithmetic, settled
 from xlt_ray.engine.environment import CPUS
@@ -323,12 +323,17 @@ def check(plan: Plan, nodes: Sequence[Node]) -> None:
             )
 
 
-def check_sharding(config: ResourcesConfig, plan: Plan) -> None:
+def check_sharding(config: ResourcesConfig, plan: Plan, method: MethodConfig) -> None:
     """See that there are workers for ``train.shard`` to cut weights up over.
 
     Raises:
-        ConfigError: there is one, or encoders are compiled, which was never tried with parts.
+        ConfigError: there is one, or encoders are compiled, which was never tried with parts, or
+            the method needs whole weights.
     """
+    if method.calls_parts:
+        raise ConfigError(
+            f"train.shard: {method.name} calls the head of a model that is cut up; train.shard=false"
+        )
     if plan.world < 2:
         raise ConfigError(
             "train.shard: weights are cut up over the workers of a training, and there is one; "

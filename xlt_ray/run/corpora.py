@@ -38,7 +38,7 @@ class RunCorpora:
     ):
         self.config, self.runner, self.plan, self.policy = config, runner, plan, policy
         if config.train.shard:
-            check_sharding(config.resources, plan)
+            check_sharding(config.resources, plan, config.method)
         named = benchmark_of(config)
         self.benchmark = replace(
             named,

@@ -123,7 +123,14 @@ class StepRunner:
             with self.right_to(f"{step.kind}/{name}"):
                 artifact = self.store.find(step.kind, name)
                 cached = artifact is not None  # somebody else has computed it meanwhile
-                artifact = artifact or self._compute(step, name, compute)
+                try:
+                    artifact = artifact or self._compute(step, name, compute)
+                except Exception:
+                    # Another driver at the same step has committed it, and taken its notes away.
+                    artifact = self.store.find(step.kind, name)
+                    if artifact is None:
+                        raise
+                    cached = True
         if step.task.resumes and not cached:
             with suppress(FileNotFoundError):  # what was noted along the way
                 self.store.fs.delete_dir(f"{self.store.base}/work/{name}")

@@ -108,6 +108,11 @@ class CoNLSTConfig(NegativesConfig, frozen=True):
     """Iterations in a row with a lower source-dev score than the one before that end stage 2 and
     bring back the best model; absent: none do."""
 
+    @property
+    def calls_parts(self) -> bool:
+        """The head of mixtures of texts, in stage 2."""
+        return self.mixup and self.iterations > 0
+
     @model_validator(mode="after")
     def _has_one_threshold(self) -> Self:
         if self.threshold == "fixed" and (self.warmup or self.floor is not None):
