@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from xlt_ray.commands.run_texts import drawn
+from xlt_ray.commands.run_texts import ROUND, drawn
 from xlt_ray.data.readers.words import gap
 from xlt_ray.report.look import (
     TEST,
@@ -180,3 +180,21 @@ def test_rows_are_drawn_by_their_ids_whatever_their_order(tmp_path: Path) -> Non
     every = drawn(written(tmp_path / "c", ids[:5]), "text-sw.parquet", 20)
     assert every["id"].to_pylist() == ids[:5]
     assert len(drawn(written(tmp_path / "d", []), "text-sw.parquet", 20)) == 0
+
+
+@pytest.mark.parametrize(
+    ("title", "number"),
+    [
+        ("round 2 annotation", 2),  # of the SL loop
+        ("round 12 sw annotation", 12),  # of BL-Single
+        ("iteration 3 annotation", 3),  # of ST and CoNLST
+        ("sw iteration 1 annotation", 1),
+        ("round 2 test annotation", None),
+        ("sw iteration 1 test annotation", None),
+        ("zero-shot test annotation", None),
+        ("round 2 selection", None),
+    ],
+)
+def test_what_rounds_said_of_text_is_known_by_its_title(title: str, number: int | None) -> None:
+    found = ROUND.fullmatch(title)
+    assert (found and int(found[1])) == number

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.encoders import write_encoder
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.readers.base import Source
 from xlt_ray.data.readers.files import FileSource
@@ -159,6 +160,23 @@ def test_a_step_with_a_batch_of_its_own_says_so(tmp_path: Path) -> None:
     notes = {step["title"]: step["note"] for step in follow(config)[1].steps}
     assert "batch 32" in notes["source"]
     assert "batch 16" in notes["iteration 1"]
+
+
+@pytest.mark.parametrize("flags", [(), ("method.mixup=false",), ("method.iterations=0",)])
+def test_a_method_that_calls_parts_of_the_model_needs_it_whole(
+    tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    values = {
+        "benchmark": {"name": "toy_pair", "max_rows": {"train": 12, "dev": 8, "test": 6}},
+        "backbone": "toy", "method": {"name": "conlst"}, "train": {"shard": True},
+        "store": {"root": str(tmp_path)},
+    }  # fmt: skip
+    config = configure_run(values, flags=flags)
+    if flags:
+        follow(config)
+    else:
+        with pytest.raises(ConfigError, match=r"train\.shard: conlst calls the head of a model by itself"):
+            follow(config)
 
 
 def test_nothing_is_computed(tmp_path: Path) -> None:

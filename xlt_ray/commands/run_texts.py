@@ -15,7 +15,7 @@ from xlt_ray.report.look import TEST, UNLABELLED, Said
 from xlt_ray.store.artifacts import Artifact, Store
 from xlt_ray.store.run_folder import RunFolder
 
-_ROUND = re.compile(r"(?:\S+ )?(?:round|iteration) (\d+)(?: (?!test )\S+)? annotation")
+ROUND = re.compile(r"(?:\S+ )?(?:round|iteration) (\d+)(?: (?!test )\S+)? annotation")
 """Title of what a round said of its text, of all languages or of one."""
 _TEXTS = {TEST: "test text", UNLABELLED: "unlabelled text"}
 _GOLD = "test gold"
@@ -33,7 +33,7 @@ class RunTexts:
         self._steps = dict[str, Artifact]()
         for entry in folder.read_lines("ledger.jsonl"):
             title = str(entry["title"])
-            if title in (*_TEXTS.values(), _GOLD) or _ROUND.fullmatch(title):
+            if title in (*_TEXTS.values(), _GOLD) or ROUND.fullmatch(title):
                 artifact = store.find(entry["kind"], entry["fingerprint"])
                 if artifact is not None:
                     self._steps[title] = artifact
@@ -67,7 +67,7 @@ class RunTexts:
         """
         found = dict[str, dict[int, Said]]()
         for title, artifact in self._steps.items():
-            match = _ROUND.fullmatch(title)
+            match = ROUND.fullmatch(title)
             if match is None or "labels" not in artifact.columns():
                 continue
             files = [name for name in artifact.names if name.endswith(".parquet")]

@@ -122,8 +122,8 @@ class Deaths:
         return in_order(LostRow(**row) for file in files for row in json.loads(file or b"[]"))
 
     def forgive(self, has: Callable[[str], bool]) -> None:
-        """Forget who died at which rows: it was not the rows. Those that are lost of shards that are
-        written stay lost, as the shards are without them.
+        """Forget who died at which rows: it was not the rows. Rows that written shards are without
+        stay lost.
 
         Args:
             has: Whether a shard is written.

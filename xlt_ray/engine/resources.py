@@ -332,7 +332,8 @@ def check_sharding(config: ResourcesConfig, plan: Plan, method: MethodConfig) ->
     """
     if method.calls_parts:
         raise ConfigError(
-            f"train.shard: {method.name} calls the head of a model that is cut up; train.shard=false"
+            f"train.shard: {method.name} calls the head of a model by itself, which needs its "
+            "weights whole; train.shard=false"
         )
     if plan.world < 2:
         raise ConfigError(
