@@ -410,7 +410,7 @@ def test_pages_call_the_first_model_what_it_is() -> None:
 
 
 def test_nothing_is_noted_of_a_run_without_target_labels(folder: Path) -> None:
-    assert few_notes(config_of(folder), {}) == []
+    assert few_notes(config_of(folder), {}, {}) == []
 
 
 # Rows of a comparison

@@ -42,6 +42,7 @@ from xlt_ray.run.check import configure_run, method_of
 from xlt_ray.run.exit_codes import BAD_CONFIG, DONE
 from xlt_ray.run.saved_models import RECORD, adapters_of, config_of, files_of, run_named
 from xlt_ray.run.session import connected, open_run
+from xlt_ray.run.target_labels import KEY, TargetLabels, labels_known
 from xlt_ray.store.artifacts import BASE, Artifact, Store
 from xlt_ray.store.run_folder import RunFolder
 
@@ -92,11 +93,13 @@ class ExportConfig:
         section: The section ``export``.
         run: Configuration of the finished run, with what was given anew.
         models: Its models.
+        known: Labels of targets that they know.
     """
 
     section: ExportSection
     run: RunConfig[Any]
     models: Start
+    known: TargetLabels
 
     @property
     def resources(self) -> ResourcesConfig:
@@ -141,7 +144,7 @@ def configure(
     found = config_of(store, section.run)
     base = {**found, "run": {**found["run"], "name": f"{section.run}-export"}}
     run = configure_run({**base, "store": {"root": root}}, flags=flags)
-    config = ExportConfig(section, run, models)
+    config = ExportConfig(section, run, models, labels_known(store, section.run, "export.run"))
     _check(config)
     return config
 
@@ -265,6 +268,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
             "scores": {name: scores[name][metric] for name in driver.context.languages},
             "teacher": {name: kept[metric] for name, kept in teacher["final"].items()},
         }
+    record[KEY] = config.known.to_json()
     to = Path(section.to).expanduser()
     files = adapters_of(artifact) if section.adapters else files_of(artifact)
     record["spans"] = SPAN_SETTINGS in files

@@ -218,11 +218,15 @@ def card(
 def _labels_of_targets(config: RunConfig[Any], report: Report) -> str:
     """Which labels of target languages went into the model."""
     counts = ", ".join(f"{rows} rows of {name}" for name, rows in report.few.items())
+    words = "Labels of target languages were not used."
     if counts:
-        return f"Labels of target languages that it learned from: {counts}."
-    if config.benchmark.select_on == "target_dev":
-        return "It learned from no labels of target languages."
-    return "Labels of target languages were not used."
+        words = f"Labels of target languages that it learned from: {counts}."
+    elif report.target_dev or config.benchmark.select_on == "target_dev":
+        words = "It learned from no labels of target languages."
+    if report.target_dev and config.benchmark.select_on != "target_dev":
+        names = ", ".join(report.target_dev)
+        words += f" What it started from was chosen on labelled dev text of {names}."
+    return words
 
 
 def _scored(config: RunConfig[Any], report: Report, distilled: Mapping[str, Any] | None) -> str:

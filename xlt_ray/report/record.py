@@ -93,7 +93,8 @@ class Report:
         by_class: Of the models "zero_shot" and "final", per language, precision, recall, F1 and
             support of each entity type, or class.
         made_by: ``code``, a digest of the code that the run rests on, and its ``commit`` if known.
-        few: Labelled rows that were learned from, by target.
+        few: Labelled rows that were learned from, by target; also by a run that it started from.
+        target_dev: Targets whose labelled dev rows chose models, also those that it started from.
     """
 
     run: str
@@ -113,6 +114,7 @@ class Report:
     by_class: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
     made_by: Mapping[str, str] = field(default_factory=dict)
     few: Mapping[str, int] = field(default_factory=dict)
+    target_dev: Sequence[str] = field(default_factory=list)
 
     @property
     def before(self) -> str:
@@ -206,6 +208,7 @@ class Report:
             },
             "made_by": dict(self.made_by),
             "few": dict(self.few),
+            "target_dev": list(self.target_dev),
             "mechanisms": [item.to_json() for item in self.mechanisms],
         }
 

@@ -9,6 +9,7 @@ translations  the text in translation
 policy        where a dry run or a trial differs from a run
 steps         look up, or compute and commit
 few           which targets have labelled rows, and what is said of it
+target_labels labels of targets in the models that a run starts from
 gold          the right to read gold labels, the only way to them
 gold_steps    durable steps over those of targets
 scoring       scores of models

@@ -22,6 +22,7 @@ from xlt_ray.run.policy import RunPolicy
 from xlt_ray.run.reading import AnySplit, Reading
 from xlt_ray.run.saved_models import check_start, run_named
 from xlt_ray.run.steps import Runner, Step
+from xlt_ray.run.target_labels import TargetLabels, labels_known
 from xlt_ray.run.translations import Translations
 from xlt_ray.store.artifacts import Artifact
 
@@ -82,6 +83,7 @@ class RunCorpora:
         if config.benchmark.select_on == "target_dev":
             check_dev(self.benchmark, self.targets)
             self._target_dev = Gold(self.reading, self.targets, ("dev",))
+        self.begun: dict[str, TargetLabels] = {}  # by run or checkpoint that was started from
         self._back: Corpus | None = None
         self._texts: dict[str, Artifact] = {}
         self._backbone: Model | None = None
@@ -131,6 +133,7 @@ class RunCorpora:
             start = Start(Model(self._import(f"checkpoint {reference}", found)))
         for model in (start.model, *start.by_language.values()):
             check_start(model, reference, self.labels, self.backbone)
+        self.begun[reference] = labels_known(self.runner.store, reference)
         return start
 
     def _import(self, title: str, found: Backbone) -> Artifact:
@@ -222,6 +225,12 @@ class RunCorpora:
                 weight = self.config.benchmark.few_weight
                 found |= {x: counts[x] // weight for x in names if x in self.few and x in counts}
         return found
+
+    @property
+    def target_labels(self) -> TargetLabels:
+        """Labels of targets that its models know, also by way of what they started from."""
+        dev = self.targets if self._target_dev is not None else ()
+        return TargetLabels(self.few_rows, dev).with_those_of(self.begun.values())
 
     @property
     def tested(self) -> tuple[str, ...]:

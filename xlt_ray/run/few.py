@@ -6,6 +6,7 @@ from typing import Any
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.benchmarks.benchmark import Benchmark
+from xlt_ray.run.target_labels import TargetLabels
 
 
 def few_of(
@@ -74,8 +75,16 @@ def few_words(rows: Mapping[str, int], weight: int) -> str:
     return f"labelled rows of targets: {counts}, each counted {often}"
 
 
-def few_notes(config: RunConfig[Any], rows: Mapping[str, int]) -> list[str]:
-    """What the reader of a run's scores has to know of labels of its targets."""
+def few_notes(
+    config: RunConfig[Any], rows: Mapping[str, int], begun: Mapping[str, TargetLabels]
+) -> list[str]:
+    """What the reader of a run's scores has to know of labels of its targets.
+
+    Args:
+        config: The configuration of the run.
+        rows: Its own labelled rows, by target.
+        begun: Labels that the models know that it started from, by run or checkpoint.
+    """
     notes = []
     if rows:
         words = few_words(rows, config.benchmark.few_weight)
@@ -85,4 +94,4 @@ def few_notes(config: RunConfig[Any], rows: Mapping[str, int]) -> list[str]:
             "models were chosen on labelled dev rows of the targets; what is called source dev is "
             "the score on these, averaged over the languages"
         )
-    return notes
+    return notes + [note for name, known in begun.items() for note in known.notes(name)]

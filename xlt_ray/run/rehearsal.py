@@ -69,5 +69,5 @@ def followed(
         scorer.zero_shot(outcome)
         scorer.final(outcome)
     RunFolder(store, config.run_name).write_json("resolved.json", to_dict(config))
-    print("\n".join([text_of(dry), *few_notes(config, driver.few_rows)]))
+    print("\n".join([text_of(dry), *few_notes(config, driver.few_rows, driver.begun)]))
     return dry

@@ -32,6 +32,7 @@ def report_of(
     driver = scorer.driver
     zero_shot = scorer.zero_shot(outcome)
     final = scorer.final(outcome)
+    known = driver.target_labels
     rounds: list[RoundReport] = []
     before: Round | None = None
     for item in outcome.rounds:
@@ -60,10 +61,11 @@ def report_of(
         versions=versions_of(ledger),
         notes=[
             *outcome.notes,
-            *few_notes(config, driver.few_rows),
+            *few_notes(config, driver.few_rows, driver.begun),
             *_transductive(config, driver),
         ],
-        few=driver.few_rows,
+        few=known.few,
+        target_dev=list(known.dev),
         mechanisms=list(outcome.mechanisms),
         by_class={
             name: scorer.by_class.get(title, {})
@@ -115,6 +117,7 @@ def publish(
     from xlt_ray.report import run_page, terminal_table, write_report
     from xlt_ray.report.screen import Screen
     from xlt_ray.run.saved_models import MODELS_FILE, files_of, models_of
+    from xlt_ray.run.target_labels import TargetLabels
     from xlt_ray.store.artifacts import Store
 
     before = Start(outcome.zero_shot, outcome.zero_shot_by_language)
@@ -127,6 +130,7 @@ def publish(
             report.config,
             labelling,
             knows_targets=knows_targets,
+            target_labels=TargetLabels(report.few, tuple(report.target_dev)).to_json(),
             with_sources=outcome.with_sources,
         ),
     )

@@ -44,6 +44,7 @@ def models_of(
     labelling: Labelling,
     *,
     knows_targets: bool,
+    target_labels: Mapping[str, Any],
     with_sources: Mapping[str, WithSources] | None = None,
 ) -> dict[str, Any]:
     """Content of the file.
@@ -52,7 +53,8 @@ def models_of(
         start: What the run leaves to others.
         config: Configuration that they came of; that of the run may be another one by now.
         labelling: How they label text.
-        knows_targets: Whether labels of target text went into it.
+        knows_targets: Whether labels of target text went into it, as into an upper bound.
+        target_labels: The few labels of targets that went into it, or into what it started from.
         with_sources: How source models help to label text, by target.
     """
     helped = {
@@ -67,6 +69,7 @@ def models_of(
         "config": dict(config),
         "labelling": labelling,
         "knows_targets": knows_targets,
+        "target_labels": dict(target_labels),
         "with_sources": helped,
         **_entries(start),
         "zero_shot": _entries(start.zero_shot),
@@ -99,8 +102,7 @@ def run_named(store: Store, name: str, key: str = "method.start_from") -> Start 
         ConfigError: the store has the run, but not its models, or they know labels of targets.
         UnreadableError: the file of its models cannot be read.
     """
-    is_name = is_inside(name) and "/" not in name
-    found = _models(store, name) if is_name else None
+    found = record_of(store, name)
     if found is None:
         return None
     where = f"{key}: run {name!r}"
@@ -123,6 +125,15 @@ def run_named(store: Store, name: str, key: str = "method.start_from") -> Start 
         return Start(model(entries["final"]), by_language, before)
 
     return start(found, start(found["zero_shot"]))
+
+
+def record_of(store: Store, name: str) -> dict[str, Any] | None:
+    """What a finished run wrote down of its models; None if the store has no such run.
+
+    Raises:
+        UnreadableError: it cannot be read.
+    """
+    return _models(store, name) if is_inside(name) and "/" not in name else None
 
 
 def config_of(store: Store, name: str) -> dict[str, Any]:

@@ -104,6 +104,11 @@ class _Labelling(_Part):
     evidential: bool
 
 
+class _TargetLabels(_Part):
+    few: dict[str, int] = Field(default_factory=dict)
+    dev: list[str] = Field(default_factory=list)
+
+
 class _Models(_Start):
     """models.json: those that a run has left."""
 
@@ -111,6 +116,7 @@ class _Models(_Start):
     zero_shot: _Start | None = None
     config: _Config | None = None
     knows_targets: bool = False
+    target_labels: _TargetLabels | None = None
 
 
 class _Report(_Part):
