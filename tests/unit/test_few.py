@@ -25,7 +25,7 @@ from xlt_ray.report.tables import markdown, result_rows
 from xlt_ray.run.check import configure_run
 from xlt_ray.run.driver import RayDriver
 from xlt_ray.run.dry_run import DryRun
-from xlt_ray.run.few import few_notes
+from xlt_ray.run.few import check_learned, few_notes
 from xlt_ray.run.rehearsal import followed
 from xlt_ray.run.session import run_recipe
 from xlt_ray.store.artifacts import Store
@@ -243,6 +243,27 @@ def test_given_rows_that_choose_models_are_refused(folder: Path) -> None:
         paths.setdefault(name, {})["dev"] = [f"{folder}/{name}/dev.jsonl"]
     with pytest.raises(ValueError, match=r"few.jsonl:1: has the text of a row of sw dev or test"):
         learned(config_of(folder, paths=paths, select_on="target_dev"))
+
+
+def test_a_shift_of_the_classes_leaves_the_rows_as_they_are(folder: Path) -> None:
+    """No row of class bad is wanted of sw, which takes half of its test text away; the rows and
+    what is kept out of them are those of the whole text."""
+    shift = {"sw": [0.0, 1.0]}
+    rows = learned(config_of(folder, paths=given(folder, "sw"), prior=shift))
+    assert texts(rows["sw"]) == {f"sw row {n}" for n in range(6)}
+    paths = drawn_from(folder, "sw")
+    plain = learned(config_of(folder, paths=paths, few={"sw": 8}))
+    shifted = learned(config_of(folder, paths=paths, few={"sw": 8}, prior=shift))
+    assert shifted["sw"] == plain["sw"]
+    most = learned(config_of(folder, paths=paths, few={"sw": 25}, prior=shift))
+    assert texts(most["sw"]) == {f"sw row {n}" for n in range(25)}, "none is test text"
+
+
+def test_rows_that_are_none_are_refused() -> None:
+    check_learned({"sw": 3, "ha": 1}, ("sw", "ha"), learned=True)
+    check_learned({}, ("sw",), learned=True)  # not counted
+    with pytest.raises(ConfigError, match=r"benchmark.few: no labelled row of ha was learned"):
+        check_learned({"sw": 3, "ha": 0}, ("sw", "ha"), learned=True)
 
 
 # What is refused

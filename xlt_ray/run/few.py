@@ -54,12 +54,19 @@ def check_dev(benchmark: Benchmark, targets: Sequence[str]) -> None:
         )
 
 
-def check_learned(few: Sequence[str], *, learned: bool) -> None:
+def check_learned(rows: Mapping[str, int], few: Sequence[str], *, learned: bool) -> None:
     """Whether labelled rows of targets were learned from, if there are some.
 
+    Args:
+        rows: Rows of each target that were counted.
+        few: Targets that have labelled rows.
+        learned: Whether a training had them.
+
     Raises:
-        ConfigError: no training had them.
+        ConfigError: no training had them, or a target has none of them.
     """
+    if none := [name for name in few if rows.get(name) == 0]:
+        raise ConfigError(f"benchmark.few: no labelled row of {', '.join(none)} was learned from")
     if few and not learned:
         raise ConfigError(
             f"benchmark.few: no training has source gold, which the labelled rows of "

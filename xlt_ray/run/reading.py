@@ -109,7 +109,8 @@ def _limit(reading: Reading, split: str, role: AnySplit) -> int | None:
 
 
 def _few(reading: Reading, language: str) -> Few:
-    """The few labelled rows of a target."""
+    """The few labelled rows of a target. `benchmark.prior` is of its other text: it would choose
+    rows by their labels, and hide text that judges models."""
     chosen, rows = reading.config.benchmark, reading.few[language]
     benchmark, judging = reading.benchmark, list[FileSplit]()
     if chosen.select_on == "target_dev":
@@ -117,13 +118,13 @@ def _few(reading: Reading, language: str) -> Few:
     if benchmark.has(language, "test"):
         judging.append("test")
     is_given = benchmark.files is not None and benchmark.has(language, "few")
-    (inner,) = _found(reading, {language: ("few" if is_given else "train",)})
+    (inner,) = _found(reading, {language: ("few" if is_given else "train",)}, shifts=False)
     return Few(
         inner,
         rows,
         reading.config.seed if chosen.few_seed is None else chosen.few_seed,
         chosen.few_weight,
-        tuple(_found(reading, {language: (name,)})[0] for name in judging),
+        tuple(_found(reading, {language: (name,)}, shifts=False)[0] for name in judging),
         "benchmark.few" if rows else f"files.paths.{language}.few",
     )
 
@@ -132,9 +133,11 @@ def _found(
     reading: Reading,
     splits: Mapping[str, Sequence[FileSplit]],
     few: Mapping[str, Few] = MappingProxyType({}),
+    *,
+    shifts: bool = True,
 ) -> list[Source]:
     """What the splits of each language are read from, in the order of the languages, without the
-    text of few labelled rows."""
+    text of few labelled rows, and with the classes that `benchmark.prior` wants, if it shifts."""
     chosen, found = reading.config.benchmark, dict[tuple[str, FileSplit], Source]()
     asked: list[FileSplit] = [name for names in splits.values() for name in names]
     for split in dict.fromkeys(asked):
@@ -148,7 +151,8 @@ def _found(
             row_bytes=reading.config.data.max_row_bytes,
         )
         for name, item in zip(names, there, strict=True):
-            found[name, split] = _taken(reading, item, few.get(name))
+            part = _taken(reading, item, few.get(name))
+            found[name, split] = _shifted(reading, part) if shifts else part
     return [_joined(reading, [found[name, split] for split in own]) for name, own in splits.items()]
 
 
@@ -169,6 +173,12 @@ def _taken(reading: Reading, source: Source, few: Few | None) -> Source:
         source = RowRange(source, start, start + chosen.partition)
     if few is not None:
         source = without(source, few)
+    return source
+
+
+def _shifted(reading: Reading, source: Source) -> Source:
+    """The source, or rows of it with the classes that the configuration asks for."""
+    chosen = reading.config.benchmark
     prior = chosen.prior.get(source.language)
     if prior is None:
         return source

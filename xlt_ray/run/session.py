@@ -174,7 +174,7 @@ def run_recipe(config: RunConfig[Any], driver: "RayDriver") -> "Outcome":
     method = method_of(config.method)(config.method)
     if not isinstance(method, UpperBound):
         outcome = method.run(verbs_of(driver))
-        check_learned(driver.few, learned=driver.learned_few)
+        check_learned(driver.few_rows, driver.few, learned=driver.learned_few)
         return outcome
     method.see(Oracle(driver, Gold(driver.reading, driver.pools, ("unlabelled",))))
     outcome = method.run(verbs_of(driver))
