@@ -318,6 +318,13 @@ def test_rows_of_what_is_no_target_are_refused(
     assert message in str(caught.value)
 
 
+def test_only_text_that_is_missing_is_called_so(folder: Path) -> None:
+    config = config_of(folder, paths=given(folder, "sw", "ha"), targets=["sw"])
+    with pytest.raises(ConfigError) as caught:
+        driver_of(config)
+    assert str(caught.value) == "files.paths.ha.few: ha is no target, there are: sw"
+
+
 @pytest.mark.parametrize(
     "keys", [{"few": 0}, {"few": {"sw": -1}}, {"few_weight": 0}, {"few_weight": 0.5}]
 )

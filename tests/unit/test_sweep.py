@@ -9,10 +9,12 @@ from xlt_ray.commands.cli import run_job
 from xlt_ray.commands.sweep import job
 from xlt_ray.commands.sweep_config import SweepConfig, configure
 from xlt_ray.config.errors import ConfigError
+from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.data.benchmarks.toy import LANGUAGES
 from xlt_ray.engine.tune import Ended, draw
 from xlt_ray.methods import METHODS
 from xlt_ray.run.exit_codes import BAD_CONFIG, DONE
+from xlt_ray.run.few import few_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACES = ROOT / "tune_spaces"
@@ -202,3 +204,49 @@ def test_text_that_was_drawn_by_its_labels_is_refused() -> None:
     asked["benchmark"] = {**TOY["benchmark"], "prior": {"nolu": "random"}}
     with pytest.raises(ConfigError, match=r"benchmark.prior: draws text by its gold labels"):
         configure(SPACES, asked)
+
+
+def own_files(folder: Path) -> dict[str, Any]:
+    """English, and two targets with few labelled rows each."""
+    paths: dict[str, Any] = {}
+    for name, splits in (("en", ("train",)), ("sw", ("few", "unlabelled")),
+                         ("tr", ("few", "unlabelled"))):  # fmt: skip
+        for split in splits:
+            path = folder / f"{name}.{split}.{'txt' if split == 'unlabelled' else 'conll'}"
+            text = "w{n}." if split == "unlabelled" else "w{n}\tB-PER\nz\tO\n"
+            path.write_text("\n".join(text.format(n=f"{name}{split}{n}") for n in range(20)))
+            paths.setdefault(name, {})[split] = [str(path)]
+    return {"benchmark": {"name": "files", "source": ["en"]}, "files": {"paths": paths},
+            "backbone": "toy", "method": {"name": "cltp"},
+            "store": {"root": str(folder / "store")}}  # fmt: skip
+
+
+@pytest.mark.parametrize("few", [None, 5, {"sw": 5, "tr": 3}])
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"per": "language"},
+        {"per": "group", "groups": {"sw": ["sw"], "tr": "tr"}},
+        {"per": "group", "groups": {"sw": ["sw"]}},
+    ],
+)
+def test_a_search_has_the_few_rows_of_its_own_targets(
+    tmp_path: Path, section: Any, few: Any
+) -> None:
+    values = own_files(tmp_path)
+    values["benchmark"]["few"] = few
+    config = configure(SPACES, {**values, "sweep": {"keys": {"beta": [0, 1]}, **section}})
+    asked = few if isinstance(few, dict) else {"sw": few, "tr": few}
+    for scope in config.scopes:
+        for run in (config.make(scope, {"beta": 1}), config.corpora(scope, config.resources)):
+            found = few_of(run, benchmark_of(run), ("en",), run.benchmark.targets or ())
+            assert found == {scope: asked[scope]}
+
+
+def test_few_rows_of_no_target_stay_an_error_in_a_search(tmp_path: Path) -> None:
+    values = own_files(tmp_path)
+    values["benchmark"]["few"] = {"sw": 5, "xx": 3}
+    config = configure(SPACES, {**values, "sweep": {"keys": {"beta": [0]}, "per": "language"}})
+    run = config.make("tr", {"beta": 0})
+    with pytest.raises(ConfigError, match=r"benchmark.few: xx is no target, there are: tr;"):
+        few_of(run, benchmark_of(run), ("en",), ("tr",))

@@ -86,6 +86,7 @@ class SweepConfig:
         section: The section ``sweep``.
         space: Where the values of each key are from.
         scopes: Target languages by name of the scope; one scope is one search.
+        targets: All target languages, of which some may be in no scope.
         base: The configuration of a run, without what is searched.
         make: The checked configuration of a trial of a scope with parameters.
     """
@@ -94,6 +95,7 @@ class SweepConfig:
     section: SweepSection
     space: "Space"
     scopes: Mapping[str, Sequence[str]]
+    targets: Sequence[str]
     base: RunConfig[Any]
     make: Callable[[str, Mapping[str, Any]], RunConfig[Any]]
 
@@ -120,13 +122,16 @@ class SweepConfig:
 
     def corpora(self, scope: str, resources: ResourcesConfig) -> RunConfig[Any]:
         """The configuration of the run that reads what the trials of a scope share."""
-        benchmark = {"targets": tuple(self.scopes[scope])}
-        return self.base.model_copy(
-            update={
-                "benchmark": self.base.benchmark.model_copy(update=benchmark),
-                "resources": resources,
-                "run": self.base.run.model_copy(update={"name": f"{self.name}-{slug(scope)}"}),
-            }
+        own = _in_scope(to_dict(self.base), self.scopes[scope], self.targets)
+        return (
+            type(self.base)
+            .model_validate(own)
+            .model_copy(
+                update={
+                    "resources": resources,
+                    "run": self.base.run.model_copy(update={"name": f"{self.name}-{slug(scope)}"}),
+                }
+            )
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -171,25 +176,37 @@ def configure(
     prepare(local=address in (None, "", "local"))  # before Ray is imported, for its domains
     _check_section(section, origins)
     space = _space(section, base.method, spaces, origins)
-    scopes = _scopes(section, base, origins)
+    targets = _targets(base)
+    scopes = _scopes(section, base, targets, origins)
     name = base.run.name or f"sweep-{base.method.name}-{base.data_name}-s{base.seed}"
     _check_folders(name, list(scopes))
 
     def make(scope: str, parameters: Mapping[str, Any]) -> RunConfig[Any]:
-        own = to_dict(base)
+        own = _in_scope(to_dict(base), scopes[scope], targets)
         own["method"] |= parameters
-        own["benchmark"]["targets"] = list(scopes[scope])
         key = fingerprint(
             "trial", params=[own["method"], own["benchmark"], base.seed], inputs=(), code=""
         )
         own["run"]["name"] = f"{name}-{slug(scope)}-{key[:_KEY]}"
         return build(own, {f"method.{key}": "the space of the sweep" for key in parameters})
 
-    config = SweepConfig(name, section, space, scopes, base, make)
+    config = SweepConfig(name, section, space, scopes, targets, base, make)
     for scope in scopes:
         for parameters in beforehand(config):
             make(scope, parameters)
     return config
+
+
+def _in_scope(values: dict[str, Any], own: Sequence[str], targets: Sequence[str]) -> dict[str, Any]:
+    """The values of a run whose targets are those of a scope, without the few labelled rows of
+    the other targets."""
+    benchmark, others = values["benchmark"], set(targets) - set(own)
+    benchmark["targets"] = list(own)
+    if isinstance(few := benchmark.get("few"), dict):
+        benchmark["few"] = {name: rows for name, rows in few.items() if name not in others}
+    for name in others:
+        values["files"]["paths"].get(name, {}).pop("few", None)
+    return values
 
 
 def _check_folders(name: str, scopes: Sequence[str]) -> None:
@@ -308,23 +325,30 @@ def _cells(space: "Space", where: str) -> None:
         raise ConfigError(f"sweep.search: {error} (from {where})") from None
 
 
-def _scopes(
-    section: SweepSection, base: RunConfig[Any], origins: Mapping[str, str]
-) -> dict[str, tuple[str, ...]]:
-    """Target languages of each search, by its name."""
+def _targets(base: RunConfig[Any]) -> tuple[str, ...]:
+    """All target languages."""
     benchmark = benchmark_of(base)
-    sources = tuple(base.benchmark.source or benchmark.sources)
-    left_out = base.benchmark.leave_one_out
     try:
-        targets = resolve_targets(
+        return resolve_targets(
             benchmark,
             base.benchmark.root,
             base.benchmark.targets,
-            source_languages=sources,
-            keep_sources=left_out,
+            source_languages=tuple(base.benchmark.source or benchmark.sources),
+            keep_sources=base.benchmark.leave_one_out,
         )
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def _scopes(
+    section: SweepSection,
+    base: RunConfig[Any],
+    targets: tuple[str, ...],
+    origins: Mapping[str, str],
+) -> dict[str, tuple[str, ...]]:
+    """Target languages of each search, by its name."""
+    sources = tuple(base.benchmark.source or benchmark_of(base).sources)
+    left_out = base.benchmark.leave_one_out
     if section.per == "run":
         return {"all": targets}
     if section.per == "language":

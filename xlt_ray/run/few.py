@@ -27,7 +27,8 @@ def few_of(
         if name in sources:
             raise ConfigError(f"{key}: {name} is a source, all of its labelled rows are learned")
         if name not in targets:
-            raw = f"; files.paths.{name}.unlabelled is missing" if benchmark.files else ""
+            is_there = not benchmark.files or "unlabelled" in config.files.paths.get(name, {})
+            raw = "" if is_there else f"; files.paths.{name}.unlabelled is missing"
             raise ConfigError(
                 f"{key}: {name} is no target, there are: {', '.join(others) or 'none'}{raw}"
             )
