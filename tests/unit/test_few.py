@@ -15,6 +15,8 @@ from xlt_ray.commands.compare import configure as configure_rows
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.readers.base import Source
+from xlt_ray.data.readers.few import Few, Without
+from xlt_ray.data.readers.user_source import UserSource
 from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.engine.pool import Pool
 from xlt_ray.engine.resources import Plan
@@ -33,6 +35,7 @@ from xlt_ray.store.artifacts import Store
 PLAN = Plan(Pool(0, 0, 1, 0.0), train_workers=0, train_cpus=1, train_gpus=0.0)
 CLASSES = ("bad", "good")
 LABELS = LabelSet(CLASSES)
+WORDS = LabelSet(("O", "B-PER", "I-PER"))
 OWN = {"name": "bl_direct", "source_epochs": 1}
 
 
@@ -197,6 +200,54 @@ def test_a_benchmark_has_its_own_rows(folder: Path) -> None:
     left = [row.text for row in pool["sw"].examples(None, 12) if isinstance(row, Example)]
     assert len(left) == 12
     assert not rows & set(left)
+
+
+def files_of_words(folder: Path, *, bad: int | None = None) -> UserSource:
+    """20 sentences in each of two files of one name; of the first file one may have a bad tag in
+    its second line."""
+    patterns = []
+    for name in "ab":
+        path = folder / name / "x.conll"
+        path.parent.mkdir(exist_ok=True)
+        tags = ["UGLY" if name == "a" and n == bad else "O" for n in range(20)]
+        rows = [f"{name}{n}\tB-PER\nz\t{tag}\n" for n, tag in enumerate(tags)]
+        path.write_text("\n".join(rows))
+        patterns.append(str(path))
+    return UserSource(tuple(patterns), "sw", "few", "token")
+
+
+@pytest.mark.parametrize("asked", [1, 5, 10, 15, 40])
+def test_files_of_one_name_have_rows_of_their_own(folder: Path, asked: int) -> None:
+    few = Few(files_of_words(folder), asked, 1, 1, (), "benchmark.few")
+    rows = list(few.examples(WORDS))
+    assert len(rows) == len({row.id for row in rows if isinstance(row, Example)}) == asked
+    if asked == 10:
+        drawn = [row.tokens[0] for row in rows if isinstance(row, Example) and row.tokens]
+        assert {name[1:] for name in drawn if name[0] == "a"} != {
+            name[1:] for name in drawn if name[0] == "b"
+        }, "the draw of one file is not that of the other"
+
+
+def test_a_drawn_row_with_a_bad_label_below_its_first_line_is_refused(folder: Path) -> None:
+    few = Few(files_of_words(folder, bad=3), 40, 1, 1, (), "benchmark.few")
+    with pytest.raises(ValueError, match=r"benchmark.few: x.conll:11: .*UGLY"):
+        list(few.examples(WORDS))
+
+
+@pytest.mark.parametrize("limit", [None, 0, 1, 3, 4, 5])
+def test_a_pool_has_the_same_rows_with_labels_and_without(tmp_path: Path, limit: int) -> None:
+    """Of rows 0 to 7, 2 is one of the few, and 3 has a bad label, as 2 has."""
+    tags = ["UGLY" if n in (2, 3) else "O" for n in range(8)]
+    pool = tmp_path / "u.conll"
+    pool.write_text("\n".join(f"u{n}\tO\nz\t{tag}\n" for n, tag in enumerate(tags)))
+    path = write(tmp_path / "i.jsonl", [{"tokens": ["u2", "z"], "tags": ["O", "O"]}])
+    few = Few(UserSource((path,), "sw", "few", "token"), None, 1, 1, (), "benchmark.few")
+    source = Without(UserSource((str(pool),), "sw", "train", "token"), few)
+    text = [row.line for row in source.examples(None, limit)]
+    gold = list(source.examples(WORDS, limit))
+    assert text == [1, 4, 10, 13, 16, 19, 22][:limit]
+    assert [row.line for row in gold if isinstance(row, Example)] == [x for x in text if x != 10]
+    assert [row.line for row in gold if isinstance(row, BadRow)] == [11] * (10 in text)
 
 
 # What they are kept out of

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlt_ray.data.readers.subsets import HeldOut, PriorShifted, RowRange, Shuffled, quotas
+from xlt_ray.data.readers.user_source import UserSource
 from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.labels import LabelSet
 
@@ -68,6 +70,26 @@ def test_text_and_labels_have_the_same_rows() -> None:
     for source in (Shuffled(Sorted(), seed=3), PriorShifted(Sorted(), LABELS, (0.5, 0.3, 0.2), 50)):
         text, gold = lines(source.examples(None, 40)), lines(source.examples(LABELS, 40))
         assert text == gold
+
+
+@pytest.mark.parametrize("kind", ["shuffled", "shifted"])
+def test_a_bad_label_below_the_first_line_of_a_row_is_of_that_row(
+    tmp_path: Path, kind: str
+) -> None:
+    """Two files of one name; the bad tag stands in the second line of a sentence."""
+    for name in "ab":
+        tags = ["B-PER" if n % 2 else ("UGLY" if n == 4 else "O") for n in range(20)]
+        (tmp_path / name).mkdir()
+        rows = "\n".join(f"{name}{n}\tO\nz\t{tag}\n" for n, tag in enumerate(tags))
+        (tmp_path / name / "x.conll").write_text(rows)
+    words, files = LabelSet(("O", "B-PER", "I-PER")), (f"{tmp_path}/a/x.conll", f"{tmp_path}/b/*")
+    inner = UserSource(files, "sw", "train", "token")
+    source = Shuffled(inner) if kind == "shuffled" else PriorShifted(inner, words, (0.7, 0.3, 0.0))
+    limit = 39 if kind == "shuffled" else 15
+    text, gold = list(source.examples(None, limit)), list(source.examples(words, limit))
+    assert len(text) == len(gold) == limit
+    bad = sum(isinstance(row, BadRow) for row in gold)
+    assert bad == (sum(row.line == 13 for row in text) if kind == "shuffled" else 0)
 
 
 def test_without_a_limit_all_rows_are_there() -> None:

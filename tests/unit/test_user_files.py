@@ -498,3 +498,19 @@ def test_every_kind_of_data_has_a_method() -> None:
                 assert entities or not (method.needs_bio and task == "token")
     assert recommend("token", has_entities=True, sources=1).method == "maral"
     assert recommend("token", has_entities=True, sources=2).method == "lvm"
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    """In messages, and where both give the same ids to their rows."""
+    for name in "abc":
+        path = tmp_path / name / "x.jsonl"
+        path.parent.mkdir()
+        path.write_text('{"id": "7", "tokens": ["w"], "tags": ["O"]}\n{"id": "8"}\n')
+    patterns = tuple(str(tmp_path / name / "x.jsonl") for name in ("a", "b", "?"))
+    source = UserSource(patterns, "sw", "train", "token")
+    assert [file.name for file in source.files()] == ["x.jsonl", "b/x.jsonl", "c/x.jsonl"]
+    rows = list(source.examples(None))
+    good = [row for row in rows if isinstance(row, Example)]
+    assert len({row.id for row in good}) == len(good) == 3
+    bad = [(row.file, row.line) for row in rows if isinstance(row, BadRow)]
+    assert bad == [("x.jsonl", 2), ("b/x.jsonl", 2), ("c/x.jsonl", 2)]

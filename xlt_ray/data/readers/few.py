@@ -6,10 +6,11 @@ What is the same row is told by its text: the words, or the text or texts.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import islice
 from typing import Any
 
 from xlt_ray.data.readers.base import Source
-from xlt_ray.data.readers.subsets import Place, Shuffled, draw
+from xlt_ray.data.readers.subsets import Shuffled, draw
 from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.labels import LabelSet
 
@@ -88,8 +89,8 @@ class Few:
     def _once(self, labels: LabelSet | None) -> Iterator[Example]:
         judging = set[bytes]().union(*(texts_of(item) for item in self.judging))
         chosen = None if self.rows is None else self._drawn(self.rows, judging)
-        for row in self.inner.examples(labels):
-            if chosen is not None and (row.file, row.line) not in chosen:
+        for number, row in enumerate(self.inner.examples(labels)):
+            if chosen is not None and number not in chosen:
                 continue
             where = f"{self.key}: {row.file}:{row.line}"
             if isinstance(row, BadRow):
@@ -102,20 +103,20 @@ class Few:
                 )
             yield row
 
-    def _drawn(self, count: int, judging: set[bytes]) -> set[Place]:
-        """Places of the rows that are drawn; their labels are not looked at."""
-        known, fit = set(judging), list[tuple[int, Place]]()
-        for row in self.inner.examples(None):
+    def _drawn(self, count: int, judging: set[bytes]) -> set[int]:
+        """Numbers of the rows that are drawn, from 0; their labels are not looked at."""
+        known, fit = set(judging), list[tuple[int, int]]()
+        for number, row in enumerate(self.inner.examples(None)):
             if isinstance(row, Example) and (text := told(row)) not in known:
                 known.add(text)
-                fit.append((draw(self.seed, (row.file, row.line)), (row.file, row.line)))
+                fit.append((draw(self.seed, (row.file, row.line)), number))
         if len(fit) < count:
             splits = "".join(f", and none of {item.split}" for item in self.judging)
             raise ValueError(
                 f"{self.key}: {count} labelled rows of {self.language}, and its {self.inner.split} "
                 f"text has {len(fit)} different ones{splits}"
             )
-        return {place for _, place in sorted(fit)[:count]}
+        return {number for _, number in sorted(fit)[:count]}
 
 
 @dataclass(frozen=True)
@@ -146,22 +147,31 @@ class Without:
         return {"kind": "without", "few": few, "source": self.inner.identity()}
 
     def volume(self, limit: int | None = None) -> float:
-        """Bytes of text that are gone through."""
+        """Bytes of text that are gone through; with labels the text is gone through twice."""
         return self.inner.volume(limit) + self.few.volume()
 
     def examples(
         self, labels: LabelSet | None, limit: int | None = None
     ) -> Iterator[Example | BadRow]:
-        """The other rows, in reading order."""
+        """The other rows, in reading order; which these are is told by the text alone."""
+        if labels is None:
+            yield from (row for _, row in self._kept(limit))
+            return
+        kept = [number for number, _ in self._kept(limit)]
+        chosen, last = set(kept), kept[-1] if kept else -1
+        for number, row in enumerate(islice(self.inner.examples(labels), last + 1)):
+            if number in chosen:
+                yield row
+
+    def _kept(self, limit: int | None) -> Iterator[tuple[int, Example | BadRow]]:
         known, good = texts_of(self.few), 0
-        for row in self.inner.examples(labels):
+        for number, row in enumerate(self.inner.examples(None)):
             if good == limit:
                 return
-            if isinstance(row, Example):
-                if told(row) in known:
-                    continue
-                good += 1
-            yield row
+            is_good = isinstance(row, Example)
+            if not (is_good and told(row) in known):
+                yield number, row
+                good += is_good
 
 
 def without(source: Source, few: Few) -> Source:

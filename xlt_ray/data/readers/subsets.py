@@ -2,7 +2,8 @@
 and several sources in one.
 
 Which rows are taken depends on the file and line of each, the seed and, for shares, the labels. The
-text that is read without labels has the same rows as the labels.
+text that is read without labels has the same rows as the labels. Rows are matched by their number:
+a bad label may be on a later line than the text begins.
 """
 
 from collections.abc import Iterator, Sequence
@@ -68,18 +69,18 @@ class Shuffled:
             yield from self.inner.examples(labels)
             return
         drawn = sorted(
-            (draw(self.seed, (row.file, row.line)), isinstance(row, Example), row.file, row.line)
-            for row in self.inner.examples(None)
+            (draw(self.seed, (row.file, row.line)), isinstance(row, Example), number)
+            for number, row in enumerate(self.inner.examples(None))
         )
-        chosen: set[Place] = set()
+        chosen: set[int] = set()
         good = 0
-        for _, is_good, file, line in drawn:
+        for _, is_good, number in drawn:
             if good == limit:
                 break
-            chosen.add((file, line))
+            chosen.add(number)
             good += is_good
-        for row in self.inner.examples(labels):
-            if (row.file, row.line) in chosen:
+        for number, row in enumerate(self.inner.examples(labels)):
+            if number in chosen:
                 yield row
 
 
@@ -306,15 +307,16 @@ class PriorShifted:
         """The rows that are taken, in reading order."""
         most = min((x for x in (self.most, limit) if x is not None), default=None)
         chosen = self._chosen(most)
-        for row in self.inner.examples(labels):
-            if (row.file, row.line) in chosen:
+        for number, row in enumerate(self.inner.examples(labels)):
+            if number in chosen:
                 yield row
 
-    def _chosen(self, most: int | None) -> set[Place]:
-        places, classes = list[Place](), list[list[int]]()
-        for row in self.inner.examples(self.labels):
+    def _chosen(self, most: int | None) -> set[int]:
+        numbers, places, classes = list[int](), list[Place](), list[list[int]]()
+        for number, row in enumerate(self.inner.examples(self.labels)):
             if isinstance(row, Example) and row.labels is not None:
                 own = [row.labels] if isinstance(row.labels, int) else row.labels
+                numbers.append(number)
                 places.append((row.file, row.line))
                 classes.append([label for label in own if label != UNLABELLED])
         if not places:
@@ -325,7 +327,7 @@ class PriorShifted:
         order = sorted(range(len(places)), key=lambda i: draw(self.seed, places[i]))
         is_text = all(len(own) == 1 for own in classes)
         pick = self._by_class if is_text else self._by_weight
-        return {places[i] for i in pick(order, classes, places, most)}
+        return {numbers[i] for i in pick(order, classes, places, most)}
 
     def _by_class(
         self,

@@ -1,10 +1,11 @@
 """Files of the user's own as a source: which they are, and how rows stand in each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
+from pathlib import PurePosixPath
 from typing import Any
 
 from xlt_ray.config.schema import ROW_BYTES
@@ -64,12 +65,13 @@ class UserSource:
         return self.called or f"files.paths.{self.language}.{self.split}"
 
     def files(self) -> list[DataFile]:
-        """Its files, in the order of the patterns.
+        """Its files, in the order of the patterns; one with the name of an earlier one has as much
+        of its folder before it as tells them apart.
 
         Raises:
             ValueError: there are none of a name, or one is of no format that can be read.
         """
-        found: dict[str, DataFile] = {}
+        found, names = dict[str, DataFile](), set[str]()
         for pattern in self.patterns:
             for file in matching(pattern, self.key):
                 if ending_of(file.name) not in ENDINGS:
@@ -80,7 +82,9 @@ class UserSource:
                     )
                 if not file.size:
                     raise ValueError(f"{self.key}: {file.location} is empty")
-                found.setdefault(file.path, file)
+                if file.path not in found:
+                    found[file.path] = _named_apart(file, names)
+                    names.add(found[file.path].name)
         return list(found.values())
 
     def identity(self) -> dict[str, Any]:
@@ -199,6 +203,16 @@ class UserSource:
             head = [(bool(line.strip()), b"\t" in line) for line in islice(lines, 50)]
         filled = [has_tab for is_filled, has_tab in head if is_filled]
         return bool(filled) and len(filled) < len(head) and all(filled)
+
+
+def _named_apart(file: DataFile, names: Set[str]) -> DataFile:
+    """The file by a name that no other one has."""
+    parts = PurePosixPath(file.path).parts
+    first, name = len(parts) - len(PurePosixPath(file.name).parts), file.name
+    while name in names and first > 0:
+        first -= 1
+        name = str(PurePosixPath(*parts[first:]))
+    return replace(file, name=name)
 
 
 @contextmanager
