@@ -234,6 +234,19 @@ def test_a_drawn_row_with_a_bad_label_below_its_first_line_is_refused(folder: Pa
         list(few.examples(WORDS))
 
 
+def test_a_repeated_row_has_the_id_of_no_other(tmp_path: Path) -> None:
+    """One that counts three times is no row whose own id ends with a number."""
+    names = ("7", "7+1", "7+1+1", "1+7")
+    path = write(
+        tmp_path / "i.jsonl", [{"id": x, "tokens": [f"w{x}"], "tags": ["O"]} for x in names]
+    )
+    few = Few(UserSource((path,), "sw", "few", "token"), None, 1, 3, (), "benchmark.few")
+    ids = [row.id for row in few.examples(WORDS) if isinstance(row, Example)]
+    assert len(set(ids)) == len(ids) == 12
+    own = {f"sw-few-id-{name}" for name in names}
+    assert {name for name in ids if name.startswith("sw-")} == own, "no other row's, of any split"
+
+
 @pytest.mark.parametrize("limit", [None, 0, 1, 3, 4, 5])
 def test_a_pool_has_the_same_rows_with_labels_and_without(tmp_path: Path, limit: int) -> None:
     """Of rows 0 to 7, 2 is one of the few, and 3 has a bad label, as 2 has."""

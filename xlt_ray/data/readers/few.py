@@ -83,8 +83,8 @@ class Few:
         """
         for row in self._once(labels):
             yield row
-            for number in range(1, self.weight):
-                yield replace(row, id=f"{row.id}+{number}")
+            for number in range(1, self.weight):  # all other ids begin with a language
+                yield replace(row, id=f"+{number} {row.id}")
 
     def _once(self, labels: LabelSet | None) -> Iterator[Example]:
         judging = set[bytes]().union(*(texts_of(item) for item in self.judging))
