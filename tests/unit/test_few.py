@@ -457,6 +457,16 @@ def test_dev_text_of_targets_chooses_where_it_is_asked_to(folder: Path) -> None:
     assert read == {("sw", "ha"), ("sw",)}
 
 
+def test_one_dev_text_chooses(folder: Path) -> None:
+    """With target dev, dev text of sources that is named would not be looked at."""
+    paths = drawn_from(folder, "sw", "ha")
+    assert config_of(folder, paths=paths, dev=["en"]).benchmark.dev == ("en",)
+    with pytest.raises(
+        ConfigError, match=r"benchmark.dev: en .* benchmark.select_on is target_dev; leave out one"
+    ):
+        config_of(folder, paths=paths, dev=["en"], select_on="target_dev")
+
+
 def test_the_mean_over_languages_counts_each_once() -> None:
     gold = Ragged.of([[0], [1], [1], [1]])
     said = Ragged.of([[1], [1], [1], [1]])

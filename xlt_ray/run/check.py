@@ -117,6 +117,11 @@ def check_run(config: RunConfig[Any]) -> RunConfig[Any]:
         )
     if config.benchmark.leave_one_out and config.benchmark.adapt_source:
         raise ConfigError("benchmark.adapt_source: a source that is left out is adapted already")
+    if config.benchmark.dev and config.benchmark.select_on == "target_dev":
+        raise ConfigError(
+            f"benchmark.dev: {', '.join(config.benchmark.dev)} would choose no model, as "
+            "benchmark.select_on is target_dev; leave out one of them"
+        )
     metric = config.benchmark.metric
     if metric is not None and metric not in METRICS:
         raise ConfigError(f"benchmark.metric: unknown {metric!r}; allowed: {', '.join(METRICS)}")
