@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.encoders import commit
+from tests.encoders import commit, write_encoder
 from tests.reports import example
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import RunConfig
@@ -167,6 +167,18 @@ def test_folders_of_a_model_say_it_as_the_run_does(tmp_path: Path) -> None:
     (exported / "xlt_ray.json").write_text("{")
     with pytest.raises(ConfigError, match=r"exported/xlt_ray.json is no JSON"):
         labels_known(store, str(exported))
+
+
+def test_an_encoder_that_is_such_a_model_says_it_too(tmp_path: Path) -> None:
+    folder = write_encoder(tmp_path / "exported")
+    record = {"target_labels": {"few": {"sw": 9}, "dev": []}}
+    (folder / "xlt_ray.json").write_text(json.dumps(record))
+    config = config_of(tmp_path, "B")
+    config = config.model_copy(update={"backbone": str(folder)})
+    driver = DryRun(Store(config.store.root), PLAN).driver(config)
+    assert driver.target_labels == TargetLabels()
+    assert driver.backbone
+    assert driver.target_labels == TargetLabels({"sw": 9})
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from xlt_ray.run.policy import RunPolicy
 from xlt_ray.run.reading import AnySplit, Reading
 from xlt_ray.run.saved_models import check_start, run_named
 from xlt_ray.run.steps import Runner, Step
-from xlt_ray.run.target_labels import TargetLabels, labels_known
+from xlt_ray.run.target_labels import TargetLabels, labels_beside, labels_known
 from xlt_ray.run.translations import Translations
 from xlt_ray.store.artifacts import Artifact
 
@@ -114,6 +114,8 @@ class RunCorpora:
         return self._backbone
 
     def _find_backbone(self) -> Model:
+        name = self.config.backbone
+        self.begun[name] = labels_beside(name, "backbone")
         reads_spans = method_of(self.config.method).reads_spans
         task = None if reads_spans else self.benchmark.task
         return Model(self._import("backbone", backbone_of(self.config, task)))

@@ -72,16 +72,34 @@ def labels_known(store: Store, reference: str, key: str = "method.start_from") -
             written down cannot be read.
     """
     found, where = record_of(store, reference), f"{key}: run {reference!r}"
-    if found is not None and KEY not in found and _may_know_some(found.get("config") or {}):
+    if found is None:
+        return labels_beside(reference, key)
+    if KEY not in found and _may_know_some(found.get("config") or {}):
         raise ConfigError(
             f"{where} is of an older version, which did not write down the labels of targets that "
             "its models know; run it again"
         )
-    if found is None:
-        where = f"{key}: {reference!r}"
-        found = _beside(Path(reference).expanduser(), where)
-        if found.get("knows_targets"):
-            raise ConfigError(f"{where} is of an upper bound, which knows labels of the targets")
+    return _labels_in(found, where)
+
+
+def labels_beside(folder: str, key: str) -> TargetLabels:
+    """The same of the model in a folder: an exported one, or that of a run.
+
+    Args:
+        folder: The folder; there need not be one.
+        key: The key that names it, for messages.
+
+    Raises:
+        ConfigError: as `labels_known` does.
+    """
+    where = f"{key}: {folder!r}"
+    found = _beside(Path(folder).expanduser(), where)
+    if found.get("knows_targets"):
+        raise ConfigError(f"{where} is of an upper bound, which knows labels of the targets")
+    return _labels_in(found, where)
+
+
+def _labels_in(found: Mapping[str, Any], where: str) -> TargetLabels:
     try:
         return TypeAdapter(TargetLabels).validate_python(found.get(KEY) or {})
     except ValueError as error:
