@@ -44,6 +44,7 @@ def test_report_has_what_is_promised(first):
         "run", "method", "benchmark", "metric", "source", "targets", "zero_shot", "final",
         "zero_shot_average", "average", "rounds", "steps", "config", "versions", "notes",
         "mechanisms", "made_by", "by_class", "few",
+        "target_dev",
     }  # fmt: skip
     assert set(report["final"]) == {SOURCE, *TARGETS}
     assert all(scores["support"] > 0 for scores in report["final"].values())

@@ -175,7 +175,9 @@ def test_a_method_that_calls_parts_of_the_model_needs_it_whole(
     if flags:
         follow(config)
     else:
-        with pytest.raises(ConfigError, match=r"train\.shard: conlst calls the head of a model by itself"):
+        with pytest.raises(
+            ConfigError, match=r"train\.shard: conlst calls the head of a model by itself"
+        ):
             follow(config)
 
 
