@@ -18,6 +18,7 @@ from pydantic import (
 from xlt_ray.config.credentials import has_credentials, redacted
 
 Split = Literal["train", "dev", "test"]
+CappedSplit = Literal["train", "dev", "test", "unlabelled"]
 FileSplit = Literal["train", "dev", "test", "unlabelled", "few"]
 Words = Literal["blanks", "marks", "characters"]
 
@@ -157,7 +158,7 @@ class BenchmarkConfig(Section, frozen=True):
     unlabelled_split: Split | Splits | dict[Language, Split | Splits] = "dev"
     """Splits of the targets whose text is used without labels, comma separated; or as {"de":
     "test"}, dev for the others. With test, gold of the test text stays unread until the scores."""
-    max_rows: Count | dict[Split | Literal["unlabelled"], Count] | None = None
+    max_rows: Count | dict[CappedSplit, Count] | None = None
     """Cap on the sentences of every split, or one cap per split (benchmark.max_rows.train=3000);
     that of "unlabelled" is of each target's unlabelled text, whichever splits it is of, and leaves
     gold of the same splits whole."""
