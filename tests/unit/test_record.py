@@ -30,6 +30,7 @@ def test_keys_are_the_public_ones() -> None:
         "mechanisms",
         "made_by",
         "by_class",
+        "target_dev",
         "few",
     }
     first = example().to_json()["rounds"][0]
