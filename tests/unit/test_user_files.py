@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from xlt_ray.commands import self_train
 from xlt_ray.commands.recommend import recommend
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import FilesConfig
@@ -514,3 +515,26 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> No
     assert len({row.id for row in good}) == len(good) == 3
     bad = [(row.file, row.line) for row in rows if isinstance(row, BadRow)]
     assert bad == [("x.jsonl", 2), ("b/x.jsonl", 2), ("c/x.jsonl", 2)]
+
+
+@pytest.mark.parametrize(
+    ("tested", "line"),
+    [
+        ([], "scored:  nothing, as there are no test files"),
+        (["sw"], "scored:  all but en, which have no test files"),
+        (["en", "sw"], None),
+    ],
+)
+def test_what_is_scored_is_said(tmp_path: Path, tested: list[str], line: str | None) -> None:
+    (tmp_path / "a.conll").write_text(CONLL)
+    file = str(tmp_path / "a.conll")
+    paths = {"en": {"train": file}, "sw": {"unlabelled": file}}
+    for language in tested:
+        paths[language]["test"] = file
+    keys = {
+        "files": {"paths": paths}, "backbone": "toy", "method": {"name": "cltp"},
+        "benchmark": {"name": "files"},
+    }  # fmt: skip
+    config = self_train.configure(keys)
+    found = [text for text in self_train.shown(config) if text.startswith("scored:")]
+    assert found == ([line] if line else [])

@@ -68,7 +68,9 @@ def shown(config: RunConfig[Any]) -> list[str]:
         )  # fmt: skip
         lines.append(f"{language + ':':8} {role}: {', '.join(splits)}{held}")
     unscored = [name for name in files.paths if not benchmark.has(name, "test")]
-    if unscored:
+    if len(unscored) == len(files.paths):
+        lines.append("scored:  nothing, as there are no test files")
+    elif unscored:
         lines.append(f"scored:  all but {', '.join(unscored)}, which have no test files")
     lines.append(f"method:  {config.method.name}")
     if config.method.name != best.method:
