@@ -130,6 +130,7 @@ def test_a_page_shows_text_as_text() -> None:
     assert page.count("<script") == 1
     assert "final and gold differ" in page
     assert 'value="moved"' not in page
+    assert '<a href="ar.html">ar</a>' in page
 
 
 @pytest.mark.parametrize("words", [("a text",), ("a premise", "a hypothesis")])
@@ -141,6 +142,7 @@ def test_a_page_of_texts_has_their_class_once_per_line(words: tuple[str, ...]) -
     assert "zero-shot" not in page
     assert all(page.count(text) == 1 for text in words)
     assert len(re.findall(r'<div class="line', page)) == 3
+    assert "<nav" not in page, "there is one language"
 
 
 def test_each_label_has_a_colour() -> None:
