@@ -34,9 +34,8 @@ TRAINED: dict[str, Callable[..., Any]] = {
 }
 UNSPACED = ("ja", "th", "zh", "my", "lo", "km", "bo", "yue", "wuu", "zh-classical")
 """Languages of WikiANN that are cut into characters: there is no running text with blanks."""
-
-
 CHARACTERS = ("zh", "ja")
+"""Those of them that are scored."""
 
 
 def columns(path: Path, most: int, column: int = 0) -> list[list[str]]:

@@ -6,11 +6,10 @@ What is the same row is told by its text: the words, or the text or texts.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from itertools import islice
 from typing import Any
 
 from xlt_ray.data.readers.base import Source
-from xlt_ray.data.readers.subsets import Shuffled, draw
+from xlt_ray.data.readers.subsets import Shuffled, draw, numbered
 from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.labels import LabelSet
 
@@ -157,11 +156,7 @@ class Without:
         if labels is None:
             yield from (row for _, row in self._kept(limit))
             return
-        kept = [number for number, _ in self._kept(limit)]
-        chosen, last = set(kept), kept[-1] if kept else -1
-        for number, row in enumerate(islice(self.inner.examples(labels), last + 1)):
-            if number in chosen:
-                yield row
+        yield from numbered(self.inner, labels, [number for number, _ in self._kept(limit)])
 
     def _kept(self, limit: int | None) -> Iterator[tuple[int, Example | BadRow]]:
         known, good = texts_of(self.few), 0

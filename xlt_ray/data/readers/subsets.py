@@ -6,7 +6,7 @@ text that is read without labels has the same rows as the labels. Rows are match
 a bad label may be on a later line than the text begins.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -28,6 +28,22 @@ def draw(seed: int, place: Place) -> int:
     """A number for a row, uniform over 64 bits."""
     text = f"{seed}\x1f{place[0]}\x1f{place[1]}"
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def numbered(
+    source: Source, labels: LabelSet | None, numbers: Collection[int]
+) -> Iterator[Example | BadRow]:
+    """Rows of a source by their numbers from 0, good and bad ones counted, in reading order.
+
+    Args:
+        source: The source.
+        labels: As `Source.examples` takes them; which rows there are does not depend on them.
+        numbers: Numbers of rows.
+    """
+    chosen, last = set(numbers), max(numbers, default=-1)
+    for number, row in enumerate(islice(source.examples(labels), last + 1)):
+        if number in chosen:
+            yield row
 
 
 @dataclass(frozen=True)
@@ -79,9 +95,7 @@ class Shuffled:
                 break
             chosen.add(number)
             good += is_good
-        for number, row in enumerate(self.inner.examples(labels)):
-            if number in chosen:
-                yield row
+        yield from numbered(self.inner, labels, chosen)
 
 
 @dataclass(frozen=True)
@@ -132,10 +146,7 @@ class HeldOut:
                 f"files.dev_share: {self.share:g} leaves {self.language} without {self.split} "
                 f"rows; name files.paths.{self.language}.dev, or change it"
             )
-        chosen, last = set(kept), kept[-1] if kept else -1
-        for number, row in enumerate(islice(self.inner.examples(labels), last + 1)):
-            if number in chosen:
-                yield row
+        yield from numbered(self.inner, labels, kept)
 
     def _kept(self, limit: int | None) -> Iterator[tuple[int, Example | BadRow]]:
         good = 0
@@ -307,9 +318,7 @@ class PriorShifted:
         """The rows that are taken, in reading order."""
         most = min((x for x in (self.most, limit) if x is not None), default=None)
         chosen = self._chosen(most)
-        for number, row in enumerate(self.inner.examples(labels)):
-            if number in chosen:
-                yield row
+        yield from numbered(self.inner, labels, chosen)
 
     def _chosen(self, most: int | None) -> set[int]:
         numbers, places, classes = list[int](), list[Place](), list[list[int]]()
