@@ -6,6 +6,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,6 +47,8 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from tests.world import Encoders, World, write_backbone, write_corpus  # noqa: E402
+from xlt_ray.models import pretrain  # noqa: E402
+from xlt_ray.models.pretrain import PretrainSettings  # noqa: E402
 
 torch.set_num_threads(1)  # threads that wait for a busy core cost more than they give
 
@@ -159,6 +162,13 @@ def toy_encoders(tmp_path_factory: pytest.TempPathFactory) -> Encoders:
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent  # that of all processes of this call of pytest
     return Encoders(folder / "toy-encoders")
+
+
+@pytest.fixture
+def brief_pretraining(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded benchmark's encoder has a third of its steps, in this process."""
+    brief = partial(PretrainSettings, steps=PretrainSettings.steps // 3)
+    monkeypatch.setattr(pretrain, "PretrainSettings", brief)
 
 
 @pytest.fixture(scope="session")

@@ -52,9 +52,14 @@ def report_of(store: Path, name: str) -> dict[str, Any]:
     return carry_out(store, method=method, run={"name": name})
 
 
-def test_quickstart_improves_on_its_zero_shot_model(store: Path, toy_encoders: Encoders) -> None:
-    """From the pre-training on, and without a Ray of the tests, as users have it."""
-    report = carry_out(store)
+def test_quickstart_improves_on_its_zero_shot_model(
+    store: Path, toy_encoders: Encoders, brief_pretraining: None
+) -> None:
+    """From the pre-training on, and without a Ray of the tests, as users have it.
+
+    With a third of the steps and half of the rounds it gains 3 to 4 points, with seeds 0 and 1.
+    """
+    report = carry_out(store, method=DEFAULTS["method"] | {"rounds": 2})
     assert "backbone" in computed(report)
     toy_encoders.keep(store)
     assert report["average"] > report["zero_shot_average"] + QUICKSTART_MARGIN

@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 def test_the_notebook_runs(
     toy_encoders: Encoders,
+    brief_pretraining: None,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
