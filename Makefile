@@ -39,10 +39,10 @@ check: $(STAMP) ## lint, types and the quick unit tests, side by side
 quick: $(STAMP)
 	$(PYTEST) tests/unit -m "not ray and not slow" $(ARGS)
 
-lint: $(STAMP) ## ruff and pyright
+lint: $(STAMP) ## ruff and pyrefly
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pyrefly check
 
 format: $(STAMP) ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -150,7 +151,7 @@ class Bench:
         if compiled:
             model.compile_encoder()
         self._forget_peak()
-        settings = {"budget": budget, "device": self.device, "precision": "bf16"}
+        settings: dict[str, Any] = {"budget": budget, "device": self.device, "precision": "bf16"}
 
         def run() -> None:
             for part in self.shards:

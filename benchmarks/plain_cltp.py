@@ -69,7 +69,9 @@ class Script:
         self.config, self.method = config, config["method"]
         self.benchmark = lookup(config["benchmark"]["name"])
         self.labels = LabelSet(self.benchmark.labels)
-        self.tokenizer = AutoTokenizer.from_pretrained(config["backbone"], trust_remote_code=False)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(
+            config["backbone"], trust_remote_code=False
+        )
         self.model = AutoModelForTokenClassification.from_pretrained(
             config["backbone"],
             num_labels=len(self.labels.names),

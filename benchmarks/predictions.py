@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -65,9 +66,8 @@ def write_model(folder: Path) -> Path:
         backbone, **classes, trust_remote_code=False
     )
     model.save_pretrained(folder / "model")
-    AutoTokenizer.from_pretrained(backbone, trust_remote_code=False).save_pretrained(
-        folder / "model"
-    )
+    tokenizer: Any = AutoTokenizer.from_pretrained(backbone, trust_remote_code=False)
+    tokenizer.save_pretrained(folder / "model")
     return folder / "model"
 
 

@@ -70,7 +70,7 @@ class Passed:
 
 def of_shape(family: str, like: Path, folder: Path) -> Path:
     """An encoder of a family, of the size and with the tokenizer of another, drawn at random."""
-    tokenizer = AutoTokenizer.from_pretrained(like, trust_remote_code=False)
+    tokenizer: Any = AutoTokenizer.from_pretrained(like, trust_remote_code=False)
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     other = AutoConfig.from_pretrained(like, trust_remote_code=False)
     special = {
@@ -110,7 +110,7 @@ def passed(
     seconds = time.perf_counter() - start
     folder = Path(run.folder) / "model"
     stock = AutoModelForTokenClassification.from_pretrained(folder, trust_remote_code=False)
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     words = ["Anna", "lives", "in", "Ulm", ",", "not", "in", "Rome", "."]
     inputs = tokenizer(words, is_split_into_words=True, return_tensors="pt")
     with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -38,9 +39,8 @@ def write_tagger(folder: Path, labels: Sequence[str], *, seed: int = 0) -> Path:
     with torch.no_grad():  # what the encoder says of words differs little
         model.classifier.weight.normal_(std=1.0)
     model.save_pretrained(folder / "tagger")
-    AutoTokenizer.from_pretrained(encoder, trust_remote_code=False).save_pretrained(
-        folder / "tagger"
-    )
+    tokenizer: Any = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)
+    tokenizer.save_pretrained(folder / "tagger")
     return folder / "tagger"
 
 

@@ -396,7 +396,7 @@ class Trial:
     def of_pipeline(self, stock: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
         """Logits of the texts as a stock tokenizer gives them, one by one: some cannot pad."""
         local: dict[str, Any] = {"local_files_only": True}
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
             self.model, trust_remote_code=False, **local
         )
         said = []

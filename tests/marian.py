@@ -21,12 +21,12 @@ def write_marian(folder: Path, text: Iterable[str], *, seed: int = 0, languages:
     """
     folder.mkdir(parents=True, exist_ok=True)
     spm = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(  # type: ignore[attr-defined]
+    sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(text), model_writer=spm, vocab_size=200, hard_vocab_limit=False,
         num_threads=1, minloglevel=2,
     )  # fmt: skip
     processor = sentencepiece.SentencePieceProcessor(model_proto=spm.getvalue())
-    pieces = [processor.id_to_piece(i) for i in range(processor.get_piece_size())]  # type: ignore[attr-defined]
+    pieces = [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
     names = ["</s>", "<unk>", *(x for x in pieces if x not in ("<s>", "</s>", "<unk>"))]
     names += [f">>{language}<<" for language in languages.split()] + ["<pad>"]
     for name in ("source.spm", "target.spm"):

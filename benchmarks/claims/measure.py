@@ -85,7 +85,7 @@ class Runs:
             key = (row, seed, stage)
             if key not in self._counts:
                 store, report = self.reports[row][seed]
-                own = store and counts_of_run(store, report, self.labels, stage)
+                own = counts_of_run(store, report, self.labels, stage) if store else None
                 if own is None:
                     raise NotMeasuredError(f"{stage} predictions of {report.run} are gone")
                 self._counts[key] = own

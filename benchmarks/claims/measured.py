@@ -49,7 +49,8 @@ class Figure:
     def from_json(cls, record: Mapping[str, Any]) -> Self:
         """The inverse of `dataclasses.asdict`, whose pair JSON makes a list."""
         ends = record["interval"]
-        return cls(**{**record, "interval": None if ends is None else (ends[0], ends[1])})
+        values: dict[str, Any] = {**record, "interval": ends and (ends[0], ends[1])}
+        return cls(**values)
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,10 @@ def proofs(asked: Asked, path: Path = PROOFS) -> list[Proof]:
     common = content.pop("common")
     found = []
     for name, item in content.items():
-        keys = {**common, **(item["embedded"] if asked.data is None else item["real"])}
+        keys: dict[str, Any] = {
+            **common,
+            **(item["embedded"] if asked.data is None else item["real"]),
+        }
         if asked.data is not None:
             there = [x for x in (asked.data / y for y in item["data"]) if x.is_dir()]
             if not there:

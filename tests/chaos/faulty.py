@@ -67,7 +67,7 @@ def install() -> None:
         return pafs.PyFileSystem(Faulty(Path(folder))), folder
 
     for module in (store, checkpoints, deaths):
-        module.open_root = open_root  # type: ignore[attr-defined]
+        module.open_root = open_root
 
 
 class Faulty(pafs.FileSystemHandler):

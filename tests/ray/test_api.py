@@ -175,7 +175,7 @@ def test_a_comparison_takes_methods_as_classes(
 
 
 def test_a_sweep_finds_settings_by_source_dev(run: xlt_ray.Run, world: World, store: Path) -> None:
-    values = {**given(world, store), "sweep": {"search": "grid", "concurrent": 1}}
+    values: dict[str, Any] = {**given(world, store), "sweep": {"search": "grid", "concurrent": 1}}
     found = xlt_ray.sweep(
         method="bl_direct", space={"source_epochs": [3]}, source_lr=4e-3, name="found", **values
     )

@@ -148,7 +148,7 @@ def test_a_tagger_of_spans_is_distilled_into_a_stock_one(store: Path, tmp_path: 
 
     model = AutoModelForTokenClassification.from_pretrained(to, trust_remote_code=False).eval()
     assert type(model).__module__.startswith("transformers.")
-    tokenizer = AutoTokenizer.from_pretrained(to, trust_remote_code=False)
+    tokenizer: Any = AutoTokenizer.from_pretrained(to, trust_remote_code=False)
     steps = (store / "runs/spans-export/ledger.jsonl").read_text().splitlines()
     titles = {entry["title"]: entry for entry in map(json.loads, steps)}
     said = Store(str(store)).find("annotation", titles["distilled test annotation"]["fingerprint"])

@@ -63,11 +63,12 @@ def test_everything_comes_in_by_the_door(
     pool = Pool(1, 1, 1, 0.0)
     over_shards(Nothing, None, pool, ["a"])
     assert map_rows([{"x": 1}], lambda row: {"y": row["x"]}, 1e9) == [{"y": 1}]
-    for changed, said in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"word": "another", "place": "none"}, "does not see the driver's store"),
         ({"word": "1", "code": "0"}, "has other code of xlt_ray"),
         ({"word": "2", "versions": {**opened.versions, "torch": "1.0"}}, "has torch .*driver 1.0"),
-    ):
+    ]
+    for changed, said in cases:
         other = replace(opened, patience=0.2, **changed)
         if changed["word"] in "12":
             (Path(opened.root) / other.place).write_text(changed["word"])

@@ -170,7 +170,7 @@ class Mine(Method[MineConfig]):
 
 
 class Cltp(Mine):
-    class Config(MethodConfig, frozen=True):  # type: ignore[assignment]
+    class Config(MethodConfig, frozen=True):
         name: Literal["cltp"] = "cltp"
         """Name of the method."""
 

@@ -19,7 +19,7 @@ SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
 
 
 def plan(**keys: Any) -> Plan:
-    values = {"annotators": Pool(0, 0, 1, 0.0), "train_workers": 0, "train_cpus": 2,
+    values: dict[str, Any] = {"annotators": Pool(0, 0, 1, 0.0), "train_workers": 0, "train_cpus": 2,
               "train_gpus": 0.0, "readers": 1, "trainings": 1} | keys  # fmt: skip
     return Plan(**values)
 

@@ -34,7 +34,9 @@ def slow_rows(sentence: Sentence, layout: InputLayout) -> list[tuple[list[int], 
     rows = []
     room = layout.max_length - 2
     for window in windows([len(word) for word in sentence], room):
-        ids, firsts = [layout.prefix], []
+        assert layout.prefix is not None
+        assert layout.suffix is not None
+        ids, firsts = [layout.prefix], list[int]()
         for number in range(window.start, window.end):
             if window.first <= number < window.last:
                 firsts.append(len(ids))
@@ -219,6 +221,8 @@ def slow_pair(
     first, second = list(first), list(second)
     while len(first) + len(second) > layout.pair_room:
         (first if len(first) > len(second) else second).pop()
+    assert layout.prefix is not None
+    assert layout.suffix is not None
     joint = [layout.suffix] * layout.joint
     head = [layout.prefix, *first, *joint]
     tail = [*second, layout.suffix]

@@ -4,6 +4,7 @@ import re
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ def table() -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows if len(row) == 1 + len(KINDS)}
 
 
-def trials() -> list[object]:
+def trials() -> list[Any]:
     found = []
     for family in FAMILIES:
         for kind in KINDS:

@@ -41,7 +41,13 @@ class Service:
             return up
 
         self.logged = list[str]()
-        given = {"max_bytes": 200, "max_rows": 4, "queue": 2, "timeout": 5.0, **limits}
+        given: dict[str, Any] = {
+            "max_bytes": 200,
+            "max_rows": 4,
+            "queue": 2,
+            "timeout": 5.0,
+            **limits,
+        }
         self.app = Front(
             task="sentence", words="marks", limits=Limits(**given), token=TOKEN, ask=ask,
             replicas=replicas, counts=Counts(), log=self.logged.append,

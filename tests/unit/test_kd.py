@@ -15,7 +15,13 @@ T = 3.0
 
 
 def prepared(**options: Any) -> MatchSoftened:
-    values = {"T": T, "source_weight": 0.1, "reduction": "mean", "t_squared": False, **options}
+    values: dict[str, Any] = {
+        "T": T,
+        "source_weight": 0.1,
+        "reduction": "mean",
+        "t_squared": False,
+        **options,
+    }
     loss = MatchSoftened(**values)
     loss.prepare(FACTS, torch.nn.Linear(1, 1))  # type: ignore[arg-type]
     loss.before_step(OptimiserStep(0, 1, items=3, paired=0))

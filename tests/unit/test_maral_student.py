@@ -72,8 +72,9 @@ def examples(corpus: Mix, encoder: Path) -> Examples:
 
 def objective(**changes: Any) -> MaralStudentLoss:
     weights = changes.pop("source_weights", None)
+    values: dict[str, Any] = {"epochs": 4, "k": 3, "outside": 1.0, **changes}
     return MaralStudentLoss(
-        HEAD, 0.0, 0.25, StudentConfig(**{"epochs": 4, "k": 3, "outside": 1.0, **changes}),
+        HEAD, 0.0, 0.25, StudentConfig(**values),
         source_prior=(0.7, 0.2, 0.1), target_prior=(0.6, 0.3, 0.1), source_weights=weights,
     )  # fmt: skip
 

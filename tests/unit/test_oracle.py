@@ -400,9 +400,8 @@ def test_the_page_has_the_sets_of_the_last_round() -> None:
 
 def test_a_method_that_makes_sets_has_a_rule() -> None:
     """By its own keys, whatever its name."""
-    assert sets_of(CLTPConfig(**{"lambda": 2, "tau": 5, "penalty": "linear"})) == MeasuredSets(
-        2, 5, "linear"
-    )
+    changed = CLTPConfig.model_validate({"lambda": 2, "tau": 5, "penalty": "linear"})
+    assert sets_of(changed) == MeasuredSets(2, 5, "linear")
     assert sets_of(CLTPConfig(label="one_hot")) == MeasuredSets(4, 10, "power")
     assert sets_of(BLJointConfig()) is None
 

@@ -60,7 +60,7 @@ def test_threads_of_the_driver_take_a_shard_each() -> None:
     assert sorted(task["calls"]) == [["a"], ["b"], ["c"], ["d"]]  # type: ignore[index]
     task = {"together": Barrier(1)}
     over_shards(Counting, task, Pool(0, 0, 1, 0.0), ["a", "b"])
-    assert task["calls"] == [["a", "b"]]  # type: ignore[comparison-overlap]
+    assert task["calls"] == [["a", "b"]]
     with pytest.raises(OSError, match="no space left"):
         over_shards(Counting, {"together": Barrier(1)}, Pool(0, 0, 1, 0.0), ["a", "bad"], threads=2)
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.folders import write
 from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.schema import Split
 from xlt_ray.data.benchmarks import registry, toy
 from xlt_ray.data.benchmarks.registry import (
     BENCHMARKS,
@@ -356,7 +357,11 @@ def test_faults(root: Path) -> None:
         ({"root": None}, "the hub cannot be reached"),
     ]
     for changes, message in cases:
-        arguments = {"root": str(root), "languages": ["de"], "split": "dev"} | changes
+        arguments: dict[str, Any] = {
+            "root": str(root),
+            "languages": ["de"],
+            "split": "dev",
+        } | changes
         with pytest.raises(ValueError, match=message):
             sources(WIKIANN, **arguments)
     with pytest.raises(ValueError, match=r"benchmark.root: toy is generated, remove "):
@@ -439,7 +444,7 @@ def test_all_of_the_xnli_sample(shared_data: Path) -> None:
     assert set(targets) == set(XNLI.languages) - {"en"}
     with pytest.raises(ValueError, match=r"no split 'train' in .*/de"):
         sources(XNLI, root=root, languages=["de"], split="train")
-    wanted = [
+    wanted: list[tuple[Split, tuple[str, ...], int]] = [
         ("train", ("en",), 8999),
         ("dev", XNLI.languages, 500),
         ("test", XNLI.languages, 1000),

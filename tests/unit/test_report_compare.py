@@ -73,8 +73,13 @@ def comparison(**changes: Any) -> Comparison:
             ],
         ),
     ]
-    values = {"name": "compare-toy", "rows": rows, "published": [], "config": {"backbone": "toy"}}
-    return Comparison(**{**values, **changes})
+    values: dict[str, Any] = {
+        "name": "compare-toy",
+        "rows": rows,
+        "published": [],
+        "config": {"backbone": "toy"},
+    }
+    return Comparison(**(values | changes))
 
 
 def test_statistics_of_a_row() -> None:

@@ -22,7 +22,7 @@ def test_rankings_by_hand() -> None:
     logits = torch.tensor([[50.0, 50.0, -50.0, -50.0], [80.0, 0.0, 0.0, 0.0]])
     context = TaskContext(FACTS.labels, ("a",), task="sentence")
     for rank_by, wanted in (("entropy", [0.5, 0.0]), ("max_probability", [0.5, 0.0])):
-        annotator = SoftmaxAnnotator(rank_by)  # type: ignore[arg-type]
+        annotator = SoftmaxAnnotator(rank_by)
         columns = annotator.annotate(output_of(logits), np.arange(3), context)
         np.testing.assert_allclose(columns.rows["score"], wanted, atol=1e-12)
         assert columns.items["candidates"].tolist() == [1, 1]

@@ -99,7 +99,7 @@ FINDINGS = {
 
 
 def test_seeds_are_averaged_place_by_place() -> None:
-    assert points(FINDINGS["records"], "conlst", "de") == [  # type: ignore[arg-type]
+    assert points(FINDINGS["records"], "conlst", "de") == [
         ("", 0, pytest.approx(0.6)), ("stage 1", 5, pytest.approx(0.7)),
         ("stage 1", 10, pytest.approx(0.8)), ("iteration 1", 20, 0.4),
     ]  # fmt: skip

@@ -186,7 +186,7 @@ def test_a_bad_sweep_is_refused_before_anything_happens(
 
 
 def test_a_source_that_is_left_out_is_searched_too() -> None:
-    values = {
+    values: dict[str, Any] = {
         **TOY,
         "benchmark": {"name": "toy", "source": ["mira", "nolu"], "targets": ["mira", "pavri"],
                       "leave_one_out": True},
@@ -200,7 +200,7 @@ def test_a_source_that_is_left_out_is_searched_too() -> None:
 
 
 def test_text_that_was_drawn_by_its_labels_is_refused() -> None:
-    asked = {**TOY, "method": {"name": "cltp"}, "sweep": {"keys": {"tau": [5]}}}
+    asked: dict[str, Any] = {**TOY, "method": {"name": "cltp"}, "sweep": {"keys": {"tau": [5]}}}
     asked["benchmark"] = {**TOY["benchmark"], "prior": {"nolu": "random"}}
     with pytest.raises(ConfigError, match=r"benchmark.prior: draws text by its gold labels"):
         configure(SPACES, asked)

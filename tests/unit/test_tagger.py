@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -78,7 +79,8 @@ def test_the_same_model_has_the_same_bytes(encoder: Path, tmp_path: Path) -> Non
 
 
 def test_the_tokenizer_of_an_encoder_serves_its_tagger(encoder: Path) -> None:
-    assert AutoTokenizer.from_pretrained(encoder, trust_remote_code=False).is_fast
+    tokenizer: Any = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)
+    assert tokenizer.is_fast
 
 
 def test_the_largest_evidence_is_the_largest_logit(encoder: Path, batch: Batch) -> None:

@@ -31,7 +31,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def translator(folder: Path, target: str = "en", **options: Any) -> Translator:
-    values = {"beams": 1, "max_new_tokens": 12, "budget": 256,
+    values: dict[str, Any] = {"beams": 1, "max_new_tokens": 12, "budget": 256,
               "device": torch.device("cpu"), "arithmetic": nullcontext, **options}  # fmt: skip
     return Translator(folder, "xx", target, **values)
 
@@ -102,8 +102,10 @@ def ready_in(store: Store, rows: dict[str, str], name: str = "ready") -> Artifac
 def task_of(
     store: Store, text: Artifact, routes: dict[str, Route], **options: Any
 ) -> TranslateTask:
-    values = {"whole": False, "codes": {}, "beams": 1, "max_new_tokens": 8, "batch_tokens": 256,
-              "arithmetic": Arithmetic(), **options}  # fmt: skip
+    values: dict[str, Any] = {
+        "whole": False, "codes": {}, "beams": 1, "max_new_tokens": 8, "batch_tokens": 256,
+        "arithmetic": Arithmetic(), **options
+    }  # fmt: skip
     attempt = store.attempt("translation", "t")
     return TranslateTask(attempt=attempt, text=text, task="pair", routes=routes, **values)
 

@@ -34,7 +34,8 @@ def own_of(**keys: Any) -> FilesConfig:
 
 
 def source(path: Path, split: str = "train", **keys: Any) -> UserSource:
-    return UserSource((str(path),), "de", split, **{"task": "token", **keys})
+    keys.setdefault("task", "token")
+    return UserSource((str(path),), "de", split, **keys)
 
 
 def read(item: Source, labels: LabelSet | None = None, limit: int | None = None) -> Any:

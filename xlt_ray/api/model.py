@@ -30,7 +30,7 @@ class Model:
         return f"Model({str(self.folder)!r}, {self.task}, labels: {', '.join(self.labels)})"
 
     @overload
-    def predict(  # pyright: ignore[reportOverlappingOverload]  # a str is no list of texts here
+    def predict(  # a str is no list of texts here
         self, texts: str, *, words: Cut = "marks"
     ) -> Prediction: ...
 

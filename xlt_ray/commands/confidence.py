@@ -84,7 +84,8 @@ def channel_of(values: Mapping[str, Any]) -> Channel:
     """A channel from the plain values that a run has left of it."""
     priors = values["priors"]
     kept = None if priors is None else tuple(tuple(prior) for prior in priors)
-    return Channel(**{**values, "names": tuple(values["names"]), "priors": kept})
+    found: dict[str, Any] = {**values, "names": tuple(values["names"]), "priors": kept}
+    return Channel(**found)
 
 
 @dataclass(frozen=True)

@@ -232,7 +232,7 @@ def ready(files: Mapping[str, Path], to: Path) -> Iterator[Path]:
 def export(config: ExportConfig) -> dict[str, Any]:
     """Write the folder; returns the record of where it comes from."""
     section, artifact = config.section, config.model.artifact
-    record = {
+    record: dict[str, Any] = {
         "run": section.run,
         "method": config.run.method.name,
         "benchmark": config.run.benchmark.name,

@@ -82,7 +82,7 @@ class Wandb:
     def __init__(self, name: str, config: Mapping[str, Any]):
         from ray.air.integrations.wandb import setup_wandb
 
-        self._run = setup_wandb(
+        self._run: Any = setup_wandb(
             config=flat(config), project=os.environ.get("WANDB_PROJECT", PROJECT),
             trial_name=name, trial_id=name,
         )  # fmt: skip

@@ -89,7 +89,7 @@ def _interior(P: np.ndarray, q: np.ndarray) -> np.ndarray:
     """argmin u'Pu / 2 + q'u of u >= 0 that sum to 1, about as exact as the solver's tolerance."""
     from qpsolvers import (
         Problem,
-        solve_problem,  # pyright: ignore[reportUnknownVariableType]
+        solve_problem,
     )
 
     size = len(q)

@@ -92,7 +92,8 @@ class PublishedTable:
     def from_json(cls, record: Mapping[str, Any]) -> Self:
         """The table of its plain form, which `dataclasses.asdict` gives."""
         rows = [PublishedRow(**row) for row in record["rows"]]
-        return cls(**{**record, "rows": rows})
+        values: dict[str, Any] = {**record, "rows": rows}
+        return cls(**values)
 
 
 def published(paper: str, table: str) -> list[PublishedTable]:

@@ -181,7 +181,7 @@ def make_source(
         checked = override(name, values)
         knobs = checked if name == language else knobs
     return ToySource(
-        task=task,  # pyright: ignore[reportArgumentType]
+        task=task,  # type: ignore
         language=language,
         split=split,
         size=size,

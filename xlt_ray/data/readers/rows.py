@@ -373,7 +373,7 @@ def _bad_row(
 ) -> BadRow:
     if error.position is None:
         return BadRow(file, line, error.reason)
-    own = token_line and token_line(raw, error.position)
+    own = token_line(raw, error.position) if token_line is not None else None
     if own is not None:
         return BadRow(file, own, error.reason)
     return BadRow(file, line, f"{error.reason} (token {error.position + 1})")

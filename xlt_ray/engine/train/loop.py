@@ -348,7 +348,7 @@ class Worker:
         everyone = self.workers.everyone(torch.from_numpy(predicted).to(self.device)).cpu().numpy()
         known = self.dev_gold, self._dev_order(everyone), task.context.labels
         loss, items = self.workers.sum([float(self.loss), float(position.items)])
-        entry = {
+        entry: dict[str, Any] = {
             "epoch": position.epoch + (position.step_in_epoch > 0),
             "step": position.total,
             "loss": loss / max(items, 1.0),
