@@ -24,6 +24,7 @@ from benchmarks.pieces import pieces
 from benchmarks.rounds import rounds
 from benchmarks.setting import EMBEDDED, Data, Setting, begun, small_backbone
 from benchmarks.spans import measure as spans
+from benchmarks.starts import starts
 from benchmarks.training import training
 from benchmarks.whole import whole
 
@@ -75,6 +76,7 @@ PARTS: Mapping[str, Callable[[Asked], Result]] = {
     "spans": lambda x: spans(1_000_000, x.data.backbone, repeats=x.repeats),
     "growth": lambda x: growth(x.sizes, (1, 2)),
     "rounds": lambda x: rounds(x.repeats),
+    "starts": lambda x: starts(x.repeats, gigabytes=1.0),
 }
 LONG = ("closest", "tenfold")
 """Parts that have to be asked for: many turns of few contenders, and what takes longest."""

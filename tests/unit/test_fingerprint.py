@@ -14,7 +14,7 @@ from xlt_ray.store import fingerprint as module
 from xlt_ray.store.fingerprint import PLUMBING, code_digest, fingerprint
 
 Digest = Callable[..., str]
-CACHES = (module._path, module.tree_of, module._imports, module._is_module, module._module_digest)
+CACHES = (module._path, module.tree_of, module._imports, module._within, module._module_digest)
 
 PLAIN = {
     "steps.py": "from probe.inner import work\n\ndef run(x):\n    return work(x) + 1\n",
@@ -57,6 +57,11 @@ def test_comments_layout_and_docstrings_do_not_matter(digest: Digest) -> None:
     text = '"""About."""\nfrom probe.inner import work  # why\n\n\ndef run(\n    x,\n):\n'
     text += '    """Runs."""\n    return (work(x) + 1)\n'
     assert digest(steps=text) == digest()
+
+
+def test_nothing_is_imported_to_know_what_is_imported(digest: Digest) -> None:
+    digest(steps="from probe.inner import work\nfrom probe.constants import PI\n")
+    assert not {name for name in sys.modules if name.startswith("probe.")}
 
 
 def test_attribute_docstrings_do_not_matter(digest: Digest) -> None:

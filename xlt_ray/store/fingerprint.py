@@ -80,12 +80,25 @@ def _room(name: str) -> str:
 
 @cache
 def _path(name: str) -> Path | None:
-    loaded = sys.modules.get(name)
-    file = getattr(loaded, "__file__", None)
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if file is None and (within := _within(name)):
+        return within
     if file is None:
         spec = importlib.util.find_spec(name)
         file = spec.origin if spec else None
     return Path(file) if file else None
+
+
+@cache
+def _within(name: str) -> Path | None:
+    """File of a module of the package. It is looked for on disk, as find_spec imports parents."""
+    root = importlib.util.find_spec(PACKAGE) if name.startswith(f"{PACKAGE}.") else None
+    for place in root.submodule_search_locations or () if root else ():
+        path = Path(place, *name.split(".")[1:])
+        for file in (path / "__init__.py", path.with_suffix(".py")):
+            if file.is_file():
+                return file
+    return None
 
 
 @cache
@@ -103,18 +116,8 @@ def _imports(name: str) -> tuple[str, ...]:
             wanted += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            wanted += [item if _is_module(item) else node.module for item in inner]
+            wanted += [item if _within(item) else node.module for item in inner]
     return tuple(item for item in wanted if item == PACKAGE or item.startswith(f"{PACKAGE}."))
-
-
-@cache
-def _is_module(name: str) -> bool:
-    if not name.startswith(f"{PACKAGE}."):
-        return False
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 @cache
