@@ -222,6 +222,24 @@ def test_labels_move_by_means_and_neighbours(bench: Benches) -> None:
     assert near.sum() == 3
 
 
+def test_a_moved_label_counts_into_the_means_of_its_own_step(bench: Benches) -> None:
+    """The next step is scored by them: neighbours cannot be looked for later than in the step."""
+    b = bench(refinement="global")
+    for _ in range(2):
+        b.epoch()
+    memory = b.loss.memory
+    memory.reliable_N[10] = False
+    memory.p_NK[10], memory.y_N[10] = torch.tensor([0.0, 0.51, 0.49]), 1
+    memory.score_mean_K = torch.tensor([math.inf, math.inf, -math.inf]).double()
+    _, output, batch = b.step([0, 2])
+    assert memory.y_N[10] == 2
+    y_N = memory.y_N[batch.item_ids]
+    z_NQ = unit(output.features).detach().double()
+    assert b.loss.next_count_K.tolist() == torch.bincount(y_N, minlength=K).tolist()
+    torch.testing.assert_close(b.loss.next_mean_KQ[2], z_NQ[y_N == 2].mean(dim=0))
+    assert (batch.item_ids[y_N == 2] == 10).any()
+
+
 @pytest.mark.parametrize(
     ("refinement", "classes"),
     [("none", []), ("global", [2]), ("local", [1]), ("both", [1, 2])],

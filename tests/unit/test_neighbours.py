@@ -9,6 +9,7 @@ import torch
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.methods.maral import neighbours
 from xlt_ray.methods.maral.neighbours import LEAST_RECALL, Neighbours
+from xlt_ray.ops.faiss_products import LEAST_PRODUCT
 
 K = 3
 
@@ -63,6 +64,34 @@ def test_a_few_vectors_are_searched_exactly_anyway() -> None:
     found = Neighbours(vectors(50, 0), torch.zeros(50).long(), K, k=20, search="approximate")
     assert found.recall == 1
     assert not hasattr(found.index, "nprobe")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_few_queries_are_searched_by_matrix_products(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step has some hundreds of queries; faiss takes products from 128,000 numbers on."""
+    import faiss
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    faiss.cvar.distance_compute_blas_threshold = 128_000
+    found = Neighbours(vectors(9, 0), torch.zeros(9).long(), K, k=2)
+    found.counts(vectors(3, 1), torch.full((3,), -1))
+    assert faiss.cvar.distance_compute_blas_threshold == LEAST_PRODUCT * threads
+    faiss.cvar.distance_compute_blas_threshold = 20  # as older versions have it: by queries
+    found.counts(vectors(3, 1), torch.full((3,), -1))
+    assert faiss.cvar.distance_compute_blas_threshold == 20
+
+
+@pytest.mark.parametrize("size", [16, 100, 1000])
+def test_calls_of_any_size_find_the_same_neighbours(size: int) -> None:
+    """One call with all queries, and calls with some of them as passes of a training have."""
+    stored, queries = vectors(6000, 0, 64), vectors(3000, 1, 64)
+    search = Neighbours(stored, torch.arange(6000), 6000, k=20)
+    nobody = torch.full((3000,), -1)
+    whole = search.counts(queries, nobody)
+    parts = [search.counts(*x) for x in zip(queries.split(size), nobody.split(size), strict=True)]
+    assert torch.equal(torch.cat(parts), whole)
 
 
 def test_faiss_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

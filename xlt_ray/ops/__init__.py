@@ -27,4 +27,5 @@ spans            spans and their decoding
 entities         spans and BIO tags
 selection        quotas per class
 acquisition      which rows a person labels next
+faiss_products   how faiss searches
 """

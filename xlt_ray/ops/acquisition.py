@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from xlt_ray.ops.faiss_products import search_by_products
+
 CANDIDATES = 10
 """Candidates per wanted row (the paper's beta)."""
 _ITERATIONS = 25
@@ -88,7 +90,7 @@ def _nearest(vectors: np.ndarray, weights: np.ndarray, count: int, seed: int) ->
     import faiss as untyped
 
     faiss: Any = untyped
-    faiss.omp_set_num_threads(1)  # sums in the same order each time
+    search_by_products(faiss, 1)  # one thread sums in the same order each time
     means = faiss.Kmeans(
         vectors.shape[1], count, niter=_ITERATIONS, seed=seed % 2**31, spherical=True,
         min_points_per_centroid=1,

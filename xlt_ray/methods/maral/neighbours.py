@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from xlt_ray.config.errors import ConfigError
+from xlt_ray.ops.faiss_products import search_by_products
 
 Search = Literal["exact", "approximate"]
 
@@ -51,7 +52,7 @@ class Neighbours:
         self.num_classes, self.k, self.recall = num_classes, k, 1.0
         stored = _array(vectors_SQ)
         self.size = len(stored)
-        self.faiss.omp_set_num_threads(torch.get_num_threads())
+        search_by_products(self.faiss, torch.get_num_threads())
         exact = self.faiss.IndexFlatIP(vectors_SQ.shape[1])
         self.index = self._placed(exact, vectors_SQ.device)
         self.index.add(stored)
@@ -94,6 +95,7 @@ class Neighbours:
             queries_NQ: Vectors.
             own_N: Place of the query itself among the stored vectors, which is not counted, or -1.
         """
+        search_by_products(self.faiss, torch.get_num_threads())
         queries, own = _array(queries_NQ), own_N.cpu().numpy()
         counts = np.zeros((len(queries), self.num_classes), np.float32)
         for at in range(0, len(queries) if self.size else 0, CHUNK):
