@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from transformers import AutoModelForMaskedLM
 
 from tests.encoders import tokenised, write_encoder
@@ -18,6 +19,7 @@ from xlt_ray.models.load import load_classifier
 from xlt_ray.models.span_tagger import (
     WIDTH_BUCKETS,
     SpanHead,
+    SpanRepresentation,
     SpanTagger,
     buckets,
     check_head,
@@ -207,6 +209,50 @@ def test_what_is_saved_is_an_encoder_for_everybody(encoder: Path, tmp_path: Path
     assert settings["max_len"] == 3
     AutoModelForMaskedLM.from_pretrained(tmp_path, trust_remote_code=False)
     assert load_classifier(tmp_path, LABELS, "token").num_outputs == len(LABELS)
+
+
+def plain_way(layer: SpanRepresentation, firsts: Tensor, lasts: Tensor, batch: Batch) -> Tensor:
+    """(M1) without dropout, a vector of all parts for each span."""
+    x = layer.parts(firsts, lasts, batch)
+    return layer.outer(torch.nn.functional.gelu(layer.inner(x)))
+
+
+@pytest.mark.parametrize("rows", [[], [0], [3], [0, 1, 2, 3]])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-13)])
+def test_products_of_words_are_those_of_spans(
+    encoder: Path, rows: list[int], dtype: torch.dtype, tolerance: float
+) -> None:
+    """No sentence, some, and one of a single word; weights large enough to see a wrong part."""
+    items = SpanItems(HEAD.max_len, LabelSet(LABELS))
+    layout = layout_of(load_tokenizer(str(encoder)), 16, spans=items)
+    batch = examples_of(tokenised([*SENTENCES, [[10]]]), layout).collate(np.array(rows, np.int64))
+    torch.manual_seed(2)
+    layer = SpanRepresentation(16, HEAD, 0.5).to(dtype)
+    firsts, lasts = torch.randn(2, len(batch.items), 16, dtype=dtype)
+    assert batch.spans is not None
+    batch.spans.widths = torch.arange(len(batch.spans.words)) % 9
+    batch.spans.shapes = torch.arange(len(batch.items)) % len(SHAPES)
+    with torch.no_grad():
+        wanted = plain_way(layer, firsts, lasts, batch)
+        found = layer.eval()(firsts, lasts, batch)
+    assert found.shape == (len(batch.spans.words), HEAD.q)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=tolerance)
+    layer.train().dropout.p = 0.0
+    assert torch.equal(layer(firsts, lasts, batch), wanted), "training has the plain way"
+
+
+def test_products_of_words_in_bfloat16_are_as_near_as_those_of_spans(examples: Examples) -> None:
+    """Both round, to 3 digits; what they round is compared in float64."""
+    batch = examples.collate([0, 1, 2])
+    torch.manual_seed(2)
+    layer = SpanRepresentation(64, HEAD, 0.0).eval()
+    firsts, lasts = torch.randn(2, len(batch.items), 64)
+    with torch.no_grad():
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = layer(firsts, lasts, batch), plain_way(layer, firsts, lasts, batch)
+        exact = plain_way(layer.double(), firsts.double(), lasts.double(), batch)
+    factored, plain = ((x.double() - exact).square().mean().sqrt().item() for x in rough)
+    assert factored < 1.5 * plain
 
 
 def test_no_spans(encoder: Path, examples: Examples) -> None:

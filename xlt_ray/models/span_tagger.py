@@ -112,11 +112,23 @@ class SpanRepresentation(nn.Module):
     def forward(self, firsts_WH: Tensor, lasts_WH: Tensor, batch: Batch) -> Tensor:
         """[N, q] vectors of the spans of a batch.
 
+        In training every span has dropout of its own on all that describes it. Without dropout the
+        first layer is the sum of a product of each part, and that of a word is computed once for
+        all spans that begin or end with it. Both ways differ by rounding alone.
+
         Args:
             firsts_WH: State of the first sub-word of each word.
             lasts_WH: State of its last one.
             batch: The batch.
         """
+        if self.training:
+            x = self.inner(self.dropout(self.parts(firsts_WH, lasts_WH, batch)))
+        else:
+            x = self._sum_of_products(firsts_WH, lasts_WH, batch)
+        return self.outer(self.dropout(nn.functional.gelu(x)))
+
+    def parts(self, firsts_WH: Tensor, lasts_WH: Tensor, batch: Batch) -> Tensor:
+        """[N, inner] what describes each span: its ends, width, length and spelling."""
         assert batch.spans is not None
         start_N, end_N = batch.spans.words.unbind(1)
         written_NS = shape_counts(batch.spans, self.length.num_embeddings)
@@ -127,8 +139,31 @@ class SpanRepresentation(nn.Module):
             self.length(end_N - start_N).relu(),
             written_NS.to(self.shape.weight.dtype) @ self.shape.weight,  # a sum over the words
         )
-        x = self.dropout(torch.cat([part.to(firsts_WH.dtype) for part in parts], dim=1))
-        return self.outer(self.dropout(nn.functional.gelu(self.inner(x))))
+        return torch.cat([part.to(firsts_WH.dtype) for part in parts], dim=1)
+
+    def _sum_of_products(self, firsts_WH: Tensor, lasts_WH: Tensor, batch: Batch) -> Tensor:
+        """[N, inner] the first layer of `parts`, of which a row of a table stands for the narrow
+        ones."""
+        assert batch.spans is not None
+        start_N, end_N = batch.spans.words.unbind(1)
+        hidden = firsts_WH.shape[1]
+        first, last, width, length, shape = self.inner.weight.split(
+            [hidden, hidden, _WIDTH, _LENGTH, _SHAPE], dim=1
+        )
+        linear, one_hot = nn.functional.linear, nn.functional.one_hot
+        table = torch.cat([
+            linear(self.width.weight, width),
+            linear(self.length.weight.relu(), length),
+            linear(self.shape.weight, shape),
+        ])  # fmt: skip
+        kinds_NT = torch.cat([
+            one_hot(buckets(batch.spans.widths), WIDTH_BUCKETS),
+            one_hot(end_N - start_N, self.length.num_embeddings),
+            shape_counts(batch.spans, self.length.num_embeddings),
+        ], dim=1)  # fmt: skip
+        x = linear(firsts_WH, first, self.inner.bias).index_select(0, start_N)
+        x = x + linear(lasts_WH, last).index_select(0, end_N)
+        return torch.addmm(x, kinds_NT.to(x.dtype), table.to(x.dtype))
 
 
 class ClassMeans(nn.Module):
