@@ -22,6 +22,7 @@ from xlt_ray.methods.maral.source_spans import MOST_WORDS, count_spans, length_f
 from xlt_ray.methods.maral.student import MaralStudentLoss
 from xlt_ray.methods.maral.teacher import (
     SpanCrossEntropy,
+    SpanObjective,
     SpanProbabilities,
     TagSpans,
     even_weights,
@@ -128,6 +129,20 @@ def test_without_guessing_the_teacher_sees_no_target_text(driver: SpanDriver) ->
     assert teacher.objective.span_head == SpanHead()
     annotator = driver.call("annotate", "a unlabelled").annotator
     assert annotator == SpanProbabilities(SpanHead(), prune=True)
+
+
+def test_tokens_can_be_hidden_in_some_steps_alone(driver: SpanDriver) -> None:
+    run_method("maral", driver, mlm_every=4)
+    for title in ("a teacher", "a student"):
+        objective = driver.call("train", title).objective
+        assert isinstance(objective, SpanObjective)
+        assert objective.mlm_every == 4
+    assert MARALConfig().mlm_every == BLSpansConfig().mlm_every == 1
+    for kind, values in ((MARALConfig, {"w_mlm": 0}), (BLSpansConfig, {})):
+        with pytest.raises(ValidationError, match="no token is hidden with w_mlm = 0, so only 1"):
+            kind.model_validate({"mlm_every": 2, **values})
+        with pytest.raises(ValidationError, match="greater than or equal to 1"):
+            kind.model_validate({"mlm_every": 0, **values})
 
 
 def test_the_baseline_is_one_model(driver: SpanDriver) -> None:

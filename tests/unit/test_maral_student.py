@@ -74,7 +74,7 @@ def objective(**changes: Any) -> MaralStudentLoss:
     weights = changes.pop("source_weights", None)
     values: dict[str, Any] = {"epochs": 4, "k": 3, "outside": 1.0, **changes}
     return MaralStudentLoss(
-        HEAD, 0.0, 0.25, StudentConfig(**values),
+        HEAD, 0.0, 0.25, 1, StudentConfig(**values),
         source_prior=(0.7, 0.2, 0.1), target_prior=(0.6, 0.3, 0.1), source_weights=weights,
     )  # fmt: skip
 
@@ -436,7 +436,7 @@ def test_the_teacher_guesses_hidden_tokens_of_target_rows_alone(
 ) -> None:
     head = SpanHead(max_len=2, q=4, masked_lm=True)
     model = load_span_tagger(encoder, LABELS.names, head).eval()
-    loss = SpanCrossEntropy(head, 0.5, 1.0, (1.0, 2.0, 1.0))
+    loss = SpanCrossEntropy(head, 0.5, 1.0, 1, (1.0, 2.0, 1.0))
     loss.prepare(TaskContext(LABELS, (), examples.num_items, layout=examples.layout), model)
     loss.on_examples(examples)
     plain = examples.collate([0, 2, 3])
@@ -470,13 +470,98 @@ def test_a_pass_without_target_rows_still_reaches_all_parameters(
     """Workers average gradients: none may be without one."""
     head = SpanHead(max_len=2, q=4, masked_lm=True)
     model: SpanTagger = load_span_tagger(encoder, LABELS.names, head)
-    loss = SpanCrossEntropy(head, 0.5, 0.25)
+    loss = SpanCrossEntropy(head, 0.5, 0.25, 1)
     loss.prepare(TaskContext(LABELS, (), examples.num_items, layout=examples.layout), model)
     loss.on_examples(examples)
     batch = loss.transform_batch(examples.collate([0]))
     loss.before_step(OptimiserStep(0, 1, batch.num_items, 0))
     loss.loss(model(batch), batch)["loss"].backward()
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
+
+
+class Guesses:
+    """A teacher that hides every token of the target rows, in each so-manieth step."""
+
+    def __init__(self, encoder: Path, examples: Examples, every: int):
+        head = SpanHead(max_len=2, q=4, masked_lm=True)
+        self.examples, self.number = examples, 0
+        self.model = load_span_tagger(encoder, LABELS.names, head, seed=1).eval()
+        self.loss = SpanCrossEntropy(head, 0.5, 1.0, every)
+        context = TaskContext(LABELS, (), examples.num_items, layout=examples.layout)
+        self.loss.prepare(context, self.model)
+        self.loss.on_examples(examples)
+
+    def step(self, steps: int = 9) -> tuple[Batch, dict[str, Tensor]]:
+        """A step of two passes, of which the second has no target row."""
+        torch.manual_seed(self.number)
+        batches = [self.loss.transform_batch(self.examples.collate(x)) for x in ([0, 2, 3], [1])]
+        items = sum(batch.num_items for batch in batches)
+        self.loss.before_step(OptimiserStep(self.number, steps, items, batches[0].num_paired))
+        found, _ = [self.loss.loss(self.model(batch), batch) for batch in batches]
+        self.loss.after_step()
+        self.number += 1
+        return batches[0], found
+
+
+def test_tokens_are_hidden_in_each_so_manieth_step_with_so_many_times_the_weight(
+    encoder: Path, examples: Examples
+) -> None:
+    """The sum over three steps is three times the term of the first."""
+    always, seldom = (Guesses(encoder, examples, every) for every in (1, 3))
+    for number in range(7):
+        (full, by_full), (batch, found) = always.step(), seldom.step()
+        assert batch.hidden is not None
+        assert full.hidden is not None
+        assert len(full.hidden.tokens) == 4
+        term = (by_full["loss"] - by_full["source"]) / by_full["mlm"]  # 0.5 * 10 spans / 4 tokens
+        assert term.item() == pytest.approx(0.5 * 10 / 4)
+        if number % 3:
+            assert len(batch.input_ids) == 3, "no copies"
+            assert len(batch.hidden.tokens) == 0
+            assert torch.equal(found["loss"], found["source"])
+        else:
+            assert torch.equal(batch.input_ids, full.input_ids)
+            assert torch.equal(found["mlm"], by_full["mlm"])
+            rest = found["loss"] - found["source"]
+            assert rest.item() == pytest.approx(3 * term.item() * found["mlm"].item())
+    assert seldom.loss.progress()["mlm"] == pytest.approx(always.loss.progress()["mlm"], rel=1e-6)
+
+
+def test_a_step_without_hidden_tokens_reaches_all_parameters(
+    encoder: Path, examples: Examples
+) -> None:
+    """Workers average gradients; that of the masked-LM head's own layers is zero."""
+    b = Guesses(encoder, examples, 2)
+    b.step()
+    _, found = b.step()
+    found["loss"].backward()
+    gradients = {name: p.grad for name, p in b.model.named_parameters()}
+    assert [name for name, gradient in gradients.items() if gradient is None] == []
+    own = [gradients[f"model.lm_head.{name}"] for name in ("dense.weight", "layer_norm.weight")]
+    assert not any(x.any() for x in own if x is not None)
+
+
+def test_a_resumed_training_hides_tokens_in_the_same_steps(
+    encoder: Path, examples: Examples
+) -> None:
+    whole, again = (Guesses(encoder, examples, 3) for _ in range(2))
+    for _ in range(2):
+        whole.step()
+    again.loss.load_state_dict({k: v.clone() for k, v in whole.loss.state_dict().items()})
+    again.number = whole.number
+    for wanted in (0, 4, 0, 0, 4):
+        for one in (whole, again):
+            hidden = one.step()[0].hidden
+            assert hidden is not None
+            assert len(hidden.tokens) == wanted
+
+
+def test_a_training_has_as_many_steps_as_tokens_are_hidden_in_one_of(
+    encoder: Path, examples: Examples
+) -> None:
+    Guesses(encoder, examples, 3).step(steps=3)
+    with pytest.raises(ValueError, match=r"method\.mlm_every: 4, but this training has 3 opt"):
+        Guesses(encoder, examples, 4).step(steps=3)
 
 
 def test_annotators_say_probabilities_and_tags() -> None:

@@ -16,7 +16,7 @@ The objective is in student.py, the teacher's in teacher.py; departures are in d
 
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import torch
 from pydantic import Field, model_validator
@@ -73,8 +73,16 @@ class SpanConfig(MethodConfig, frozen=True):
     """Weight of guessing hidden tokens of the target text."""
     mask_rate: float = Field(default=0.25, ge=0, le=1)
     """Share of its tokens that are hidden."""
+    mlm_every: int = Field(default=1, ge=1)
+    """Tokens are hidden in each so-manieth step, with so many times w_mlm."""
     even: bool = True
     """Weights of the classes in the source model's loss in proportion to 1 / log(count)."""
+
+    @model_validator(mode="after")
+    def _mlm(self) -> Self:
+        if self.mlm_every > 1 and not self.w_mlm:
+            raise ValueError("mlm_every: no token is hidden with w_mlm = 0, so only 1 is allowed")
+        return self
 
 
 class AdaptConfig(SpanConfig, frozen=True):
@@ -189,6 +197,7 @@ class MARAL(Method[MARALConfig]):
             self.head,
             c.w_mlm,
             c.mask_rate,
+            c.mlm_every,
             settings=part_of(c, StudentConfig),
             source_prior=tuple(vmf.shares(torch.tensor(known)).tolist()),
             target_prior=tuple(prior or [1.0]),
@@ -244,7 +253,7 @@ def train_on_source(
     """A model of spans by cross-entropy on source gold, which guesses hidden target tokens too."""
     c = config
     weights = even_weights(counts or [1]) if c.even else None
-    objective = SpanCrossEntropy(head_of(c), c.w_mlm, c.mask_rate, weights)
+    objective = SpanCrossEntropy(head_of(c), c.w_mlm, c.mask_rate, c.mlm_every, weights)
     mix = Mix(driver.source("train"), paired=text if c.w_mlm else None)
     schedule = Schedule(c.source_lr, c.source_epochs, batch_size=c.batch_size)
     return driver.train(title, mix, objective, start=driver.backbone, schedule=schedule)

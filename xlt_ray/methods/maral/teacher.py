@@ -6,7 +6,7 @@ the paired text is that of the targets; items are spans.
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,11 +38,14 @@ class SpanObjective(RecordedObjective):
         head: The span head.
         w_mlm: Weight of the mean cross-entropy of hidden tokens.
         mask_rate: Probability of a token to be hidden.
+        mlm_every: Tokens are hidden in each so-manieth step, the first one included, with so many
+            times the weight: on average over steps the gradient is that of every step.
     """
 
     head: SpanHead
     w_mlm: float
     mask_rate: float
+    mlm_every: int
     terms = ("source", "target", "mlm")
 
     @property
@@ -55,12 +58,20 @@ class SpanObjective(RecordedObjective):
         super().prepare(context, model)
         self.context, self.device = context, next(model.parameters()).device
         self.counts = torch.zeros(2, dtype=torch.float64, device=self.device)
+        self.begun = 0  # steps: how many came before the one whose batches are made
 
     def transform_batch(self, batch: Batch) -> Batch:
-        """The batch and, if hidden tokens count, a masked copy of each row of paired text."""
+        """The batch and, if hidden tokens count, a masked copy of each row of paired text.
+
+        In a step without them no token is hidden, and the masked-LM head has a gradient of zeros:
+        workers average the gradients of all parameters.
+        """
         self.counts[0] += self.count_target(batch)
         if not self.w_mlm:
             return batch
+        if self.begun % self.mlm_every:
+            none = torch.zeros(0, dtype=torch.int64)
+            return replace(batch, hidden=Hidden(none, none))
         batch = with_masked_rows(batch, self.context, self.mask_rate)
         assert batch.hidden is not None
         self.counts[1] += len(batch.hidden.tokens)
@@ -71,8 +82,17 @@ class SpanObjective(RecordedObjective):
         return 0
 
     def before_step(self, step: OptimiserStep) -> None:
-        """Take note of what the step has on all workers."""
-        self.step = step
+        """Take note of what the step has on all workers.
+
+        Raises:
+            ValueError: the training has too few steps to hide tokens in some of them.
+        """
+        if self.w_mlm and self.mlm_every > step.steps:
+            raise ValueError(
+                f"method.mlm_every: {self.mlm_every}, but this training has {step.steps} optimiser "
+                "steps; at most so many are allowed"
+            )
+        self.step, self.begun = step, self.begun + 1
         self.num_target, self.num_hidden = self.context.total(self.counts).tolist()
         self.counts.zero_()
 
@@ -88,8 +108,18 @@ class SpanObjective(RecordedObjective):
         self.means.add("mlm", found["mlm"], len(batch.hidden.tokens) if batch.hidden else 0)
         items = self.step.items  # the engine divides by them
         target = found["target"] * (items / max(self.num_target, 1.0))
-        guessed = self.w_mlm * found["mlm"] * (items / max(self.num_hidden, 1.0))
+        weight = self.w_mlm * self.mlm_every
+        guessed = weight * found["mlm"] * (items / max(self.num_hidden, 1.0))
         return {"loss": found["source"] + target + guessed, **found}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The sums for the record, and the steps that began."""
+        return {**super().state_dict(), "begun": torch.tensor(self.begun)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take up the tensors of a checkpoint."""
+        super().load_state_dict(state)
+        self.begun = int(state["begun"])
 
     @abstractmethod
     def of_source(self, output: Output, batch: Batch) -> Tensor:
