@@ -92,7 +92,11 @@ class Comparison:
 
 
 def take_turns(
-    contenders: Sequence[Contender], *, repeats: int = REPEATS, warm: bool = True
+    contenders: Sequence[Contender],
+    *,
+    repeats: int = REPEATS,
+    warm: bool = True,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[Timing]:
     """Time every contender so many times, A B C A B C ..., after one turn that does not count.
 
@@ -100,14 +104,16 @@ def take_turns(
         contenders: Who takes turns.
         repeats: Turns that count.
         warm: Whether there is the turn that does not.
+        clock: What is read: the time of day or, where other work shares the cores and one thread
+            computes, the time of this process.
     """
     seconds: dict[str, list[float]] = {item.name: [] for item in contenders}
     for turn in range(repeats + warm):
         for item in contenders:
-            start = time.perf_counter()
+            start = clock()
             item.run()
             if turn >= warm:
-                seconds[item.name].append((time.perf_counter() - start) / item.share)
+                seconds[item.name].append((clock() - start) / item.share)
     return [Timing(x.name, tuple(seconds[x.name]), x.tokens, x.note, x.in_fp32) for x in contenders]
 
 

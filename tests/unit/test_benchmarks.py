@@ -31,6 +31,9 @@ def test_contenders_take_turns_and_the_first_turn_does_not_count() -> None:
     assert (found[1].name, found[1].tokens, found[1].note) == ("second", 7, "n")
     assert len(take_turns([first], repeats=1, warm=False)[0].seconds) == 1
     assert len(calls) == 9
+    ticks = iter(range(8))
+    timed = take_turns([first, second], repeats=1, clock=lambda: float(next(ticks)))
+    assert [item.seconds for item in timed] == [(1.0,), (1.0,)]
 
 
 def test_seconds_of_a_part_are_scaled_to_the_whole() -> None:

@@ -162,9 +162,7 @@ class SpanRepresentation(nn.Module):
             shape_counts(batch.spans, self.length.num_embeddings),
         ], dim=1)  # fmt: skip
         x = linear(firsts_WH, first, self.inner.bias).index_select(0, start_N)
-        x += linear(lasts_WH, last).index_select(
-            0, end_N
-        )  # in place: memory is slow
+        x += linear(lasts_WH, last).index_select(0, end_N)  # in place: memory is slow
         return x.addmm_(kinds_NT.to(x.dtype), table.to(x.dtype))
 
 
