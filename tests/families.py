@@ -241,7 +241,7 @@ class Trial:
         """What is trained with."""
         if self.head is None:
             return Stops() if stops else CrossEntropy()
-        return (StopsSpans if stops else SpanCrossEntropy)(self.head, 0.0, 0.1)
+        return (StopsSpans if stops else SpanCrossEntropy)(self.head, 0.0, 0.1, 1)
 
     def trained(self, name: str, frozen: int | None = None) -> tuple[Worker, Path]:
         """Train; returns the worker and the folder of its model."""
