@@ -26,7 +26,7 @@ def values(world: World, store: Path, **section: Any) -> dict[str, Any]:
     found["method"] = {"name": "cltp", "source_lr": 4e-3, "source_epochs": 4, **ROUNDS}
     found["resources"] = {"num_cpus": 2, "train_cpus": 1}
     found["run"] = {"name": "sweep"}
-    found["sweep"] = section
+    found["sweep"] = {"concurrent": 1, **section}  # one process, which imports once
     return found
 
 
