@@ -252,7 +252,7 @@ def openvino_ways(whole: Path, texts: Sequence[Batch]) -> Iterator[tuple[str, Pa
         ignored_scope=nncf.IgnoredScope(types=["Gather"]),  # embeddings
     )
     for size in GROUPS:
-        yield f"OpenVINO, inputs in groups of {size}", compiled(small, size)
+        yield f"OpenVINO, weights per channel, inputs in groups of {size}", compiled(small, size)
 
 
 def ways_of(model: Classifier, folder: Path, texts: Sequence[Batch]) -> Iterator[Way]:
