@@ -2,15 +2,13 @@
 #
 # PYTHON=/path/to/python3.12   the interpreter .venv is made from (3.11 or newer)
 # ARGS="-k name"               more arguments for pytest or for the quickstart
-# WORKERS=3                    processes that tests run in side by side
+# WORKERS=2                    processes that tests run in side by side
 # pip takes its index, cache and certificates from its own configuration and environment.
 
 PYTHON ?= python3
 ARGS ?=
 TABLE ?=
-CORES := $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$n || echo 4)
-# One more than there are cores: tests of clusters and commands wait for what they started.
-WORKERS ?= $(shell [ $(CORES) -lt 4 ] && echo $$(($(CORES) + 1)) || echo 4)
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$n || echo 4)
 # The tests of a file stay in one process; files that take minutes begin first.
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
@@ -38,7 +36,6 @@ check: $(STAMP) ## lint, types and the quick unit tests, side by side
 	@$(MAKE) --no-print-directory --jobs=2 lint quick
 
 .PHONY: quick
-quick: WORKERS := $(CORES)
 quick: $(STAMP)
 	$(PYTEST) tests/unit -m "not ray and not slow" $(ARGS)
 
