@@ -50,9 +50,12 @@ def trial(seed: int, nl: float, de: float, **changes: Any) -> ScoredRun:
     return ScoredRun(report, {"zero-shot": "a", "final": "b"})
 
 
-def steps(*fingerprints: str, seconds: float = 10.0) -> list[StepReport]:
+def steps(*fingerprints: str, seconds: float = 10.0, driver_mb: float = 800.0) -> list[StepReport]:
     """Train steps."""
-    return [StepReport(f"train {name}", "model", name, seconds, False) for name in fingerprints]
+    return [
+        StepReport(f"train {name}", "model", name, seconds, False, driver_mb=driver_mb)
+        for name in fingerprints
+    ]
 
 
 def comparison(**changes: Any) -> Comparison:
@@ -116,13 +119,26 @@ def test_a_step_that_comes_up_twice_counts_once() -> None:
     assert comparison().rows[0].seconds == 10.0
 
 
+def test_memory_is_the_most_of_a_step_and_of_a_seed() -> None:
+    """A step of a run before it was noted has none, and then the row has none either."""
+    runs = [
+        trial(0, 0.5, 0.5, steps=[*steps("a", driver_mb=700.0), *steps("b", driver_mb=900.0)]),
+        trial(1, 0.5, 0.5, steps=steps("c", driver_mb=950.0)),
+    ]
+    assert ComparisonRow("r", runs).driver_mb == 950.0
+    unknown = StepReport("train d", "model", "d", 1.0, False)
+    assert ComparisonRow("r", [*runs, trial(2, 0.5, 0.5, steps=[unknown])]).driver_mb is None
+
+
 def test_result_grid() -> None:
     """Row 2: nl (0.75 + 0.5) / 2, de 0.5; averages 0.625 and 0.5, 0.0625 off their mean."""
     grid = result_grid(comparison())
-    assert grid.columns == ["method", "nl", "de", "en (source)", "average", "std", "wall time"]
+    assert grid.columns == [
+        "method", "nl", "de", "en (source)", "average", "std", "wall time", "driver, MB"
+    ]  # fmt: skip
     assert grid.rows == [
-        ["baseline", "50.00", "50.00", "87.50", "50.00", "17.68", "10.0 s"],
-        ["CLTP, one_hot", "62.50", "50.00", "87.50", "56.25", "8.84", "20.0 s"],
+        ["baseline", "50.00", "50.00", "87.50", "50.00", "17.68", "10.0 s", "800"],
+        ["CLTP, one_hot", "62.50", "50.00", "87.50", "56.25", "8.84", "20.0 s", "800"],
     ]
     assert seed_grid(comparison()).rows == [
         ["baseline", "37.50", "62.50"],
@@ -315,12 +331,12 @@ def test_latex_tables_are_well_formed() -> None:
     text = latex(comparison(rows=rows, published=[*published("CLTP", "1"), small_table()]))
     found = tabulars(text)
     assert [letters for letters, _ in found] == [
-        "lrrrrrr", *["ll" + LATEX_COLUMNS * "r"] * 3, "ll" + 9 * "r", "llrrrrr",
+        "lrrrrrrr", *["ll" + LATEX_COLUMNS * "r"] * 3, "ll" + 9 * "r", "llrrrrr",
     ]  # fmt: skip
     for letters, lines in found:
         assert len(lines) > 1
         assert {len(line) for line in lines} == {len(letters)}
-    assert found[0][1][1][1:] == ["50.00", "25.00", "87.50", "37.50", "-", "12.4 s"]
+    assert found[0][1][1][1:] == ["50.00", "25.00", "87.50", "37.50", "-", "12.4 s", "-"]
     assert found[1][1][-1][:3] == ["CLTP", "XLM-R-large", "86.0"]
     bare = re.sub(r"\\[\\{}%]", "", text)
     assert bare.count("{") == bare.count("}")

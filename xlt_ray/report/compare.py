@@ -41,10 +41,11 @@ def result_grid(comparison: Comparison) -> Grid:
             percent(row.average),
             percent(row.std),
             duration(row.seconds),
+            "-" if row.driver_mb is None else f"{row.driver_mb:,.0f}",
         ]
         for row in comparison.rows
     ]
-    return Grid(["method", *names, "average", "std", "wall time"], rows)
+    return Grid(["method", *names, "average", "std", "wall time", "driver, MB"], rows)
 
 
 def seed_grid(comparison: Comparison) -> Grid:

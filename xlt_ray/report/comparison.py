@@ -35,6 +35,12 @@ class ScoredRun:
         """What all steps took when they were computed; a step that comes up twice counts once."""
         return sum({step.fingerprint: step.seconds for step in self.report.steps}.values())
 
+    @property
+    def driver_mb(self) -> float | None:
+        """Most memory that the driver's process held in a step, in MB; None: not of all known."""
+        known = [step.driver_mb for step in self.report.steps]
+        return max((x for x in known if x is not None), default=None) if None not in known else None
+
 
 @dataclass(frozen=True)
 class ComparisonRow:
@@ -80,6 +86,12 @@ class ComparisonRow:
     def seconds(self) -> float:
         """Mean over seeds of what all its steps took."""
         return statistics.fmean(trial.seconds for trial in self.trials)
+
+    @property
+    def driver_mb(self) -> float | None:
+        """Most memory that the driver's process held in a step of any seed, in MB."""
+        known = [trial.driver_mb for trial in self.trials]
+        return max((x for x in known if x is not None), default=None) if None not in known else None
 
     def score(self, language: str) -> float | None:
         """Mean final score of a language over seeds; None where a run has no score of it."""
@@ -191,6 +203,7 @@ class Comparison:
             "std": row.std,
             "zero_shot_average": row.zero_shot_average,
             "seconds": row.seconds,
+            "driver_mb": row.driver_mb,
             "trials": [
                 {
                     "seed": trial.seed,

@@ -47,7 +47,8 @@ class RoundReport:
 class StepReport:
     """One durable step: what it was, what it cost when it was computed, and whether it was now.
 
-    ``versions`` are those of the packages that computed it.
+    ``versions`` are those of the packages that computed it. ``driver_mb`` is the most memory that
+    the driver's process held meanwhile, in MB, where that is known.
     """
 
     title: str
@@ -56,6 +57,7 @@ class StepReport:
     seconds: float
     cached: bool
     versions: Mapping[str, str] = field(default_factory=dict)
+    driver_mb: float | None = None
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Self:
@@ -67,6 +69,7 @@ class StepReport:
             seconds=entry["seconds"],
             cached=entry["cached"],
             versions=entry.get("versions", {}),
+            driver_mb=entry.get("driver_mb"),
         )
 
 

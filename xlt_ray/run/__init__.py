@@ -21,6 +21,7 @@ inventory     the runs of a store, and what nobody uses
 dry_run       looks steps up and counts
 rehearsal     checks and prints the plan
 at_work       how far a step is
+peak_memory   the most memory that the driver held during one
 time_left     how long the run still takes
 seen          what a dry run shows of files
 failures      what went wrong, in the words of config.errors

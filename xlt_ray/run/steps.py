@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from xlt_ray.report.progress import Progress
+from xlt_ray.run.peak_memory import watched
 from xlt_ray.store.artifacts import Artifact, Store
 from xlt_ray.store.fault_points import reached
 from xlt_ray.store.fingerprint import code_digest, field_parameters, fingerprint
@@ -149,7 +150,8 @@ class StepRunner:
             self.store.adopt(attempt)
         from xlt_ray.run.at_work import told  # reaches what trains and annotates
 
-        with told(self.progress, step, attempt, self.store, self.time_left):
+        at_work = told(self.progress, step, attempt, self.store, self.time_left)
+        with watched() as peak, at_work:
             info = compute(step.task.into(attempt))
         record = {
             "kind": step.kind,
@@ -160,6 +162,7 @@ class StepRunner:
             "inputs": [item.fingerprint for item in step.task.inputs],
             "info": dict(info),
             "seconds": round(time.monotonic() - began, 3),
+            "driver_mb": None if peak.mb is None else round(peak.mb),
             "hardware": hardware(),
             "versions": versions(),
         }
@@ -177,6 +180,7 @@ class StepRunner:
             "fingerprint": artifact.fingerprint,
             "inputs": [item.fingerprint for item in step.task.inputs],
             "seconds": artifact.seconds,
+            "driver_mb": artifact.manifest.get("driver_mb"),
             "cached": cached,
             "versions": dict(artifact.manifest.get("versions", {})),
             "info": _brief(artifact.info),
