@@ -7,5 +7,6 @@ measure   figures of claims from finished comparisons
 kept      runs whose counts are kept, so that seeds can be added later
 records   figures of claims from files of analyses
 page      docs/claims.md
+tables    tables and pictures of kept runs in docs/results
 proof     one claim of each method, measured in minutes
 """

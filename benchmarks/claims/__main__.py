@@ -3,6 +3,7 @@
 python -m benchmarks.claims keep FOLDER...      keeps finished runs of folders, <store.root>/runs
 python -m benchmarks.claims measure FOLDER...   reads such folders, and what was kept
 python -m benchmarks.claims page                writes docs/claims.md
+python -m benchmarks.claims tables              writes tables of kept runs into docs/results
 python -m benchmarks.claims proof [--data FOLDER] [--backbone FOLDER]
 """
 
@@ -18,6 +19,7 @@ from benchmarks.claims.measured import read_measured, write_measured
 from benchmarks.claims.page import PAGE, write_page
 from benchmarks.claims.proof import Asked, carry_out
 from benchmarks.claims.schema import missing, read_claims
+from benchmarks.claims.tables import write_tables
 from xlt_ray.config.errors import ConfigError
 
 
@@ -31,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     told = commands.add_parser("keep", help="keep finished runs, for seeds to be added later")
     told.add_argument("folders", nargs="+", type=Path, help="folders of runs, <store.root>/runs")
     commands.add_parser("page", help="write docs/claims.md")
+    commands.add_parser("tables", help="write tables of kept runs into docs/results")
     proof = commands.add_parser("proof", help="one claim of each method, in minutes")
     proof.add_argument("--data", type=Path, help="folder with wikiann, udpos, xnli and sentiment")
     proof.add_argument("--backbone", default=os.environ.get("XLT_BACKBONE") or None,
@@ -52,6 +55,10 @@ def main(words: Sequence[str] | None = None) -> int:
         if options.command == "keep":
             for run in runs_to_keep(options.folders):
                 print(write_kept(run))
+            return 0
+        if options.command == "tables":
+            for path in write_tables(read_kept()):
+                print(path)
             return 0
         claims, measured = read_claims(), read_measured()
         if options.command == "measure":

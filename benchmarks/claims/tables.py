@@ -1,0 +1,138 @@
+"""Tables of kept runs in the pages of docs/results, and a picture of what the best row gains.
+
+What stands between two marks of a page is written anew from the kept runs; its sentences are a
+person's. A comparison without a page gets one of its tables alone.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.claims.kept import Kept
+from benchmarks.claims.schema import ROOT, titles_of
+from xlt_ray.commands.presets import preset
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.report.compare import made_by_line, result_grid, seed_grid
+from xlt_ray.report.comparison import Comparison, ComparisonRow, Grid, ScoredRun
+from xlt_ray.report.comparison_details import at_work_lines, course_grid
+from xlt_ray.report.figures import COLOURS, new_figure, pictures_of
+from xlt_ray.report.tables import markdown_table, metric_name
+
+RESULTS = ROOT / "docs/results"
+BEGIN, END = "<!-- tables of the kept runs: benchmarks.claims tables -->", "<!-- end of them -->"
+
+
+def comparisons_of(kept: Sequence[Kept]) -> Iterator[tuple[Comparison, list[str]]]:
+    """Each comparison of some kept runs, and the titles of rows that lack a seed of the others.
+
+    Rows stand in the order of the comparison's preset.
+    """
+    by_name: dict[str, dict[str, dict[int, Kept]]] = defaultdict(lambda: defaultdict(dict))
+    for run in kept:
+        by_name[run.comparison][run.title][run.seed] = run
+    for name, rows in sorted(by_name.items()):
+        order = _order(name)
+        titles = sorted(rows, key=lambda title: order.index(title) if title in order else -1)
+        seeds = max((sorted(found) for found in rows.values()), key=len)
+        whole = [title for title in titles if sorted(rows[title]) == seeds]
+        trials = {
+            title: [ScoredRun(rows[title][seed].report, {}) for seed in seeds] for title in whole
+        }
+        found = [ComparisonRow(title, trials[title]) for title in whole]
+        yield (
+            Comparison(name, found, (), found[0].trials[0].report.config),
+            [title for title in titles if title not in whole],
+        )
+
+
+def tables(comparison: Comparison, lacking: Sequence[str]) -> str:
+    """Everything that stands between the marks."""
+    first, seeds = comparison.first, ", ".join(map(str, comparison.seeds))
+    gains = [_gain(row) for row in comparison.rows]
+    grid = result_grid(comparison)
+    at = grid.columns.index("average") + 1
+    lines = [[*x[:at], gain, *x[at:]] for x, gain in zip(grid.rows, gains, strict=True)]
+    whole = Grid([*grid.columns[:at], "gain", *grid.columns[at:]], lines)
+    said = (
+        f"{metric_name(first.metric)} times 100, mean of seeds {seeds}; the gain is that over the "
+    )
+    parts = [said + f"row's own {comparison.before} model.", _markdown(whole)]
+    if lacking:
+        parts.append(f"Not in the table, as they lack a seed: {', '.join(lacking)}.")
+    parts.append(f"![{_best(comparison).title}, by language]({comparison.name}.png)")
+    if len(comparison.seeds) > 1:
+        parts += ["Averages by seed:", _markdown(seed_grid(comparison))]
+    if course := course_grid(comparison):
+        parts += ["Averages by round, and of the model that source dev chose:", _markdown(course)]
+    if idle := at_work_lines(comparison):
+        parts += ["Parts that were not at work:", "\n".join(f"- {line}" for line in idle)]
+    return "\n\n".join([*parts, made_by_line(comparison)])
+
+
+def write_tables(kept: Sequence[Kept], folder: Path = RESULTS) -> Iterator[Path]:
+    """Write the tables of every comparison into its page, and its picture beside it."""
+    for comparison, lacking in comparisons_of(kept):
+        page = folder / f"{comparison.name}.md"
+        old = (
+            page.read_text("utf-8") if page.exists() else f"# {comparison.name}\n\n{BEGIN}\n{END}\n"
+        )
+        before, begins, rest = old.partition(BEGIN)
+        _, ends, after = rest.partition(END)
+        if not (begins and ends):
+            raise ValueError(f"{page}: no place for tables, needed: lines {BEGIN!r} and {END!r}")
+        block = f"{BEGIN}\n\n{tables(comparison, lacking)}\n\n{END}"
+        page.write_text(before + block + after, encoding="utf-8")
+        (folder / f"{comparison.name}.png").write_bytes(picture(comparison))
+        yield page
+
+
+def picture(comparison: Comparison) -> bytes:
+    """PNG: each target before and after, of the row with the best average."""
+    row, metric = _best(comparison), comparison.first.metric
+    names = [x for x in comparison.languages if x not in comparison.first.sources_only]
+    reports = [trial.report for trial in row.trials]
+    before, after = (
+        [
+            100 * sum(getattr(x, stage)[name][metric] for x in reports) / len(reports)
+            for name in names
+        ]
+        for stage in ("zero_shot", "final")
+    )
+    heading = f"{row.title}: {comparison.first.benchmark}, mean of {len(reports)} seeds"
+    with new_figure(6.4, 0.45 * len(names) + 1.4, heading, "") as figure:
+        axes = figure.subplots()
+        places = range(len(names))
+        axes.hlines(places, before, after, color=COLOURS[5], linewidth=3)
+        axes.plot(before, places, "o", color=COLOURS[1], label=comparison.before)
+        axes.plot(after, places, "o", color=COLOURS[0], label="after self-training")
+        for place, low, high in zip(places, before, after, strict=True):
+            axes.annotate(f"{high - low:+.1f}", (max(low, high), place), xytext=(7, 0),
+                          textcoords="offset points", va="center", fontsize=8)  # fmt: skip
+        axes.set_yticks(list(places), names)
+        axes.invert_yaxis()
+        axes.margins(x=0.12)
+        axes.set(xlabel=f"{metric_name(metric)} (%)")
+        axes.legend(loc="lower right")
+        return pictures_of(figure)["png"]
+
+
+def _order(name: str) -> list[str]:
+    """Titles of a preset's rows; none where no preset has the name."""
+    try:
+        return titles_of(preset(name).keys)
+    except ConfigError:
+        return []
+
+
+def _gain(row: ComparisonRow) -> str:
+    if row.average is None or row.zero_shot_average is None:
+        return "-"
+    return f"{100 * (row.average - row.zero_shot_average):+.2f}"
+
+
+def _best(comparison: Comparison) -> ComparisonRow:
+    return max(comparison.rows, key=lambda row: -1.0 if row.average is None else row.average)
+
+
+def _markdown(grid: Grid) -> str:
+    return markdown_table(grid.columns, grid.rows, left=grid.labels)
