@@ -47,16 +47,14 @@ def comparisons_of(kept: Sequence[Kept]) -> Iterator[tuple[Comparison, list[str]
 
 def tables(comparison: Comparison, lacking: Sequence[str]) -> str:
     """Everything that stands between the marks."""
-    first, seeds = comparison.first, ", ".join(map(str, comparison.seeds))
+    first = comparison.first
     gains = [_gain(row) for row in comparison.rows]
     grid = result_grid(comparison)
     at = grid.columns.index("average") + 1
     lines = [[*x[:at], gain, *x[at:]] for x, gain in zip(grid.rows, gains, strict=True)]
     whole = Grid([*grid.columns[:at], "gain", *grid.columns[at:]], lines)
-    said = (
-        f"{metric_name(first.metric)} times 100, mean of seeds {seeds}; the gain is that over the "
-    )
-    parts = [said + f"row's own {comparison.before} model.", _markdown(whole)]
+    said = f"{metric_name(first.metric)} times 100, {_seeds(comparison)}; the gain is that over "
+    parts = [said + f"the row's own {comparison.before} model.", _markdown(whole)]
     if lacking:
         parts.append(f"Not in the table, as they lack a seed: {', '.join(lacking)}.")
     parts.append(f"![{_best(comparison).title}, by language]({comparison.name}.png)")
@@ -98,7 +96,7 @@ def picture(comparison: Comparison) -> bytes:
         ]
         for stage in ("zero_shot", "final")
     )
-    heading = f"{row.title}: {comparison.first.benchmark}, mean of {len(reports)} seeds"
+    heading = f"{row.title}: {comparison.first.benchmark}, {_seeds(comparison)}"
     with new_figure(6.4, 0.45 * len(names) + 1.4, heading, "") as figure:
         axes = figure.subplots()
         places = range(len(names))
@@ -114,6 +112,11 @@ def picture(comparison: Comparison) -> bytes:
         axes.set(xlabel=f"{metric_name(metric)} (%)")
         axes.legend(loc="lower right")
         return pictures_of(figure)["png"]
+
+
+def _seeds(comparison: Comparison) -> str:
+    seeds = ", ".join(map(str, comparison.seeds))
+    return f"mean of seeds {seeds}" if len(comparison.seeds) > 1 else f"seed {seeds}"
 
 
 def _order(name: str) -> list[str]:
