@@ -188,7 +188,7 @@ def computed(report: Mapping[str, Any]) -> set[str]:
 def without_times(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report without what a repeated run may change."""
     steps = [
-        {key: value for key, value in step.items() if key not in ("seconds", "cached")}
+        {key: value for key, value in step.items() if key not in ("seconds", "driver_mb", "cached")}
         for step in report["steps"]
     ]
     return {**report, "steps": steps}

@@ -31,13 +31,13 @@ def test_json_keeps_full_precision_and_sorted_keys() -> None:
     assert data.startswith(b'{\n "average": ')
 
 
-def test_repeated_run_differs_in_times_only() -> None:
+def test_repeated_run_differs_in_times_and_memory_only() -> None:
     report = example()
-    again = replace(report, steps=[replace(s, cached=True, seconds=9.9) for s in report.steps])
+    again = replace(report, steps=[replace(s, cached=True, seconds=9.9, driver_mb=9.0) for s in report.steps])
     first, second = json.loads(json_bytes(report)), json.loads(json_bytes(again))
     for record in (first, second):
         for step in record["steps"]:
-            del step["seconds"], step["cached"]
+            del step["seconds"], step["driver_mb"], step["cached"]
     assert first == second
     assert written(report) == written(Report.from_json(json.loads(json_bytes(report))))
 
