@@ -33,7 +33,8 @@ def test_json_keeps_full_precision_and_sorted_keys() -> None:
 
 def test_repeated_run_differs_in_times_and_memory_only() -> None:
     report = example()
-    again = replace(report, steps=[replace(s, cached=True, seconds=9.9, driver_mb=9.0) for s in report.steps])
+    changed = [replace(s, cached=True, seconds=9.9, driver_mb=9.0) for s in report.steps]
+    again = replace(report, steps=changed)
     first, second = json.loads(json_bytes(report)), json.loads(json_bytes(again))
     for record in (first, second):
         for step in record["steps"]:
