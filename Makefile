@@ -42,7 +42,7 @@ quick: $(STAMP)
 lint: $(STAMP) ## ruff and pyrefly
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyrefly check
+	$(BIN)/pyrefly check --min-severity error
 
 format: $(STAMP) ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
