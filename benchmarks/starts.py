@@ -33,11 +33,9 @@ ROOT = Path(__file__).resolve().parents[1]
 LEAST = "import torch, ray"
 CALL = "from xlt_ray.commands.main import main; import sys; sys.exit(main(sys.argv[1:]))"
 PARTS: Mapping[str, tuple[str, str]] = {
-    "the session: configuration, store, lease": ("session.py", "open_run"),
     "text: checksums of files, benchmarks": ("corpora.py", "source"),
     "fingerprints": ("steps.py", "fingerprint"),
     "steps that are looked for": ("artifacts.py", "find"),
-    "the report": ("write.py", "write"),
 }
 """What of a run is shown, and the function that holds it: seconds within each, one in another."""
 
