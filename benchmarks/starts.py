@@ -40,12 +40,12 @@ PARTS: Mapping[str, tuple[str, str]] = {
 """What of a run is shown, and the function that holds it: seconds within each, one in another."""
 
 
-def said(code: str, *words: str, env: Mapping[str, str] | None = None) -> str:
+def said(code: str, *words: str) -> str:
     """Run Python in a process of its own; gives what it says, or fails with it."""
     done = subprocess.run(
         [sys.executable, "-c", code, *words],
         capture_output=True, text=True, check=False, cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)

@@ -249,7 +249,7 @@ def seqeval_f1(gold: Ids, pred: Ids, labels: LabelSet) -> float:
         [part.tolist() for part in np.split(names[ids], offsets[1:-1])]
         for ids in (gold_ids, pred_ids)
     )
-    return float(f1_score(gold_tags, pred_tags, zero_division=0))  # type: ignore
+    return float(f1_score(gold_tags, pred_tags, zero_division=0))  # pyrefly: ignore [bad-argument-type]
 
 
 @dataclass(frozen=True)

@@ -337,7 +337,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 def test_a_configuration_is_frozen() -> None:
     config = resolve()
     with pytest.raises(ValidationError, match="frozen"):
-        config.seed = 3  # type: ignore
+        config.seed = 3  # pyrefly: ignore [read-only]
     with pytest.raises(ValidationError, match="frozen"):
         config.method.tau = 3
 

@@ -71,4 +71,4 @@ def test_defaults_and_limits() -> None:
         "kd_loss": "mse", "weights": None, "frozen_layers": 3,
     }  # fmt: skip
     with pytest.raises(ValidationError):
-        KDreConfig.model_validate({"frozen_layers": -1})  # type: ignore
+        KDreConfig.model_validate({"frozen_layers": -1})  # pyrefly: ignore [bad-argument-type]

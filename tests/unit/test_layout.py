@@ -136,8 +136,8 @@ def test_every_row_has_the_adapter_of_its_language() -> None:
     windows = int(examples.num_windows[1])
     assert windows > 1
     assert batch.adapters.tolist() == [0, *[2] * windows, 1]
-    assert examples.collate([]).adapters.tolist() == [0]  # type: ignore
-    assert torch.equal(batch.to(torch.device("cpu")).adapters, batch.adapters)  # type: ignore
+    assert examples.collate([]).adapters.tolist() == [0]  # pyrefly: ignore [missing-attribute]
+    assert torch.equal(batch.to(torch.device("cpu")).adapters, batch.adapters)  # pyrefly: ignore [bad-argument-type]
 
 
 def test_a_language_without_an_adapter() -> None:

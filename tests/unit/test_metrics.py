@@ -45,8 +45,8 @@ def test_counts_equal_seqeval(sentences: list[list[tuple[int, int]]]) -> None:
     gold_tags = [[NER.names[i] for i in words] for words in gold]
     pred_tags = [[NER.names[i] for i in words] for words in pred]
     if gold_tags:
-        precision = precision_score(gold_tags, pred_tags, zero_division=0)  # type: ignore
-        recall = recall_score(gold_tags, pred_tags, zero_division=0)  # type: ignore
+        precision = precision_score(gold_tags, pred_tags, zero_division=0)  # pyrefly: ignore [bad-argument-type]
+        recall = recall_score(gold_tags, pred_tags, zero_division=0)  # pyrefly: ignore [bad-argument-type]
         assert evaluate.precision(counts) == precision
         assert evaluate.recall(counts) == recall
 
@@ -115,7 +115,7 @@ def test_counts_add_up_and_survive_json() -> None:
 def test_item_metrics_equal_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     labels = LabelSet(("1", "2", "3", "4", "5"))
     gold, pred = np.array(pairs).T
-    macro = f1_score(gold, pred, average="macro", zero_division=0)  # type: ignore
+    macro = f1_score(gold, pred, average="macro", zero_division=0)
     assert score("macro_f1", gold, pred, labels)["macro_f1"] == pytest.approx(macro, abs=1e-15)
     assert score("accuracy", gold, pred, labels) == {
         "accuracy": accuracy_score(gold, pred),

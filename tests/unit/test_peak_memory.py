@@ -41,6 +41,17 @@ def test_a_block_within_another_does_not_forget_its_peak() -> None:
     assert outer.mb >= inner.mb > resident() + 150
 
 
+@linux
+def test_what_was_before_a_block_is_not_forgotten() -> None:
+    held(300)
+    most = peak_memory.most_mb()
+    with peak_memory.watched() as peak:
+        pass
+    assert peak.mb is not None
+    assert peak.mb < most - 200
+    assert peak_memory.most_mb() == most
+
+
 def test_where_the_kernel_does_not_say_it_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peak_memory, "_FORGET", Path("/nowhere/clear_refs"))
     with peak_memory.watched() as peak:

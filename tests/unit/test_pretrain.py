@@ -166,4 +166,4 @@ def test_no_sentences_are_refused(tmp_path: Path) -> None:
 )
 def test_wrong_settings_are_refused(name: str, value: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        PretrainSettings(**{name: value})  # type: ignore
+        PretrainSettings(**{name: value})  # pyrefly: ignore [bad-argument-type]

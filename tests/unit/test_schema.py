@@ -70,4 +70,4 @@ def test_rows_are_frozen_and_have_no_dict() -> None:
     row = Example("i", "de", ("a",), None, None, (0,), "de/dev.txt", 1)
     assert not hasattr(row, "__dict__")
     with pytest.raises(AttributeError):
-        row.labels = None  # type: ignore
+        row.labels = None  # pyrefly: ignore [read-only]

@@ -1,8 +1,6 @@
 """What a process has freed goes back to the machine."""
 
 import ctypes
-import resource
-import sys
 import time
 from functools import cache
 
@@ -41,9 +39,3 @@ def hand_back_at_times() -> bool:
     hand_back()
     _last = time.monotonic()
     return True
-
-
-def peak_mb() -> float:
-    """Most memory that this process has held, in MB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

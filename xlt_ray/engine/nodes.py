@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ray._raylet import GcsClient  # type: ignore
+from ray._raylet import GcsClient  # pyrefly: ignore [missing-module-attribute]
 from ray.autoscaler.v2.sdk import get_cluster_resource_state
 from ray.core.generated import autoscaler_pb2
 from ray.exceptions import RayError
@@ -24,7 +24,7 @@ from xlt_ray.engine import token_file
 
 HEAD = "node:__internal_head__"
 """A resource that only the head node has."""
-DEAD = autoscaler_pb2.NodeStatus.Value("DEAD")  # type: ignore
+DEAD = autoscaler_pb2.NodeStatus.Value("DEAD")  # pyrefly: ignore [missing-attribute]
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ class Replicas:
         except RayError:  # the controller is being started anew
             return 0
         parts = found.deployments.values() if found else ()
-        return sum(part.replica_states.get("RUNNING", 0) for part in parts)  # type: ignore
+        return sum(part.replica_states.get("RUNNING", 0) for part in parts)  # pyrefly: ignore [no-matching-overload]
 
 
 def _last_line(error: Exception) -> str:
@@ -180,7 +180,7 @@ def replicas_of(
         logging_config=told,
     )
     load: Any = guarded(served.load)
-    bound = deployment.bind(load, PASSES * served.batch_tokens)  # type: ignore
+    bound = deployment.bind(load, PASSES * served.batch_tokens)  # pyrefly: ignore [missing-attribute]
     try:
         try:
             handle = serve.run(bound, name=name, route_prefix=None, logging_config=told)

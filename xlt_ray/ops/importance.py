@@ -87,10 +87,7 @@ def estimate_weights(C_KK: np.ndarray, t_K: np.ndarray, p_K: np.ndarray) -> np.n
 
 def _interior(P: np.ndarray, q: np.ndarray) -> np.ndarray:
     """argmin u'Pu / 2 + q'u of u >= 0 that sum to 1, about as exact as the solver's tolerance."""
-    from qpsolvers import (
-        Problem,
-        solve_problem,
-    )
+    from qpsolvers import Problem, solve_problem
 
     size = len(q)
     problem = Problem(P, q, A=np.ones((1, size)), b=np.ones(1), lb=np.zeros(size))

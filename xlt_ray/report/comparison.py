@@ -13,6 +13,12 @@ TARGET_LABELS = ("few", "few_seed", "few_weight", "select_on")
 """Keys of the benchmark that a row may have of its own: which labels of targets it is given."""
 
 
+def _most(values: Sequence[float | None]) -> float | None:
+    """The largest; None if one is not known, or there is none."""
+    known = [value for value in values if value is not None]
+    return max(known) if known and len(known) == len(values) else None
+
+
 @dataclass(frozen=True)
 class ScoredRun:
     """One run: a row of the table with one seed.
@@ -38,8 +44,7 @@ class ScoredRun:
     @property
     def driver_mb(self) -> float | None:
         """Most memory that the driver's process held in a step, in MB; None: not of all known."""
-        known = [step.driver_mb for step in self.report.steps]
-        return max((x for x in known if x is not None), default=None) if None not in known else None
+        return _most([step.driver_mb for step in self.report.steps])
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,7 @@ class ComparisonRow:
     @property
     def driver_mb(self) -> float | None:
         """Most memory that the driver's process held in a step of any seed, in MB."""
-        known = [trial.driver_mb for trial in self.trials]
-        return max((x for x in known if x is not None), default=None) if None not in known else None
+        return _most([trial.driver_mb for trial in self.trials])
 
     def score(self, language: str) -> float | None:
         """Mean final score of a language over seeds; None where a run has no score of it."""

@@ -63,7 +63,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "duration": duration}
-    environment.globals["svg"] = svg  # type: ignore
+    environment.globals["svg"] = svg  # pyrefly: ignore [unsupported-operation]
     return environment
 
 

@@ -1,5 +1,7 @@
-"""The most memory that this process held while a step was at work."""
+"""The most memory that this process held: ever, and while a step was at work."""
 
+import resource
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +12,8 @@ _FORGET = Path("/proc/self/clear_refs")
 """Where Linux is told to begin the peak of this process anew."""
 _LOCK = threading.Lock()
 _watching = 0
+_before = 0.0
+"""The most before the kernel was last told to forget it."""
 
 
 @dataclass
@@ -26,15 +30,16 @@ class Peak:
 @contextmanager
 def watched() -> Iterator[Peak]:
     """Around what is watched; blocks of several threads at once have one peak in common."""
-    global _watching
+    global _before, _watching
     peak, is_known = Peak(), False
     with _LOCK:
         if _watching:
             is_known = _FORGET.exists()
         else:
             with suppress(OSError):
+                most = _since_told()
                 _FORGET.write_text("5")
-                is_known = True
+                _before, is_known = max(_before, most), True
         _watching += 1
     try:
         yield peak
@@ -42,6 +47,18 @@ def watched() -> Iterator[Peak]:
         with _LOCK:
             _watching -= 1
         if is_known:
-            lines = Path("/proc/self/status").read_text().splitlines()
-            kilobytes = next(line for line in lines if line.startswith("VmHWM")).split()[1]
-            peak.mb = int(kilobytes) * 1024 / 1e6
+            peak.mb = _since_told()
+
+
+def most_mb() -> float:
+    """Most memory that this process has ever held, in MB, whatever was watched meanwhile."""
+    return max(_before, _since_told())
+
+
+def _since_told() -> float:
+    """MB at most since the kernel was told to forget it, if it can be told."""
+    if not _FORGET.exists():
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024 / 1e6

@@ -9,6 +9,7 @@ from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.run.check import method_of
 from xlt_ray.run.few import few_notes
 from xlt_ray.run.made_by import made_by
+from xlt_ray.run.peak_memory import most_mb
 from xlt_ray.store.fault_points import reached
 
 if TYPE_CHECKING:
@@ -111,7 +112,6 @@ def publish(
     folder: "RunFolder", report: "Report", outcome: "Outcome", labelling: "Labelling"
 ) -> None:
     """Write the report, its page and the model into the run's folder, and show the scores."""
-    from xlt_ray.engine.memory import peak_mb
     from xlt_ray.methods.iwda.upper_bound import UPPER_BOUNDS
     from xlt_ray.recipe.corpus import Start
     from xlt_ray.report import run_page, terminal_table, write_report
@@ -136,7 +136,7 @@ def publish(
     )
     folder.publish("model", files_of(outcome.final.artifact))
     reached("model.published")
-    folder.event("scored", driver_mb=round(peak_mb()))
+    folder.event("scored", driver_mb=round(most_mb()))
     ledger, events = folder.read_lines("ledger.jsonl"), folder.read_lines("events.jsonl")
     folder.write("report.html", run_page(report, ledger, events).encode())
     write_report(report, folder.write)

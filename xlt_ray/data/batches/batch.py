@@ -14,7 +14,7 @@ class Moving:
 
     def to(self, device: torch.device) -> Self:
         """The same on another device."""
-        return replace(self, **{name: _moved(x, device) for name, x in vars(self).items()})  # type: ignore
+        return replace(self, **{name: _moved(x, device) for name, x in vars(self).items()})  # pyrefly: ignore [bad-specialization]
 
 
 def _moved(value: Any, device: torch.device) -> Any:

@@ -181,7 +181,7 @@ def make_source(
         checked = override(name, values)
         knobs = checked if name == language else knobs
     return ToySource(
-        task=task,  # type: ignore
+        task=task,  # pyrefly: ignore [bad-argument-type]
         language=language,
         split=split,
         size=size,

@@ -38,7 +38,7 @@ def _run_group(task: TrainTask, plan: Plan, retries: int) -> dict[str, Any]:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    class Trainer(TorchTrainer):  # type: ignore
+    class Trainer(TorchTrainer):  # pyrefly: ignore [invalid-inheritance]
         def _register_sigint_handler(self, controller: Any) -> None:
             """Ctrl-C stays the driver's own, which ends with code 3; Ray's would end with 0."""
 

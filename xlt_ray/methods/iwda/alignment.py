@@ -96,7 +96,7 @@ class AlignmentLoss(Objective):
     def prepare(self, context: TaskContext, model: Classifier) -> None:
         """Start from w0, at which ||C w - t||^2 is least (I6)."""
         assert isinstance(model.own, CriticHead)
-        whole = model.encoder.config.hidden_size  # type: ignore
+        whole = model.encoder.config.hidden_size  # pyrefly: ignore [missing-attribute]
         if self.settings.feature == "raw_cls" and model.width != whole:
             raise ValueError("method.feature: raw_cls does not go with train.dim_reduce")
         self.context, self.critic_head, device = context, model.own, model.own.w.device

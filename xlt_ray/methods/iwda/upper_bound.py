@@ -22,7 +22,7 @@ from xlt_ray.store.artifacts import Artifact
 class OracleIWDAConfig(IWDAConfig, frozen=True):
     """Hyper-parameters: those of IWDA; what is about the estimate of the weights has no effect."""
 
-    name: Literal["iwda_oracle"] = "iwda_oracle"  # type: ignore
+    name: Literal["iwda_oracle"] = "iwda_oracle"  # pyrefly: ignore [bad-override]
     """Name of the upper bound."""
 
 

@@ -135,7 +135,7 @@ class SpanMemory:
 
     def refine(self, ids_M: Tensor, d_c_MK: Tensor, d_n_MK: Tensor, **how: object) -> None:
         """Move the labels of some target spans (M9)."""
-        found = refinement.refine(self.p_NK[ids_M], d_c_MK, d_n_MK, **how)  # type: ignore
+        found = refinement.refine(self.p_NK[ids_M], d_c_MK, d_n_MK, **how)  # pyrefly: ignore [bad-argument-type]
         self.p_NK[ids_M] = found.float()
         self.y_N[ids_M] = self.p_NK[ids_M].argmax(dim=1)
 
