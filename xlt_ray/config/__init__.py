@@ -2,6 +2,7 @@
 
 errors       the errors that callers meet
 schema       every key: sections, defaults, limits
+choice       rules that choose a model, in words
 layers       defaults, YAML files and --set, merged and checked
 credentials  finds secrets in URIs and keeps them out
 extras       libraries that a plain install does without

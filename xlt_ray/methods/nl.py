@@ -11,7 +11,8 @@ from pydantic import Field
 
 from xlt_ray.methods.conlst.mechanisms import Adapted
 from xlt_ray.methods.conlst.negative_learning import NegativeLearning
-from xlt_ray.methods.conlst.recipe import NegativesConfig, adapt_all, learn_negatives
+from xlt_ray.methods.conlst.recipe import adapt_all, learn_negatives
+from xlt_ray.methods.conlst.settings import NegativesConfig
 from xlt_ray.recipe.corpus import Model
 from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.method import Method, Outcome

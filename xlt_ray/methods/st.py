@@ -5,7 +5,7 @@ From the source model on, again and again: predict what is left of the pools; ta
 confident rows of each predicted class of each language, m = floor(share N / C) of the first pool's
 N, and at least 1; train the same model for one pass over the source gold and everything taken so
 far. It ends when nothing is left, when the steps are used up, or when source dev has dropped three
-times in a row; the result is the best model on source dev.
+times in a row; the result is the best model on source dev, or another by ``select``.
 
 Words: the confidence of a sentence is the mean over its words, and there is one class.
 """
@@ -21,6 +21,13 @@ from pydantic import Field
 
 from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.data.keyed import sorted_by_id, with_ids
+from xlt_ray.methods.shared.choice import (
+    Choice,
+    ChoiceConfig,
+    Chooser,
+    choice_mechanisms,
+    choice_notes,
+)
 from xlt_ray.methods.shared.selection import gather_earlier, one_class_sets
 from xlt_ray.methods.shared.softmax import CrossEntropy
 from xlt_ray.methods.shared.warm_start import StartConfig, outcome_per_target, starting_models
@@ -32,12 +39,12 @@ from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Method, Outcome, Round
 from xlt_ray.recipe.schedule import Schedule
-from xlt_ray.recipe.stopping import best_on_source_dev, is_dropping
+from xlt_ray.recipe.stopping import is_dropping
 from xlt_ray.recipe.task import TaskContext
 from xlt_ray.store.artifacts import Artifact
 
 
-class STConfig(StartConfig, frozen=True):
+class STConfig(StartConfig, ChoiceConfig, frozen=True):
     """Hyper-parameters."""
 
     name: Literal["st"] = "st"
@@ -115,32 +122,53 @@ def select_confident(
     return one_class_sets(with_ids(table, ids))
 
 
-def diagnosed(found: Mapping[str, tuple[Model, Sequence[Round]]], whole: Corpus) -> list[Mechanism]:
-    """The lines of the report about what was taken.
+@dataclass(frozen=True)
+class Iterated:
+    """What became of a target, or of all.
+
+    Attributes:
+        model: The result.
+        rounds: The iterations.
+        choice: How the result was chosen among them; None: there were none.
+    """
+
+    model: Model
+    rounds: Sequence[Round]
+    choice: Choice | None = None
+
+    @property
+    def last(self) -> int:
+        """Number of the last iteration that the result is of; 0: none."""
+        return 0 if self.choice is None else 1 + self.choice.names.index(self.choice.taken[-1])
+
+
+def diagnosed(
+    found: Mapping[str, Iterated], whole: Corpus, config: ChoiceConfig
+) -> list[Mechanism]:
+    """The lines of the report about what was taken, and what another rule than source dev chose.
 
     Args:
-        found: The chosen model and the iterations of each target, or of all.
+        found: What became of each target, or of all.
         whole: The unlabelled text.
+        config: Says the rule.
     """
     sizes = whole.tokens.info["rows_by_language"] or {}
     taken = dict.fromkeys(sizes, 0)
-    kept, none = dict[str, float](), list[str]()
-    for name, (model, rounds) in found.items():
-        fingerprints = [item.model.artifact.fingerprint for item in rounds]
-        kept[name] = 0.0
-        if model.artifact.fingerprint in fingerprints:
-            kept[name] = 1.0 + fingerprints.index(model.artifact.fingerprint)
-        if not kept[name]:
-            none.append(name)
-        for item in rounds[: int(kept[name])]:
-            for language, count in (item.selected or {}).items():  # of a plan: not known
-                taken[language] = taken.get(language, 0) + count
+    for item in [item for one in found.values() for item in one.rounds[: one.last]]:
+        for language, count in (item.selected or {}).items():  # of a plan: not known
+            taken[language] = taken.get(language, 0) + count
     shares = {name: taken[name] / size for name, size in sizes.items() if size}
+    none = [name for name, one in found.items() if not one.last]
     warning = f"nothing was learned from for {', '.join(none)}" if none else None
-    return [
+    kept = {name: float(one.last) for name, one in found.items()}
+    lines = [
         Mechanism("share of the pool that the chosen model learned from", shares),
         Mechanism("iteration of the chosen model", kept, warning),
     ]
+    if config.select != "source_dev":
+        choices = {name: one.choice for name, one in found.items() if one.choice is not None}
+        lines += choice_mechanisms(choices)
+    return lines
 
 
 class ST(Method[STConfig]):
@@ -154,30 +182,30 @@ class ST(Method[STConfig]):
         the model that it has."""
         whole, start = driver.unlabelled(), starting_models(driver, self.config)
         if not start.by_language:
-            final, rounds = self.iterate(driver, "", start.model, whole)
-            before = start.zero_shot
+            before, found = start.zero_shot, self.iterate(driver, "", start.model, whole)
             return Outcome(
                 before.model,
-                final,
-                rounds,
+                found.model,
+                found.rounds,
                 zero_shot_by_language=before.by_language,
-                mechanisms=diagnosed({"all targets": (final, rounds)}, whole),
+                mechanisms=diagnosed({"all targets": found}, whole, self.config),
+                notes=choice_notes(self.config, has_rounds=bool(found.rounds)),
             )
-        found = {
+        each = {
             target: self.iterate(driver, f"{target} ", start.of(target), whole.of(target))
             for target in driver.pools
         }
-        models = {target: model for target, (model, _) in found.items()}
         return replace(
-            outcome_per_target(start, models),
-            mechanisms=diagnosed(found, whole),
-            rounds_by_language={target: rounds for target, (_, rounds) in found.items()},
+            outcome_per_target(start, {target: found.model for target, found in each.items()}),
+            mechanisms=diagnosed(each, whole, self.config),
+            rounds_by_language={target: found.rounds for target, found in each.items()},
+            notes=choice_notes(
+                self.config, has_rounds=any(found.rounds for found in each.values())
+            ),
         )
 
-    def iterate(
-        self, driver: Driver, prefix: str, source: Model, whole: Corpus
-    ) -> tuple[Model, list[Round]]:
-        """The best model of the iterations from a source model on, and the iterations."""
+    def iterate(self, driver: Driver, prefix: str, source: Model, whole: Corpus) -> Iterated:
+        """The iterations from a source model on, and the model that is chosen among them."""
         c, words, gold = self.config, driver.context.task == "token", driver.source("train")
         sizes = whole.tokens.info["rows_by_language"]
         if whole.language is not None and sizes is not None:
@@ -208,7 +236,11 @@ class ST(Method[STConfig]):
             pool = pool.without(picked)
             if is_dropping([source, *(item.model for item in rounds)], c.drops):
                 break
-        return best_on_source_dev([item.model for item in rounds]) if rounds else source, rounds
+        if not rounds:
+            return Iterated(source, rounds)
+        chooser = Chooser(driver, c, whole, CrossEntropy(), prefix)
+        choice = chooser.among({f"iteration {item.number}": item.model for item in rounds})
+        return Iterated(choice.model, rounds, choice)
 
     def is_spent(self, gold: Corpus, rounds: Sequence[Round]) -> bool:
         """Whether the iterations so far have used up the steps."""

@@ -11,6 +11,8 @@ precision        logarithms that stay finite
 confusion        confusion matrices of MRT and LVM
 confusion_counts the matrices in closed form
 voting           majorities
+model_agreement  models on the same items
+weight_mean      the mean of models
 distillation     KD and KD-re
 alignment        domain alignment
 importance       importance weights by quadratic programming

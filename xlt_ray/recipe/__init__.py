@@ -9,5 +9,6 @@ task        the task as both see it
 schedule    how long a step trains
 corpus      views of tokenised text, and mixes of them
 stopping    what source dev decides
+averaging   the mean of several models
 loss_means  means of terms over workers, and objectives that record some
 """

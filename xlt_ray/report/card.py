@@ -37,7 +37,7 @@ _TEMPLATE = """---
 
 {{ training }}
 
-It was chosen by {{ metric }} on labelled text of {{ dev }}. {{ labels_of_targets }}
+{{ chosen }} {{ labels_of_targets }}
 
 | Text | From | Commit or SHA-256 |
 |:--|:--|:--|
@@ -194,11 +194,7 @@ def card(
         max_length=config.train.max_length,
         training=_training(report, distilled),
         metric=metric_name(report.metric),
-        dev=", ".join(
-            report.targets
-            if config.benchmark.select_on == "target_dev"
-            else config.benchmark.dev or report.source
-        ),
+        chosen=_chosen(config, report),
         before=report.before,
         labels_of_targets=_labels_of_targets(config, report),
         data="\n".join(sources_in(texts)),
@@ -213,6 +209,16 @@ def card(
         data_licence=benchmark.licence,
     )
     return str(found)
+
+
+def _chosen(config: RunConfig[Any], report: Report) -> str:
+    """How the model was chosen among those that were trained."""
+    on_targets = config.benchmark.select_on == "target_dev"
+    dev = ", ".join(report.targets if on_targets else config.benchmark.dev or report.source)
+    by_dev = f"by {metric_name(report.metric)} on labelled text of {dev}"
+    if report.chosen_by is None:
+        return f"It was chosen {by_dev}."
+    return f"It was chosen {report.chosen_by}; the epoch within a training, {by_dev}."
 
 
 def _labels_of_targets(config: RunConfig[Any], report: Report) -> str:

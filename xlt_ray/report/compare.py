@@ -20,8 +20,8 @@ from xlt_ray.report.write import WriteBytes
 
 COURSE_CAPTION = (
     "The average over the targets, as in the table above, after each round, and of the checkpoint "
-    "that source dev chose. Where rows chose different rounds, compare them by the last round and "
-    "by the mean over the rounds, too."
+    "that was chosen: on source dev, unless `method.select` says otherwise. Where rows chose "
+    "different rounds, compare them by the last round and by the mean over the rounds, too."
 )
 SETTINGS_CAPTION = "Keys that several rows have, and not all of them with the same value."
 CODE = "xlt_ray code, "

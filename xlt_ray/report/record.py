@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from xlt_ray.config.choice import chosen_by
 from xlt_ray.recipe.mechanism import Mechanism
 
 Scores = Mapping[str, Mapping[str, float | int]]
@@ -123,6 +124,12 @@ class Report:
     def before(self) -> str:
         """What the model that the method began with is called: labels of targets or none."""
         return "few-shot" if self.few else "zero-shot"
+
+    @property
+    def chosen_by(self) -> str | None:
+        """How the result was chosen among the models of the loop, if not on source dev."""
+        how = chosen_by(self.config.get("method", {}))
+        return how if how is not None and any(how in note for note in self.notes) else None
 
     @property
     def counted(self) -> list[str]:

@@ -145,6 +145,12 @@ def check_run(config: RunConfig[Any]) -> RunConfig[Any]:
         raise ConfigError("translation.replace: a source that is left out is not translated")
     if config.train.lora.rank:
         require("peft", "lora", "train.lora needs")
+        if getattr(config.method, "select", None) == "average":
+            raise ConfigError(
+                "method.select: average takes the mean of weights, and train.lora trains adapters: "
+                "the mean of products of matrices is not the product of their means; allowed with "
+                "it: source_dev, agreement"
+            )
     if config.train.dim_reduce is not None and task == "token":
         raise ConfigError(
             f"train.dim_reduce: {config.train.dim_reduce}, but {name} is a token task, whose head "

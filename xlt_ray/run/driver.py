@@ -6,12 +6,14 @@ from functools import cached_property, partial
 from typing import Any
 
 from xlt_ray.engine.annotate import AnnotateTask, run_annotate
+from xlt_ray.engine.average import MeanTask, run_mean
 from xlt_ray.engine.derive import DeriveTask, StepExecutor
 from xlt_ray.engine.parallel import R
 from xlt_ray.engine.train.checkpoints import Checkpoints
 from xlt_ray.engine.train.launch import run_train
 from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.recipe.annotator import Annotator
+from xlt_ray.recipe.averaging import MeanModel
 from xlt_ray.recipe.corpus import Corpus, Mix, Model
 from xlt_ray.recipe.driver import Derivation
 from xlt_ray.recipe.objective import Objective
@@ -54,7 +56,7 @@ class RayDriver(RunCorpora):
         task = TrainTask(
             mix=mix,
             dev=dev or self.dev(),
-            start=start.artifact,
+            start=self._begun_with(title, start),
             objective=objective,
             schedule=schedule,
             train=config.train,
@@ -73,6 +75,13 @@ class RayDriver(RunCorpora):
         model = Model(self.runner.run(step, compute, afterwards=drop))
         self.policy.trained(model)
         return model
+
+    def _begun_with(self, title: str, start: Model) -> Artifact:
+        """The model that a training begins with; a mean is taken before."""
+        if not isinstance(start, MeanModel):
+            return start.artifact
+        task = MeanTask(models=(start.artifact, *start.others))
+        return self.runner.run(Step(f"{title}, weights", task), run_mean)
 
     def annotate(self, title: str, corpus: Corpus, model: Model, annotator: Annotator) -> Artifact:
         """Columns for every row of a corpus."""

@@ -1,6 +1,7 @@
 """CoNLST: contrastive negative learning, then self-training.
 
 recipe             the method
+settings           its keys
 smoothing          a robust source model
 negative_learning  stage 1
 thresholding       which texts stage 2 keeps

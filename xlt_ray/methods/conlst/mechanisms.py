@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from xlt_ray.methods.shared.choice import Choice, choice_mechanisms
 from xlt_ray.methods.shared.records import below, means_of
 from xlt_ray.recipe.corpus import Model
 from xlt_ray.recipe.mechanism import Mechanism
@@ -29,6 +30,7 @@ class Adapted:
         rounds: Iterations of stage 2.
         kept: Share of texts that each prediction of stage 2 kept, also the one that ended it.
         fell: The iteration after which falls of source dev ended stage 2; None: they did not.
+        choice: How the result was chosen among the iterations, by another rule than source dev.
     """
 
     model: Model
@@ -36,6 +38,7 @@ class Adapted:
     rounds: Sequence[Round] = ()
     kept: Sequence[float] = ()
     fell: int | None = None
+    choice: Choice | None = None
 
 
 def diagnosed(adapted: Mapping[str, Adapted]) -> list[Mechanism]:
@@ -44,7 +47,8 @@ def diagnosed(adapted: Mapping[str, Adapted]) -> list[Mechanism]:
     Args:
         adapted: What became of each target, by its name.
     """
-    return [*_stage1(adapted), *_stage2(adapted)]
+    choices = {name: item.choice for name, item in adapted.items() if item.choice is not None}
+    return [*_stage1(adapted), *_stage2(adapted), *choice_mechanisms(choices)]
 
 
 def _stage1(adapted: Mapping[str, Adapted]) -> list[Mechanism]:
@@ -87,6 +91,8 @@ def _stage2(adapted: Mapping[str, Adapted]) -> list[Mechanism]:
     found = [Mechanism("stage 2, share of texts kept, by target and iteration", kept, warning)]
     if fell := {name: item.fell for name, item in adapted.items() if item.fell is not None}:
         figures = {name: float(number) for name, number in fell.items()}
-        warning = f"falls of source dev ended stage 2 of {', '.join(fell)}; the best model is back"
+        warning = f"falls of source dev ended stage 2 of {', '.join(fell)}"
+        if not any(adapted[name].choice for name in fell):
+            warning += "; the best model is back"
         found.append(Mechanism("stage 2, iteration after which it was ended", figures, warning))
     return found

@@ -13,122 +13,28 @@ Departures are listed in docs/conlst.md.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal, Self
-
-from pydantic import Field, model_validator
 
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.methods.conlst.mechanisms import ALL, Adapted, diagnosed
 from xlt_ray.methods.conlst.mixup import MixUp, masked_only
 from xlt_ray.methods.conlst.negative_learning import (
-    Consistency,
     ContrastNegatives,
     NegativeLearning,
-    Scale,
     complements,
 )
+from xlt_ray.methods.conlst.settings import CoNLSTConfig, NegativesConfig
 from xlt_ray.methods.conlst.smoothing import Smoothed
 from xlt_ray.methods.conlst.thresholding import copies, reaching
-from xlt_ray.methods.shared.softmax import Probabilities
-from xlt_ray.methods.shared.warm_start import StartConfig, outcome_per_target, starting_models
-from xlt_ray.ops.contrastive import Similarity
+from xlt_ray.methods.shared.choice import Chooser, choice_notes
+from xlt_ray.methods.shared.softmax import CrossEntropy, Probabilities
+from xlt_ray.methods.shared.warm_start import outcome_per_target, starting_models
 from xlt_ray.recipe.corpus import Corpus, Mix, Model
 from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.method import Method, Outcome, Round
 from xlt_ray.recipe.schedule import Schedule
 from xlt_ray.recipe.stopping import best_on_source_dev, is_dropping
 from xlt_ray.store.artifacts import Artifact
-
-
-class NegativesConfig(StartConfig, frozen=True):
-    """Hyper-parameters of the source model and stage 1."""
-
-    source_noise: float = Field(default=0.0, ge=0)
-    """Radius of noise in the word embeddings of the source training, as a share of their norms, for
-    a robust source model (CoNLST-RS); 0: none."""
-    joint: bool = False
-    """All target languages make one model, and negatives come from all of them; else each its
-    own."""
-    lambda_clcs: float = Field(default=1e-3, ge=0)
-    """Weight of the cross-space consistency on source gold."""
-    clcs: Consistency = "complementary"
-    """-log(1 - p_k) of a random wrong class k; literal: log(1 - p_gold) >= -20, as printed."""
-    stage1_lr: float = Field(default=2e-6, gt=0)
-    """Peak learning rate of stage 1."""
-    stage1_epochs: int = Field(default=1, ge=1)
-    """Epochs of stage 1 over the target text."""
-    batch_size: int = Field(default=32, ge=1)
-    """Target texts per optimiser step, and as many of the source."""
-
-
-class CoNLSTConfig(NegativesConfig, frozen=True):
-    """Hyper-parameters."""
-
-    name: Literal["conlst"] = "conlst"
-    """Name of the method."""
-    stage1: Literal["contrastive", "negative", "none"] = "contrastive"
-    """Contrastive negative learning; vanilla negative learning; or no first stage."""
-    gamma: float = Field(default=0.9, gt=0, lt=1)
-    """Confidence above 1/C from which a text is certain to be of its class."""
-    k_neg: int = Field(default=8, ge=1)
-    """K_neg, negatives of a text at most."""
-    temp: float = Field(default=0.3, gt=0)
-    """Contrastive temperature, of distances in their unit."""
-    similarity: Similarity = "neg_sq_l2"
-    """Minus the squared distance, or minus the distance."""
-    scale: Scale = "median"
-    """Unit of distances: their median between texts of different classes; unit_norm: distances of
-    vectors of length 1; raw: of the vectors as they are."""
-    iterations: int = Field(default=3, ge=0)
-    """T_iter, iterations of stage 2 at most; 0: none."""
-    t0: float = Field(default=0.9, gt=0, lt=1)
-    """Threshold, above 1/C, of the class that is learnt best."""
-    threshold: Literal["by_class", "fixed"] = "by_class"
-    """Thresholds by class, lower for a class of which less is learnt; or t0 for all."""
-    warmup: bool = False
-    """Thresholds are lower while most texts are below t0, as in online FlexMatch."""
-    floor: float | None = Field(default=None, ge=0, lt=1)
-    """Least threshold, t0 at most; absent: 1/C, an even guess."""
-    lr: float = Field(default=5e-6, gt=0)
-    """Peak learning rate of an iteration."""
-    lambda_u: float = Field(default=1.0, ge=0)
-    """Weight of pseudo-labelled texts."""
-    mixup: bool = True
-    """Train on mixtures of texts."""
-    alpha: float = Field(default=4.0, gt=0)
-    """alpha of the mixing weight, Beta(alpha, alpha)."""
-    mask_rate: float = Field(default=0.15, ge=0, le=1)
-    """Share of words masked in a text that is not translated."""
-    translated: float = Field(default=0.5, ge=0, le=1)
-    """Share of kept texts that are translated there and back, if there is a translator."""
-    least_change: float = Field(default=0.005, ge=0, le=1)
-    """Share of texts below which a change of what is kept ends stage 2."""
-    drops: int | None = Field(default=None, ge=1)
-    """Iterations in a row with a lower source-dev score than the one before that end stage 2 and
-    bring back the best model; absent: none do."""
-
-    @property
-    def calls_parts(self) -> bool:
-        """The head of mixtures of texts, in stage 2."""
-        return self.mixup and self.iterations > 0
-
-    @model_validator(mode="after")
-    def _has_one_threshold(self) -> Self:
-        if self.threshold == "fixed" and (self.warmup or self.floor is not None):
-            raise ValueError("threshold fixed is t0 for every class: it has no warmup and no floor")
-        return self
-
-    def check_classes(self, num_classes: int) -> None:
-        """Both thresholds are above an even guess, and no floor is above them."""
-        if self.floor is not None and self.floor > self.t0:
-            raise ValueError(f"floor: has to be t0 = {self.t0} at most, got {self.floor}")
-        for name in ("gamma", "t0"):
-            if getattr(self, name) <= 1 / num_classes:
-                raise ValueError(
-                    f"{name}: has to be above 1/C = {1 / num_classes:.3g}, got "
-                    f"{getattr(self, name)}"
-                )
 
 
 class CoNLST(Method[CoNLSTConfig]):
@@ -141,7 +47,9 @@ class CoNLST(Method[CoNLSTConfig]):
         """Adapt the source model to every target, or to all of them together."""
         share = self.config.translated if self.config.iterations else 0.0
         notes = masked_only(driver, share)  # translates, before anything is trained
-        return replace(adapt_all(driver, self.config, self.adapt), notes=notes)
+        found = adapt_all(driver, self.config, self.adapt)
+        has_rounds = any([found.rounds, *found.rounds_by_language.values()])
+        return replace(found, notes=(*notes, *choice_notes(self.config, has_rounds=has_rounds)))
 
     def adapt(self, driver: Driver, target: str | None, model: Model, said: Artifact) -> Adapted:
         """Both stages for a target language, or for all."""
@@ -173,7 +81,7 @@ class CoNLST(Method[CoNLSTConfig]):
             "is_fixed": c.threshold == "fixed",
             "num_classes": driver.context.num_classes,
         }
-        rounds, kept = list[Round](), list[float]()
+        rounds, kept, models, fell = list[Round](), list[float](), [first], None
         for number in range(1, c.iterations + 1):
             title = f"{prefix_of(target)}iteration {number}"
             scored = driver.annotate(title, text, model, Probabilities())
@@ -191,11 +99,16 @@ class CoNLST(Method[CoNLSTConfig]):
             model = driver.train(title, mix, loss, start=model, schedule=schedule)
             selected, in_sets = picked.info["selected"], picked.info["set_sizes"]
             rounds.append(Round(number, selected, in_sets, model, scored, picked))
-            models = [first, *(item.model for item in rounds)]
+            models.append(model)
             if c.drops is not None and is_dropping(models, c.drops):
-                best = best_on_source_dev(models)
-                return Adapted(best, rounds=rounds, kept=kept, fell=number)
-        return Adapted(model, rounds=rounds, kept=kept)
+                fell = number
+                break
+        found = Adapted(model, rounds=rounds, kept=kept, fell=fell)
+        if c.select != "source_dev" and rounds:
+            chooser = Chooser(driver, c, text, CrossEntropy(), prefix_of(target))
+            choice = chooser.among({f"iteration {x.number}": x.model for x in rounds})
+            return replace(found, model=choice.model, choice=choice)
+        return found if fell is None else replace(found, model=best_on_source_dev(models))
 
     def changed_texts(
         self, driver: Driver, target: str | None, title: str, picked: Artifact, number: int

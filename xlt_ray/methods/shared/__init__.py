@@ -1,6 +1,8 @@
 """What several methods are made of.
 
 self_training  the rounds of CLTP and the SL baselines
+choice         which model of the loop is the result
+agreement      how far models agree on unlabelled text
 warm_start     a source model, or one that is there
 row_scores     what rows are chosen by
 selection      rows chosen per language and class

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from xlt_ray.config.choice import ChoiceRule
 from xlt_ray.recipe.corpus import Model
 from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Round
@@ -50,15 +51,22 @@ def use_of_ranking(rounds: Sequence[Round]) -> Mechanism:
     return Mechanism("ranking, share of eligible rows selected", figures, warning)
 
 
-def chosen_checkpoint(final: Model, rounds: Sequence[Round], *, own_from: int) -> Mechanism:
+def chosen_checkpoint(
+    final: Model,
+    rounds: Sequence[Round],
+    *,
+    own_from: int,
+    rule: ChoiceRule = "source_dev",
+) -> Mechanism:
     """The round that the result comes from; the final pass counts as one more.
 
     Args:
         final: The model that was chosen.
         rounds: All rounds.
         own_from: The first round that does what the method adds to the loop.
+        rule: By which it was chosen.
     """
-    part = "checkpoint chosen on source dev"
+    part = f"checkpoint chosen {'on source dev' if rule == 'source_dev' else f'by {rule}'}"
     number = next((x.number for x in rounds if x.model == final), None)
     last = rounds[-1].number if rounds else 0
     if not rounds:

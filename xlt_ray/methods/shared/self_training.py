@@ -13,8 +13,8 @@ from typing import Literal, TypeVar
 
 from pydantic import Field
 
-from xlt_ray.config.schema import MethodConfig
 from xlt_ray.data.batches.planning import seed_of
+from xlt_ray.methods.shared.choice import ChoiceConfig, Chooser, choice_mechanisms, choice_notes
 from xlt_ray.methods.shared.mechanisms import chosen_checkpoint, use_of_ranking
 from xlt_ray.methods.shared.selection import (
     QuotaOf,
@@ -33,7 +33,7 @@ from xlt_ray.recipe.stopping import best_on_source_dev, stalled
 from xlt_ray.store.artifacts import Artifact
 
 
-class SelfLearningConfig(MethodConfig, frozen=True):
+class SelfLearningConfig(ChoiceConfig, frozen=True):
     """Hyper-parameters of the loop; the defaults are the WikiANN setting."""
 
     ratio: float = Field(default=0.08, gt=0, le=1)
@@ -58,7 +58,7 @@ class SelfLearningConfig(MethodConfig, frozen=True):
     round_epochs: int = Field(default=3, ge=1)
     """Epochs of a round."""
     final_epochs: int = Field(default=3, ge=0)
-    """Epochs of the final pass at most; 0: none, the best round on source dev is the result."""
+    """Epochs of the final pass at most; 0: none, the chosen round is the result."""
     final_patience: int = Field(default=1, ge=1)
     """Epochs without a better source-dev score that end the final pass."""
 
@@ -143,28 +143,39 @@ class SelfLearning(Method[C]):
             pool = pool.without(picked)
             if stalled([item.model.source_dev for item in rounds], c.patience):
                 break
-        final = self.final(driver, gold, whole, rounds) if rounds else source
-        at_work = [
-            use_of_ranking(rounds),
-            chosen_checkpoint(final, rounds, own_from=self.own_rounds_from()),
-            *self.mechanisms(rounds, whole),
-        ]
-        return Outcome(source, final, rounds, mechanisms=at_work)
+        final, at_work = source, list[Mechanism]()
+        if rounds:
+            final, at_work = self.final(driver, gold, whole, rounds)
+        own = self.own_rounds_from()
+        if c.select != "average":  # which is the model of no round
+            at_work.insert(0, chosen_checkpoint(final, rounds, own_from=own, rule=c.select))
+        at_work = [use_of_ranking(rounds), *at_work, *self.mechanisms(rounds, whole)]
+        notes = choice_notes(c, has_rounds=bool(rounds))
+        return Outcome(source, final, rounds, mechanisms=at_work, notes=notes)
 
-    def final(self, driver: Driver, gold: Corpus, whole: Corpus, rounds: list[Round]) -> Model:
-        """The last pass over the source gold and everything selected, from the best round.
+    def final(
+        self, driver: Driver, gold: Corpus, whole: Corpus, rounds: list[Round]
+    ) -> tuple[Model, list[Mechanism]]:
+        """The result, and what the run tells of its choice by another rule than source dev.
 
-        Whichever of the two is better on source dev is the result, the pass if they are equal.
+        The last pass, over the source gold and everything selected, begins with the round that the
+        rule chooses. Then it chooses again, among the rounds and the pass. On source dev the pass
+        wins if the two are equal.
         """
-        c, best = self.config, best_on_source_dev([item.model for item in rounds])
-        if c.final_epochs == 0:
-            return best
-        picks = [item.picked for item in rounds]
-        every = driver.derive("all selections", gather_earlier, *picks, ratio=None, seed=0)
-        schedule = Schedule(c.round_lr, c.final_epochs, patience=c.final_patience)
-        mix, objective = Mix(gold, whole.labelled(every)), self.final_objective()
-        last = driver.train("final", mix, objective, start=best, schedule=schedule)
-        return best_on_source_dev([last, best])
+        c, chooser = self.config, Chooser(driver, self.config, whole, self.objective(0))
+        models = {f"round {item.number}": item.model for item in rounds}
+        choice = chooser.among(models)
+        if c.final_epochs:
+            picks, best = [item.picked for item in rounds], choice.model
+            every = driver.derive("all selections", gather_earlier, *picks, ratio=None, seed=0)
+            schedule = Schedule(c.round_lr, c.final_epochs, patience=c.final_patience)
+            mix, objective = Mix(gold, whole.labelled(every)), self.final_objective()
+            last = driver.train("final", mix, objective, start=best, schedule=schedule)
+            if c.select == "source_dev":
+                return best_on_source_dev([last, best]), []
+            choice = chooser.among({**models, "final pass": last})
+        told = [] if c.select == "source_dev" else choice_mechanisms({"": choice})
+        return choice.model, told
 
     def earlier(
         self, driver: Driver, number: int, picks: list[Artifact], whole: Corpus
