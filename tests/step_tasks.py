@@ -13,6 +13,7 @@ from xlt_ray.data.readers.base import NamedSource
 from xlt_ray.data.readers.user_source import UserSource
 from xlt_ray.engine.annotate import AnnotateTask
 from xlt_ray.engine.arithmetic import Arithmetic
+from xlt_ray.engine.average import MeanTask
 from xlt_ray.engine.backbone import Backbone
 from xlt_ray.engine.derive import DeriveTask, OracleTask, ScoreTask
 from xlt_ray.engine.given import GivenTask
@@ -85,6 +86,7 @@ TASKS: tuple[StepTask, ...] = (
         **SHARED,
     ),
     SnapshotTask(model=ONE, step=3),
+    MeanTask(models=(ONE, OTHER)),
     AnnotateTask(
         corpus=GOLD, model=ONE, annotator=Said(), context=TaskContext(LABELS, ("a",)),
         dim_reduce=None, max_length=32, **SHARED,
@@ -124,6 +126,7 @@ CHANGES: dict[str, list[Any]] = {
     "arithmetic": [Arithmetic(threads=2), Arithmetic(precision="bf16")],
     "corpus": [GOLD.of("a"), Corpus(ONE)],
     "model": [OTHER],
+    "models": [(ONE,), (OTHER, ONE)],
     "annotator": [Said(2), PredictLabels()],
     "dim_reduce": [2],
     "function": [second],

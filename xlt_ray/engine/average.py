@@ -54,12 +54,13 @@ class MeanTask(StepTask):
 
 def run_mean(task: MeanTask) -> dict[str, Any]:
     """Take the mean, in the driver's process or, of large models, in one of the driver's node."""
-    size = sum(file["size"] for model in task.models for file in model.manifest["files"].values())
+    size = sum(file["bytes"] for model in task.models for file in model.manifest["files"].values())
     if size <= SMALL:
         return write_mean(task)
     needed()
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    remote: Any = ray.remote(num_cpus=0, max_retries=3, scheduling_strategy=here)(_call)
+    remote: Any = ray.remote(num_cpus=0, max_retries=3)(_call)
+    remote = remote.options(scheduling_strategy=here)
     return ray.get(remote.remote(guarded(write_mean), task))
 
 

@@ -21,6 +21,7 @@ COMPUTE: Mapping[str, tuple[str, ...]] = {
     "backbone": ("tokenizers", "torch", "transformers"),
     "translation": ("sacremoses", "sentencepiece", "tokenizers", "torch", "transformers"),
     "model": ("numpy", "torch", "transformers"),
+    "mean": ("torch",),
     "annotation": ("numpy", "torch", "transformers"),
     "derived": ("numpy",),
     "oracle": ("numpy",),
