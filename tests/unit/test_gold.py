@@ -15,6 +15,8 @@ from xlt_ray.engine.pool import Pool
 from xlt_ray.engine.resources import Plan
 from xlt_ray.methods import METHODS
 from xlt_ray.methods.iwda.upper_bound import UPPER_BOUNDS
+from xlt_ray.methods.shared.choice import Choice, Chooser
+from xlt_ray.methods.st import STConfig
 from xlt_ray.recipe.driver import ALLOWED, Driver
 from xlt_ray.recipe.method import Outcome, UpperBound, likeliest
 from xlt_ray.run.check import configure_run
@@ -80,6 +82,27 @@ def reached(start: object) -> Iterator[object]:
             pending += [cell.cell_contents for cell in closure]
         else:
             pending += gc.get_referents(item)
+
+
+@pytest.mark.parametrize("rule", ["average", "agreement"])
+def test_a_recipe_that_chooses_otherwise_is_given_no_more(
+    config: RunConfig[Any], rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds no right to gold of targets while it chooses: neither do the models it compares."""
+    held = list[Chooser]()
+
+    class Kept(Chooser):
+        def among(self, models: Any) -> Choice:
+            held.append(self)
+            return super().among(models)
+
+    monkeypatch.setattr("xlt_ray.methods.st.Chooser", Kept)
+    other = config.model_copy(update={"method": STConfig(select=rule, iterations=2)})  # type: ignore[arg-type]
+    run_recipe(other, DryRun(Store(config.store.root), PLAN).driver(other))
+    (chooser,) = held
+    rights = [item for item in reached(chooser) if isinstance(item, Gold)]
+    assert rights, "the right to the gold of the sources is there"
+    assert all(right.languages == {SOURCE} for right in rights)
 
 
 @pytest.mark.slow
