@@ -10,7 +10,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-from tests.world import World, artifacts, begun_again, computed
+from tests.world import SOURCE, TARGETS, World, artifacts, begun_again, computed
+from xlt_ray.commands.compare import configure
+from xlt_ray.models.classifier import OWN_FILE
+from xlt_ray.oracle.choosing import find
+from xlt_ray.run.check import configure_run
 from xlt_ray.run.session import run
 from xlt_ray.store.artifacts import Store
 
@@ -123,6 +127,24 @@ def test_agreement_is_that_of_the_annotations(runs: Any) -> None:
     assert list(line["figures"]) == list(names)
 
 
+def test_the_mean_has_the_part_of_the_objective(world: World, tmp_path: Path) -> None:
+    """SL-LEU predicts the spread of its logits by a unit beside the head, in a file of its own."""
+    values = world.values(tmp_path)
+    values["method"] = {"name": "sl_leu", "source_lr": 4e-3, "source_epochs": 4, "round_lr": 1e-3,
+                        "round_epochs": 1, "rounds": 2, "final_epochs": 0, "ratio": 0.2,
+                        "samples": 4, "select": "average"}  # fmt: skip
+    known = steps(run(configure_run(values)))
+    result = known["mean of round 1 to round 2"]
+    assert chosen(tmp_path, "test") == result["fingerprint"]
+    names = (known["round 1"], known["round 2"], result)
+    folders = [tmp_path / "artifacts/model" / step["fingerprint"] for step in names]
+    one, two, found = (load_file(folder / OWN_FILE) for folder in folders)
+    assert set(found) == {"weight", "bias"}
+    for name, value in found.items():
+        assert torch.equal(value, ((one[name].double() + two[name].double()) / 2).float())
+        assert not torch.equal(one[name], two[name])
+
+
 @pytest.mark.parametrize("rule", ["average", "agreement"])
 def test_the_rule_is_named(runs: Any, rule: str) -> None:
     store, reports = runs
@@ -165,3 +187,55 @@ def test_noise_in_place_of_target_labels_changes_no_choice(
 
 
 OF_GOLD = ("gold", "scores", "text")
+
+
+def test_the_oracle_says_the_regret_of_each_rule(runs: Any, world: World) -> None:
+    """Of finished runs, from what they have; a second time too."""
+    store, reports = runs
+    values = world.values(store)
+    shared = {**values.pop("method"), "source_epochs": 4}
+    del shared["name"]
+    rows = {rule: {"name": "cltp", "select": rule} for rule in RULES}
+    values["compare"] = {"seeds": [0], "shared": shared, "methods": rows}
+    values["run"] = {"name": "regrets"}
+    found = find(configure(values))
+    assert json.loads((store / "runs/regrets/choosing.json").read_text()) == found
+    page = (store / "runs/regrets/choosing.md").read_text()
+    assert page.startswith("# regrets: regret of rules")
+    for rule in RULES:
+        (folder,) = (store / "runs").glob(f"regrets-{rule.replace('_', '?')}*")
+        report = json.loads((folder / "report.json").read_text())
+        assert all(step["cached"] for step in report["steps"])
+        assert report["final"] == reports[rule]["final"]
+        own = [x for x in found["records"] if x["row"] == rule]
+        assert {x["target"] for x in own} == {*TARGETS, "average"}
+        for target in TARGETS:
+            scores = [item["scores"][target]["f1"] for item in report["rounds"]]
+            of_target = {x["rule"]: x for x in own if x["target"] == target}
+            assert of_target["last"]["score"] == scores[-1]
+            assert of_target["last"]["regret"] == max(scores) - scores[-1]
+            result = of_target[f"result ({rule})"]
+            assert result["score"] == report["final"][target]["f1"]
+            assert ("agreement" in of_target) == (rule == "agreement")
+            assert all(x["best_score"] == max(scores) for x in of_target.values())
+
+
+def test_the_oracle_scores_rounds_that_each_target_has_of_its_own(
+    world: World, tmp_path: Path
+) -> None:
+    values = world.values(tmp_path)
+    sizes = {"train": 60, "dev": 30, "test": 24}
+    values["benchmark"] = {"name": "toy_pair", "source": [SOURCE], "targets": list(TARGETS),
+                           "unlabelled_split": "train", "max_rows": sizes}  # fmt: skip
+    del values["method"]
+    keys = {"name": "conlst", "source_epochs": 1, "stage1": "none", "iterations": 2, "t0": 0.4,
+            "floor": 0.0, "lr": 1e-3, "least_change": 0.0, "select": "agreement"}  # fmt: skip
+    values["compare"] = {"seeds": [0], "methods": {"conlst": keys}}
+    values["run"] = {"name": "regrets"}
+    records = find(configure(values))["records"]
+    for target in TARGETS:
+        own = {x["rule"]: x for x in records if x["target"] == target}
+        assert list(own) == ["source_dev", "last", "agreement", "result (agreement)"]
+        assert own["agreement"]["score"] == own["result (agreement)"]["score"]
+        assert own["last"]["chosen"] == 2
+        assert own["last"]["regret"] >= 0

@@ -5,6 +5,7 @@ measures        what is counted
 candidate_sets  sets by every measure
 job             rounds of a comparison
 calibration     probabilities against accuracy
+choosing        regret of rules that choose a model
 steps           target scores while a run trains
 spans           where spans lie
 channel         known confusions
