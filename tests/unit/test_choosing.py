@@ -8,6 +8,8 @@ import pytest
 from tests.reports import example
 from xlt_ray.commands.compare import configure
 from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.layers import to_dict
+from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.methods.shared.choice import AGREEMENT, ChoiceConfig, choice_notes
 from xlt_ray.oracle.choosing import (
     AVERAGE,
@@ -21,8 +23,11 @@ from xlt_ray.oracle.choosing import (
     regrets,
 )
 from xlt_ray.recipe.mechanism import Mechanism
+from xlt_ray.report.card import card
 from xlt_ray.report.page import run_page
 from xlt_ray.report.record import Report, RoundReport
+from xlt_ray.report.tables import metric_name
+from xlt_ray.run.check import configure_run
 
 COURSE = Course("sw", [1, 2, 4], [0.8, 0.9, 0.9], [0.5, 0.25, 0.5], [0.6, 0.6, 0.7], 0.625, "x")
 
@@ -128,3 +133,25 @@ def test_the_page_of_a_run_names_the_rule(rule: Any) -> None:
     assert f"method.select={rule}" in page
     nothing = report(config={"seed": 0, "method": method})
     assert nothing.chosen_by is None, "of a run that had no rounds"
+
+
+@pytest.mark.parametrize("rule", ["source_dev", "average", "agreement"])
+def test_the_card_of_a_model_names_the_rule(rule: Any) -> None:
+    config = configure_run(
+        {
+            "benchmark": {"name": "toy", "source": ["mira"], "targets": ["teska"]},
+            "backbone": "toy", "method": {"name": "cltp", "select": rule},
+        }
+    )  # fmt: skip
+    notes = choice_notes(config.method, has_rounds=True)
+    found = report(config=to_dict(config), notes=notes)
+    shown = card(config, benchmark_of(config), found, {"run": "x"}, {}, encoder={}, licence=None)
+    by_dev = f"by {metric_name(found.metric)} on labelled text of en."
+    wanted = {
+        "source_dev": f"It was chosen {by_dev}",
+        "average": "It was chosen as the mean of the weights of the last 3 models of the loop; the "
+        f"epoch within a training, {by_dev}",
+        "agreement": "It was chosen as the model of the loop whose labels of the unlabelled text "
+        f"agree most with those of the others; the epoch within a training, {by_dev}",
+    }
+    assert f"{wanted[rule]} Labels of target languages were not used." in shown
