@@ -41,6 +41,7 @@ from xlt_ray.run.dry_run import DryRun
 from xlt_ray.run.session import run_recipe
 from xlt_ray.run.steps import Step
 from xlt_ray.store.artifacts import BASE, Artifact, Store
+from xlt_ray.store.fingerprint import closure_of
 
 CHOOSING = ("cltp", "sl_evi", "sl_leu", "sl_lou", "st", "conlst")
 
@@ -398,6 +399,25 @@ def test_the_words_of_a_rule() -> None:
     assert "last 5" in (chosen_by({"select": "average", "select_last": 5}) or "")
 
 
+# -- what a rule is no part of -------------------------------------------------------------------
+
+COMPUTING = (
+    "xlt_ray.engine.train.loop", "xlt_ray.engine.annotate", "xlt_ray.methods.cltp.losses",
+    "xlt_ray.methods.cltp.sets", "xlt_ray.methods.shared.evidential",
+    "xlt_ray.methods.shared.selection", "xlt_ray.methods.shared.softmax",
+    "xlt_ray.methods.conlst.mixup", "xlt_ray.methods.conlst.thresholding",
+    "xlt_ray.methods.conlst.negative_learning",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("module", COMPUTING)
+def test_rules_are_no_part_of_what_computes_the_rounds(module: str) -> None:
+    """So fingerprints of the rounds are the same under each, and as they were without any."""
+    parts = {"xlt_ray.methods.shared.choice", "xlt_ray.methods.shared.agreement",
+             "xlt_ray.recipe.averaging", "xlt_ray.engine.average"}  # fmt: skip
+    assert not parts & closure_of([module])
+
+
 # -- the plan ------------------------------------------------------------------------------------
 
 PLAN = Plan(Pool(0, 0, 1, 0.0), train_workers=0, train_cpus=1, train_gpus=0.0)
@@ -443,6 +463,9 @@ def test_the_dry_run_plans_what_a_rule_adds(tmp_path: Path) -> None:
         ("mean of round 1 to final pass, weights", "mean"),
         ("mean of round 1 to final pass", "model"),
     ]  # fmt: skip
+    notes = {x["title"]: x["note"] for x in dry.steps}
+    assert notes["mean of round 1 to final pass, weights"] == "of 3 models"
+    assert notes["mean of round 1 to final pass"] == "no step is taken, source dev is scored"
     dry, _ = planned_run(tmp_path, "agreement")
     whole = [(f"{name} whole pool annotation", "annotation")
              for name in ("round 1", "round 2", "final pass")]  # fmt: skip

@@ -192,6 +192,8 @@ def test_rows_are_drawn_by_their_ids_whatever_their_order(tmp_path: Path) -> Non
         ("iteration 3 annotation", 3),  # of ST and CoNLST
         ("sw iteration 1 annotation", 1),
         ("round 2 test annotation", None),
+        ("round 2 whole pool annotation", None),  # what the model of the round said afterwards
+        ("sw iteration 1 whole pool annotation", None),
         ("sw iteration 1 test annotation", None),
         ("zero-shot test annotation", None),
         ("round 2 selection", None),
