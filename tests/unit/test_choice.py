@@ -91,7 +91,7 @@ def test_other_shapes_and_types_are_refused() -> None:
 
 
 def model_of(store: Store, name: str, seed: int, **more: Any) -> Artifact:
-    """A model with a head, an objective's part, and all that may lie beside them."""
+    """A model with a head, parts of an objective and over spans, and all that may lie beside."""
     generator = torch.Generator().manual_seed(seed)
     weights = {"encoder.weight": torch.randn(4, 3, generator=generator).half(),
                "classifier.weight": torch.randn(2, 4, generator=generator),
@@ -100,16 +100,18 @@ def model_of(store: Store, name: str, seed: int, **more: Any) -> Artifact:
     files = {
         "model.safetensors": weights,
         "objective.safetensors": own,
+        "spans.safetensors": {"own": own["weight"] + 1},
         "optimiser.safetensors": own,
         "snapshot-000000003-model.safetensors": weights,
     }
-    files |= more.get("files", {})  # fmt: skip
+    files |= more.get("files", {})
     attempt, place = store.attempt("model", name), Path(store.root) / f"{name}.made"
     for file, tensors in files.items():
         if tensors is not None:
             save_file(tensors, place, metadata={"format": "pt"})
             attempt.write(file, place.read_bytes())
     attempt.write("config.json", f'{{"of": "{name}"}}'.encode())
+    attempt.write("spans.json", b"{}")
     attempt.write("tokenizer.json", b"{}")
     attempt.write_table("findings-000.parquet", pa.table({"id": ["x"]}))
     return store.commit(attempt, {"info": {"rows": 3, **more.get("info", {})}, "seconds": 0.0})
@@ -124,18 +126,17 @@ def test_the_mean_of_models_has_the_layout_of_the_first(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     models = [model_of(store, name, seed) for seed, name in enumerate("abc")]
     found = mean(store, *models)
-    assert found.names == [
-        "config.json", "model.safetensors", "objective.safetensors", "tokenizer.json"
-    ]  # fmt: skip
+    weights = ["model.safetensors", "objective.safetensors", "spans.safetensors"]
+    assert found.names == sorted(["config.json", *weights, "spans.json", "tokenizer.json"])
     assert found.json("config.json") == {"of": "a"}
-    assert found.info == {"models": 3, "tensors": 4}
-    for file in ("model.safetensors", "objective.safetensors"):
+    assert found.info == {"models": 3, "tensors": 5}
+    for file in weights:
         parts = [load_file(model.local() / file) for model in models]
         for name, value in load_file(found.local() / file).items():
             assert value.dtype == parts[0][name].dtype
             wide = np.mean([part[name].double().numpy() for part in parts], axis=0)
             assert torch.equal(value, torch.from_numpy(wide).to(value.dtype)), name
-    assert weights_of(models[0]) == ["model.safetensors", "objective.safetensors"]
+    assert weights_of(models[0]) == weights
     with (found.local() / "model.safetensors").open("rb") as file:
         assert b'"format":"pt"' in file.read(200), "as transformers wants it"
 
@@ -151,7 +152,7 @@ def test_models_of_other_architectures_are_refused(tmp_path: Path) -> None:
         mean(store, first, model_of(store, "wide", 2, files={"model.safetensors": wide}))
     with pytest.raises(ValueError, match=r"not all models have classifier.weight, position_ids"):
         mean(store, first, model_of(store, "less", 2, files={"model.safetensors": less}))
-    with pytest.raises(ValueError, match=r"model/bare has weights in model.safetensors, model/f"):
+    with pytest.raises(ValueError, match=r"model/bare has weights in model.safetensors, spans"):
         mean(store, first, model_of(store, "bare", 2, files={"objective.safetensors": None}))
 
 
