@@ -9,6 +9,8 @@ PYTHON ?= python3
 ARGS ?=
 TABLE ?=
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$n || echo 4)
+# Imports and rewritten assertions of tests are kept for the next process, whatever the shell says.
+export PYTHONDONTWRITEBYTECODE :=
 # The tests of a file stay in one process; files that take minutes begin first.
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 

@@ -31,6 +31,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.pop("RAY_ADDRESS", None)  # tests never run on somebody's cluster
 os.environ.pop("XLT_DEBUG", None)  # what users are told has no traces
 
+from filelock import FileLock  # noqa: E402
+
 from tests.home import move, short_temporary_folder  # noqa: E402
 
 move()
@@ -158,10 +160,13 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 @pytest.fixture(scope="session")
 def toy_encoders(tmp_path_factory: pytest.TempPathFactory) -> Encoders:
     """Encoders of the embedded benchmark that tests have pre-trained, in whichever process."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # that of all processes of this call of pytest
-    return Encoders(folder / "toy-encoders")
+    return Encoders(_of_all_processes(tmp_path_factory) / "toy-encoders")
+
+
+def _of_all_processes(factory: pytest.TempPathFactory) -> Path:
+    """The temporary folder of all processes of this call of pytest."""
+    folder = factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
 @pytest.fixture
@@ -173,10 +178,13 @@ def brief_pretraining(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Corpora and an encoder for tests that run whole recipes."""
-    root = tmp_path_factory.mktemp("world")
+    """Corpora, and an encoder that the first process to need it pre-trains for all of them."""
+    root, backbone = tmp_path_factory.mktemp("world"), _of_all_processes(tmp_path_factory) / "world"
+    with FileLock(f"{backbone}.lock"):
+        if not backbone.is_dir():
+            write_backbone(root / "backbone").rename(backbone)
     return World(
         corpus=write_corpus(root / "corpus"),
         noisy=write_corpus(root / "noisy", noisy_targets=True),
-        backbone=write_backbone(root / "backbone"),
+        backbone=backbone,
     )
