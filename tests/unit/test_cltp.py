@@ -447,7 +447,9 @@ def test_the_loss_of_the_rounds_and_of_the_sets(tmp_path: Path) -> None:
         assert found == expected
 
 
-@pytest.mark.parametrize("options", [{"round_loss": "multi_hot"}, {"set_loss": "dirichlet"}])
+@pytest.mark.parametrize(
+    "options", [{"round_loss": "multi_hot"}, {"set_loss": "dirichlet"}, {"set_lr": 1e-6}]
+)
 def test_a_loss_of_sets_needs_sets(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="label one_hot has none"):
         CLTPConfig.model_validate({"label": "one_hot", **options})
@@ -573,6 +575,14 @@ def test_schedules(tmp_path: Path) -> None:
     assert driver.call("train", "final").schedule == Schedule(1e-4, 5, patience=2)
 
 
+def test_what_learns_from_sets_has_a_rate_of_its_own(tmp_path: Path) -> None:
+    driver = MemoryDriver(tmp_path)
+    run(driver, round_lr=2e-5, set_lr=2e-7, rounds=2, one_hot_rounds=1)
+    rates = {call.title: call.schedule.lr for call in driver.calls if call.schedule}
+    assert rates["round 1"] == 2e-5
+    assert rates["round 2"] == rates["final"] == 2e-7
+
+
 @pytest.mark.parametrize(
     ("scores", "patience", "rounds"),
     [
@@ -660,6 +670,7 @@ def test_the_report_of_a_round(tmp_path: Path) -> None:
         {"tau": 1.0},
         {"beta": -1},
         {"ratio": 0},
+        {"set_lr": 0},
         {"ratio": 1.1},
         {"top_k": 0},
         {"label": "one_hot", "selection": "repo_tail"},

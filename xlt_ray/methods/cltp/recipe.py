@@ -81,6 +81,9 @@ class CLTPConfig(SelfLearningConfig, frozen=True):
     Algorithm 1 has it, and set_loss in the final pass alone."""
     lw_input: Literal["evidence", "logit"] = "evidence"
     """f of the LW loss: the evidence, or the raw output of the head."""
+    set_lr: float | None = Field(default=None, gt=0)
+    """Peak learning rate of what learns from sets: those rounds and the final pass. Absent:
+    round_lr. The released code has a hundredth of it."""
 
     @model_validator(mode="after")
     def _is_one_method(self) -> Self:
@@ -88,6 +91,8 @@ class CLTPConfig(SelfLearningConfig, frozen=True):
             raise ValueError("selection repo_tail is one for sets, and label one_hot has none")
         if self.label == "one_hot" and (self.set_loss, self.round_loss) != ("lw", "set_loss"):
             raise ValueError("set_loss and round_loss are of sets, and label one_hot has none")
+        if self.label == "one_hot" and self.set_lr is not None:
+            raise ValueError("set_lr is the rate of sets, and label one_hot has none")
         return self
 
     def check_classes(self, num_classes: int) -> None:
@@ -135,6 +140,14 @@ class CLTP(SelfLearning[CLTPConfig]):
     def final_objective(self) -> Objective:
         """The loss of candidate sets, whichever rounds there were."""
         return EvidentialLoss() if self.config.label == "one_hot" else self.sets()
+
+    def rate(self, number: int) -> float:
+        """That of the rounds, or of sets."""
+        return self.config.round_lr if not self.has_sets(number) else self.final_rate()
+
+    def final_rate(self) -> float:
+        """That of sets, whichever rounds there were."""
+        return self.config.set_lr or self.config.round_lr
 
     def sets(self) -> Objective:
         """Loss of candidate sets."""

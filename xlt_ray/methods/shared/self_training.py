@@ -95,6 +95,14 @@ class SelfLearning(Method[C]):
         """Objective of the final pass."""
         return self.objective(self.config.rounds)
 
+    def rate(self, number: int) -> float:
+        """Peak learning rate of a round."""
+        return self.config.round_lr
+
+    def final_rate(self) -> float:
+        """Peak learning rate of the final pass."""
+        return self.config.round_lr
+
     def refills_before(self, number: int) -> bool:
         """Whether a round starts from full pools."""
         return False
@@ -136,7 +144,7 @@ class SelfLearning(Method[C]):
                 *self.earlier(driver, number, picks, whole),
             )
             title, objective = f"round {number}", self.objective(number)
-            schedule = Schedule(c.round_lr, c.round_epochs, keep="last")
+            schedule = Schedule(self.rate(number), c.round_epochs, keep="last")
             model = driver.train(title, mix, objective, start=model, schedule=schedule)
             selected, sizes = picked.info["selected"], picked.info["set_sizes"]
             rounds.append(Round(number, selected, sizes, model, scored, picked))
@@ -168,7 +176,7 @@ class SelfLearning(Method[C]):
         if c.final_epochs:
             picks, best = [item.picked for item in rounds], choice.model
             every = driver.derive("all selections", gather_earlier, *picks, ratio=None, seed=0)
-            schedule = Schedule(c.round_lr, c.final_epochs, patience=c.final_patience)
+            schedule = Schedule(self.final_rate(), c.final_epochs, patience=c.final_patience)
             mix, objective = Mix(gold, whole.labelled(every)), self.final_objective()
             last = driver.train("final", mix, objective, start=best, schedule=schedule)
             if c.select == "source_dev":
