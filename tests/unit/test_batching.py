@@ -145,6 +145,7 @@ def test_a_step_is_cut_where_that_saves_padding() -> None:
     assert sum(sizes) < 22 * 90 / 2
 
 
+@pytest.mark.slow
 def test_shards_of_the_default_size_have_batches_of_like_lengths() -> None:
     """Lengths as of WikiANN: 17 sub-words in the middle, a few of 80 and more."""
     drawn = np.random.default_rng(0).lognormal(np.log(17), 0.6, 4 * GPU_SHARD_ROWS)

@@ -457,6 +457,7 @@ def added(dry: DryRun, folder: Path) -> list[tuple[str, str]]:
     return [(x["title"], x["kind"]) for x in dry.steps if x["title"] not in usual]
 
 
+@pytest.mark.slow
 def test_the_dry_run_plans_what_a_rule_adds(tmp_path: Path) -> None:
     dry, _ = planned_run(tmp_path, "average")
     assert added(dry, tmp_path) == [

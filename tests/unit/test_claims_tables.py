@@ -36,6 +36,7 @@ def test_rows_are_in_the_order_of_the_preset_and_have_all_seeds() -> None:
     assert lacking == ["sl_evi"]
 
 
+@pytest.mark.slow
 def test_the_page_keeps_its_words(tmp_path: Path) -> None:
     page = tmp_path / "wikiann-e5.md"
     page.write_text(f"# Entities\n\nA finding.\n\n{BEGIN}\nold\n{END}\n\n## Setup\n")

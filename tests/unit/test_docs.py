@@ -233,6 +233,7 @@ def is_shown(text: str, value: Any) -> bool:
     return float(text) == value
 
 
+@pytest.mark.slow
 def test_defaults_of_the_baselines() -> None:
     """A column per method, or for some that have the same keys; a dash for a key it lacks."""
     page = (ROOT / "docs/baselines.md").read_text(encoding="utf-8")
@@ -277,6 +278,7 @@ def test_pages_are_in_the_index() -> None:
         assert page.name == "index.md" or f"]({page.name})" in index
 
 
+@pytest.mark.slow
 def test_faults_are_found() -> None:
     assert list(commands("A=b make x \\\n  y # z\n\n")) == [["make", "x", "y"]]
     assert problem(["make", "quickstart", "PYTHON=python3"]) is None

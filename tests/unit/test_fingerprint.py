@@ -143,6 +143,7 @@ def test_the_digest_of_the_package_is_that_of_all_of_it(monkeypatch: pytest.Monk
     assert {path for path in read if path.suffix == ".py"} == there
 
 
+@pytest.mark.slow
 def test_real_steps_stand_on_what_computes_them() -> None:
     closure = module.closure_of(["xlt_ray.engine.train.loop"])
     assert {"xlt_ray.models.tagger", "xlt_ray.data.batches.planning", "xlt_ray.labels"} <= closure

@@ -84,6 +84,7 @@ def reached(start: object) -> Iterator[object]:
             pending += gc.get_referents(item)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["average", "agreement"])
 def test_a_recipe_that_chooses_otherwise_is_given_no_more(
     config: RunConfig[Any], rule: str, monkeypatch: pytest.MonkeyPatch

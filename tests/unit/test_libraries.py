@@ -24,6 +24,7 @@ def change(monkeypatch: pytest.MonkeyPatch, name: str, version: str) -> None:
     monkeypatch.setattr(libraries, "version_of", lambda x: version if x == name else known(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind"),
     [("transformers", "model"), ("torch", "annotation"), ("tokenizers", "tokens"),
@@ -40,6 +41,7 @@ def test_another_version_is_another_step(
     assert named(kind) != before
 
 
+@pytest.mark.slow
 def test_a_method_adds_what_it_computes_with(monkeypatch: pytest.MonkeyPatch) -> None:
     """MARAL looks neighbours up through faiss; training by itself knows no faiss."""
     assert "faiss-cpu" not in computing("model", [TRAIN])

@@ -63,6 +63,7 @@ def test_a_page_is_older_where_its_code_is_another(tmp_path: Path) -> None:
     assert check.main(tmp_path) == 1
 
 
+@pytest.mark.slow
 def test_the_digest_is_that_of_a_method_and_of_the_steps() -> None:
     codes = {name: made_by.code_of(method) for name, method in METHODS.items()}
     assert codes["cltp"] != codes["st"]

@@ -83,6 +83,7 @@ def test_few_queries_are_searched_by_matrix_products(
     assert faiss.cvar.distance_compute_blas_threshold == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [16, 100, 1000])
 def test_calls_of_any_size_find_the_same_neighbours(size: int) -> None:
     """One call with all queries, and calls with some of them as passes of a training have."""

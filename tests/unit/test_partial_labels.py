@@ -193,6 +193,7 @@ def strong_classes(num_items: int, num_classes: int, seed: int) -> torch.Tensor:
     return torch.where(ranks < count, strong, weak)
 
 
+@pytest.mark.slow
 def test_a_larger_base_gives_smaller_sets() -> None:
     pool = strong_classes(3000, 7, seed=0)
     sizes = {

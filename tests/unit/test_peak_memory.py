@@ -21,6 +21,7 @@ def resident() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
 
 
+@pytest.mark.slow
 @linux
 def test_the_peak_is_that_of_the_block_alone() -> None:
     held(400)

@@ -69,6 +69,7 @@ def test_a_tag_does_not_continue_the_sentence_before() -> None:
 labelled = st.tuples(st.integers(0, 4), st.floats(0, 1))
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(labelled, max_size=6), max_size=6))
 def test_scores_equal_a_loop_over_sentences_and_entities(
     sentences: list[list[tuple[int, float]]],

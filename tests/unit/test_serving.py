@@ -86,6 +86,7 @@ def test_what_a_replica_was_at_is_asked_of_another_one(lost: BaseException) -> N
     assert ask(Handle(lost, lost, ANSWER)) == (ANSWER, 2)
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_is_not_asked_again() -> None:
     error = RayTaskError("label", "a\nlong\ntrace", ValueError("first\nnot finite"))
     for raised in (error, error.as_instanceof_cause()):

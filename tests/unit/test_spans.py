@@ -93,6 +93,7 @@ def test_o_is_class_0_whatever_its_place_among_the_tags() -> None:
     assert spans.span_classes(LabelSet(("O",))) == ("O",)
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True)
 @given(sentences=SENTENCES, max_len=st.integers(1, 5), scattered=st.booleans())
 def test_classes_of_spans_are_the_entities(

@@ -60,6 +60,7 @@ def changes(task: StepTask) -> Iterator[StepTask]:
                 yield replace(task, **{item.name: value})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS, ids=IDS)
 def test_where_it_is_written_is_no_part_of_its_name(task: StepTask) -> None:
     assert named(task.into(Attempt("root", task.kind, "f", "f.tmp-1"))) == named(task)

@@ -47,6 +47,7 @@ def test_translations_keep_the_order_whatever_the_budget(checkpoint: Path) -> No
     assert translator(checkpoint)([]) == []
 
 
+@pytest.mark.slow
 def test_too_long_a_text_is_cut(checkpoint: Path) -> None:
     (found,) = translator(checkpoint)([" ".join(SENTENCES)])
     assert len(found) > 0
