@@ -164,6 +164,10 @@ class MemoryDriver:
     def together(self, calls: Sequence[Callable[[], R]]) -> list[R]:
         return [call() for call in calls]
 
+    def while_reading(self, call: Callable[[], R]) -> R:
+        self.unlabelled()
+        return call()
+
     def unlabelled(self) -> Corpus:
         return self.targets
 

@@ -1,6 +1,8 @@
 """Where runs, dry runs and trials differ."""
 
+from dataclasses import replace
 from pathlib import Path
+from threading import Barrier, Event
 
 import pytest
 
@@ -11,6 +13,7 @@ from xlt_ray.commands.trial import Trial
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.recipe.corpus import Model, Start
 from xlt_ray.run.check import configure_run
+from xlt_ray.run.driver import RayDriver
 from xlt_ray.run.dry_run import DryRun
 from xlt_ray.run.exit_codes import BAD_CONFIG, DONE
 from xlt_ray.run.policy import RunPolicy
@@ -61,6 +64,59 @@ def test_a_dry_run_counts_what_would_be_at_work(tmp_path: Path) -> None:
     assert dry.trainings == 2
     dry.together(calls, 8)
     assert dry.trainings == 5
+
+
+def test_what_is_read_beside_a_training_is_read_while_it_goes_on(tmp_path: Path) -> None:
+    """Each waits for the other to have begun; a dry run plans one after the other."""
+    both = Barrier(2, timeout=30)
+    assert RunPolicy().beside(both.wait, lambda: both.wait() in (0, 1))
+    told: list[str] = []
+    dry = DryRun(Store(str(tmp_path)), PLAN)
+    assert dry.beside(lambda: told.append("text"), lambda: told.append("model") or "m") == "m"
+    assert told == ["text", "model"]
+    assert dry.trainings == 1
+
+
+def test_text_that_cannot_be_read_ends_a_run_after_its_training() -> None:
+    begun, over = Event(), Event()
+
+    def read() -> None:
+        assert begun.wait(30)
+        raise ValueError("row 3: no text")
+
+    def train() -> None:
+        begun.set()
+        over.wait(0.2)
+        over.set()
+
+    with pytest.raises(ValueError, match="row 3"):
+        RunPolicy().beside(read, train)
+    assert over.is_set()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_driver_that_trains_itself_reads_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """Where workers train, the reading waits here until the training has begun."""
+    begun, told = Event(), list[str]()
+
+    def read(driver: RayDriver) -> None:
+        assert begun.wait(30 if workers else 0) == bool(workers)
+        told.append("text")
+
+    def train() -> str:
+        begun.set()
+        if not workers:
+            told.append("model")
+        return "model"
+
+    monkeypatch.setattr(RayDriver, "unlabelled", read)
+    monkeypatch.setattr(RayDriver, "__init__", lambda driver: None)
+    driver = RayDriver()  # type: ignore[call-arg]
+    driver.plan, driver.policy = replace(PLAN, train_workers=workers), RunPolicy()
+    assert driver.while_reading(train) == "model"
+    assert told == (["text"] if workers else ["text", "model"])
 
 
 def test_a_trial_tells_its_scores_and_may_judge_itself() -> None:

@@ -7,6 +7,7 @@ label of every unlabelled row of that language; BL-Joint trains one on those of 
 confidence is used and nothing is left out. How many rounds they had is not printed: one here.
 """
 
+from functools import partial
 from typing import Literal
 
 from pydantic import Field
@@ -67,7 +68,9 @@ class BLJointConfig(SilverConfig, frozen=True):
 def source_model(driver: Driver, config: BLDirectConfig | SilverConfig) -> Model:
     """The model of the source gold alone."""
     schedule, mix = Schedule(config.source_lr, config.source_epochs), Mix(driver.source("train"))
-    return driver.train("source", mix, CrossEntropy(), start=driver.backbone, schedule=schedule)
+    train = partial(driver.train, "source", mix, CrossEntropy(), start=driver.backbone)
+    train = partial(train, schedule=schedule)
+    return train() if isinstance(config, BLDirectConfig) else driver.while_reading(train)
 
 
 def learn_silver(

@@ -190,11 +190,11 @@ class FlexMatch(Method[FlexMatchConfig]):
 
     def run(self, driver: Driver) -> Outcome:
         """Train a model for every target."""
-        # Read and translated before anything is trained, and once for all targets.
+        # Translated before anything is trained, and read once for all targets.
         notes = masked_only(driver, self.config.translated)
+        start = starting_models(driver, self.config)
         driver.unlabelled()
         driver.source("train")
-        start = starting_models(driver, self.config)
         calls = [partial(self.learn, driver, x, start.of(x)) for x in driver.pools]
         models = dict(zip(driver.pools, driver.together(calls), strict=True))
         outcome = replace(outcome_per_target(start, models), notes=notes)

@@ -180,7 +180,8 @@ class ST(Method[STConfig]):
     def run(self, driver: Driver) -> Outcome:
         """Self-train from source gold and unlabelled target text, together, or each target from
         the model that it has."""
-        whole, start = driver.unlabelled(), starting_models(driver, self.config)
+        start = starting_models(driver, self.config)
+        whole = driver.unlabelled()
         if not start.by_language:
             before, found = start.zero_shot, self.iterate(driver, "", start.model, whole)
             return Outcome(

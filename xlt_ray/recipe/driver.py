@@ -109,6 +109,11 @@ class Driver(Protocol):
         """Results of calls that do not depend on each other; at once if the cluster has room."""
         ...
 
+    def while_reading(self, call: "Callable[[], R]") -> "R":
+        """The result of a call that trains on source text, while the unlabelled text is read; where
+        trainings go on in the driver's own process it is read before."""
+        ...
+
 
 R = TypeVar("R")
 

@@ -1,5 +1,6 @@
 """The corpora of a run: read, checked and tokenised once, as durable steps."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -87,6 +88,7 @@ class RunCorpora:
         self._back: Corpus | None = None
         self._texts: dict[str, Artifact] = {}
         self._backbone: Model | None = None
+        self._looking = threading.Lock()
         self._sources: dict[tuple[str, ...], Corpus] = {}
         self._corpora: dict[tuple[tuple[str, ...], AnySplit], Corpus] = {}
 
@@ -109,9 +111,10 @@ class RunCorpora:
     @property
     def backbone(self) -> Model:
         """The pre-trained encoder, copied into the store."""
-        if self._backbone is None:
-            self._backbone = self.policy.backbone(self._find_backbone)
-        return self._backbone
+        with self._looking:  # a training and what reads beside it ask at once
+            if self._backbone is None:
+                self._backbone = self.policy.backbone(self._find_backbone)
+            return self._backbone
 
     def _find_backbone(self) -> Model:
         name = self.config.backbone

@@ -20,7 +20,7 @@ from xlt_ray.recipe.objective import Objective
 from xlt_ray.recipe.schedule import Schedule
 from xlt_ray.recipe.task import TaskContext
 from xlt_ray.run.corpora import RunCorpora
-from xlt_ray.run.steps import Step
+from xlt_ray.run.steps import Step, StepRunner
 from xlt_ray.store.artifacts import Artifact
 
 
@@ -107,6 +107,21 @@ class RayDriver(RunCorpora):
         """A small decision over whole columns, in one task."""
         task = DeriveTask(function=function, artifacts=artifacts, arguments=parameters)
         return self.runner.run(Step(title, task), self.executor.derive)
+
+    def while_reading(self, call: Callable[[], R]) -> R:
+        """What a training gives that goes on elsewhere while the unlabelled text is read here."""
+        if self.plan.train_workers:
+            return self.policy.beside(self._read_unlabelled, call)
+        self.unlabelled()
+        return call()
+
+    def _read_unlabelled(self) -> None:
+        try:
+            self.unlabelled()
+        except Exception as error:
+            if isinstance(self.runner, StepRunner):
+                self.runner.progress.note(f"the run will end once its training is over: {error}")
+            raise
 
     def together(self, calls: Sequence[Callable[[], R]]) -> list[R]:
         """Results of calls that do not depend on each other; at once if the cluster has room."""

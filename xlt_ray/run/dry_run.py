@@ -257,6 +257,11 @@ class DryRun(RunPolicy):
         self.trainings = max(self.trainings, min(len(calls), most))
         return [call() for call in calls]
 
+    def beside(self, read: Callable[[], object], call: Callable[[], R]) -> R:
+        """First what is read, then the call, so that a plan has one order."""
+        read()
+        return call()
+
     def _note_missing(self, title: str, kind: str, why: str) -> Artifact:
         """Note that a run would fail for want of something; gives what stands for it."""
         self._missing.setdefault(why, []).append(title)

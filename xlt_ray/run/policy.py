@@ -48,5 +48,15 @@ class RunPolicy:
         """Results of calls that do not depend on each other, so many at a time at most."""
         return at_once(calls, most=most)
 
+    def beside(self, read: Callable[[], object], call: Callable[[], R]) -> R:
+        """The result of a call that trains on other workers, while something is read.
+
+        If what is read ends with an error, the training is waited for, since it is kept; then the
+        error is raised.
+        """
+        found: list[R] = []
+        at_once([read, lambda: found.append(call())], most=2)
+        return found[0]
+
     def trained(self, model: Model) -> None:
         """Called after each train step."""

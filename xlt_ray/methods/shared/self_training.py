@@ -9,6 +9,7 @@ method says which objective and which annotator each stage has.
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal, TypeVar
 
 from pydantic import Field
@@ -118,10 +119,11 @@ class SelfLearning(Method[C]):
     def run(self, driver: Driver) -> Outcome:
         """Self-train from source gold and unlabelled target text."""
         c = self.config
-        gold, whole = driver.source("train"), driver.unlabelled()
+        gold, start = driver.source("train"), driver.backbone
         mix, schedule = Mix(gold), Schedule(c.source_lr, c.source_epochs)
-        objective, start = self.objective(0), driver.backbone
-        source = driver.train("source", mix, objective, start=start, schedule=schedule)
+        train = partial(driver.train, "source", mix, self.objective(0), start=start)
+        source = driver.while_reading(partial(train, schedule=schedule))
+        whole = driver.unlabelled()
         model, pool = source, whole
         sizes = whole.tokens.info["rows_by_language"]
         quota = {"ratio": c.ratio, "pool_sizes": sizes, "quota_of": c.quota_of}

@@ -1,6 +1,7 @@
 """Where a method begins: with a source model of its own, or what a run or checkpoint gave."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field
@@ -31,7 +32,8 @@ class StartConfig(MethodConfig, frozen=True):
 def starting_models(
     driver: Driver, config: StartConfig, objective: Objective | None = None
 ) -> Start:
-    """What the configuration says to start from, or a model trained on the source gold.
+    """What the configuration says to start from, or a model trained on the source gold, while the
+    unlabelled text is read.
 
     Args:
         driver: The driver.
@@ -42,8 +44,8 @@ def starting_models(
         return driver.start_from(config.start_from)
     gold, start = driver.source("train"), driver.backbone
     schedule = Schedule(config.source_lr, config.source_epochs)
-    loss = objective or CrossEntropy()
-    return Start(driver.train("source", Mix(gold), loss, start=start, schedule=schedule))
+    train = partial(driver.train, "source", Mix(gold), objective or CrossEntropy())
+    return Start(driver.while_reading(partial(train, start=start, schedule=schedule)))
 
 
 def annotate_source_and_target(
