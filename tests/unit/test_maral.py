@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from pydantic import ValidationError
@@ -17,8 +18,14 @@ from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import Split
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.maral.baseline import BLSpansConfig
+from xlt_ray.methods.maral.mechanisms import written
 from xlt_ray.methods.maral.recipe import CODE, MARALConfig, epochs_of
-from xlt_ray.methods.maral.source_spans import MOST_WORDS, count_spans, length_for
+from xlt_ray.methods.maral.source_spans import (
+    MOST_WORDS,
+    count_spans,
+    count_written,
+    length_for,
+)
 from xlt_ray.methods.maral.student import MaralStudentLoss
 from xlt_ray.methods.maral.teacher import (
     SpanCrossEntropy,
@@ -129,6 +136,32 @@ def test_without_guessing_the_teacher_sees_no_target_text(driver: SpanDriver) ->
     assert teacher.objective.span_head == SpanHead()
     annotator = driver.call("annotate", "a unlabelled").annotator
     assert annotator == SpanProbabilities(SpanHead(), prune=True)
+
+
+def test_spans_of_scripts_without_capitals_are_warned_of(driver: SpanDriver) -> None:
+    """Words of b are like punctuation in three of four cases; without morphology nobody asks."""
+    found = written({"plain": {"a": 0.25, "b": 0.75}})
+    assert found.figures == {"a": 0.25, "b": 0.75}
+    assert found.warning is not None
+    assert found.warning.startswith("words of b are written as punctuation is")
+    assert written({}).warning is None
+    for morphology in (True, False):
+        run_method("maral", driver, morphology=morphology)
+        asked = "how words are written" in driver.titles("derive")
+        assert asked == morphology
+        driver.calls.clear()
+
+
+def test_words_are_counted_by_how_they_are_written(tmp_path: Path) -> None:
+    table = pa.table({
+        "language": ["a", "b", "a"],
+        "shapes": pa.array([[0, 2, 3], [0, 0], [1]], pa.list_(pa.int8())),
+    })  # fmt: skip
+    counts, facts = count_written(commit(Store(str(tmp_path)), "tokens", "t", {"p0": table}))
+    assert facts == {"plain": {"a": 0.25, "b": 1.0}}
+    assert counts.to_pylist() == [
+        {"language": "a", "words": 4, "plain": 1}, {"language": "b", "words": 2, "plain": 2},
+    ]  # fmt: skip
 
 
 def test_tokens_can_be_hidden_in_some_steps_alone(driver: SpanDriver) -> None:
@@ -280,7 +313,8 @@ def parts_of(driver: MemoryDriver, **options: Any) -> dict[str, Mechanism]:
 
 def test_a_run_says_how_far_its_parts_were_at_work(tmp_path: Path) -> None:
     """Two epochs: 30 of 1000 target spans in losses had a label that was moved."""
-    parts = parts_of(Recorded(tmp_path, 0.6, (1.0, 400, 0), (1.0, 600, 30)))
+    epochs = (1.0, 400, 0), (1.0, 600, 30)
+    parts = parts_of(Recorded(tmp_path, 0.6, *epochs), morphology=False)
     assert parts["moved labels among the target spans in losses"].figures["a"] == 0.03
     assert parts["target spans that an epoch comes to"].figures == {"a": 1.0, "b": 1.0}
     assert parts["teachers"].figures == {"a": 0.6, "b": 0.6}

@@ -32,6 +32,7 @@ from xlt_ray.ops import vmf
 LABELS = ("O", "B-X", "I-X", "B-Y", "I-Y")
 HEAD = SpanHead(max_len=3, q=8)
 FIT = SpanHead(max_len=3, q=8, scores="vmf", means=True)
+PLAIN = SpanHead(max_len=3, q=8, morphology=False)
 SENTENCES = [[[10, 11], [12]], [[20], [21, 22, 23], [24]], [[30 + i, 40] for i in range(12)]]
 
 
@@ -111,7 +112,7 @@ def test_scores_of_fit_are_rho_of_unit_vectors(encoder: Path, examples: Examples
     assert unit(torch.zeros(1, 4)).tolist() == [[0.0] * 4]
 
 
-@pytest.mark.parametrize("head", [HEAD, FIT, SpanHead(3, 8, masked_lm=True)])
+@pytest.mark.parametrize("head", [HEAD, FIT, SpanHead(3, 8, masked_lm=True), PLAIN])
 def test_saving_and_loading_changes_nothing(
     encoder: Path, examples: Examples, tmp_path: Path, head: SpanHead
 ) -> None:
@@ -217,17 +218,18 @@ def plain_way(layer: SpanRepresentation, firsts: Tensor, lasts: Tensor, batch: B
     return layer.outer(torch.nn.functional.gelu(layer.inner(x)))
 
 
+@pytest.mark.parametrize("head", [HEAD, PLAIN])
 @pytest.mark.parametrize("rows", [[], [0], [3], [0, 1, 2, 3]])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-13)])
 def test_products_of_words_are_those_of_spans(
-    encoder: Path, rows: list[int], dtype: torch.dtype, tolerance: float
+    encoder: Path, rows: list[int], dtype: torch.dtype, tolerance: float, head: SpanHead
 ) -> None:
     """No sentence, some, and one of a single word; weights large enough to see a wrong part."""
     items = SpanItems(HEAD.max_len, LabelSet(LABELS))
     layout = layout_of(load_tokenizer(str(encoder)), 16, spans=items)
     batch = examples_of(tokenised([*SENTENCES, [[10]]]), layout).collate(np.array(rows, np.int64))
     torch.manual_seed(2)
-    layer = SpanRepresentation(16, HEAD, 0.5).to(dtype)
+    layer = SpanRepresentation(16, head, 0.5).to(dtype)
     firsts, lasts = torch.randn(2, len(batch.items), 16, dtype=dtype)
     assert batch.spans is not None
     batch.spans.widths = torch.arange(len(batch.spans.words)) % 9
@@ -239,6 +241,29 @@ def test_products_of_words_are_those_of_spans(
     torch.testing.assert_close(found, wanted, rtol=0, atol=tolerance)
     layer.train().dropout.p = 0.0
     assert torch.equal(layer(firsts, lasts, batch), wanted), "training has the plain way"
+
+
+@pytest.mark.parametrize("head", [HEAD, PLAIN])
+def test_how_words_are_written_counts_if_it_is_asked_for(
+    encoder: Path, examples: Examples, head: SpanHead
+) -> None:
+    tagger, batch = load_span_tagger(encoder, LABELS, head).eval(), examples.collate([0, 1])
+    assert batch.spans is not None
+    found = []
+    for shape in ("title", "lower"):
+        batch.spans.shapes = torch.full_like(batch.spans.shapes, SHAPES.index(shape))
+        found.append(tagger(batch).logits)
+    assert torch.equal(*found) == (not head.morphology)
+
+
+def test_a_span_tagger_of_before_there_was_a_choice_is_read(encoder: Path, tmp_path: Path) -> None:
+    load_span_tagger(encoder, LABELS, HEAD).save(tmp_path)
+    settings = json.loads((tmp_path / "spans.json").read_text())
+    del settings["morphology"]
+    (tmp_path / "spans.json").write_text(json.dumps(settings))
+    check_head(tmp_path, LABELS, HEAD)
+    with pytest.raises(ValueError, match="morphology"):
+        check_head(tmp_path, LABELS, PLAIN)
 
 
 def test_products_of_words_in_bfloat16_are_as_near_as_those_of_spans(examples: Examples) -> None:

@@ -12,7 +12,7 @@ A saved span tagger is an ordinary Hugging Face folder of the encoder with ``spa
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -59,6 +59,7 @@ class SpanHead:
         temp: Temperature of the fit.
         kappa: Formula of the concentration, the paper's or that of its code.
         masked_lm: Whether the masked-LM head of the encoder is kept and trained.
+        morphology: Whether a span is described by how its words are written, too.
     """
 
     max_len: int = 4
@@ -68,6 +69,7 @@ class SpanHead:
     temp: float = 0.07
     kappa: vmf.Kappa = "paper"
     masked_lm: bool = False
+    morphology: bool = True
 
     def __post_init__(self) -> None:
         assert self.means or self.scores == "softmax"
@@ -101,10 +103,11 @@ class SpanRepresentation(nn.Module):
 
     def __init__(self, hidden: int, head: SpanHead, dropout: float):
         super().__init__()
-        inner = 2 * hidden + _WIDTH + _LENGTH + _SHAPE
+        shape = _SHAPE if head.morphology else 0
+        inner = 2 * hidden + _WIDTH + _LENGTH + shape
         self.width = nn.Embedding(WIDTH_BUCKETS, _WIDTH)
         self.length = nn.Embedding(head.max_len, _LENGTH)
-        self.shape = nn.Embedding(len(SHAPES), _SHAPE)
+        self.shape = nn.Embedding(len(SHAPES), shape) if shape else None
         self.dropout = nn.Dropout(dropout)
         self.inner = nn.Linear(inner, inner)
         self.outer = nn.Linear(inner, head.q)
@@ -131,14 +134,15 @@ class SpanRepresentation(nn.Module):
         """[N, inner] what describes each span: its ends, width, length and spelling."""
         assert batch.spans is not None
         start_N, end_N = batch.spans.words.unbind(1)
-        written_NS = shape_counts(batch.spans, self.length.num_embeddings)
-        parts = (
+        parts = [
             firsts_WH.index_select(0, start_N),
             lasts_WH.index_select(0, end_N),
             self.width(buckets(batch.spans.widths)),
             self.length(end_N - start_N).relu(),
-            written_NS.to(self.shape.weight.dtype) @ self.shape.weight,  # a sum over the words
-        )
+        ]
+        if self.shape is not None:
+            written_NS = shape_counts(batch.spans, self.length.num_embeddings)
+            parts.append(written_NS.to(self.shape.weight.dtype) @ self.shape.weight)  # over words
         return torch.cat([part.to(firsts_WH.dtype) for part in parts], dim=1)
 
     def _sum_of_products(self, firsts_WH: Tensor, lasts_WH: Tensor, batch: Batch) -> Tensor:
@@ -147,20 +151,19 @@ class SpanRepresentation(nn.Module):
         assert batch.spans is not None
         start_N, end_N = batch.spans.words.unbind(1)
         hidden = firsts_WH.shape[1]
-        first, last, width, length, shape = self.inner.weight.split(
-            [hidden, hidden, _WIDTH, _LENGTH, _SHAPE], dim=1
-        )
+        sizes = [hidden, hidden, _WIDTH, _LENGTH, self.inner.in_features]
+        sizes[-1] -= sum(sizes[:-1])
+        first, last, width, length, shape = self.inner.weight.split(sizes, dim=1)
         linear, one_hot = nn.functional.linear, nn.functional.one_hot
-        table = torch.cat([
-            linear(self.width.weight, width),
-            linear(self.length.weight.relu(), length),
-            linear(self.shape.weight, shape),
-        ])  # fmt: skip
-        kinds_NT = torch.cat([
+        rows = [linear(self.width.weight, width), linear(self.length.weight.relu(), length)]
+        kinds = [
             one_hot(buckets(batch.spans.widths), WIDTH_BUCKETS),
             one_hot(end_N - start_N, self.length.num_embeddings),
-            shape_counts(batch.spans, self.length.num_embeddings),
-        ], dim=1)  # fmt: skip
+        ]
+        if self.shape is not None:
+            rows.append(linear(self.shape.weight, shape))
+            kinds.append(shape_counts(batch.spans, self.length.num_embeddings))
+        table, kinds_NT = torch.cat(rows), torch.cat(kinds, dim=1)
         x = linear(firsts_WH, first, self.inner.bias).index_select(0, start_N)
         x += linear(lasts_WH, last).index_select(0, end_N)  # in place: memory is slow
         return x.addmm_(kinds_NT.to(x.dtype), table.to(x.dtype))
@@ -306,9 +309,13 @@ def settings_of(labels: Sequence[str], head: SpanHead) -> dict[str, Any]:
 
 
 def saved_settings(folder: Path) -> dict[str, Any] | None:
-    """Content of a folder's settings file; None if it has none."""
+    """Content of a folder's settings file, with the default of what an older one lacks; None if it
+    has none."""
     path = folder / SPAN_SETTINGS
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    known = {field.name: field.default for field in fields(SpanHead)}
+    return {**known, **json.loads(path.read_text())}
 
 
 def check_head(folder: Path, labels: Sequence[str], head: SpanHead | None) -> None:

@@ -22,9 +22,9 @@ import torch
 from pydantic import Field, model_validator
 
 from xlt_ray.config.schema import MethodConfig, part_of
-from xlt_ray.methods.maral.mechanisms import SourceSpans, at_work, reach
+from xlt_ray.methods.maral.mechanisms import SourceSpans, at_work, reach, written
 from xlt_ray.methods.maral.neighbours import require_faiss
-from xlt_ray.methods.maral.source_spans import LEAST_WORDS, count_spans
+from xlt_ray.methods.maral.source_spans import LEAST_WORDS, count_spans, count_written
 from xlt_ray.methods.maral.student import MaralStudentLoss
 from xlt_ray.methods.maral.student_config import StudentConfig, Variant
 from xlt_ray.methods.maral.teacher import (
@@ -75,6 +75,9 @@ class SpanConfig(MethodConfig, frozen=True):
     """Share of its tokens that are hidden."""
     mlm_every: int = Field(default=1, ge=1)
     """Tokens are hidden in each so-manieth step, with so many times w_mlm."""
+    morphology: bool = True
+    """A span is described by how its words are written: in capitals, in digits. In scripts without
+    capitals all words are written alike, as punctuation is, and few spans are entities."""
     even: bool = True
     """Weights of the classes in the source model's loss in proportion to 1 / log(count)."""
 
@@ -141,6 +144,10 @@ class MARAL(Method[MARALConfig]):
         settled = MARAL(with_max_len(self.config, found))
         outcome = settled.adapt_all(driver, found.counts)
         parts = [reach(found), *at_work(outcome, settled.config)]
+        if self.config.morphology:
+            tokens = driver.unlabelled().tokens
+            counted = driver.derive("how words are written", count_written, tokens)
+            parts.append(written(counted.info))
         return replace(outcome, mechanisms=parts, longest=found.max_len)
 
     def adapt_all(self, driver: Driver, counts: list[int] | None) -> Outcome:
@@ -228,7 +235,9 @@ def epochs_of(name: str, model: Model) -> list[str]:
 
 def head_of(config: SpanConfig) -> SpanHead:
     """The head of a model that is trained on the source."""
-    return SpanHead(config.max_len or LEAST_WORDS, config.q, masked_lm=config.w_mlm > 0)
+    longest = config.max_len or LEAST_WORDS
+    masked_lm, morphology = config.w_mlm > 0, config.morphology
+    return SpanHead(longest, config.q, masked_lm=masked_lm, morphology=morphology)
 
 
 def source_spans(driver: Driver, config: SpanConfig) -> SourceSpans:
