@@ -8,5 +8,6 @@ kept      runs whose counts are kept, so that seeds can be added later
 records   figures of claims from files of analyses
 page      docs/claims.md
 tables    tables and pictures of kept runs in docs/results
+which     one table of all methods, docs/which-method.md
 proof     one claim of each method, measured in minutes
 """

@@ -3,7 +3,7 @@
 python -m benchmarks.claims keep FOLDER...      keeps finished runs of folders, <store.root>/runs
 python -m benchmarks.claims measure FOLDER...   reads such folders, and what was kept
 python -m benchmarks.claims page                writes docs/claims.md
-python -m benchmarks.claims tables              writes tables of kept runs into docs/results
+python -m benchmarks.claims tables              writes tables of kept runs into their pages
 python -m benchmarks.claims proof [--data FOLDER] [--backbone FOLDER]
 """
 
@@ -20,6 +20,8 @@ from benchmarks.claims.page import PAGE, write_page
 from benchmarks.claims.proof import Asked, carry_out
 from benchmarks.claims.schema import missing, read_claims
 from benchmarks.claims.tables import write_tables
+from benchmarks.claims.which import PAGE as WHICH
+from benchmarks.claims.which import write_which
 from xlt_ray.config.errors import ConfigError
 
 
@@ -57,8 +59,11 @@ def main(words: Sequence[str] | None = None) -> int:
                 print(write_kept(run))
             return 0
         if options.command == "tables":
-            for path in write_tables(read_kept()):
+            kept = read_kept()
+            for path in write_tables(kept):
                 print(path)
+            write_which(kept)
+            print(WHICH)
             return 0
         claims, measured = read_claims(), read_measured()
         if options.command == "measure":

@@ -48,7 +48,7 @@ def comparisons_of(kept: Sequence[Kept]) -> Iterator[tuple[Comparison, list[str]
 def tables(comparison: Comparison, lacking: Sequence[str]) -> str:
     """Everything that stands between the marks."""
     first = comparison.first
-    gains = [_gain(row) for row in comparison.rows]
+    gains = [gain(row) for row in comparison.rows]
     grid = result_grid(comparison)
     at = grid.columns.index("average") + 1
     lines = [[*x[:at], gain, *x[at:]] for x, gain in zip(grid.rows, gains, strict=True)]
@@ -71,17 +71,23 @@ def write_tables(kept: Sequence[Kept], folder: Path = RESULTS) -> Iterator[Path]
     """Write the tables of every comparison into its page, and its picture beside it."""
     for comparison, lacking in comparisons_of(kept):
         page = folder / f"{comparison.name}.md"
-        old = (
-            page.read_text("utf-8") if page.exists() else f"# {comparison.name}\n\n{BEGIN}\n{END}\n"
-        )
-        before, begins, rest = old.partition(BEGIN)
-        _, ends, after = rest.partition(END)
-        if not (begins and ends):
-            raise ValueError(f"{page}: no place for tables, needed: lines {BEGIN!r} and {END!r}")
-        block = f"{BEGIN}\n\n{tables(comparison, lacking)}\n\n{END}"
-        page.write_text(before + block + after, encoding="utf-8")
+        page.write_text(rewritten(page, tables(comparison, lacking)), encoding="utf-8")
         (folder / f"{comparison.name}.png").write_bytes(picture(comparison))
         yield page
+
+
+def rewritten(page: Path, block: str) -> str:
+    """A page with other words between its marks; one that is not there has its name as title.
+
+    Raises:
+        ValueError: the page has no marks.
+    """
+    old = page.read_text("utf-8") if page.exists() else f"# {page.stem}\n\n{BEGIN}\n{END}\n"
+    before, begins, rest = old.partition(BEGIN)
+    _, ends, after = rest.partition(END)
+    if not (begins and ends):
+        raise ValueError(f"{page}: no place for tables, needed: lines {BEGIN!r} and {END!r}")
+    return f"{before}{BEGIN}\n\n{block}\n\n{END}{after}"
 
 
 def picture(comparison: Comparison) -> bytes:
@@ -127,7 +133,8 @@ def _order(name: str) -> list[str]:
         return []
 
 
-def _gain(row: ComparisonRow) -> str:
+def gain(row: ComparisonRow) -> str:
+    """Points that a row's average is above that of its own first models."""
     if row.average is None or row.zero_shot_average is None:
         return "-"
     return f"{100 * (row.average - row.zero_shot_average):+.2f}"

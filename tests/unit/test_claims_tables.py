@@ -1,5 +1,6 @@
 """Tables of kept runs stand in their pages; what a person wrote around them stays."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from benchmarks.claims.kept import Kept
 from benchmarks.claims.tables import BEGIN, END, comparisons_of, write_tables
+from benchmarks.claims.which import write_which
 from tests.reports import example
 
 
@@ -51,6 +53,20 @@ def test_the_page_keeps_its_words(tmp_path: Path) -> None:
     assert (tmp_path / "wikiann-e5.png").read_bytes().startswith(b"\x89PNG")
     assert list(write_tables(RUNS, tmp_path)) == [page]
     assert page.read_text() == text, "the same again"
+
+
+def test_methods_stand_side_by_side(tmp_path: Path) -> None:
+    """In the order of the methods, without rows of ablations and of single seeds."""
+    pairs = [replace(run, comparison="xnli-e5") for run in RUNS if run.title != "cltp"]
+    one_seed = kept("cltp, no sets", 0, 0.5, 0.5), kept("cltp, no sets", 1, 0.5, 0.5)
+    page = tmp_path / "which.md"
+    page.write_text(f"# Which\n\n{BEGIN}\n{END}\n")
+    write_which([*RUNS, *one_seed, *pairs], page)
+    lines = [line for line in page.read_text().splitlines() if line.startswith("|")]
+    assert [line.count("|") for line in lines] == [10] * 4
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| bl_direct", "| cltp"]
+    assert "| cltp | 50.00 | +25.00 |" in page.read_text()
+    assert lines[3].endswith("| - | - | - | - |")
 
 
 def test_a_page_without_a_place_is_an_error(tmp_path: Path) -> None:
