@@ -17,6 +17,7 @@ given          predictions of systems outside
 annotate           annotate steps
 inference          batches through a model
 labeller           a model that labels texts in memory
+near_sources       which source's text is nearest to a target's
 gather             requests that wait for it, labelled together
 serving            replicas of a model on Ray Serve
 pool               pools of actors

@@ -29,5 +29,6 @@ spans            spans and their decoding
 entities         spans and BIO tags
 selection        quotas per class
 acquisition      which rows a person labels next
+nearness         how near languages are, by vectors of sentences
 faiss_products   how faiss searches
 """

@@ -51,12 +51,14 @@ class PlanRunner:
         steps: What the reader of the plan sees of each step.
         reads: Whether text is read and counted.
         sample: Some of the rows that were read.
+        texts: Those of each language that are no test text.
     """
 
     store: Store
     reads: bool = True
     steps: list[dict[str, Any]] = field(default_factory=list)
     sample: list[Example] = field(default_factory=list)
+    texts: dict[str, Sequence[Example]] = field(default_factory=dict)
 
     def run(
         self, step: Step[T], compute: Compute[T], *, afterwards: Callable[[], None] | None = None
@@ -70,6 +72,7 @@ class PlanRunner:
             expected = read_once(name, step.task) if self.reads else Outlook()
         known = found.info if found else Unknown(expected.facts)
         self.sample += expected.sample
+        self.texts = {**expected.texts, **self.texts}
         self.note(step.title, step.kind, known.get("rows"), expected, cached=found is not None)
         return found or planned(step.kind, expected.facts)
 
@@ -99,6 +102,7 @@ class Outlook:
         trained: Rows that it trains on, once an epoch.
         annotated: Rows that it annotates.
         sample: Some of the rows that it reads.
+        texts: Those of each language that are no test text.
     """
 
     note: str = ""
@@ -106,6 +110,7 @@ class Outlook:
     trained: int = 0
     annotated: int = 0
     sample: Sequence[Example] = ()
+    texts: Mapping[str, Sequence[Example]] = field(default_factory=dict)
 
 
 def outlook(task: StepTask) -> Outlook:
@@ -157,6 +162,7 @@ def read_once(name: str, task: ReadTask) -> Outlook:
 def _of_reading(task: ReadTask) -> Outlook:
     """Reads what a run would read, and counts it."""
     counts, bad, sample = dict[str, int](), 0, list[Example]()
+    texts = dict[str, list[Example]]()
     for source in (item.source for item in task.sources):
         rows, wrong = 0, list[BadRow]()
         for item in source.examples(task.labels, task.limits[source.split]):
@@ -166,12 +172,15 @@ def _of_reading(task: ReadTask) -> Outlook:
                 rows += 1
                 if rows <= SAMPLED:
                     sample.append(item)
+                    if source.split != "test":
+                        texts.setdefault(source.language, []).append(item)
         most, key = task.max_bad_fraction, key_of(source)
         check_bad_fraction(wrong, total=rows + len(wrong), max_fraction=most, key=key)
         counts[source.language] = rows
         bad += len(wrong)
     facts = {"rows": sum(counts.values()), "rows_by_language": counts}
-    return Outlook(f"{bad} to quarantine" if bad else "", facts, sample=sample)
+    note = f"{bad} to quarantine" if bad else ""
+    return Outlook(note, facts, sample=sample, texts=texts)
 
 
 def _of_training(task: TrainTask) -> Outlook:

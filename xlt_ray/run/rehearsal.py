@@ -41,6 +41,7 @@ def followed(
     is_trial: bool = False,
 ) -> "DryRun":
     """`rehearse`, for who wants to know more of it than the exit code."""
+    from xlt_ray.engine.near_sources import near_lines, near_sources
     from xlt_ray.engine.resources import settle
     from xlt_ray.engine.trackers import check_installed
     from xlt_ray.run.dry_run import DryRun, text_of
@@ -69,5 +70,7 @@ def followed(
         scorer.zero_shot(outcome)
         scorer.final(outcome)
     RunFolder(store, config.run_name).write_json("resolved.json", to_dict(config))
-    print("\n".join([text_of(dry), *few_notes(config, driver.few_rows, driver.begun)]))
+    near = near_sources(config, dry.runner.texts, driver.source_languages, driver.targets)
+    notes = few_notes(config, driver.few_rows, driver.begun)
+    print("\n".join([text_of(dry), *notes, *near_lines(near)]))
     return dry
