@@ -18,14 +18,13 @@ from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import Split
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.maral.baseline import BLSpansConfig
-from xlt_ray.methods.maral.mechanisms import written
 from xlt_ray.methods.maral.recipe import CODE, MARALConfig, epochs_of
 from xlt_ray.methods.maral.source_spans import (
     MOST_WORDS,
     count_spans,
-    count_written,
     length_for,
 )
+from xlt_ray.methods.maral.spelling import count_written, written
 from xlt_ray.methods.maral.student import MaralStudentLoss
 from xlt_ray.methods.maral.teacher import (
     SpanCrossEntropy,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.near_sources import judged, page
 from tests.encoders import write_encoder
@@ -87,8 +88,29 @@ def test_sources_are_ranked_for_each_target(tmp_path: Path) -> None:
     assert all(sum(shares.values()) == pytest.approx(1) for shares in found.values())
     assert list(found["t"].values()) == sorted(found["t"].values(), reverse=True)
     (_, title, first, _) = near_lines(found)
-    assert title.startswith("sources by how near their text is")
+    assert title.startswith("nearest source text")
     assert first.startswith("  t: b ")
+
+
+def test_an_encoder_that_cannot_be_loaded_is_no_error_here(tmp_path: Path) -> None:
+    """The plan names what is missing; the ranking stays away."""
+    texts = {name: rows(name, "das") for name in "abt"}
+    encoder = write_encoder(tmp_path)
+    (encoder / "model.safetensors").unlink()
+    assert near_sources(config_of(encoder), texts, ["a", "b"], ["t"]) == {}
+    (encoder / "config.json").write_text('{"model_type": "none"}')
+    assert near_sources(config_of(encoder), texts, ["a", "b"], ["t"]) == {}
+
+
+def test_the_process_keeps_its_threads(tmp_path: Path) -> None:
+    """What times this machine afterwards, for the cost of a plan, has all of them."""
+    texts, before = {name: rows(name, "das") for name in "abt"}, torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert near_sources(config_of(write_encoder(tmp_path)), texts, ["a", "b"], ["t"])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_with_one_source_or_no_folder_nothing_is_said(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ store, so a step that several of them need is computed once.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -139,6 +139,12 @@ class CompareConfig:
     def runs(self) -> list[tuple[str, int]]:
         """Title and seed of every run in the order they are carried out: seed after seed."""
         return [(title, seed) for seed in self.section.seeds for title in self.rows]
+
+    def announced(self) -> Iterator[tuple[str, int]]:
+        """The same, each said on standard output before it is carried out."""
+        for number, (title, seed) in enumerate(self.runs, start=1):
+            print(f"[{number}/{len(self.runs)}] {title}, seed {seed}", flush=True)
+            yield title, seed
 
     @property
     def first(self) -> RunConfig[Any]:
@@ -387,14 +393,11 @@ def compare(config: CompareConfig) -> dict[str, Any]:
         require_matplotlib()
     store = Store(config.first.store.root)
     folder = RunFolder(store, config.name)
-    lease = Lease(store, folder.path)
-    lease.acquire()
-    try:
+    with Lease(store, folder.path) as lease:
         folder.write_json("config.json", config.to_dict())
         trials: dict[str, list[ScoredRun]] = {title: [] for title in config.rows}
         with connected(config.first):
-            for number, (title, seed) in enumerate(config.runs, start=1):
-                print(f"[{number}/{len(config.runs)}] {title}, seed {seed}", flush=True)
+            for title, seed in config.announced():
                 with carry_out(config.rows[title][seed]) as done:
                     trials[title].append(ScoredRun(done.report, fingerprints_of(done.outcome)))
         rows = [ComparisonRow(title, found) for title, found in trials.items()]
@@ -403,8 +406,6 @@ def compare(config: CompareConfig) -> dict[str, Any]:
         lease.check()
         _publish(comparison, folder, figure=config.section.figure)
         return comparison.to_json()
-    finally:
-        lease.release()
 
 
 def fingerprints_of(outcome: "Outcome") -> dict[str, str]:

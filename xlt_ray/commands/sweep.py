@@ -47,9 +47,7 @@ def sweep(config: SweepConfig) -> dict[str, Any]:
 
     began = time.monotonic()
     folder = RunFolder(Store(config.base.store.root), config.name)
-    lease = Lease(folder.store, folder.path)
-    lease.acquire()
-    try:
+    with Lease(folder.store, folder.path) as lease:
         folder.write_json("config.json", config.to_dict())
         with connected(config.base), checking(folder.store, folder.path):
             check_nodes()
@@ -70,8 +68,6 @@ def sweep(config: SweepConfig) -> dict[str, Any]:
         seconds = time.monotonic() - began
         result = Sweep(config.name, list(config.space), scopes, seconds, config.to_dict())
         _publish(result, config, part, folder)
-    finally:
-        lease.release()
     failed = [trial for scope in result.scopes for trial in scope.trials if trial.error]
     if failed:
         raise SweepError(f"{len(failed)} trials failed; the first: {failed[0].error}")

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.readers.rows import Text
 from xlt_ray.data.schema import Example
 from xlt_ray.ops.nearness import neighbour_shares
+
+if TYPE_CHECKING:
+    from xlt_ray.engine.labeller import Labeller
 
 SENTENCES = 32
 """Sentences of a language that are looked at."""
@@ -22,7 +25,7 @@ def near_sources(
     """Share of each source among the nearest sentences of each target, the largest first.
 
     A vector is the mean of the states of a sentence's words in the encoder as it is, untrained. The
-    encoder computes in this process, in float32 on the CPU, a second or so per ten languages.
+    encoder computes in this process, in float32 on the CPU, with as many threads as it has.
 
     Args:
         config: The configuration; its backbone is a folder of this machine, or nothing is known.
@@ -31,7 +34,8 @@ def near_sources(
         targets: Target languages; a source among them is not asked about itself.
 
     Returns:
-        By target; of those that have at least two sources to choose from.
+        By target; of those that have at least two sources to choose from. Nothing where the encoder
+        cannot be loaded, which a plan says by itself.
     """
     known = {name: list(texts[name][:SENTENCES]) for name in texts if texts[name]}
     asked = {
@@ -43,21 +47,11 @@ def near_sources(
     folder = Path(config.backbone).expanduser()
     if not asked or not folder.is_dir():
         return {}
-    from xlt_ray.engine.arithmetic import Arithmetic
-    from xlt_ray.engine.labeller import Labeller
-    from xlt_ray.recipe.annotator import PredictLabels
-
-    encoder = Labeller(
-        folder,
-        labels=("a", "b"),  # of a head that nobody asks
-        task="token",
-        max_length=config.train.max_length,
-        dim_reduce=None,
-        annotator=PredictLabels(),
-        arithmetic=Arithmetic(),
-        batch_tokens=4096,
-    )
-    wanted = {*asked, *(name for names in asked.values() for name in names)}
+    try:
+        encoder = _encoder(folder, config.train.max_length)
+    except (ValueError, OSError):
+        return {}
+    wanted = dict.fromkeys([*asked, *(name for names in asked.values() for name in names)])
     vectors = {name: encoder.vectors([_text(row) for row in known[name]]) for name in wanted}
     found = {}
     for target, names in asked.items():
@@ -66,13 +60,33 @@ def near_sources(
     return found
 
 
+def _encoder(folder: Path, max_length: int) -> "Labeller":
+    """The encoder of a folder, under a head that nobody asks."""
+    import torch
+
+    from xlt_ray.engine.arithmetic import Arithmetic
+    from xlt_ray.engine.labeller import Labeller
+    from xlt_ray.recipe.annotator import PredictLabels
+
+    return Labeller(
+        folder,
+        labels=("a", "b"),
+        task="token",
+        max_length=max_length,
+        dim_reduce=None,
+        annotator=PredictLabels(),
+        arithmetic=Arithmetic(threads=torch.get_num_threads()),
+        batch_tokens=4096,
+    )
+
+
 def near_lines(found: Mapping[str, Mapping[str, float]]) -> list[str]:
     """What a dry run says of it."""
     if not found:
         return []
     lines = [
         "",
-        f"sources by how near their text is: share of the nearest of {SENTENCES} sentences of each",
+        f"nearest source text, as shares of neighbours among {SENTENCES} sentences of each source:",
     ]
     for target, shares in found.items():
         told = ", ".join(f"{name} {100 * share:.0f}%" for name, share in shares.items())

@@ -68,8 +68,8 @@ class BLJointConfig(SilverConfig, frozen=True):
 def source_model(driver: Driver, config: BLDirectConfig | SilverConfig) -> Model:
     """The model of the source gold alone."""
     schedule, mix = Schedule(config.source_lr, config.source_epochs), Mix(driver.source("train"))
-    train = partial(driver.train, "source", mix, CrossEntropy(), start=driver.backbone)
-    train = partial(train, schedule=schedule)
+    common = {"start": driver.backbone, "schedule": schedule}
+    train = partial(driver.train, "source", mix, CrossEntropy(), **common)
     return train() if isinstance(config, BLDirectConfig) else driver.while_reading(train)
 
 

@@ -13,5 +13,6 @@ confusions      learned confusions
 feature_shift   distances of features
 prior_shift     class shares that move
 page            tables on a page
+findings        where page and figures are written
 figures         plots
 """

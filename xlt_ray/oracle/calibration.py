@@ -6,7 +6,6 @@ noise of what each iteration of self-training kept. Gold of the unlabelled text 
 page alone; nothing of it feeds back.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,9 +21,10 @@ from xlt_ray.data.keyed import items_of, positions
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.shared.softmax import Probabilities
 from xlt_ray.oracle.figures.calibration import BINS, figure, markdown
+from xlt_ray.oracle.findings import publish
 from xlt_ray.oracle.judge import Judge
 from xlt_ray.oracle.measures import EVERY
-from xlt_ray.report.figures import require_matplotlib, write_pictures
+from xlt_ray.report.figures import require_matplotlib
 from xlt_ray.run.gold_steps import read_gold
 from xlt_ray.run.session import Done, carry_out, connected
 from xlt_ray.store.artifacts import Artifact, Store
@@ -71,9 +71,7 @@ def find(config: CompareConfig) -> dict[str, Any]:
     """
     _check(config)
     folder = RunFolder(Store(config.first.store.root), config.name)
-    lease = Lease(folder.store, folder.path)
-    lease.acquire()
-    try:
+    with Lease(folder.store, folder.path) as lease:
         folder.write_json("config.json", config.to_dict())
         records, kept = _count(config)
         findings = {
@@ -86,23 +84,16 @@ def find(config: CompareConfig) -> dict[str, Any]:
             "kept": kept,
         }
         lease.check()
-        pictures = figure(findings)
-        write_pictures("figure-calibration", pictures, folder.write)
-        folder.write("calibration.md", markdown(findings).encode())
-        text = json.dumps(findings, sort_keys=True, indent=1, ensure_ascii=False)
-        folder.write("calibration.json", text.encode() + b"\n")  # last: who finds it finds all
-        print(f"oracle: {folder.path}/calibration.md", flush=True)
+        pictures = {"figure-calibration": figure(findings)}
+        publish(folder, "calibration", findings, markdown(findings), pictures)
         return findings
-    finally:
-        lease.release()
 
 
 def _count(config: CompareConfig) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Texts by confidence before and after every run, and what its iterations kept."""
     records, kept = list[dict[str, Any]](), list[dict[str, Any]]()
     with connected(config.first):
-        for number, (title, seed) in enumerate(config.runs, start=1):
-            print(f"[{number}/{len(config.runs)}] {title}, seed {seed}", flush=True)
+        for title, seed in config.announced():
             with carry_out(config.rows[title][seed], first=read_gold) as done:
                 for target in done.driver.pools:
                     place = {"row": title, "seed": seed, "target": target}

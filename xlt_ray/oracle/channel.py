@@ -188,22 +188,17 @@ def study(injected: Injected, config: CompareConfig) -> dict[str, Any]:
     """
     require_matplotlib()
     folder = RunFolder(Store(config.first.store.root), config.name)
-    lease = Lease(folder.store, folder.path)
-    lease.acquire()
-    try:
+    with Lease(folder.store, folder.path) as lease:
         folder.write_json("config.json", {**config.to_dict(), "injected": asdict(injected)})
         records = []
         with connected(config.first):
-            for number, (title, seed) in enumerate(config.runs, start=1):
-                print(f"[{number}/{len(config.runs)}] {title}, seed {seed}", flush=True)
+            for title, seed in config.announced():
                 found = carry_out(config.rows[title][seed], injected)
                 records += [{"row": title, "seed": seed, **record} for record in found]
         findings = {"name": config.name, "injected": asdict(injected), "records": records}
         lease.check()
         _publish(findings, injected, config, folder)
         return findings
-    finally:
-        lease.release()
 
 
 def _publish(

@@ -5,7 +5,6 @@ Every run of a comparison has rounds whose models are scored on the test text of
 what it chose. Gold is read after the runs, for this page alone.
 """
 
-import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from xlt_ray.commands.compare import CompareConfig, configure, keys
 from xlt_ray.commands.compare import dry_run as dry_run_of_runs
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.methods.shared.choice import AGREEMENT
+from xlt_ray.oracle.findings import publish
 from xlt_ray.recipe.method import Round
 from xlt_ray.report import Report
 from xlt_ray.report.tables import markdown_table, percent
@@ -192,14 +192,11 @@ def find(config: CompareConfig) -> dict[str, Any]:
     """
     _check(config)
     folder = RunFolder(Store(config.first.store.root), config.name)
-    lease = Lease(folder.store, folder.path)
-    lease.acquire()
-    try:
+    with Lease(folder.store, folder.path) as lease:
         folder.write_json("config.json", config.to_dict())
         records, metric = list[dict[str, Any]](), ""
         with connected(config.first):
-            for number, (title, seed) in enumerate(config.runs, start=1):
-                print(f"[{number}/{len(config.runs)}] {title}, seed {seed}", flush=True)
+            for title, seed in config.announced():
                 with carry_out(config.rows[title][seed]) as done:
                     found = [item for course in _courses(done) for item in regrets(course)]
                     metric = done.report.metric
@@ -213,13 +210,8 @@ def find(config: CompareConfig) -> dict[str, Any]:
             "seeds": list(config.section.seeds),
             "records": records,
         }
-        folder.write("choosing.md", markdown(findings).encode())
-        text = json.dumps(findings, sort_keys=True, indent=1, ensure_ascii=False)
-        folder.write("choosing.json", text.encode() + b"\n")  # last: who finds it finds all
-        print(f"oracle: {folder.path}/choosing.md", flush=True)
+        publish(folder, "choosing", findings, markdown(findings), {})
         return findings
-    finally:
-        lease.release()
 
 
 def markdown(findings: Mapping[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """What ``jobs/oracle_labels.py`` does: the runs of a comparison, each looked at by the oracle."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,16 +9,17 @@ from xlt_ray.commands.compare import CompareConfig, configure, keys
 from xlt_ray.commands.compare import dry_run as dry_run_of_runs
 from xlt_ray.config.schema import MethodConfig
 from xlt_ray.oracle.candidate_sets import MeasuredSets
+from xlt_ray.oracle.findings import publish
 from xlt_ray.oracle.judge import Judge
 from xlt_ray.oracle.measures import shares_of, with_sums
 from xlt_ray.oracle.page import Findings, markdown
 from xlt_ray.recipe.method import Outcome, Round
 from xlt_ray.report import Report
 from xlt_ray.report.figures import (
+    Pictures,
     accuracy_figure,
     recall_figure,
     require_matplotlib,
-    write_pictures,
 )
 from xlt_ray.run.gold_steps import read_gold
 from xlt_ray.run.session import carry_out, connected
@@ -58,16 +58,13 @@ def find(config: CompareConfig) -> dict[str, Any]:
     """
     require_matplotlib()
     folder = RunFolder(Store(config.first.store.root), config.name)
-    lease = Lease(folder.store, folder.path)
-    lease.acquire()
-    try:
+    with Lease(folder.store, folder.path) as lease:
         folder.write_json("config.json", config.to_dict())
         findings = _carry_out(config)
         lease.check()
-        _publish(findings, folder)
-        return findings.to_json()
-    finally:
-        lease.release()
+        found, pictures = findings.to_json(), _pictures(findings)
+        publish(folder, "oracle", found, markdown(findings), pictures)
+        return found
 
 
 def dry_run(config: CompareConfig) -> int:
@@ -84,8 +81,7 @@ def _carry_out(config: CompareConfig) -> Findings:
     accuracy: list[dict[str, Any]] = []
     languages: tuple[str, ...] = ()
     with connected(first):
-        for number, (title, seed) in enumerate(config.runs, start=1):
-            print(f"[{number}/{len(config.runs)}] {title}, seed {seed}", flush=True)
+        for title, seed in config.announced():
             with carry_out(config.rows[title][seed], first=read_gold) as done:
                 judge, languages = Judge(done.oracle), done.driver.pools
                 place = {"row": title, "seed": seed}
@@ -152,7 +148,8 @@ def _records(place: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[dict[
     return [{**place, **row, **shares_of(row)} for row in with_sums(rows)]
 
 
-def _publish(findings: Findings, folder: RunFolder) -> None:
+def _pictures(findings: Findings) -> dict[str, Pictures]:
+    pictures: dict[str, Pictures] = {}
     if findings.recall:
         assert findings.rule is not None
         bases = f"lambda {findings.rule['lambda']:g}, tau {findings.rule['tau']:g}"
@@ -160,16 +157,11 @@ def _publish(findings: Findings, folder: RunFolder) -> None:
             records = [row for row in findings.recall if row["stage"] == stage]
             if records:
                 heading = f"Candidate sets, {stage}: {findings.where} ({bases})"
-                pictures = recall_figure(records, heading=heading)
-                write_pictures(name, pictures, folder.write)
+                pictures[name] = recall_figure(records, heading=heading)
     if findings.accuracy:
         heading = f"Newly selected labels: {findings.where}"
-        pictures = accuracy_figure(findings.accuracy, heading=heading)
-        write_pictures("figure-accuracy", pictures, folder.write)
-    folder.write("oracle.md", markdown(findings).encode())
-    text = json.dumps(findings.to_json(), sort_keys=True, indent=1, ensure_ascii=False)
-    folder.write("oracle.json", text.encode() + b"\n")  # last: who finds it finds all
-    print(f"oracle: {folder.path}/oracle.md", flush=True)
+        pictures["figure-accuracy"] = accuracy_figure(findings.accuracy, heading=heading)
+    return pictures
 
 
 JOB = Job(configure, find, dry_run, keys)

@@ -145,9 +145,7 @@ def study(config: StudyConfig) -> list[dict[str, Any]]:
     require_matplotlib()
     first = config.subsets[0].first
     folder = RunFolder(Store(first.store.root), config.name)
-    lease = Lease(folder.store, folder.path)
-    lease.acquire()
-    try:
+    with Lease(folder.store, folder.path) as lease:
         folder.write_json("config.json", config.to_dict())
         with connected(first):
             calls = [
@@ -161,8 +159,6 @@ def study(config: StudyConfig) -> list[dict[str, Any]]:
         lease.check()
         _publish(points, config, folder, first.benchmark.metric)
         return [vars(point) for point in points]
-    finally:
-        lease.release()
 
 
 def _runs(subset: CompareConfig, seed: int, number: int, features: bool) -> list[Point]:

@@ -5,7 +5,6 @@ Every training of a run after its zero-shot model keeps some models along its wa
 for this page alone.
 """
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,9 +15,10 @@ from xlt_ray.commands.compare import dry_run as dry_run_of_runs
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.engine.train.snapshots import SnapshotTask, kept_in, run_snapshot
 from xlt_ray.oracle.figures.steps import figure, markdown
+from xlt_ray.oracle.findings import publish
 from xlt_ray.recipe.corpus import Model
 from xlt_ray.report import StepReport
-from xlt_ray.report.figures import require_matplotlib, write_pictures
+from xlt_ray.report.figures import require_matplotlib
 from xlt_ray.run.scoring import Scorer, all_gold
 from xlt_ray.run.session import Done, carry_out, connected
 from xlt_ray.run.steps import Step
@@ -91,15 +91,12 @@ def find(config: CompareConfig) -> dict[str, Any]:
     """
     _check(config)
     folder = RunFolder(Store(config.first.store.root), config.name)
-    lease = Lease(folder.store, folder.path)
-    lease.acquire()
-    try:
+    with Lease(folder.store, folder.path) as lease:
         folder.write_json("config.json", config.to_dict())
         records = list[Scored]()
         metric = ""
         with connected(config.first):
-            for number, (title, seed) in enumerate(config.runs, start=1):
-                print(f"[{number}/{len(config.runs)}] {title}, seed {seed}", flush=True)
+            for title, seed in config.announced():
                 with carry_out(config.rows[title][seed]) as done:
                     records += _score(done, title, seed)
                     metric = done.report.metric
@@ -111,14 +108,9 @@ def find(config: CompareConfig) -> dict[str, Any]:
             "seeds": list(config.section.seeds),
             "records": [asdict(record) for record in records],
         }
-        write_pictures("figure-steps", figure(findings), folder.write)
-        folder.write("steps.md", markdown(findings).encode())
-        text = json.dumps(findings, sort_keys=True, indent=1, ensure_ascii=False)
-        folder.write("steps.json", text.encode() + b"\n")  # last: who finds it finds all
-        print(f"oracle: {folder.path}/steps.md", flush=True)
+        pictures = {"figure-steps": figure(findings)}
+        publish(folder, "steps", findings, markdown(findings), pictures)
         return findings
-    finally:
-        lease.release()
 
 
 def _score(done: Done, title: str, seed: int) -> Iterator[Scored]:

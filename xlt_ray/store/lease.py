@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from xlt_ray.config.errors import RunInterrupted
 from xlt_ray.store.artifacts import Store
@@ -51,6 +51,15 @@ class Lease:
         self._lost = self._released = False
         self._renewed = time.monotonic()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Take it; raises as `acquire` does."""
+        self.acquire()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Give it up."""
+        self.release()
 
     def acquire(self, *, note: Callable[[str], None] | None = None) -> None:
         """Take the lease; one whose holder cannot be looked at is watched, up to its ``seconds``.

@@ -8,6 +8,7 @@ span_memory     vMF mixtures over the spans of a pool
 stock           what an epoch of the student leaves in the record
 neighbours      nearest spans, by faiss
 source_spans    spans and entities of the source gold
+spelling        whether capitals and digits can tell entities
 mechanisms      how far its parts were at work
 baseline        the teacher alone
 """

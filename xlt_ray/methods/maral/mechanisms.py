@@ -11,8 +11,6 @@ LEARNT_NOTHING = 0.1
 """Source-dev F1 below which a teacher has nothing to teach."""
 LEAST_REACH = 0.95
 """Share of the source's entities below which the length of spans is a limit to be warned of."""
-WRITTEN_ALIKE = 0.5
-"""Share of words without case above which how words are written says nothing of them."""
 
 
 class SourceSpans(NamedTuple):
@@ -59,23 +57,6 @@ def reach(found: SourceSpans) -> Mechanism:
     if share < LEAST_REACH:
         warning = f"recall ends at {100 * share:.0f}%; method.max_len=null chooses a length"
     return Mechanism(part, {"of at most that length": share}, warning)
-
-
-def written(info: Mapping[str, Any]) -> Mechanism:
-    """How many words of each target have neither capitals nor small letters nor digits.
-
-    Args:
-        info: What `count_written` counted.
-    """
-    figures: Mapping[str, float] = info.get("plain") or {}
-    alike = ", ".join(name for name, share in figures.items() if share > WRITTEN_ALIKE)
-    warning = None
-    if alike:
-        warning = (
-            f"words of {alike} are written as punctuation is, so few of their spans are entities; "
-            "method.morphology=false leaves out how words are written"
-        )
-    return Mechanism("words without case and digits, share of the target's", figures, warning)
 
 
 def at_work(outcome: Outcome, settings: Settings) -> Sequence[Mechanism]:

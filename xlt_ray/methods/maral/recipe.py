@@ -22,9 +22,10 @@ import torch
 from pydantic import Field, model_validator
 
 from xlt_ray.config.schema import MethodConfig, part_of
-from xlt_ray.methods.maral.mechanisms import SourceSpans, at_work, reach, written
+from xlt_ray.methods.maral.mechanisms import SourceSpans, at_work, reach
 from xlt_ray.methods.maral.neighbours import require_faiss
-from xlt_ray.methods.maral.source_spans import LEAST_WORDS, count_spans, count_written
+from xlt_ray.methods.maral.source_spans import LEAST_WORDS, count_spans
+from xlt_ray.methods.maral.spelling import count_written, written
 from xlt_ray.methods.maral.student import MaralStudentLoss
 from xlt_ray.methods.maral.student_config import StudentConfig, Variant
 from xlt_ray.methods.maral.teacher import (

@@ -1,13 +1,11 @@
 """What the source gold holds: spans of each class, and entities by their length (M7)."""
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from xlt_ray.data.batches.tokenise import SHAPES
-from xlt_ray.data.keyed import items_of, of_language
+from xlt_ray.data.keyed import items_of
 from xlt_ray.labels import UNLABELLED, LabelSet
 from xlt_ray.metrics import entities_of
 from xlt_ray.ops import spans
@@ -76,24 +74,3 @@ def _lengths(tags_W: np.ndarray, offsets: np.ndarray, labels: LabelSet) -> np.nd
 def _sum(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     size = max(len(one), len(other))
     return np.pad(one, (0, size - len(one))) + np.pad(other, (0, size - len(other)))
-
-
-def count_written(tokens: Artifact) -> tuple[pa.Table, dict[str, Any]]:
-    """How many words of each language are neither of letters with case nor of digits.
-
-    Args:
-        tokens: A tokenised corpus of words.
-
-    Returns:
-        A row per language; as a fact ``plain``, the share of such words by language.
-    """
-    whole, plain = Counter[str](), Counter[str]()
-    for table in tokens.tables(["language", "shapes"]):
-        for language in table["language"].unique().to_pylist():
-            shapes = of_language(table, language)["shapes"].combine_chunks().flatten()
-            whole[language] += len(shapes)
-            plain[language] += int((shapes.to_numpy() == SHAPES.index("other")).sum())
-    names = sorted(whole)
-    shares = {name: plain[name] / whole[name] for name in names if whole[name]}
-    counts = {"words": [whole[x] for x in names], "plain": [plain[x] for x in names]}
-    return pa.table({"language": pa.array(names, pa.string()), **counts}), {"plain": shares}
