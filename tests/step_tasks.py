@@ -21,6 +21,7 @@ from xlt_ray.engine.read import ReadGold, ReadText, TokeniseTask
 from xlt_ray.engine.train.snapshots import SnapshotTask
 from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.engine.translate import Route, TranslateTask
+from xlt_ray.engine.votes import VotesTask
 from xlt_ray.labels import LabelSet
 from xlt_ray.recipe.annotator import Annotator, Columns, PredictLabels
 from xlt_ray.recipe.corpus import Corpus, Mix
@@ -94,6 +95,10 @@ TASKS: tuple[StepTask, ...] = (
     GivenTask(
         text=ONE, languages=("a",), labels=LABELS, sha256="x", row_bytes=9, path="said", key="k"
     ),
+    VotesTask(
+        text=ONE, languages=("a",), task="token", labels=LABELS, name="anna", column="labels.anna",
+        source=source("x"), max_bad_fraction=0.1,
+    ),
     DeriveTask(**DERIVED),
     OracleTask(**DERIVED),
     ScoreTask(predicted=ONE, gold=ONE, metric="f1", labels=LABELS, language=None),
@@ -104,6 +109,9 @@ CHANGES: dict[str, list[Any]] = {
     "identity": [{"folder": "y"}],
     "longest": [4],
     "code": [("xlt_ray.metrics",)],
+    "source": [source("y"), source("x", "b"), source("x", split="dev")],
+    "name": ["ben"],
+    "column": [None, "labels"],
     "sources": [(source("y"),), (source("x", "b"),), (source("x", split="dev"),)],
     "task": ["sentence"],
     "labels": [LabelSet(("O", "B-Y"))],

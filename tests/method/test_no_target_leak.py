@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.world import SOURCE, TARGETS, World, artifacts, jsonl
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.benchmarks.registry import BENCHMARKS
 from xlt_ray.data.benchmarks.toy import LABELS, make_source
 from xlt_ray.engine.pool import Pool
@@ -177,6 +178,56 @@ def test_noise_in_place_of_all_but_few_labels_changes_nothing(
     (text,) = (x for x in jsonl(stores / f"noisy/runs/{title}/ledger.jsonl")
                if x["title"] == "source train text")  # fmt: skip
     assert text["info"]["rows_by_language"] == {SOURCE: 120, **dict.fromkeys(TARGETS, 2 * FEW)}
+
+
+@pytest.fixture(scope="module")
+def votes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two labellers say of the unlabelled text of the targets, right in four of five words;
+    one of them has not seen every third row."""
+    path, draw = tmp_path_factory.mktemp("votes") / "votes.jsonl", random.Random(11)
+    names = LABELS["ner"]
+    with path.open("w", encoding="utf-8") as file:
+        for language in TARGETS:
+            source = make_source("ner", language, "dev", {"dev": SIZES["dev"]})
+            for number, row in enumerate(source.examples(LabelSet(names))):
+                right = [names[x] for x in row.labels]  # type: ignore[union-attr]
+                said = [
+                    [x if draw.random() < 0.8 else draw.choice(names) for x in right] for _ in "ab"
+                ]
+                own = {"labels.anna": said[0], "labels.ben": said[1] if number % 3 else None}
+                file.write(json.dumps({"tokens": row.tokens, **own}) + "\n")  # type: ignore[union-attr]
+    return path
+
+
+LABELLED_BY = {"lvm": {"labellers_only": True, "matrices": "closed"}, "hard_vote": {}}
+"""Methods that learn from labellers, and keys with which they do."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LABELLED_BY)
+def test_noise_in_place_of_target_labels_changes_nothing_beside_labellers(
+    world: World, corpora: Path, votes: Path, stores: Path, name: str
+) -> None:
+    """Votes are learned from, and no gold label of the targets, whatever these are."""
+    title = f"{name}-labelled"
+    reports = []
+    for kind in ("clean", "noisy"):
+        values = values_of(
+            world, name, "token", corpora / "token" / kind, stores / kind, "dev", title
+        )
+        values["labellers"] = {"crowd": {"file": str(votes), "each": True}}
+        values["method"] |= LABELLED_BY[name]
+        reports.append(run(configure_run(values)))
+    check(stores, title, *reports)
+    assert any("given by anna, ben" in note for note in reports[0]["notes"])
+    ledger = {x["title"]: x["info"] for x in jsonl(stores / f"clean/runs/{title}/ledger.jsonl")}
+    rows = len(TARGETS) * SIZES["dev"]
+    assert ledger["votes of anna annotation"]["voted"] == rows
+    assert ledger["votes of ben annotation"]["voted"] == rows * 2 // 3
+    gold = corpora / "token/noisy" / TARGETS[0] / "test.txt"
+    values["labellers"] = {"cheat": {"file": str(gold)}}
+    with pytest.raises(ConfigError, match=r"labellers\.cheat\.file: .*test labels that"):
+        run(configure_run(values))
 
 
 def check(stores: Path, title: str, clean: Any, noisy: Any) -> None:

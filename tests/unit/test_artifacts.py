@@ -19,7 +19,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.s3 import S3
-from xlt_ray.config.schema import redacted
+from xlt_ray.config.credentials import redacted
 from xlt_ray.store import artifacts as module
 from xlt_ray.store.artifacts import MANIFEST, STALE_SECONDS, Artifact, Attempt, Store
 from xlt_ray.store.files import write_parquet

@@ -299,8 +299,8 @@ def test_an_unknown_key_lists_its_siblings() -> None:
     siblings = "batch_tokens, max_bad_fraction, max_fatal_rows, max_row_bytes, shard_rows"
     assert text == f"data.shardrows: unknown key; allowed: {siblings} (from --set data.shardrows=3)"
     assert "lambda" in refusal("method.lam=3").split("allowed: ")[1]
-    top = "backbone, backbone_revision, benchmark, data, files, method, resources, run, seed, store"
-    top = f"{top}, train, translation"
+    top = "backbone, backbone_revision, benchmark, data, files, labellers, method, resources, run"
+    top = f"{top}, seed, store, train, translation"
     assert f"trian: unknown key; allowed: {top} (from" in refusal("trian.max_grad_norm=1")
 
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from xlt_ray.commands import export, predict
 from xlt_ray.commands import main as console
 from xlt_ray.commands.cli import run_job
+from xlt_ray.config.credentials import redacted
 from xlt_ray.config.errors import ConfigError
-from xlt_ray.config.schema import first_line, redacted
+from xlt_ray.config.schema import first_line
 from xlt_ray.run.check import configure_run
 
 SECRET = "hunter2SECRET"

@@ -24,6 +24,7 @@ from xlt_ray.commands.compare import CompareSection
 from xlt_ray.commands.main import parser
 from xlt_ray.commands.sweep_config import SweepSection
 from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.labellers import LabellerConfig
 from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.benchmarks.registry import BENCHMARKS
 from xlt_ray.methods import METHODS
@@ -204,6 +205,9 @@ def test_every_key_is_documented() -> None:
     for key in schema():
         page = own.get(key.split(".")[0], run_page)
         assert key == "method.name" or f"`{key}`" in page, key
+    labellers_page = (ROOT / "docs/labellers.md").read_text(encoding="utf-8")
+    for key in dict(keys(LabellerConfig, "labellers.NAME.")):
+        assert f"`{key}`" in labellers_page, key
     compare_page = (ROOT / "docs/compare.md").read_text(encoding="utf-8")
     for key in compare_keys():
         assert f"`{key}`" in compare_page, key

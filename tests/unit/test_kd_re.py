@@ -65,7 +65,8 @@ def test_weights_that_do_not_fit_are_refused(weights: dict[str, float], tmp_path
 
 def test_defaults_and_limits() -> None:
     assert KDreConfig().model_dump() == {
-        "name": "kd_re", "source_lr": 2e-5, "source_epochs": 3, "given": None, "text_share": 1.0,
+        "name": "kd_re", "source_lr": 2e-5, "source_epochs": 3, "given": None,
+        "labellers_only": False, "text_share": 1.0,
         "keep": "last",
         "lr": 1e-4, "epochs": 3,
         "kd_loss": "mse", "weights": None, "frozen_layers": 3,

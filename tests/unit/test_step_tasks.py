@@ -12,6 +12,7 @@ from xlt_ray.config.schema import Section, TrainConfig
 from xlt_ray.data.readers.base import NamedSource
 from xlt_ray.engine.backbone import Backbone
 from xlt_ray.engine.given import GivenTask
+from xlt_ray.engine.votes import VotesTask
 from xlt_ray.recipe.task import TaskContext
 from xlt_ray.run.steps import Step
 from xlt_ray.store.artifacts import Attempt
@@ -21,6 +22,7 @@ from xlt_ray.store.step_task import StepTask
 OF_THE_RUN: dict[type[StepTask], tuple[str, ...]] = {
     Backbone: ("write",),
     GivenTask: ("row_bytes", "path", "key"),
+    VotesTask: ("max_bad_fraction",),
 }
 """What says where or how a step is computed, and changes no byte."""
 IDS = [type(task).__name__ for task in TASKS]

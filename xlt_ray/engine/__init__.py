@@ -14,6 +14,7 @@ read               text and gold into artifacts
 backbone           encoders into artifacts
 translate          translation in a pool
 given          predictions of systems outside
+votes          labels of labellers, from files
 annotate           annotate steps
 inference          batches through a model
 labeller           a model that labels texts in memory

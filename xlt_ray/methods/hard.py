@@ -12,24 +12,18 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy as np
-import pyarrow as pa
-import torch
-
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.planning import seed_of
-from xlt_ray.data.keyed import in_common, items_of, of_language
 from xlt_ray.methods.shared.learnt import Learnt, share_of
 from xlt_ray.methods.shared.multi_source import MultiSource, TargetConfig
 from xlt_ray.methods.shared.softmax import CrossEntropy
-from xlt_ray.methods.shared.sources import Sources, soft_labels
-from xlt_ray.ops import voting
-from xlt_ray.recipe.corpus import Corpus, Mix, shard_names
+from xlt_ray.methods.shared.sources import Sources, taught_by
+from xlt_ray.methods.shared.votes import marked, vote
+from xlt_ray.recipe.corpus import Corpus, Mix
 from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.recipe.method import Outcome
 from xlt_ray.recipe.schedule import Schedule
-from xlt_ray.store.artifacts import Artifact
 
 
 class HardConfig(TargetConfig, frozen=True):
@@ -84,7 +78,8 @@ class HardCat(HardLabelMethod):
         self, driver: Driver, target: str, text: Corpus, sources: Sources
     ) -> tuple[list[Corpus], Mapping[str, Any]]:
         """The text as each source labels it."""
-        return [text.labelled(artifact) for artifact in sources.artifacts], {}
+        each = [sources.of([name]) for name in sources.names]
+        return [text.labelled(marked(driver, target, one)) for one in each], {}
 
 
 class Hard(HardCat):
@@ -95,7 +90,7 @@ class Hard(HardCat):
     def run(self, driver: Driver) -> Outcome:
         """See that every target has one source, and learn."""
         for target in driver.pools:
-            if len(names := driver.sources_of(target)) > 1:
+            if len(names := taught_by(driver, self.config, target)) > 1:
                 raise ConfigError(
                     f"method.name: hard learns from one source, and {target} has "
                     f"{', '.join(names)}; hard_cat and hard_vote learn from several"
@@ -129,55 +124,3 @@ class HardVote(HardLabelMethod):
         facts = {target: found.facts[0] for target, found in learnt.items()}
         shares = {t: share_of(fact["tied"], fact["items"]) for t, fact in facts.items()}
         return [Mechanism("votes, share of words without a majority", shares)]
-
-
-def vote(
-    *predicted: Artifact,
-    names: list[str],
-    columns: list[str],
-    language: str,
-    num_classes: int,
-    ties: str = "first",
-    seed: int = 0,
-) -> tuple[pa.Table, dict[str, Any]]:
-    """The majority's label of every item of a language, shard by shard.
-
-    Args:
-        predicted: What each source says about the same text.
-        names: The sources, in the configured order.
-        columns: Columns of their probabilities.
-        language: The one language that is wanted.
-        num_classes: K.
-        ties: Which of tied labels counts, as the key says.
-        seed: Seed of the draws.
-
-    Returns:
-        ``id``, ``language``, ``labels``, and of how many ``items`` the vote is ``unanimous`` or
-        ``tied``.
-    """
-    parts, agreed, tied, items = [], 0, 0, 0
-    columns = columns if ties == "probability" else []
-    for shard in shard_names(predicted[0]):
-        tables = [item.shard(shard, ["id", "language", "labels", *columns]) for item in predicted]
-        tables = in_common(of_language(tables[0], language), *tables[1:])
-        first = tables[0]
-        hard_UN = np.stack([items_of(table["labels"])[0] for table in tables])
-        said = {
-            f"{name}.{column}": torch.tensor(items_of(table[column])[0])
-            for name, table in zip(names, tables, strict=True)
-            for column in columns
-        }
-        soft_UNK = None
-        if ties == "probability":
-            soft_UNK = soft_labels(said, names, num_classes).numpy()
-        elif ties == "random":
-            draw = np.random.default_rng(seed_of(seed, shard))
-            soft_UNK = draw.random((*hard_UN.shape, num_classes))
-        labels = voting.majority_vote(hard_UN, soft_UNK)
-        tied += int(voting.is_tied(hard_UN).sum())
-        ends = pa.array(items_of(first["labels"])[1].astype(np.int32))
-        lists = pa.ListArray.from_arrays(ends, pa.array(labels.astype(np.int16)))
-        parts.append(first.select(["id", "language"]).append_column("labels", lists))
-        agreed += int((hard_UN == hard_UN[0]).all(axis=0).sum())
-        items += hard_UN.shape[1]
-    return pa.concat_tables(parts), {"items": items, "unanimous": agreed, "tied": tied}

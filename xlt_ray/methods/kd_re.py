@@ -3,9 +3,10 @@
 As "Risk Minimization for Zero-shot Sequence Labeling" repeats it, after Wu et al., "Single-/Multi-
 Source Cross-Lingual NER via Teacher-Student Learning on Unlabeled Data in Target Language" (2020).
 The loss of an item is the mean over the classes of the squared difference of student and teacher
-probability. The teacher is the weighted mean of the source models, by default with equal weights;
-the learned similarity of languages that Wu et al. also weight by is not part of this. The student
-starts from the encoder, whose embeddings and lowest layers are not trained.
+probability. The teacher is the weighted mean of the source models, by default with equal weights,
+and of labellers, over those that speak about the item; the learned similarity of languages that Wu
+et al. also weight by is not part of this. The student starts from the encoder, whose embeddings and
+lowest layers are not trained.
 """
 
 import math
@@ -22,7 +23,8 @@ from xlt_ray.data.batches.batch import Batch
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.shared.learnt import Learnt
 from xlt_ray.methods.shared.multi_source import MultiSource, TargetConfig
-from xlt_ray.methods.shared.sources import Sources, soft_labels
+from xlt_ray.methods.shared.sources import Sources, learned_sources, soft_labels
+from xlt_ray.methods.shared.votes import marked
 from xlt_ray.models.classifier import Output
 from xlt_ray.ops import distillation
 from xlt_ray.recipe.corpus import Corpus, Mix
@@ -43,7 +45,8 @@ class KDreConfig(TargetConfig, frozen=True):
     kd_loss: Literal["mse", "kl"] = "mse"
     """Squared difference of the probabilities, or divergence of the student from the teacher."""
     weights: Mapping[str, float] | None = None
-    """Weight of each source language in the teacher, as {"en": 2, "fi": 1}; absent: equal."""
+    """Weight of each source language and labeller in the teacher, as {"en": 2, "fi": 1}; absent:
+    equal."""
     frozen_layers: int | None = Field(default=3, ge=0)
     """Lowest layers of the student that are not trained, nor are its embeddings; null: all are."""
 
@@ -62,6 +65,8 @@ class MatchTeacher(Objective):
         soft = soft_labels(batch.columns, self.names, output.logits.shape[1])
         weights = torch.tensor(self.weights, device=soft.device)
         teacher = torch.einsum("u,unk->nk", weights / weights.sum(), soft)
+        least = torch.finfo(teacher.dtype).tiny
+        teacher = teacher / teacher.sum(dim=1, keepdim=True).clamp_min(least)
         measure = distillation.mse if self.kd_loss == "mse" else distillation.kl
         return {"loss": measure(output.logits[known], teacher[known]).sum()}
 
@@ -73,7 +78,8 @@ class KDre(MultiSource[KDreConfig]):
 
     def run(self, driver: Driver) -> Outcome:
         """See that every source has a weight and the encoder enough layers, and learn."""
-        weights, known = self.config.weights, driver.source_languages
+        weights = self.config.weights
+        known = (*learned_sources(driver, self.config), *driver.labellers)
         if weights is not None and (set(weights) != set(known) or min(weights.values()) <= 0):
             raise ConfigError(
                 f"method.weights: {dict(weights)}, needed: a positive weight for each of "
@@ -91,8 +97,8 @@ class KDre(MultiSource[KDreConfig]):
         c = self.config
         weights = tuple(1.0 if c.weights is None else c.weights[name] for name in sources.names)
         objective = MatchTeacher(sources.names, weights, c.kd_loss)
-        marked = text.labelled(sources.artifacts[0])  # every item is learnt from
-        mix = Mix(marked.with_columns(*sources.joined(soft=True)))
+        known = text.labelled(marked(driver, target, sources))
+        mix = Mix(known.with_columns(*sources.joined(soft=True)))
         schedule = Schedule(c.lr, c.epochs, keep=c.keep, frozen_layers=c.frozen_layers)
         dev, start = driver.dev(target), driver.backbone
         return Learnt.at_once(

@@ -40,6 +40,11 @@ class Driver(Protocol):
         """Languages of the unlabelled text."""
         ...
 
+    @property
+    def labellers(self) -> tuple[str, ...]:
+        """Those who labelled the unlabelled text, in the configured order; perhaps none."""
+        ...
+
     def start_from(self, reference: str) -> Start:
         """Models of a finished run, or a checkpoint of the task."""
         ...
@@ -97,6 +102,11 @@ class Driver(Protocol):
     ) -> Artifact:
         """What a system outside says about a text: ``labels`` and ``probs`` of every item, read
         from a file of its predictions."""
+        ...
+
+    def votes(self, name: str) -> Artifact:
+        """What a labeller says about the unlabelled text: ``labels`` and ``probs`` of every item,
+        -100 and zeros where it says nothing."""
         ...
 
     def derive(

@@ -110,6 +110,8 @@ class Method(ABC, Generic[C]):
     """Whether its models of token tasks are of spans, on the bare encoder of any family."""
     leaves_one_out: ClassVar[bool] = False
     """Whether every target has a model of its own, so that a source can be the target of others."""
+    learns_from_labellers: ClassVar[bool] = False
+    """Whether it makes use of labels that labellers give to the unlabelled text."""
 
     def __init__(self, config: C):
         self.config = config

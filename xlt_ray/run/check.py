@@ -111,6 +111,12 @@ def check_run(config: RunConfig[Any]) -> RunConfig[Any]:
         raise ConfigError(
             f"method.name: {config.method.name} selects by entities, and {name} has no BIO labels"
         )
+    if config.labellers and not method.learns_from_labellers:
+        able = sorted(x for x, other in known_methods().items() if other.learns_from_labellers)
+        raise ConfigError(
+            f"labellers: {config.method.name} does not learn from {', '.join(config.labellers)}; "
+            f"allowed with them: {', '.join(able)}"
+        )
     if config.benchmark.leave_one_out and not method.leaves_one_out:
         raise ConfigError(
             f"benchmark.leave_one_out: {config.method.name} trains one model for all targets"

@@ -19,6 +19,7 @@ from xlt_ray.recipe.task import TaskContext
 from xlt_ray.run.check import method_of
 from xlt_ray.run.few import check_dev, few_of
 from xlt_ray.run.gold import OF_SOURCES, Gold
+from xlt_ray.run.labellers import voters_of, votes_about
 from xlt_ray.run.policy import RunPolicy
 from xlt_ray.run.reading import AnySplit, Reading
 from xlt_ray.run.saved_models import check_start, run_named
@@ -84,6 +85,8 @@ class RunCorpora:
         if config.benchmark.select_on == "target_dev":
             check_dev(self.benchmark, self.targets)
             self._target_dev = Gold(self.reading, self.targets, ("dev",))
+        languages = tuple(dict.fromkeys((*languages, *self.pools)))
+        self.voters = {x.name: x for x in voters_of(config, self.benchmark, languages)}
         self.begun: dict[str, TargetLabels] = {}  # by run or checkpoint that was started from
         self._back: Corpus | None = None
         self._texts: dict[str, Artifact] = {}
@@ -190,6 +193,23 @@ class RunCorpora:
         if not self.pools:
             raise ConfigError("benchmark.targets: no language besides the source, which has labels")
         return self.text_of("unlabelled", self.pools, "unlabelled")
+
+    @property
+    def labellers(self) -> tuple[str, ...]:
+        """Those who labelled the unlabelled text, in the configured order."""
+        return tuple(self.voters)
+
+    def votes(self, name: str) -> Artifact:
+        """What a labeller says about the unlabelled text; raises as `votes_about` does."""
+        return votes_about(
+            self.voters[name],
+            self.unlabelled_text(),
+            config=self.config,
+            reading=self.reading,
+            labels=self.labels,
+            languages=self.pools,
+            runner=self.runner,
+        )
 
     def unlabelled_text(self) -> Artifact:
         """The same before it is tokenised."""

@@ -11,6 +11,7 @@ records        rows with named fields
 in_memory      rows that are given as values
 json_array     rows of one JSON array
 spans          entities that are marked in a text
+votes          labels of the user's labellers, with gaps
 words          where the words of a text are
 faults         why rows could not be read
 rows           a row checked, or turned down with a reason

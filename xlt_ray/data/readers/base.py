@@ -90,7 +90,7 @@ def check_unchanged(named: NamedSource) -> None:
     source, after = named.source, named.source.identity()
     if canonical_json(after) == canonical_json(named.identity):
         return
-    then, now = dict(_sums(named.identity)), dict(_sums(after))
+    then, now = dict(sums_in(named.identity)), dict(sums_in(after))
     names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
     what = ", ".join(names) or f"{source.language} {source.split}"
     raise ValueError(
@@ -99,7 +99,7 @@ def check_unchanged(named: NamedSource) -> None:
     )
 
 
-def _sums(identity: Any) -> Iterator[tuple[str, str]]:
+def sums_in(identity: Any) -> Iterator[tuple[str, str]]:
     """Name and digest of every file that an identity is made of."""
     if isinstance(identity, Mapping):
         if "sha256" in identity:
@@ -107,4 +107,4 @@ def _sums(identity: Any) -> Iterator[tuple[str, str]]:
         identity = list(identity.values())
     if isinstance(identity, list):
         for item in identity:
-            yield from _sums(item)
+            yield from sums_in(item)

@@ -122,6 +122,12 @@ class ColumnFormat(TokenLines):
 
     def labels(self, raw: Sentence, text: Text, labels: LabelSet) -> tuple[int, ...]:
         """The column of tags."""
+        tags, fault = self.tags(raw, text)
+        scheme, types = self.notation.scheme, self.notation.types
+        return tag_ids(tags, labels, scheme=scheme, types=types, fault=fault)
+
+    def tags(self, raw: Sentence, text: Text) -> tuple[list[str], RowError | None]:
+        """The column of tags as it stands there, and why there are no more of them, if so."""
         tags, fault, kept = [], None, self.columns
         for position, line in enumerate(raw.lines):
             found = kept.split(line)
@@ -130,8 +136,7 @@ class ColumnFormat(TokenLines):
                 fault = RowError(self._fault(len(found), line, text.tokens[position]), position)
                 break
             tags.append(decoded(found[kept.tag].strip(b" ")))
-        scheme, types = self.notation.scheme, self.notation.types
-        return tag_ids(tags, labels, scheme=scheme, types=types, fault=fault)
+        return tags, fault
 
     def _fault(self, count: int, line: bytes, token: str) -> str:
         kept = self.columns

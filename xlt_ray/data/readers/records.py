@@ -64,14 +64,14 @@ class Records:
 
     def text(self, raw: Record | RowError) -> Text:
         """The fields of the text."""
-        record = self._named(raw)
+        record = self.named(raw)
         if self.task == "token" and "tokens" not in record and "text" in record:
             return words_in(record, self.cut)
         return text_of(record, self.task)
 
     def labels(self, raw: Record | RowError, text: Text, labels: LabelSet) -> tuple[int, ...] | int:
         """The field of the labels, or the entities that are marked in the text."""
-        record = self._named(raw)
+        record = self.named(raw)
         scheme, types = self.notation.scheme, self.notation.types
         if self.task == "token" and is_marked(record):
             words = "tokens" in record
@@ -86,7 +86,8 @@ class Records:
     def token_line(self, raw: Record | RowError, position: int) -> None:
         """None: the tokens of a row stand in its one line."""
 
-    def _named(self, raw: Record | RowError) -> Record:
+    def named(self, raw: Record | RowError) -> Record:
+        """The fields by their usual names; raises RowError."""
         if isinstance(raw, RowError):
             raise raw
         record = as_record(in_usual_form(raw))

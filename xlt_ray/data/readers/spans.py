@@ -17,7 +17,7 @@ a word, the whole word is part.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, TypeGuard
 
 from xlt_ray.config.schema import shown
@@ -80,6 +80,39 @@ def tags_of_text(record: Record, cut: Cut) -> list[str]:
     text = record["text"]
     places = word_places(text, cut)
     return spans_to_bio(_of_words(text, places, list(marked_in(record))), len(places))
+
+
+def tags_in_words(record: Record, words: Sequence[str]) -> list[str]:
+    """BIO tags of words that make up the text of a record, however they are cut.
+
+    Args:
+        record: It has ``text``, or the words with blanks between them are the text.
+        words: The words; blanks apart, their characters are those of the text.
+
+    Raises:
+        RowError: as `tags_of_text` does, or the text is another one.
+    """
+    text = record.get("text")
+    text = text if isinstance(text, str) else " ".join(words)
+    if bare(text) != bare(*words):
+        raise RowError("its text is another one than that of the row")
+    entities = list(marked_in(record))
+    for item in entities:
+        if not 0 <= item.start < item.end <= len(text):
+            reason = f"entity {shown(list(item))} is not within the {len(text)} characters"
+            raise RowError(f"{reason} of its text")
+    before = list(accumulate((not x.isspace() for x in text), initial=0))
+    moved = [Marked(before[x.start], before[x.end], x.type) for x in entities]
+    ends = list(accumulate(len(bare(word)) for word in words))
+    places = list(zip([0, *ends[:-1]], ends, strict=True))
+    if empty := next((x for x in moved if x.start == x.end), None):
+        raise RowError(f"entity {shown(empty.type)} has no word")
+    return spans_to_bio(_of_words(bare(*words), places, moved), len(words))
+
+
+def bare(*texts: str) -> str:
+    """The characters of texts that are no white space."""
+    return "".join(part for text in texts for part in text.split())
 
 
 def tags_of_words(record: Record) -> list[str]:

@@ -113,7 +113,8 @@ class Channel:
         return confusion.log_emission_hard(log_phi, hard)
 
     def said(self, columns: Mapping[str, Tensor], like: Tensor) -> Iterator[Tensor]:
-        """[N, K] probabilities of each source in turn, in the precision of the logits."""
+        """[N, K] probabilities of each source in turn, in the precision of the logits; zeros where
+        it gives none."""
         for number, name in enumerate(self.names):
             if self.soft:
                 (soft,) = soft_labels(columns, [name], like.shape[1])
@@ -123,7 +124,21 @@ class Channel:
                     soft = without_prior(soft, prior)
                 yield soft
             else:
-                yield one_hot(columns[f"{name}.labels"].long(), like.shape[1]).to(like.dtype)
+                said = columns[f"{name}.labels"].long()
+                given = said != UNLABELLED
+                hard = one_hot(said.where(given, 0), like.shape[1])
+                yield (hard * given[:, None]).to(like.dtype)
+
+    def heard(self, columns: Mapping[str, Tensor]) -> Tensor:
+        """[N] whether any source says something about an item."""
+        labels = torch.stack([columns[f"{name}.{self.column}"] for name in self.names])
+        said = labels != UNLABELLED if labels.ndim == 2 else labels.sum(dim=-1) > 0
+        return said.any(dim=0)
+
+    @property
+    def column(self) -> str:
+        """What is read of a source."""
+        return "probs" if self.soft else "labels"
 
     def log_joint(
         self, logits: Tensor, columns: Mapping[str, Tensor], own: Confusions | None, lam: float

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from xlt_ray.data.keyed import items_of, of_language
+from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.lvm.channel import Channel, confusions
 from xlt_ray.methods.shared.sources import dense
 from xlt_ray.models.classifier import Output
@@ -23,7 +24,8 @@ from xlt_ray.store.artifacts import Artifact
 class EStep(Annotator):
     """Posterior of every position.
 
-    Columns: per item ``labels``, the likeliest, and with ``keep`` the posterior ``q`` in float32;
+    Columns: per item ``labels``, the likeliest, and with ``keep`` the posterior ``q`` in float32,
+    and no label of an item that no source speaks about;
     per row ``nll``, its part of J, ``lam``, the lambda of the matrices, ``moved``, the items whose
     likeliest label is not that of the sources alone, and ``nll_before``, its part of J at another
     lambda.
@@ -52,8 +54,10 @@ class EStep(Annotator):
         emission = self.channel.log_emission(own, lam, logits, output.columns)
         joint = logits.log_softmax(-1) + emission
         q = confusion.posterior(joint)
-        labels = q.argmax(dim=1)
-        moved = (labels != emission.argmax(dim=1)).double()
+        labels, heard = q.argmax(dim=1), self.channel.heard(output.columns)
+        moved = ((labels != emission.argmax(dim=1)) & heard).double()
+        if self.keep:  # what nobody speaks about has no part of J, and no model is to learn it
+            labels = labels.where(heard, UNLABELLED)
         assert (np.diff(offsets) > 0).all(), "a row without items has no part of J"
         rows = {
             "nll": _row_sums(confusion.nll(joint), offsets),
@@ -79,7 +83,8 @@ def _row_sums(values: Tensor, offsets: np.ndarray) -> np.ndarray:
 def mean_of(
     said: Artifact, *, columns: list[str], language: str, num_classes: int
 ) -> tuple[pa.Table, dict[str, Any]]:
-    """Mean probability of each class over the words of a language, one word of each class added.
+    """Mean probability of each class over the words of a language that the source speaks about, one
+    word of each class added.
 
     Args:
         said: What a source says.
@@ -96,7 +101,7 @@ def mean_of(
         parts = {name: torch.tensor(items_of(table[name])[0]) for name in columns}
         probs = dense(parts["probs"], parts.get("top"), num_classes)
         total += probs.double().sum(dim=0)
-        words += len(probs)
+        words += int((probs.sum(dim=1) > 0).sum())
     prior = (total / words).tolist()
     return pa.table({"class": range(num_classes), "prior": prior}), {"prior": prior}
 
@@ -116,7 +121,7 @@ def likelihood(scored: Artifact) -> tuple[pa.Table, dict[str, Any]]:
         "J_before": sums.get("nll_before"),
         "lambda": float(table["lam"][0].as_py()) if len(table) else None,
         "of": len(table),
-        "items": len(items_of(table["labels"])[0]),
+        "items": int((items_of(table["labels"])[0] != UNLABELLED).sum()),
         "moved": int(sums["moved"]),
     }
     return pa.table({"J": [facts["J"]]}), facts

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.methods.lvm.channel import Channel, ChannelLoss
 from xlt_ray.methods.lvm.estep import EStep, likelihood, mean_of
 from xlt_ray.methods.lvm.mechanisms import em_mechanisms
@@ -29,10 +30,11 @@ from xlt_ray.methods.lvm.settings import EMConfig, LVMConfig, MRTConfig
 from xlt_ray.methods.shared.learnt import Learnt
 from xlt_ray.methods.shared.multi_source import MultiSource
 from xlt_ray.methods.shared.sources import Sources, predictions
+from xlt_ray.methods.shared.votes import marked
 from xlt_ray.recipe.corpus import Corpus, JoinedColumns, Mix, Model
 from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.mechanism import Mechanism
-from xlt_ray.recipe.method import Labeller, WithSources, likeliest
+from xlt_ray.recipe.method import Labeller, Outcome, WithSources, likeliest
 from xlt_ray.recipe.schedule import OwnRate, Schedule
 from xlt_ray.recipe.stopping import best_on_source_dev
 from xlt_ray.store.artifacts import Artifact
@@ -63,6 +65,16 @@ C = TypeVar("C", bound=EMConfig)
 
 class EM(MultiSource[C]):
     """The recipe of both."""
+
+    def run(self, driver: Driver) -> Outcome:
+        """See that whoever helps to label can be asked, and learn."""
+        if self.config.predict == "q" and driver.labellers:
+            raise ConfigError(
+                "method.predict: q asks every source about the text that is scored, and labellers "
+                f"({', '.join(driver.labellers)}) speak about the unlabelled text alone; allowed "
+                "with them: theta"
+            )
+        return super().run(driver)
 
     @abstractmethod
     def channel(self, driver: Driver, names: tuple[str, ...]) -> Channel:
@@ -100,19 +112,22 @@ class EM(MultiSource[C]):
         """EM, or with Q of each batch a single training."""
         c, channel = self.config, self.heard(driver, target, sources)
         text = text.with_columns(*sources.joined(soft=channel.soft))
+        known = marked(driver, target, sources)  # marks every item that is to be learned from
+        if known not in sources.artifacts:
+            text = text.labelled(known)
         own, passes = self.own_rate(len(sources.names)), c.epochs * c.m_passes
         start, dev = driver.backbone, driver.dev(target)
         if c.estep == "batch":
             form = "risk" if c.objective == "risk" else "direct"
             loss = ChannelLoss(channel, form, c.em == "hard")
-            mix = Mix(text.labelled(sources.artifacts[0]))  # marks every item as one to learn from
+            mix = Mix(text.labelled(known))
             schedule = Schedule(c.lr, passes, keep=c.keep, own=own)
             return Learnt.at_once(
                 driver.train(target, mix, loss, start=start, schedule=schedule, dev=dev)
             )
         loss = ChannelLoss(channel, "bound", c.em == "hard", self.strength)
         begin = Schedule(1.0, 0, keep="last")  # no step is taken, at whatever rate
-        mix = Mix(text.labelled(sources.artifacts[0]))
+        mix = Mix(text.labelled(known))
         model = driver.train(f"{target} start", mix, loss, start=start, schedule=begin, dev=dev)
         facts: list[Mapping[str, Any]] = []
         models: list[Model] = []
@@ -154,6 +169,8 @@ class EM(MultiSource[C]):
     def labeller(self, driver: Driver, sources: Mapping[str, Model]) -> Labeller:
         """The likeliest label by P(y | x), or by Q with what the sources say about the text."""
         predict = self.config.predict
+        if driver.labellers and predict == "auto":
+            predict = "theta"  # labellers speak about the unlabelled text alone
 
         def by_posterior(driver: Driver, title: str, corpus: Corpus, model: Model) -> Artifact:
             assert corpus.language is not None

@@ -9,6 +9,7 @@ selection      rows chosen per language and class
 mechanisms     how far the parts of the rounds were at work
 multi_source   a model per target, of what sources say
 sources        one model per source, and their predictions
+votes          what sources say together
 learnt         what a run tells of a model that learned from sources
 softmax        cross-entropy and its annotators
 evidential     L_EVI and its annotators

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from xlt_ray.data.keyed import in_common, items_of, of_language
+from xlt_ray.ops.voting import is_unanimous
 from xlt_ray.recipe.corpus import Model, shard_names
 from xlt_ray.recipe.mechanism import Mechanism
 from xlt_ray.store.artifacts import Artifact
@@ -45,23 +46,23 @@ def agreement(
     """How often sources agree about a text, and how often each label is said.
 
     Args:
-        predicted: What each source says about the same text.
+        predicted: What each source says about the same text, -100 where it gives no label.
         language: The one language that is looked at.
         num_classes: K.
 
     Returns:
-        A table of the labels' counts over all sources, and ``items``, ``unanimous`` (items on
-        which all sources agree), ``said`` (labels of all sources) and ``commonest`` (how many of
-        these are the commonest label).
+        A table of the labels' counts over all sources, and ``items`` (those with a label),
+        ``unanimous`` (items on which all sources agree that give one), ``said`` (labels of all
+        sources) and ``commonest`` (how many of these are the commonest label).
     """
     counts, unanimous, items = np.zeros(num_classes, np.int64), 0, 0
     for shard in shard_names(predicted[0]):
         tables = [item.shard(shard, ["id", "language", "labels"]) for item in predicted]
         tables = in_common(of_language(tables[0], language), *tables[1:])
         said_UN = np.stack([items_of(table["labels"])[0] for table in tables])
-        counts += np.bincount(said_UN.ravel(), minlength=num_classes)
-        unanimous += int((said_UN == said_UN[0]).all(axis=0).sum())
-        items += said_UN.shape[1]
+        counts += np.bincount(said_UN[said_UN >= 0], minlength=num_classes)
+        unanimous += int(is_unanimous(said_UN).sum())
+        items += int((said_UN >= 0).any(axis=0).sum())
     facts = {
         "items": items,
         "unanimous": unanimous,

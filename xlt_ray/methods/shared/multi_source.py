@@ -3,6 +3,7 @@
 One model is trained per source language or domain, on its gold and chosen on its dev text. Each
 labels the whole unlabelled text once. Then a fresh model is trained for every target, without any
 source text. With ``benchmark.leave_one_out`` a source is a target too, of all the other sources.
+Labellers stand beside the sources, or in place of all of them.
 """
 
 from abc import abstractmethod
@@ -15,11 +16,12 @@ from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.methods.shared.learnt import Learnt, agreement, of_agreement, of_source_dev
 from xlt_ray.methods.shared.sources import (
-    SourceConfig,
     Sources,
+    TeacherConfig,
     predictions,
     read_sources,
     source_models,
+    taught_by,
     trained_sources,
 )
 from xlt_ray.recipe.corpus import Corpus, Model, share_of
@@ -31,9 +33,14 @@ NO_MODEL = (
     "The sources of {} are given as predictions, so there is no zero-shot model: the scores before "
     "are those of the final model alone"
 )
+NO_SOURCE = (
+    "No source model was trained, so there is no zero-shot model: the scores before are those of "
+    "the final model alone"
+)
+LABELLED = "not zero-shot: labels of the unlabelled text were learned from, given by {}"
 
 
-class MultiSourceConfig(SourceConfig, frozen=True):
+class MultiSourceConfig(TeacherConfig, frozen=True):
     """Hyper-parameters of the source models and of the text that a target is learnt from."""
 
     text_share: float = Field(default=1.0, gt=0, le=1)
@@ -59,6 +66,7 @@ class MultiSource(Method[C]):
 
     tasks = frozenset({"token", "sentence", "pair"})
     leaves_one_out = True
+    learns_from_labellers = True
 
     @abstractmethod
     def learn(self, driver: Driver, target: str, text: Corpus, sources: Sources) -> Learnt:
@@ -94,7 +102,7 @@ class MultiSource(Method[C]):
 
     def run(self, driver: Driver) -> Outcome:
         """Train the source models, let each label the text once, and learn every target."""
-        taught = {target: driver.sources_of(target) for target in driver.pools}
+        taught = {target: taught_by(driver, self.config, target) for target in driver.pools}
         text = driver.unlabelled()
         shares = {target: self.share(driver, text, target) for target in taught}
         models = source_models(driver, self.config)
@@ -125,13 +133,18 @@ class MultiSource(Method[C]):
         before = {target: (found or [final[target]])[0] for target, found in known.items()}
         first = next(iter(models.values() or final.values()))
         unknown = [target for target, found in known.items() if not found]
+        notes = [NO_MODEL.format(", ".join(unknown))] if unknown else []
+        if self.config.labellers_only:
+            notes = [NO_SOURCE]
+        if driver.labellers:
+            notes.append(LABELLED.format(", ".join(driver.labellers)))
         return Outcome(
             first,
             next(iter(final.values())) if len(final) == 1 else first,
             by_language=final,
             zero_shot_by_language=before,
             sources=models,
-            notes=[NO_MODEL.format(", ".join(unknown))] if unknown else [],
+            notes=notes,
             labeller=self.labeller(driver, models),
             with_sources={target: found for target, found in helped.items() if found is not None},
             mechanisms=[

@@ -2,7 +2,8 @@
 
 One model is trained per source language or domain, on its gold and chosen on its dev text. Where a
 source is there already, its model is taken, or what some system says about the text. Each labels
-the whole unlabelled text once.
+the whole unlabelled text once. Labellers are sources, too: they have no model and no gold, are
+asked about the unlabelled text alone, and may leave rows or words of it without a vote.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,14 @@ class SourceConfig(MethodConfig, frozen=True):
     given: Mapping[str, Annotated[Uri, Field(min_length=1)]] | None = None
     """Sources that are there already, by language: a finished run of the store, a checkpoint of
     this task as folder or hub id, or a file NAME.jsonl of what a system says about the text."""
+
+
+class TeacherConfig(SourceConfig, frozen=True):
+    """The same where targets are learned from what sources say."""
+
+    labellers_only: bool = False
+    """Learn from the labellers alone: no source model is trained, and the dev text of the sources
+    still chooses the target's."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +92,20 @@ class Sources:
         names: Source languages.
         artifacts: What :class:`SourceLabels` said, by language.
         columns: Columns that hold its probabilities.
+        labellers: Those of the names that are labellers.
     """
 
     names: tuple[str, ...]
     artifacts: tuple[Artifact, ...]
     columns: tuple[str, ...]
+    labellers: tuple[str, ...] = ()
 
     def of(self, names: Sequence[str]) -> "Sources":
         """Some of the sources."""
         known = dict(zip(self.names, self.artifacts, strict=True))
-        return replace(self, names=tuple(names), artifacts=tuple(known[name] for name in names))
+        labellers = tuple(name for name in names if name in self.labellers)
+        found = tuple(known[name] for name in names)
+        return replace(self, names=tuple(names), artifacts=found, labellers=labellers)
 
     def joined(self, *, soft: bool) -> list[JoinedColumns]:
         """Their probabilities, or their labels, as columns beside a text."""
@@ -102,12 +115,13 @@ class Sources:
 
 
 def hard_labels(columns: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
-    """[U, N] labels of the sources."""
+    """[U, N] labels of the sources, -100 where one gives none."""
     return torch.stack([columns[f"{name}.labels"].long() for name in names])
 
 
 def soft_labels(columns: Mapping[str, Tensor], names: Sequence[str], num_classes: int) -> Tensor:
-    """[U, N, K] probabilities of the sources in float32, which sum to 1."""
+    """[U, N, K] probabilities of the sources in float32, which sum to 1; zeros where one gives
+    none."""
     found = [
         dense(columns[f"{name}.probs"], columns.get(f"{name}.top"), num_classes) for name in names
     ]
@@ -115,7 +129,7 @@ def soft_labels(columns: Mapping[str, Tensor], names: Sequence[str], num_classes
 
 
 def dense(probs: Tensor, top: Tensor | None, num_classes: int) -> Tensor:
-    """[N, K] probabilities in float32, which sum to 1.
+    """[N, K] probabilities in float32, which sum to 1; rows of zeros stay as they are.
 
     Args:
         probs: [N, K], or [N, M] of the likeliest classes.
@@ -128,7 +142,7 @@ def dense(probs: Tensor, top: Tensor | None, num_classes: int) -> Tensor:
     if top is not None:
         rest = (1 - p.sum(dim=1, keepdim=True)).clamp_min(0) / (num_classes - p.shape[1])
         p = rest.repeat(1, num_classes).scatter(1, top.long(), p)
-    return p / p.sum(dim=1, keepdim=True)
+    return p / p.sum(dim=1, keepdim=True).clamp_min(torch.finfo(p.dtype).tiny)
 
 
 def read_sources(driver: Driver, names: Sequence[str]) -> None:
@@ -148,7 +162,7 @@ def source_models(
         config: Their hyper-parameters.
         names: The sources that are needed; default: all.
     """
-    names = driver.source_languages if names is None else names
+    names = learned_sources(driver, config) if names is None else names
     start = driver.backbone
     check_given(driver, config)
     names = [name for name in names if not is_said(config, name)]
@@ -188,14 +202,16 @@ def predictions(
         config: Where sources without a model are.
         language: The one language that such sources are asked about; None: all that they teach.
     """
-    every = driver.source_languages
-    only_models = all(name in models for name in every)
+    every = learned_sources(driver, config)
+    only_models = all(name in models for name in every) and not driver.labellers
     top = MOST_DENSE if only_models and len(models) > MOST_DENSE else None
     annotator = SourceLabels(top=top)
-    asked = tuple(every if names is None else names)
+    asked = tuple((*every, *driver.labellers) if names is None else names)
 
     def said(name: str) -> Artifact:
         words = f"{title} by {name}"
+        if name in driver.labellers:
+            return driver.votes(name)
         if name in models:
             return driver.annotate(words, text, models[name], annotator)
         taught = [target for target in driver.pools if name in driver.sources_of(target)]
@@ -204,7 +220,8 @@ def predictions(
         return driver.said(words, path, text, languages=languages, key=key)
 
     found = tuple(said(name) for name in asked)
-    return Sources(asked, found, annotator.columns(driver.context.num_classes))
+    labellers = tuple(name for name in asked if name in driver.labellers)
+    return Sources(asked, found, annotator.columns(driver.context.num_classes), labellers)
 
 
 def given_of(config: SourceConfig) -> Mapping[str, str]:
@@ -219,7 +236,28 @@ def is_said(config: SourceConfig, name: str) -> bool:
 
 def trained_sources(driver: Driver, config: SourceConfig) -> list[str]:
     """The sources that are trained here."""
-    return [name for name in driver.source_languages if name not in given_of(config)]
+    return [name for name in learned_sources(driver, config) if name not in given_of(config)]
+
+
+def learned_sources(driver: Driver, config: SourceConfig) -> tuple[str, ...]:
+    """The source languages that targets learn from: all, or none beside labellers.
+
+    Raises:
+        ConfigError: there is no labeller to learn from instead.
+    """
+    if not (isinstance(config, TeacherConfig) and config.labellers_only):
+        return driver.source_languages
+    if not driver.labellers:
+        raise ConfigError("method.labellers_only: there are none; name one as labellers.NAME.file")
+    if config.given:
+        raise ConfigError("method.given: stands for sources, of which labellers_only leaves none")
+    return ()
+
+
+def taught_by(driver: Driver, config: SourceConfig, target: str) -> tuple[str, ...]:
+    """What a target learns from: sources, in the configured order, and labellers."""
+    sources = driver.sources_of(target) if learned_sources(driver, config) else ()
+    return (*sources, *driver.labellers)
 
 
 def check_given(driver: Driver, config: SourceConfig) -> None:
