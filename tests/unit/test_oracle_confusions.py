@@ -87,9 +87,11 @@ def test_distances_are_means_over_positions() -> None:
     found = distance(phi, counts)
     assert found["tv"] == pytest.approx((4 * 0.0 + 1 * 0.5) / 5)
     assert found["most"] == 0.5
+    assert found["mean"] == pytest.approx(2 * 0.5 / 6)
     assert distance(np.where(np.isnan(shares_of(counts)), 0, shares_of(counts)), counts) == {
         "tv": 0.0,
         "most": 0.0,
+        "mean": 0.0,
     }
 
 
@@ -143,11 +145,27 @@ def test_what_it_says_is_drawn_from_the_column_of_the_truth(tmp_path: Path) -> N
     assert other != table
 
 
+def test_a_made_up_labeller_has_not_seen_all_rows(tmp_path: Path) -> None:
+    matrix, names = Injected((0.6,)).matrix(0, 4), [f"r{n:04d}" for n in range(1000)]
+    gold = gold_of(Store(str(tmp_path)), [(name, "xx", [1, 2]) for name in names])
+    table, facts = draw_labels(gold, matrix=matrix.tolist(), seed=3, missing=0.3)
+    labels = np.array(table["labels"].to_pylist())
+    unseen = (labels < 0).all(axis=1)
+    assert ((labels < 0).any(axis=1) == unseen).all()
+    assert unseen.mean() == pytest.approx(0.3, abs=0.05)
+    assert facts["right"] == pytest.approx(0.6, abs=0.05)
+    probs = np.array(table["probs"].to_pylist())
+    assert (probs.sum(axis=2) == np.where(unseen, 0, 1)[:, None]).all()
+    whole, _ = draw_labels(gold, matrix=matrix.tolist(), seed=3)
+    assert (np.array(whole["labels"].to_pylist())[~unseen] == labels[~unseen]).all()
+    assert Injected((0.6,), called="labeller").names == ("labeller1",)
+
+
 def test_pages() -> None:
     record = {"target": "nl", "source": "en", "right": 0.8, "start": 0.2, "tv": 0.05, "most": 0.1}
     page = markdown({"run": "x", "records": [record]})
     assert "| nl | en | 80.0 | 20.0 | 5.0 | 10.0 |" in page
-    errors = {"source": "source1", "start": 0.3, "tv": 0.1, "most": 0.2}
+    errors = {"source": "source1", "start": 0.3, "tv": 0.1, "most": 0.2, "mean": 0.03}
     records = [
         {"row": row, "seed": seed, "target": "nl", "score": score, "matrices": matrices}
         for row, seed, score, matrices in (
@@ -160,7 +178,8 @@ def test_pages() -> None:
     assert "with the chances 0.7, 0.5" in page
     assert "| hard_vote | 75.00 | 7.07 |" in page
     assert "| lvm | 90.00 | 0.00 |" in page
-    assert "| lvm | source1 | 30.0 | 15.0 | 20.0 |" in page
+    assert "| lvm | source1 | 30.0 | 15.0 | 20.0 | 3.0 |" in page
+    assert "has not seen 0% of the rows" in page
 
 
 @pytest.mark.slow

@@ -52,16 +52,20 @@ class Injected:
         diagonals: Chance that each source says the true label; one source per number.
         confused: Other labels that it says in place of a true one.
         seed: Seed of the matrices; what is said depends on the seed of the run, too.
+        missing: Share of the rows that each source has not seen, drawn by itself for each.
+        called: What they are called, with numbers behind.
     """
 
     diagonals: tuple[float, ...]
     confused: int = 2
     seed: int = 0
+    missing: float = 0.0
+    called: str = "source"
 
     @property
     def names(self) -> tuple[str, ...]:
         """What the sources are called."""
-        return tuple(f"source{number + 1}" for number in range(len(self.diagonals)))
+        return tuple(f"{self.called}{number + 1}" for number in range(len(self.diagonals)))
 
     def matrix(self, number: int, num_classes: int) -> np.ndarray:
         """[K, K] of a source: its diagonal, and the rest spread at random over a few labels."""
@@ -76,7 +80,7 @@ class Injected:
 
 
 def draw_labels(
-    gold: Artifact, *, matrix: Sequence[Sequence[float]], seed: int
+    gold: Artifact, *, matrix: Sequence[Sequence[float]], seed: int, missing: float = 0.0
 ) -> tuple[pa.Table, dict[str, Any]]:
     """What a made-up source says about a text: one draw for each item from its label's column.
 
@@ -84,25 +88,34 @@ def draw_labels(
         gold: Gold labels of the text.
         matrix: [K, K], columns sum to 1.
         seed: Seed of the draws.
+        missing: Share of the rows that it has not seen.
 
     Returns:
-        ``id``, ``language``, ``labels`` and ``probs``, which are all on the label.
+        ``id``, ``language``, ``labels`` and ``probs``, which are all on the label; -100 and zeros
+        in rows that it has not seen. And ``items``, and the share of these that is ``right``, of
+        those that it has seen.
     """
     names = [name for name in gold.names if name.startswith("gold-")]
     rows = sorted_by_id(pa.concat_tables([gold.shard(name) for name in names]))
     true_N, offsets = items_of(rows["labels"])
     edges_KK = np.cumsum(np.asarray(matrix), axis=0)
-    draw_N = np.random.default_rng(seed).random(len(true_N))
+    draw = np.random.default_rng(seed)
+    draw_N = draw.random(len(true_N))
     column_KN = edges_KK[:, np.where(true_N == UNLABELLED, 0, true_N)]
     said_N = np.minimum((column_KN < draw_N).sum(axis=0), len(edges_KK) - 1)
     probs_NK = np.eye(len(edges_KK), dtype=np.float16)[said_N]
+    right = said_N == true_N
+    if missing:
+        unseen_N = np.repeat(draw.random(len(rows)) < missing, np.diff(offsets))
+        right, said_N = right[~unseen_N], np.where(unseen_N, UNLABELLED, said_N)
+        probs_NK[unseen_N] = 0
     ends = pa.array(offsets.astype(np.int32))
     vectors = pa.array(list(probs_NK), pa.list_(pa.float16()))
     table = rows.select(["id", "language"])
     said = pa.array(said_N.astype(np.int16))
     table = table.append_column("labels", pa.ListArray.from_arrays(ends, said))
     table = table.append_column("probs", pa.ListArray.from_arrays(ends, vectors))
-    return table, {"items": len(true_N), "right": float((said_N == true_N).mean())}
+    return table, {"items": len(true_N), "right": float(right.mean())}
 
 
 def sources(oracle: Oracle, injected: Injected) -> Sources:
@@ -111,8 +124,13 @@ def sources(oracle: Oracle, injected: Injected) -> Sources:
     k, said = driver.context.num_classes, []
     for number, name in enumerate(injected.names):
         matrix, seed = injected.matrix(number, k).tolist(), seed_of(driver.seed, "said", number)
-        said.append(oracle.derive(f"made-up {name}", draw_labels, gold, matrix=matrix, seed=seed))
-    return Sources(injected.names, tuple(said), ("probs",))
+        options = {"missing": injected.missing} if injected.missing else {}
+        drawn = oracle.derive(
+            f"made-up {name}", draw_labels, gold, matrix=matrix, seed=seed, **options
+        )
+        said.append(drawn)
+    labellers = injected.names if injected.missing else ()
+    return Sources(injected.names, tuple(said), ("probs",), labellers)
 
 
 def carry_out(config: RunConfig[Any], injected: Injected) -> list[dict[str, Any]]:
@@ -242,7 +260,7 @@ def markdown(findings: Mapping[str, Any]) -> str:
         for name, matrices in by_source.items():
             cells = [
                 f"{100 * statistics.fmean(matrix[key] for matrix in matrices):.1f}"
-                for key in ("start", "tv", "most")
+                for key in ("start", "tv", "most", "mean")
             ]
             errors.append([title, name, *cells])
     diagonals = ", ".join(f"{value:g}" for value in given["diagonals"])
@@ -250,14 +268,16 @@ def markdown(findings: Mapping[str, Any]) -> str:
         f"# {findings['name']}",
         f"Sources made up from gold labels, which say the true label with the chances {diagonals} "
         f"and otherwise one of {given['confused']} that stand in for it, the same all the time; "
-        "independently for each word. These are no scores of transfer.",
+        f"independently for each word. Each has not seen {given.get('missing', 0):.0%} of the "
+        "rows. These are no scores of transfer.",
         markdown_table(["row", "score", "std over seeds"], rows, left=1),
     ]
     if errors:
-        head = ["row", "source", "TV at the start", "TV", "largest difference"]
+        head = ["row", "source", "TV at the start", "TV", "largest difference",
+                "mean difference"]  # fmt: skip
         parts += [
             "Total variation between a column of the learned matrix and the given one, mean over "
-            "the positions, times 100:",
+            "the positions, and differences of their entries, times 100:",
             markdown_table(head, errors, left=2),
         ]
     return "\n\n".join(parts) + "\n"

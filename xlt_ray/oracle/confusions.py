@@ -79,14 +79,14 @@ def distance(phi_KK: np.ndarray, counts_KK: np.ndarray) -> dict[str, float]:
     """How far a matrix is from a counted one, over the classes that occur.
 
     Returns:
-        ``tv``, the mean over the positions of their columns' total variation, in [0, 1]; ``most``,
-        the largest difference of two entries.
+        ``tv``, the mean over the positions of their columns' total variation, in [0, 1]; ``most``
+        and ``mean``, the largest and the mean difference of two entries.
     """
     totals = counts_KK.sum(axis=0)
     occurs = totals > 0
     apart = np.abs(phi_KK - shares_of(counts_KK))[:, occurs]
     tv = float(np.average(apart.sum(axis=0) / 2, weights=totals[occurs]))
-    return {"tv": tv, "most": float(apart.max())}
+    return {"tv": tv, "most": float(apart.max()), "mean": float(apart.mean())}
 
 
 def learnt_matrices(channel: Channel, model: Model, num_classes: int) -> dict[str, np.ndarray]:
