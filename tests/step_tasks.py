@@ -13,6 +13,7 @@ from xlt_ray.data.readers.base import NamedSource
 from xlt_ray.data.readers.user_source import UserSource
 from xlt_ray.engine.annotate import AnnotateTask
 from xlt_ray.engine.arithmetic import Arithmetic
+from xlt_ray.engine.asking import AskTask
 from xlt_ray.engine.average import MeanTask
 from xlt_ray.engine.backbone import Backbone
 from xlt_ray.engine.derive import DeriveTask, OracleTask, ScoreTask
@@ -99,6 +100,11 @@ TASKS: tuple[StepTask, ...] = (
         text=ONE, languages=("a",), task="token", labels=LABELS, name="anna", column="labels.anna",
         source=source("x"), max_bad_fraction=0.1,
     ),
+    AskTask(
+        text=ONE, languages=("a",), task="token", labels=LABELS, name="anna", call="Rules",
+        code="c", args={"n": 1}, version="", module="rules.py", source="", batch_size=2,
+        timeout=1.0, retries=1, wait=0.0, max_bad_fraction=0.1,
+    ),
     DeriveTask(**DERIVED),
     OracleTask(**DERIVED),
     ScoreTask(predicted=ONE, gold=ONE, metric="f1", labels=LABELS, language=None),
@@ -111,6 +117,9 @@ CHANGES: dict[str, list[Any]] = {
     "code": [("xlt_ray.metrics",)],
     "source": [source("y"), source("x", "b"), source("x", split="dev")],
     "name": ["ben"],
+    "call": ["Others"],
+    "args": [{"n": 2}],
+    "version": ["2"],
     "column": [None, "labels"],
     "sources": [(source("y"),), (source("x", "b"),), (source("x", split="dev"),)],
     "task": ["sentence"],

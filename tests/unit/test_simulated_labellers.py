@@ -58,7 +58,7 @@ def learned(hard_UN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     own = own.double()
     columns = {f"{x}.labels": torch.tensor(y) for x, y in zip(NAMES, hard_UN, strict=True)}
     heard = channel.heard(columns)
-    logits = torch.zeros(hard_UN.shape[1], K, dtype=torch.float64)
+    q = logits = torch.zeros(hard_UN.shape[1], K, dtype=torch.float64)
     with torch.no_grad():
         for _ in range(ROUNDS):
             q = confusion.posterior(channel.log_joint(logits, columns, own, 0.0))
@@ -94,6 +94,6 @@ def test_lvm_finds_confusions_and_beats_the_majority(missing: float, seed: int) 
     apart = np.abs(matrices - given).mean(axis=(1, 2))
     start = np.abs(np.exp(Channel(NAMES, False, 2.0, 1.0).log_start(K).numpy()) - given).mean()
     assert apart.max() < 0.02 < start
-    heard_N = (hard_UN >= 0).any(axis=0)
+    heard_N = np.asarray((hard_UN >= 0).any(axis=0))
     voted, posterior = f1(majority_vote(hard_UN), heard_N), f1(q_NK.argmax(axis=1), heard_N)
     assert posterior > voted + 2

@@ -10,6 +10,7 @@ from pydantic import Field
 from tests.step_tasks import LABELS, ONE, TASKS, others, task_classes
 from xlt_ray.config.schema import Section, TrainConfig
 from xlt_ray.data.readers.base import NamedSource
+from xlt_ray.engine.asking import AskTask
 from xlt_ray.engine.backbone import Backbone
 from xlt_ray.engine.given import GivenTask
 from xlt_ray.engine.votes import VotesTask
@@ -23,6 +24,16 @@ OF_THE_RUN: dict[type[StepTask], tuple[str, ...]] = {
     Backbone: ("write",),
     GivenTask: ("row_bytes", "path", "key"),
     VotesTask: ("max_bad_fraction",),
+    AskTask: (
+        "module",
+        "source",
+        "batch_size",
+        "timeout",
+        "retries",
+        "wait",
+        "max_bad_fraction",
+        "skipped",
+    ),
 }
 """What says where or how a step is computed, and changes no byte."""
 IDS = [type(task).__name__ for task in TASKS]

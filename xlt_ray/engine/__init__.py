@@ -15,6 +15,9 @@ backbone           encoders into artifacts
 translate          translation in a pool
 given          predictions of systems outside
 votes          labels of labellers, from files
+asking         labels of labellers that are called
+answers        what these said, kept by what was asked
+chat           a labeller behind an OpenAI-compatible server
 annotate           annotate steps
 inference          batches through a model
 labeller           a model that labels texts in memory

@@ -7,7 +7,7 @@ counted and left aside, so that one file can serve several texts.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -112,8 +112,8 @@ def run_votes(task: VotesTask) -> dict[str, Any]:
     lines = [json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in bad]
     task.out.write(f"quarantine-{task.name}.jsonl", "".join(lines).encode())
 
-    def known(row: Mapping[str, Any]) -> Vote | None:
-        return found.get((key_of(row), _cut(row)))
+    def known(rows: Sequence[Mapping[str, Any]]) -> list[Vote | None]:
+        return [found.get((key_of(row), _cut(row))) for row in rows]
 
     facts = write_votes(task.out, task.text, task.languages, len(task.labels), known)
     return {**facts, "of_other_texts": others, "quarantined": len(bad)}
@@ -124,7 +124,7 @@ def write_votes(
     text: Artifact,
     languages: Iterable[str],
     k: int,
-    known: Callable[[Mapping[str, Any]], Vote | None],
+    known: Callable[[Sequence[Mapping[str, Any]]], Sequence[Vote | None]],
 ) -> dict[str, Any]:
     """Write what is known of the rows of a text, shard by shard; returns how many have a vote.
 
@@ -133,16 +133,15 @@ def write_votes(
         text: The text.
         languages: Languages of the rows that are looked up; the others have none.
         k: Number of classes.
-        known: The vote about a row of the text, or None.
+        known: The votes about some rows of the text, or None for each.
     """
     rows, voted, asked = 0, 0, set(languages)
     for shard in shards_of(text):
         table = shard.rows(text)
-        votes = list[Vote]()
-        for row in table.to_pylist():
-            vote = known(row) if shard.language in asked else None
-            voted += vote is not None
-            votes.append(vote or _nothing(row, k))
+        those = table.to_pylist()
+        given = known(those) if shard.language in asked else [None] * len(those)
+        votes = [vote or _nothing(row, k) for row, vote in zip(those, given, strict=True)]
+        voted += sum(vote is not None for vote in given)
         offsets = np.cumsum([0, *(len(vote.labels) for vote in votes)])
         items = {
             "labels": np.concatenate([np.zeros(0, np.int16), *(vote.labels for vote in votes)]),

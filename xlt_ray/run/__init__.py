@@ -7,6 +7,7 @@ corpora       the text of a run, read once
 reading       one split into an artifact
 translations  the text in translation
 labellers     who they are, and what they say about the text
+labeller_code code of labellers that are called
 policy        where a dry run or a trial differs from a run
 steps         look up, or compute and commit
 few           which targets have labelled rows, and what is said of it

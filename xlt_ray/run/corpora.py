@@ -209,6 +209,7 @@ class RunCorpora:
             labels=self.labels,
             languages=self.pools,
             runner=self.runner,
+            plan=self.plan,
         )
 
     def unlabelled_text(self) -> Artifact:

@@ -10,6 +10,7 @@ from xlt_ray.data.benchmarks.registry import check_bad_fraction
 from xlt_ray.data.readers.user_source import key_of
 from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.engine.annotate import AnnotateTask
+from xlt_ray.engine.asking import AskTask
 from xlt_ray.engine.average import MeanTask
 from xlt_ray.engine.parallel import R
 from xlt_ray.engine.read import ReadTask, TokeniseTask
@@ -123,6 +124,10 @@ def outlook(task: StepTask) -> Outlook:
         case TokeniseTask() | TranslateTask():
             facts = {name: task.text.info[name] for name in ("rows", "rows_by_language")}
             return Outlook(facts=facts)
+        case AskTask():
+            known = task.text.info["rows"]
+            note = "" if known is None else f"asks about {known} texts at most"
+            return Outlook(note, facts={"rows": known})
         case MeanTask():
             return Outlook(f"of {len(task.models)} models")
         case TrainTask() if task.start.kind == MeanTask.kind:

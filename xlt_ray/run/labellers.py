@@ -6,6 +6,7 @@ about nothing else, and files that the run is scored by are refused as votes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from xlt_ray.config.errors import ConfigError
@@ -18,8 +19,12 @@ from xlt_ray.data.readers.globs import absolute
 from xlt_ray.data.readers.user_source import COLUMNS, UserSource
 from xlt_ray.data.readers.votes import labellers_in, said_in
 from xlt_ray.data.schema import BadRow
+from xlt_ray.engine.asking import AskTask, labeller_of, run_ask
+from xlt_ray.engine.pool import Pool
+from xlt_ray.engine.resources import Plan
 from xlt_ray.engine.votes import VotesTask, run_votes
 from xlt_ray.labels import LabelSet
+from xlt_ray.run.labeller_code import CHAT, code_of
 from xlt_ray.run.reading import Reading
 from xlt_ray.run.steps import Runner, Step
 from xlt_ray.store.artifacts import Artifact
@@ -59,8 +64,9 @@ def voters_of(config: RunConfig[Any], benchmark: Benchmark, names: Sequence[str]
     found = dict[str, Voter]()
     for own, section in config.labellers.items():
         key = f"labellers.{own}"
-        source = files_of(config, benchmark, own, section)
-        called = _names_in(source, key) if section.each else [own]
+        called = [own]
+        if section.each:
+            called = _names_in(files_of(config, benchmark, own, section), key)
         for name in called:
             if name in names:
                 raise ConfigError(f"{key}: {name!r} is a language of the run, too; rename it")
@@ -79,7 +85,7 @@ def files_of(
     if section.column is not None and in_columns(section):
         columns["tag"] = section.column
     return UserSource(
-        tuple(absolute(pattern) for pattern in section.file),
+        tuple(absolute(pattern) for pattern in section.file or ()),
         name,
         "votes",
         benchmark.task,
@@ -95,6 +101,7 @@ def files_of(
 
 def in_columns(section: LabellerConfig) -> bool:
     """Whether files have a word per line, and labels in a column beside it."""
+    assert section.file is not None, "it is called, and has no files"
     return ending_of(section.file[0]) in (*COLUMNS, "txt")
 
 
@@ -126,6 +133,7 @@ def votes_about(
     labels: LabelSet,
     languages: Sequence[str],
     runner: Runner,
+    plan: Plan,
 ) -> Artifact:
     """What a labeller says about a text, as a durable step.
 
@@ -137,9 +145,11 @@ def votes_about(
         labels: Classes of the task.
         languages: Languages of the text.
         runner: Runs the step.
+        plan: What the run asks the cluster for.
 
     Raises:
-        ConfigError: its files cannot be read, say nothing about the text, or are evaluation gold.
+        ConfigError: it cannot be called, or its files cannot be read, say nothing about the text,
+            or are evaluation gold.
     """
     section, benchmark = voter.config, reading.benchmark
     asked = section.languages or tuple(languages)
@@ -148,6 +158,11 @@ def votes_about(
             f"{voter.key}.languages: {unknown[0]!r} has no unlabelled text, there are: "
             f"{', '.join(languages)}"
         )
+    title = f"votes of {voter.name} annotation"
+    if section.call is not None:
+        task = _asking(voter, text, benchmark, labels, asked)
+        compute = partial(run_ask, pool=_pool(section, plan), limit=config.data.max_fatal_rows)
+        return runner.run(Step(title, task), compute)
     own = voter.key.removeprefix("labellers.")
     try:
         source = NamedSource.of(files_of(config, benchmark, own, section))
@@ -164,7 +179,50 @@ def votes_about(
         source=source,
         max_bad_fraction=section.max_bad_fraction,
     )
-    return runner.run(Step(f"votes of {voter.name} annotation", task), run_votes)
+    return runner.run(Step(title, task), run_votes)
+
+
+def _asking(
+    voter: Voter, text: Artifact, benchmark: Benchmark, labels: LabelSet, asked: Sequence[str]
+) -> AskTask:
+    """The step that asks a labeller.
+
+    Raises:
+        ConfigError: there is no such code, or it has no such class.
+    """
+    section = voter.config
+    found = code_of(f"{voter.key}.call", section.call or "")
+    task = AskTask(
+        text=text,
+        languages=tuple(asked),
+        task=benchmark.task,
+        labels=labels,
+        name=voter.name,
+        call=found.call,
+        code=found.digest,
+        args=dict(section.args),
+        version=section.version,
+        module=found.module,
+        source=found.source,
+        batch_size=section.batch_size,
+        timeout=section.timeout,
+        retries=section.retries,
+        wait=section.wait,
+        max_bad_fraction=section.max_bad_fraction,
+    )
+    if section.call == CHAT:
+        labeller_of(task)  # sends nothing, and says what is wrong with its arguments
+    return task
+
+
+def _pool(section: LabellerConfig, plan: Plan) -> Pool:
+    """The actors that ask; none where the driver's process does all work of that kind."""
+    workers = section.workers
+    if workers is None:
+        if not plan.annotators.largest and not section.gpus:
+            return Pool(0, 0, section.cpus, 0.0)
+        workers = max(plan.annotators.largest, 1) if section.gpus else 1
+    return Pool(1, workers, section.cpus, section.gpus)
 
 
 def _check_is_no_gold(

@@ -122,7 +122,12 @@ def _imports(name: str) -> tuple[str, ...]:
 
 @cache
 def _module_digest(name: str) -> str:
-    tree = ast.parse(ast.unparse(tree_of(name)))
+    return digest_of_tree(tree_of(name))
+
+
+def digest_of_tree(tree: ast.Module) -> str:
+    """Hash of code by its meaning, without comments and docstrings."""
+    tree = ast.parse(ast.unparse(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [item for item in node.body if not _is_text(item)] or [ast.Pass()]
