@@ -7,6 +7,7 @@ unlabelled text are no labels at all, those of the test text are drawn at random
 import json
 import random
 import shutil
+from collections import Counter
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from xlt_ray.labels import LabelSet
 from xlt_ray.methods import METHODS
 from xlt_ray.run.check import configure_run
 from xlt_ray.run.dry_run import DryRun
-from xlt_ray.run.session import run
+from xlt_ray.run.session import run, run_recipe
 from xlt_ray.store.artifacts import Store
 
 SIZES = {"train": 120, "dev": 48, "test": 24}
@@ -199,6 +200,23 @@ def votes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+RULES = '''
+class Rules:
+    """Every third word is an entity; writes down all that it sees."""
+
+    def __init__(self, labels, task, log):
+        self.log = log
+
+    def __call__(self, texts):
+        import json
+
+        for text in texts:
+            with open(self.log, "a") as file:
+                file.write(json.dumps(text) + "\\n")
+            yield ["O" if n % 3 else "B-LOC" for n in range(len(text["tokens"]))]
+'''
+
+
 LABELLED_BY = {"lvm": {"labellers_only": True, "matrices": "closed"}, "hard_vote": {}}
 """Methods that learn from labellers, and keys with which they do."""
 
@@ -206,24 +224,47 @@ LABELLED_BY = {"lvm": {"labellers_only": True, "matrices": "closed"}, "hard_vote
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LABELLED_BY)
 def test_noise_in_place_of_target_labels_changes_nothing_beside_labellers(
-    world: World, corpora: Path, votes: Path, stores: Path, name: str
+    world: World, corpora: Path, votes: Path, stores: Path, name: str, tmp_path: Path
 ) -> None:
-    """Votes are learned from, and no gold label of the targets, whatever these are."""
+    """Votes are learned from, and no gold label of the targets, whatever these are. Who is asked
+    sees the unlabelled text alone, and in a dry run nothing."""
     title = f"{name}-labelled"
     reports = []
+    (tmp_path / "rules.py").write_text(RULES)
+    (tmp_path / "log").touch()
+    rules = {"call": f"{tmp_path}/rules.py:Rules", "args": {"log": str(tmp_path / "log")}}
     for kind in ("clean", "noisy"):
         values = values_of(
             world, name, "token", corpora / "token" / kind, stores / kind, "dev", title
         )
-        values["labellers"] = {"crowd": {"file": str(votes), "each": True}}
+        values["labellers"] = {"crowd": {"file": str(votes), "each": True}, "rules": rules}
         values["method"] |= LABELLED_BY[name]
+        dry = DryRun(Store(str(tmp_path / kind)), PLAN)
+        run_recipe(configure_run(values), dry.driver(configure_run(values)))
+        notes = {step["title"]: step["note"] for step in dry.steps}
+        assert notes["votes of rules annotation"] == "asks about 96 texts at most"
+        if kind == "clean":
+            assert not (tmp_path / "log").read_text()
         reports.append(run(configure_run(values)))
     check(stores, title, *reports)
-    assert any("given by anna, ben" in note for note in reports[0]["notes"])
+    assert any("given by anna, ben, rules" in note for note in reports[0]["notes"])
     ledger = {x["title"]: x["info"] for x in jsonl(stores / f"clean/runs/{title}/ledger.jsonl")}
     rows = len(TARGETS) * SIZES["dev"]
     assert ledger["votes of anna annotation"]["voted"] == rows
     assert ledger["votes of ben annotation"]["voted"] == rows * 2 // 3
+    shown = list(jsonl(tmp_path / "log"))
+    assert all(question.keys() == {"language", "tokens"} for question in shown)
+    asked = Counter((x["language"], *x["tokens"]) for x in shown)
+    texts = {
+        split: {
+            (x, *row.tokens)  # type: ignore[union-attr, misc]
+            for x in TARGETS
+            for row in make_source("ner", x, split, {split: SIZES[split]}).examples(None)
+        }
+        for split in ("dev", "test")
+    }
+    assert asked == Counter(dict.fromkeys(texts["dev"], 2)), "once in each of the two stores"
+    assert not asked.keys() & (texts["test"] - texts["dev"])
     gold = corpora / "token/noisy" / TARGETS[0] / "test.txt"
     values["labellers"] = {"cheat": {"file": str(gold)}}
     with pytest.raises(ConfigError, match=r"labellers\.cheat\.file: .*test labels that"):
