@@ -217,7 +217,8 @@ class Rules:
 '''
 
 
-LABELLED_BY = {"lvm": {"labellers_only": True, "matrices": "closed"}, "hard_vote": {}}
+LABELLED_BY = {"lvm": {"labellers_only": True, "matrices": "closed"}, "hard_vote": {},
+               "cltp": {"labelled_rounds": 1}}  # fmt: skip
 """Methods that learn from labellers, and keys with which they do."""
 
 

@@ -1,6 +1,7 @@
 """What several methods are made of.
 
 self_training  the rounds of CLTP and the SL baselines
+first_labels   pseudo-labels of the first rounds from labellers
 choice         which model of the loop is the result
 agreement      how far models agree on unlabelled text
 warm_start     a source model, or one that is there

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.planning import seed_of
+from xlt_ray.methods.shared.first_labels import NOTE
 from xlt_ray.methods.shared.learnt import Learnt, agreement, of_agreement, of_source_dev
 from xlt_ray.methods.shared.sources import (
     Sources,
@@ -37,7 +38,6 @@ NO_SOURCE = (
     "No source model was trained, so there is no zero-shot model: the scores before are those of "
     "the final model alone"
 )
-LABELLED = "not zero-shot: labels of the unlabelled text were learned from, given by {}"
 
 
 class MultiSourceConfig(TeacherConfig, frozen=True):
@@ -137,7 +137,7 @@ class MultiSource(Method[C]):
         if self.config.labellers_only:
             notes = [NO_SOURCE]
         if driver.labellers:
-            notes.append(LABELLED.format(", ".join(driver.labellers)))
+            notes.append(NOTE.format(", ".join(driver.labellers)))
         return Outcome(
             first,
             next(iter(final.values())) if len(final) == 1 else first,

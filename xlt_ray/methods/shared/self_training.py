@@ -16,6 +16,7 @@ from pydantic import Field
 
 from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.methods.shared.choice import ChoiceConfig, Chooser, choice_mechanisms, choice_notes
+from xlt_ray.methods.shared.first_labels import NOTE, check_rounds, voted
 from xlt_ray.methods.shared.mechanisms import chosen_checkpoint, use_of_ranking
 from xlt_ray.methods.shared.selection import (
     QuotaOf,
@@ -48,6 +49,8 @@ class SelfLearningConfig(ChoiceConfig, frozen=True):
     """Earlier selections trained on again, per newly selected row of the language."""
     rounds: int = Field(default=4, ge=0)
     """Rounds at most."""
+    labelled_rounds: int = Field(default=0, ge=0)
+    """First rounds whose labels are those of labellers, and not of the model."""
     patience: int | None = Field(default=None, ge=1)
     """Rounds without a better source-dev score after which self-training stops; absent: never."""
     source_lr: float = Field(default=2e-5, gt=0)
@@ -79,6 +82,7 @@ class SelfLearning(Method[C]):
 
     tasks = frozenset({"token", "sentence", "pair"})
     needs_bio = True
+    learns_from_labellers = True
 
     @abstractmethod
     def objective(self, number: int) -> Objective:
@@ -119,6 +123,7 @@ class SelfLearning(Method[C]):
     def run(self, driver: Driver) -> Outcome:
         """Self-train from source gold and unlabelled target text."""
         c = self.config
+        check_rounds(driver, c.labelled_rounds, c.rounds)
         gold, start = driver.source("train"), driver.backbone
         mix, schedule = Mix(gold), Schedule(c.source_lr, c.source_epochs)
         train = partial(driver.train, "source", mix, self.objective(0), start=start)
@@ -131,8 +136,11 @@ class SelfLearning(Method[C]):
         for number in range(1, c.rounds + 1):
             if self.refills_before(number):
                 pool = whole
-            annotator = self.annotator(number, seed_of(driver.seed, "annotator", number))
-            scored = driver.annotate(f"round {number}", pool, model, annotator)
+            if number <= c.labelled_rounds:
+                scored = voted(driver, number, list(pool.removed))
+            else:
+                annotator = self.annotator(number, seed_of(driver.seed, "annotator", number))
+                scored = driver.annotate(f"round {number}", pool, model, annotator)
             title, rule = f"round {number} selection", self.selection(number)
             picked = driver.derive(title, select_sentences, scored, selection_rule=rule, **quota)
             if picked.info["rows"] == 0:
@@ -161,6 +169,8 @@ class SelfLearning(Method[C]):
             at_work.insert(0, chosen_checkpoint(final, rounds, own_from=own, rule=c.select))
         at_work = [use_of_ranking(rounds), *at_work, *self.mechanisms(rounds, whole)]
         notes = choice_notes(c, has_rounds=bool(rounds))
+        if driver.labellers:
+            notes = [*notes, NOTE.format(", ".join(driver.labellers))]
         return Outcome(source, final, rounds, mechanisms=at_work, notes=notes)
 
     def final(
