@@ -217,8 +217,12 @@ class Rules:
 '''
 
 
-LABELLED_BY = {"lvm": {"labellers_only": True, "matrices": "closed"}, "hard_vote": {},
-               "cltp": {"labelled_rounds": 1}}  # fmt: skip
+LABELLED_BY: dict[str, dict[str, Any]] = {
+    "lvm": {"labellers_only": True, "matrices": "closed"},
+    "hard_vote": {},
+    "cltp": {"labelled_rounds": 1},
+    "maral": {"teacher": "labellers"},
+}
 """Methods that learn from labellers, and keys with which they do."""
 
 

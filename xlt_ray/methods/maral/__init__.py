@@ -10,5 +10,6 @@ neighbours      nearest spans, by faiss
 source_spans    spans and entities of the source gold
 spelling        whether capitals and digits can tell entities
 mechanisms      how far its parts were at work
+voted           classes of target spans from labellers
 baseline        the teacher alone
 """

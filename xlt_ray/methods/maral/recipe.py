@@ -35,6 +35,8 @@ from xlt_ray.methods.maral.teacher import (
     even_weights,
     mean_of,
 )
+from xlt_ray.methods.maral.voted import check_teacher, voted_spans
+from xlt_ray.methods.shared.first_labels import NOTE
 from xlt_ray.models.span_tagger import SpanHead
 from xlt_ray.ops import vmf
 from xlt_ray.recipe.corpus import Corpus, JoinedColumns, Mix, Model
@@ -113,6 +115,9 @@ class MARALConfig(StudentConfig, AdaptConfig, frozen=True):
 
     name: Literal["maral"] = "maral"
     """Name of the method."""
+    teacher: Literal["model", "labellers"] = "model"
+    """Who gives target spans the classes that the student begins with: the model that is trained on
+    the source; or labellers, and that model where none of them has labelled a word of the span."""
     temp: float = Field(default=0.07, gt=0, le=1)
     """Temperature of the vMF score."""
     kappa: Variant = "paper"
@@ -136,9 +141,11 @@ class MARAL(Method[MARALConfig]):
     tasks = frozenset({"token"})
     needs_bio = True
     reads_spans = True
+    learns_from_labellers = True
 
     def run(self, driver: Driver) -> Outcome:
         """A student for every target, or for all together."""
+        check_teacher(driver, self.config.teacher)
         if self.config.refinement in ("both", "local"):
             require_faiss()  # and not after the teacher
         found = source_spans(driver, self.config)
@@ -149,7 +156,10 @@ class MARAL(Method[MARALConfig]):
             tokens = driver.unlabelled().tokens
             counted = driver.derive("how words are written", count_written, tokens)
             parts.append(written(counted.info))
-        return replace(outcome, mechanisms=parts, longest=found.max_len)
+        notes = list(outcome.notes)
+        if driver.labellers:
+            notes.append(NOTE.format(", ".join(driver.labellers)))
+        return replace(outcome, mechanisms=parts, longest=found.max_len, notes=notes)
 
     def adapt_all(self, driver: Driver, counts: list[int] | None) -> Outcome:
         """The students, given the spans of each class in the source gold."""
@@ -199,6 +209,16 @@ class MARAL(Method[MARALConfig]):
         teacher = train_on_source(driver, c, f"{prefix}teacher", text, counts)
         annotator = SpanProbabilities(head_of(c), c.prune)
         said = driver.annotate(f"{prefix}unlabelled", text, teacher, annotator)
+        lost = said  # whose lost rows have no place beside them
+        if c.teacher == "labellers":
+            said = driver.derive(
+                f"{prefix}voted spans",
+                voted_spans,
+                said,
+                *(driver.votes(name) for name in driver.labellers),
+                labels=list(driver.context.labels.names),
+                max_len=self.head.max_len,
+            )
         prior = driver.derive(f"{prefix}prior", mean_of, said, language=target).info["prior"]
         known = counts or [1]
         objective = MaralStudentLoss(
@@ -213,6 +233,8 @@ class MARAL(Method[MARALConfig]):
             temp=c.temp,
         )
         labelled = text.with_columns(JoinedColumns("teacher", said, ("q",)))
+        if lost is not said:
+            labelled = labelled.with_columns(JoinedColumns("model", lost, ()))
         mix = Mix(driver.source("train"), paired=labelled)
         epoch_of = "paired" if c.epoch_of == "target" else "parts"
         schedule = Schedule(c.lr, c.epochs, batch_size=c.batch_size, epoch_of=epoch_of)
