@@ -18,12 +18,14 @@ from xlt_ray.engine.average import MeanTask
 from xlt_ray.engine.backbone import Backbone
 from xlt_ray.engine.derive import DeriveTask, OracleTask, ScoreTask
 from xlt_ray.engine.given import GivenTask
+from xlt_ray.engine.int8 import Int8Task
 from xlt_ray.engine.read import ReadGold, ReadText, TokeniseTask
 from xlt_ray.engine.train.snapshots import SnapshotTask
 from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.engine.translate import Route, TranslateTask
 from xlt_ray.engine.votes import VotesTask
 from xlt_ray.labels import LabelSet
+from xlt_ray.models.span_tagger import SpanHead
 from xlt_ray.recipe.annotator import Annotator, Columns, PredictLabels
 from xlt_ray.recipe.corpus import Corpus, Mix
 from xlt_ray.recipe.objective import Objective
@@ -89,6 +91,10 @@ TASKS: tuple[StepTask, ...] = (
     ),
     SnapshotTask(model=ONE, step=3),
     MeanTask(models=(ONE, OTHER)),
+    Int8Task(
+        model=ONE, text=ONE, context=TaskContext(LABELS, ("a",)), dim_reduce=None, max_length=32,
+        spans=None,
+    ),
     AnnotateTask(
         corpus=GOLD, model=ONE, annotator=Said(), context=TaskContext(LABELS, ("a",)),
         dim_reduce=None, max_length=32, **SHARED,
@@ -146,6 +152,8 @@ CHANGES: dict[str, list[Any]] = {
     "models": [(ONE,), (OTHER, ONE)],
     "annotator": [Said(2), PredictLabels()],
     "dim_reduce": [2],
+    "graph": [OTHER],
+    "spans": [SpanHead(), SpanHead(max_len=2)],
     "function": [second],
     "artifacts": [(OTHER,), (ONE, OTHER)],
     "arguments": [{"ratio": 0.25}, {}],

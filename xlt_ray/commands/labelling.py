@@ -21,6 +21,7 @@ from xlt_ray.methods.shared.sources import MOST_DENSE, SourceLabels
 from xlt_ray.recipe.annotator import Annotator
 from xlt_ray.recipe.corpus import Corpus, JoinedColumns, Model
 from xlt_ray.recipe.task import TaskContext
+from xlt_ray.run.int8 import Graphs, text_of_run
 from xlt_ray.run.steps import Step
 from xlt_ray.store.artifacts import Artifact
 
@@ -90,7 +91,15 @@ def label(config: "PredictConfig", begun: "Session") -> Labelled:
     tokens = runner.run(Step("tokens", tokenising), run_tokenise)
     context = TaskContext(LabelSet(finished.labels), (), task=finished.task)
 
+    graphs = Graphs(runner, context, dim_reduce=finished.dim_reduce, max_length=finished.max_length)
+    in_int8 = plan.annotation.precision == "int8"
+    told = tokens
+    if in_int8 and isinstance(finished.model, Model):
+        told = text_of_run(runner.store, config.section.model) or tokens
+
     def annotated(title: str, corpus: Corpus, model: Artifact, annotator: Annotator) -> Artifact:
+        spans = annotator.span_head
+        graph = graphs.of(title, model, told, spans) if in_int8 else None
         annotating = AnnotateTask(
             corpus=corpus,
             model=model,
@@ -101,6 +110,7 @@ def label(config: "PredictConfig", begun: "Session") -> Labelled:
             batch_tokens=plan.batch_tokens,
             arithmetic=plan.annotation,
             compiled=config.resources.compile,
+            graph=graph,
         )
         limit = config.data.max_fatal_rows
         compute = partial(run_annotate, pool=plan.annotators, limit=limit)

@@ -15,7 +15,7 @@ import pyarrow.fs as pafs
 from pydantic import Field
 
 from xlt_ray.commands.cli import Job
-from xlt_ray.commands.trained_models import Finished, chosen
+from xlt_ray.commands.trained_models import Finished, check_precision, chosen
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.layers import describe, merge, settings, to_dict, validate
 from xlt_ray.config.schema import (
@@ -157,6 +157,8 @@ def configure(
     finished = chosen(
         store, section.model, language=section.language, task=section.task, section="predict"
     )
+    precision = document.resources.precision
+    check_precision(finished, section.model, precision, key="predict.model")
     if section.format == "conll" and finished.task != "token":
         raise ConfigError(f"predict.format: {section.format} is none of a {finished.task} task")
     return PredictConfig(document, finished, _files(section, finished.task))

@@ -24,7 +24,7 @@ from pydantic import Field
 from xlt_ray.commands.cli import Job
 from xlt_ray.commands.front import PREDICT, Counts, Front, LabellingError, Limits
 from xlt_ray.commands.service_token import VARIABLE, file_of, token_of
-from xlt_ray.commands.trained_models import Finished, chosen
+from xlt_ray.commands.trained_models import Finished, check_precision, chosen
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.extras import require
 from xlt_ray.config.layers import describe, merge, settings, to_dict, validate
@@ -40,6 +40,7 @@ from xlt_ray.config.schema import (
     Words,
 )
 from xlt_ray.data.schema import Task
+from xlt_ray.recipe.corpus import Model
 from xlt_ray.run.exit_codes import DONE
 from xlt_ray.run.session import connected, open_session
 from xlt_ray.store.artifacts import Store
@@ -47,6 +48,7 @@ from xlt_ray.store.artifacts import Store
 if TYPE_CHECKING:
     from xlt_ray.engine.serving import Replicas
     from xlt_ray.run.session import Session
+    from xlt_ray.store.artifacts import Artifact
 
 NEEDED = ("fastapi", "prometheus_client", "starlette", "uvicorn")
 """Libraries of the extra ``serve``."""
@@ -159,7 +161,23 @@ def configure(
         Store(document.store.root), section.model,
         language=section.language, task=section.task, section="serve",
     )  # fmt: skip
+    precision = document.resources.precision
+    check_precision(finished, section.model, precision, key="serve.model")
+    if precision == "int8" and _text(document, finished) is None:
+        raise ConfigError(
+            f"serve.model: {section.model} has no text of a run to build its int8 graph with; "
+            "serve a finished run of the store, or set resources.precision=fp32"
+        )
     return ServeConfig(document, finished)
+
+
+def _text(document: _Document, finished: Finished) -> "Artifact | None":
+    """The text of the model's run, if it is there."""
+    from xlt_ray.run.int8 import text_of_run  # reaches PyTorch
+
+    if not isinstance(finished.model, Model):
+        return None
+    return text_of_run(Store(document.store.root), document.serve.model)
 
 
 def serve(config: ServeConfig) -> None:
@@ -200,6 +218,9 @@ def _replicas(config: ServeConfig, begun: "Session") -> "Iterator[Replicas]":
     from xlt_ray.commands.labelling import model_of
     from xlt_ray.engine.resources import available, grown, room_for
     from xlt_ray.engine.serving import Served, replicas_of
+    from xlt_ray.labels import LabelSet
+    from xlt_ray.recipe.task import TaskContext
+    from xlt_ray.run.int8 import Graphs
 
     section, finished, plan = config.section, config.finished, begun.plan
     cpus, gpus = plan.annotators.cpus, plan.annotators.gpus
@@ -211,10 +232,20 @@ def _replicas(config: ServeConfig, begun: "Session") -> "Iterator[Replicas]":
             f"cluster's nodes have room for {room}"
         )
     model = model_of(finished.model, section.model, begun)
+    graph = None
+    if plan.annotation.precision == "int8":
+        text = _text(config.document, finished)
+        assert text is not None, "configure has looked"
+        context = TaskContext(LabelSet(finished.labels), (), task=finished.task)
+        graphs = Graphs(
+            begun.runner, context, dim_reduce=finished.dim_reduce, max_length=finished.max_length
+        )
+        graph = graphs.of("model", model, text, finished.annotator.span_head)
     served = Served(
         model=model, labels=finished.labels, task=finished.task, max_length=finished.max_length,
         dim_reduce=finished.dim_reduce, annotator=finished.annotator, arithmetic=plan.annotation,
         batch_tokens=plan.batch_tokens, compiled=config.resources.compile,
+        graph=graph,
     )  # fmt: skip
     kind = plan.annotation
     print(f"starting {section.replicas} x {kind.device}, {kind.precision}", flush=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from xlt_ray.commands.confidence import Confident, ConfidentSpans
 from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.extras import require_precision
 from xlt_ray.config.schema import FilesConfig, Words
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.backbone import Backbone, checkpoint_of
@@ -145,6 +146,30 @@ def models_of_run(store: Store, name: str, language: str) -> tuple[Finished, Fin
         finished(before.by_language.get(language, before.model)),
         finished(start.by_language.get(language, start.model)),
     )
+
+
+def check_precision(finished: Finished, name: str, precision: str, *, key: str) -> None:
+    """See that a model can compute as it is asked to.
+
+    Args:
+        finished: The model.
+        name: What the configuration calls it.
+        precision: ``resources.precision``.
+        key: The key that names it, for messages.
+
+    Raises:
+        ConfigError: it is int8, and OpenVINO is not installed, or has no graph of its family.
+    """
+    require_precision(precision)
+    if precision != "int8":
+        return
+    from xlt_ray.run.int8 import check_encoder  # reaches PyTorch
+
+    if isinstance(finished.model, Model):
+        shape = finished.model.artifact.json("config.json")
+    else:
+        shape = json.loads((Path(name).expanduser() / "config.json").read_bytes())
+    check_encoder(shape, f"{key} {name}", finished.task)
 
 
 def _how_files_were_read(

@@ -23,3 +23,13 @@ def require(module: str, extra: str, purpose: str) -> None:
     """
     if not is_there(module):
         raise ConfigError(f"{purpose} {module}: pip install 'xlt-ray[{extra}]'")
+
+
+def require_precision(precision: str) -> None:
+    """See that what computes in a precision is installed: int8 is computed by OpenVINO.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if precision == "int8":
+        require("openvino", "int8", "resources.precision: int8 needs")

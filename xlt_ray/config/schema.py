@@ -276,10 +276,19 @@ class ResourcesConfig(Section, frozen=True):
     """GPUs of one training worker; absent: 1 if the cluster has any."""
     train_retries: int = Field(default=3, ge=0)
     """Restarts of the workers of one train step before the run gives up."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the encoder; auto: bf16 on GPUs that have it, fp32 elsewhere."""
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
+    """Arithmetic of the encoder; auto: bf16 on GPUs that have it, fp32 elsewhere; int8: of
+    annotators on CPUs, while training is as with auto (extra int8)."""
     compile: bool = False
     """Compile the encoder (torch.compile), in every process anew; CPUs need a C++ compiler."""
+
+    @model_validator(mode="after")
+    def _can_be_int8(self) -> Self:
+        if self.precision == "int8" and self.compile:
+            raise ValueError("compile: OpenVINO computes in int8, which PyTorch does not compile")
+        if self.precision == "int8" and self.annotator_gpus:
+            raise ValueError("annotator_gpus: int8 is for CPUs; annotator_gpus=0")
+        return self
 
 
 class TranslationConfig(Section, frozen=True):

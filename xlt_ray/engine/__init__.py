@@ -27,6 +27,7 @@ serving            replicas of a model on Ray Serve
 pool               pools of actors
 deaths             what is known of processes that died at a step
 isolation          shards that kill, part by part
+int8               graphs of encoders in int8
 average            the mean of several models
 derive             derive and score steps
 train              train steps

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from xlt_ray.data.keyed import Places
 from xlt_ray.data.quarantine import LostRow, in_order, lost_rows, write_lost
 from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.inference import predict
+from xlt_ray.engine.int8 import stand_in
 from xlt_ray.engine.isolation import missing, write_all
 from xlt_ray.engine.pool import CORE, Pool, operations_of
 from xlt_ray.models.load import load_classifier
@@ -50,6 +52,7 @@ class AnnotateTask(StepTask):
         batch_tokens: Token budget of a batch.
         arithmetic: How an actor computes.
         compiled: Whether the encoder is compiled.
+        graph: Result of an int8 step for the model, if it computes in int8.
     """
 
     kind = "annotation"
@@ -64,11 +67,13 @@ class AnnotateTask(StepTask):
     batch_tokens: int
     arithmetic: Arithmetic
     compiled: bool = False
+    graph: Artifact | None = None
 
     @property
     def inputs(self) -> tuple[Artifact, ...]:
-        """The model and the text."""
-        return (self.model, *self.corpus.inputs)
+        """The model, its graph and the text."""
+        graph = () if self.graph is None else (self.graph,)
+        return (self.model, *graph, *self.corpus.inputs)
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -77,9 +82,14 @@ class AnnotateTask(StepTask):
 
 
 class ShardAnnotator:
-    """One actor: loads the model once, then turns shards into files."""
+    """One actor: loads the model once, then turns shards into files.
 
-    def __init__(self, task: AnnotateTask):
+    Args:
+        task: The step.
+        at_once: Shards at a time at most.
+    """
+
+    def __init__(self, task: AnnotateTask, at_once: int = 1):
         self.task = task
         self.device = task.arithmetic.take()
         folder, context = task.model.local(), task.context
@@ -95,6 +105,9 @@ class ShardAnnotator:
             raise ValueError(f"{type(task.annotator).__name__} needs a model trained for it")
         if task.compiled:
             model.compile_encoder()
+        if task.graph is not None:
+            threads = task.arithmetic.threads
+            model.stand_in = stand_in(task.graph, model, threads=threads, at_once=at_once)
         self.model = model.to(self.device).eval()
         self.view = View(task.corpus)
 
@@ -226,7 +239,8 @@ def run_annotate(task: AnnotateTask, pool: Pool, *, limit: int) -> dict[str, Any
     share = len(missing(task, names)) / max(len(names), 1)
     pool = pool.for_work(share * seconds_of(task))
     threads = 1 if task.compiled else pool.threads
-    lost = write_all(ShardAnnotator, task, pool, names, limit=limit, threads=threads)
+    make = partial(ShardAnnotator, at_once=1 if pool.largest else threads)
+    lost = write_all(make, task, pool, names, limit=limit, threads=threads)
     rows = sum(task.out.rows(name) for name in names)
     if lost and not rows:
         raise RuntimeError(f"all {len(lost)} rows kill the process that labels them")

@@ -7,15 +7,16 @@ All of it is settled before the step is named, since its bytes depend on it: a f
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import ray
 import torch
 
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import first_line
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "int8"]
 WITHOUT_BF16 = re.compile(
     r"(^|-)([KMP]\d+|V100|T4G?|T\d{3,4})(-|$)|GTX|TITAN|RTX-20\d\d|RTX-[3-8]000$|Quadro"
 )
@@ -47,6 +48,11 @@ class Arithmetic:
         found = {"device": self.device, "precision": self.precision}
         return found if self.device == "cuda" else {**found, "threads": self.threads}
 
+    @property
+    def in_floats(self) -> "Arithmetic":
+        """The same for what has no form in int8."""
+        return replace(self, precision="fp32") if self.precision == "int8" else self
+
     def take(self) -> torch.device:
         """The device, for the process that computes; its threads are set as well.
 
@@ -74,7 +80,7 @@ ON_CPU = Arithmetic()
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """Arithmetic of the encoder on a device."""
-    if precision == "fp32":
+    if precision != "bf16":  # what is in int8 is no part of PyTorch
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
@@ -93,7 +99,7 @@ def has_gpu() -> bool:
 
 
 def settled(
-    wanted: Literal["auto", "fp32", "bf16"],
+    wanted: Literal["auto", "fp32", "bf16", "int8"],
     *,
     gpus: float,
     threads: int,
@@ -110,9 +116,17 @@ def settled(
         here: Whether the process that asks computes.
         nodes: Resources of the nodes of the cluster.
         own: Whether it is this machine alone.
+
+    Raises:
+        ConfigError: it is int8, on a GPU.
     """
     if not (gpus or (here and has_gpu())):
         return Arithmetic("cpu", "fp32" if wanted == "auto" else wanted, threads)
+    if wanted == "int8":
+        raise ConfigError(
+            "resources.precision: int8 is for CPUs, and annotators have GPUs; "
+            "resources.annotator_gpus=0 with resources.annotators=1 or more, or another precision"
+        )
     if wanted != "auto":
         return Arithmetic("cuda", wanted, threads)
     kinds = {name.removeprefix(_TYPE) for node in nodes for name in node if name.startswith(_TYPE)}

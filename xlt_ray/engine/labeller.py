@@ -16,12 +16,14 @@ from xlt_ray.data.readers.words import Place
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.arithmetic import Arithmetic, Precision
 from xlt_ray.engine.inference import FeatureOutputs, no_features, predict
+from xlt_ray.engine.int8 import stand_in
 from xlt_ray.labels import LabelSet, bio_spans
 from xlt_ray.models.classifier import Output
 from xlt_ray.models.load import load_classifier
 from xlt_ray.models.span_tagger import check_head
 from xlt_ray.recipe.annotator import Annotator
 from xlt_ray.recipe.task import TaskContext
+from xlt_ray.store.artifacts import Artifact
 
 ROWS = 256
 """Texts that are cut into sub-words and labelled at a time."""
@@ -88,6 +90,7 @@ class Labeller:
         arithmetic: Arithmetic,
         batch_tokens: int,
         compiled: bool = False,
+        graph: Artifact | None = None,
     ):
         """Load it.
 
@@ -101,6 +104,7 @@ class Labeller:
             arithmetic: How it computes, in this thread.
             batch_tokens: Token budget of a forward pass.
             compiled: Whether its encoder is compiled.
+            graph: Result of an int8 step for the model, if it computes in int8.
         """
         self.task: Task = task
         self.labels = tuple(labels)
@@ -116,6 +120,8 @@ class Labeller:
         model = load_classifier(folder, self.labels, task, dim_reduce=dim_reduce, spans=head)
         if compiled:
             model.compile_encoder()
+        if graph is not None:
+            model.stand_in = stand_in(graph, model, threads=arithmetic.threads)
         self._model = model.to(self._device).eval()
 
     def tokens(self, texts: Sequence[Text]) -> pa.Table:

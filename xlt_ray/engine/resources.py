@@ -237,7 +237,8 @@ def settle(
     trainings = room_for(nodes, train_cpus, train_gpus) // workers if workers else 1
     # The driver's process trains and annotates by turns, with the same CPUs.
     threads = 1 if workers else max(1, min(THREADS, train_cpus // cpus))
-    auto, own = config.precision, is_own()
+    wanted, own = config.precision, is_own()
+    trained = "auto" if wanted == "int8" else wanted
     plan = Plan(
         replace(pool, smallest=smallest, largest=largest, threads=threads),
         workers,
@@ -245,8 +246,8 @@ def settle(
         train_gpus,
         readers(up),
         max(1, trainings),
-        settled(auto, gpus=pool.gpus, threads=cpus, here=not largest, nodes=up, own=own),
-        settled(auto, gpus=train_gpus, threads=train_cpus, here=not workers, nodes=up, own=own),
+        settled(wanted, gpus=pool.gpus, threads=cpus, here=not largest, nodes=up, own=own),
+        settled(trained, gpus=train_gpus, threads=train_cpus, here=not workers, nodes=up, own=own),
         data.batch_tokens or (GPU_BATCH_TOKENS if pool.gpus else CPU_BATCH_TOKENS),
         data.shard_rows or (GPU_SHARD_ROWS if pool.gpus else CPU_SHARD_ROWS),
     )

@@ -45,6 +45,7 @@ class Served:
         arithmetic: How it computes.
         batch_tokens: Token budget of a forward pass.
         compiled: Whether its encoder is compiled.
+        graph: Result of an int8 step for the model, if it computes in int8.
     """
 
     model: Artifact
@@ -56,6 +57,7 @@ class Served:
     arithmetic: Arithmetic
     batch_tokens: int
     compiled: bool = False
+    graph: Artifact | None = None
 
     def load(self) -> Labeller:
         """The model on the device of this process."""
@@ -69,6 +71,7 @@ class Served:
             arithmetic=self.arithmetic,
             batch_tokens=self.batch_tokens,
             compiled=self.compiled,
+            graph=self.graph,
         )
 
 

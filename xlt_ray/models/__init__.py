@@ -14,4 +14,5 @@ whole            checks a folder before it is loaded
 files            files beside those of transformers
 pretrain         a small encoder made here
 onnx             export
+int8             encoders in int8 on CPUs
 """

@@ -55,6 +55,7 @@ class Classifier(nn.Module, ABC):
         adapters: Settings of the adapters that are trained in place of the encoder, if there are.
         pass_tokens: Tokens, padding included, that the encoder takes at a time where no gradient is
             wanted; None: all of a batch. One row of a file may have a thousand windows.
+        stand_in: What computes the encoder in its place, where nothing is trained.
     """
 
     def __init__(self, model: "PreTrainedModel"):
@@ -63,11 +64,12 @@ class Classifier(nn.Module, ABC):
         self.own: nn.Module | None = None
         self.adapters: lora.Lora | None = None
         self.pass_tokens: int | None = None
+        self.stand_in: nn.Module | None = None
 
     @property
     def encoder(self) -> nn.Module:
-        """The encoder under the head."""
-        return self.model.base_model
+        """The encoder under the head, or what computes it in its place."""
+        return self.model.base_model if self.stand_in is None else self.stand_in
 
     @property
     @abstractmethod

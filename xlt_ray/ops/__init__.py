@@ -30,5 +30,6 @@ entities         spans and BIO tags
 selection        quotas per class
 acquisition      which rows a person labels next
 nearness         how near languages are, by vectors of sentences
+quantisation     linear layers in int8
 faiss_products   how faiss searches
 """

@@ -9,6 +9,7 @@ translations  the text in translation
 labellers     who they are, and what they say about the text
 labeller_code code of labellers that are called
 policy        where a dry run or a trial differs from a run
+int8          graphs of models, where annotators compute in int8
 steps         look up, or compute and commit
 few           which targets have labelled rows, and what is said of it
 target_labels labels of targets in the models that a run starts from

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xlt_ray.config.errors import ConfigError
-from xlt_ray.config.extras import require
+from xlt_ray.config.extras import require, require_precision
 from xlt_ray.config.layers import load
 from xlt_ray.config.schema import MethodConfig, RunConfig
 from xlt_ray.data.benchmarks.registry import benchmark_of
@@ -157,6 +157,7 @@ def check_run(config: RunConfig[Any]) -> RunConfig[Any]:
                 "the mean of products of matrices is not the product of their means; allowed with "
                 "it: source_dev, agreement"
             )
+    require_precision(config.resources.precision)
     if config.train.dim_reduce is not None and task == "token":
         raise ConfigError(
             f"train.dim_reduce: {config.train.dim_reduce}, but {name} is a token task, whose head "

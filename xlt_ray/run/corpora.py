@@ -19,6 +19,7 @@ from xlt_ray.recipe.task import TaskContext
 from xlt_ray.run.check import method_of
 from xlt_ray.run.few import check_dev, few_of
 from xlt_ray.run.gold import OF_SOURCES, Gold
+from xlt_ray.run.int8 import check_encoder
 from xlt_ray.run.labellers import voters_of, votes_about
 from xlt_ray.run.policy import RunPolicy
 from xlt_ray.run.reading import AnySplit, Reading
@@ -124,7 +125,11 @@ class RunCorpora:
         self.begun[name] = labels_beside(name, "backbone")
         reads_spans = method_of(self.config.method).reads_spans
         task = None if reads_spans else self.benchmark.task
-        return Model(self._import("backbone", backbone_of(self.config, task)))
+        found = Model(self._import("backbone", backbone_of(self.config, task)))
+        if self.plan.annotation.precision == "int8" and "config.json" in found.artifact.names:
+            shape = found.artifact.json("config.json")
+            check_encoder(shape, f"backbone {name}", self.benchmark.task)
+        return found
 
     def start_from(self, reference: str) -> Start:
         """The models of a finished run of the store, or a checkpoint, copied into the store.

@@ -20,6 +20,7 @@ from xlt_ray.recipe.objective import Objective
 from xlt_ray.recipe.schedule import Schedule
 from xlt_ray.recipe.task import TaskContext
 from xlt_ray.run.corpora import RunCorpora
+from xlt_ray.run.int8 import Graphs
 from xlt_ray.run.steps import Step, StepRunner
 from xlt_ray.store.artifacts import Artifact
 
@@ -34,6 +35,14 @@ class RayDriver(RunCorpora):
     def executor(self) -> StepExecutor:
         """What carries out derive and score steps."""
         return StepExecutor()
+
+    @cached_property
+    def graphs(self) -> Graphs:
+        """The graphs of models that annotate in int8."""
+        train = self.config.train
+        return Graphs(
+            self.runner, self.context, dim_reduce=train.dim_reduce, max_length=train.max_length
+        )
 
     def _context_for(self, user: Objective | Annotator) -> TaskContext:
         """The task as an objective or annotator sees it; one that does not look at languages is
@@ -86,6 +95,10 @@ class RayDriver(RunCorpora):
     def annotate(self, title: str, corpus: Corpus, model: Model, annotator: Annotator) -> Artifact:
         """Columns for every row of a corpus."""
         config = self.config
+        graph = None
+        if self.plan.annotation.precision == "int8":
+            text, spans = self.source("train").tokens, annotator.span_head
+            graph = self.graphs.of(title, model.artifact, text, spans)
         task = AnnotateTask(
             corpus=corpus,
             model=model.artifact,
@@ -96,6 +109,7 @@ class RayDriver(RunCorpora):
             batch_tokens=self.plan.batch_tokens,
             arithmetic=self.plan.annotation,
             compiled=config.resources.compile,
+            graph=graph,
         )
         limit = config.data.max_fatal_rows
         compute = partial(run_annotate, pool=self.plan.annotators, limit=limit)

@@ -12,6 +12,7 @@ from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.engine.annotate import AnnotateTask
 from xlt_ray.engine.asking import AskTask
 from xlt_ray.engine.average import MeanTask
+from xlt_ray.engine.int8 import Int8Task
 from xlt_ray.engine.parallel import R
 from xlt_ray.engine.read import ReadTask, TokeniseTask
 from xlt_ray.engine.resources import Plan
@@ -26,6 +27,8 @@ from xlt_ray.store.step_task import StepTask
 
 SAMPLED = 50
 """Rows of a language and split whose length is looked at."""
+_PASSES = 3
+"""Over the rows of an int8 step: one that looks at them, two whose labels are compared."""
 SELECTED = 1 / 3
 """Share of the unlabelled text that a round is assumed to learn from."""
 
@@ -134,6 +137,9 @@ def outlook(task: StepTask) -> Outlook:
             return Outlook("no step is taken, source dev is scored")
         case TrainTask():
             return _of_training(task)
+        case Int8Task():
+            note = f"{task.rows} sentences tell its scales"
+            return Outlook(note, annotated=_PASSES * task.rows)
         case AnnotateTask():
             rows, most = _rows(task.corpus), "at most " if task.corpus.removed else ""
             note = f"{most}{rows} sentences" if rows is not None else ""

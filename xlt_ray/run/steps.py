@@ -208,6 +208,8 @@ def _detail(info: Mapping[str, Any]) -> str:
         parts.append(f"{info['quarantined']} quarantined")
     if "source_dev" in info:
         parts.append(f"source dev {100 * info['source_dev']:.2f}")
+    if "equal_labels" in info:
+        parts.append(f"equal labels {100 * info['equal_labels']:.2f}%")
     if "padding" in info:
         parts.append(f"no padding token, {info['padding']} is taken")
     return ", ".join(parts)

@@ -159,7 +159,7 @@ class Translations:
             beams=config.beams,
             max_new_tokens=config.max_new_tokens,
             batch_tokens=self.plan.batch_tokens,
-            arithmetic=self.plan.annotation,
+            arithmetic=self.plan.annotation.in_floats,
         )
         limit = self.config.data.max_fatal_rows
         compute = partial(run_translate, pool=self.plan.annotators, limit=limit)

@@ -22,6 +22,7 @@ COMPUTE: Mapping[str, tuple[str, ...]] = {
     "translation": ("sacremoses", "sentencepiece", "tokenizers", "torch", "transformers"),
     "model": ("numpy", "torch", "transformers"),
     "mean": ("torch",),
+    "int8": ("numpy", "openvino", "torch", "transformers"),
     "annotation": ("numpy", "torch", "transformers"),
     "derived": ("numpy",),
     "oracle": ("numpy",),
@@ -46,6 +47,7 @@ _REPORTED = (
     "datasets",
     "pyarrow",
     "numpy",
+    "openvino",
     "seqeval",
 )
 ABSENT = "absent"
