@@ -215,7 +215,7 @@ def annotated(store: Store, made: dict[str, Artifact], name: str, **changes: Any
 
 def annotation(made: dict[str, Artifact], **changes: Any) -> AnnotateTask:
     common: dict[str, Any] = {
-        "corpus": Corpus(made["tokens"]), "model": made["model"], "annotator": Confident(evidential=False),
+        "corpus": Corpus(made["tokens"]), "model": made["model"], "annotator": Confident(),
         "context": CONTEXT, "dim_reduce": None, "max_length": 32, "batch_tokens": 64,
         "arithmetic": Arithmetic(precision="int8"), "graph": made["graph"],
     }  # fmt: skip
