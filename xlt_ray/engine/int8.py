@@ -12,11 +12,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow as pa
 import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from xlt_ray.data.batches.examples import examples_of
+from xlt_ray.data.batches.batch import Batch
+from xlt_ray.data.batches.examples import Examples, examples_of
 from xlt_ray.data.batches.layout import SpanItems, layout_in
 from xlt_ray.data.batches.planning import plan_batches
 from xlt_ray.data.keyed import Ids, with_ids
@@ -120,20 +122,14 @@ def _call(work: Any, task: Int8Task) -> dict[str, Any]:
 
 def write_graph(task: Int8Task) -> dict[str, Any]:
     """Build the graph into the attempt; returns facts for the manifest."""
-    ids = ids_of(task.text)
-    if not len(ids):
-        raise ValueError("resources.precision: int8 needs text to be built, and there is none")
-    drawn = Ids(sample_ids(ids, min(task.rows, len(ids)), seed=0))
-    rows = Corpus(task.text).rows(lambda table: with_ids(table, drawn))
+    rows = drawn_rows(task.text, task.rows)
     items = None
     if task.spans is not None:
         items = SpanItems(task.spans.max_len, task.context.labels)
     layout = layout_in(task.model.local(), task.max_length, task.context.task, items)
     with _one_thread(), TemporaryDirectory() as made:
         model, examples = task.load(), examples_of(rows, layout, task.context.languages)
-        plan = plan_batches(examples.longest, examples.num_windows, TOKENS)
-        texts = [examples.collate(part) for part in plan]
-        facts = write_encoder(model, texts, Path(made), block=task.block)
+        facts = write_encoder(model, batches_of(examples), Path(made), block=task.block)
         encoder = Int8Encoder(Path(made), model, block=task.block, threads=1)
 
         def labels() -> Any:
@@ -145,6 +141,25 @@ def write_graph(task: Int8Task) -> dict[str, Any]:
         for path in sorted(Path(made).iterdir()):
             task.out.copy(path.name, path)
     return {"rows": len(rows), **facts, "equal_labels": round(equal, 6)}
+
+
+def drawn_rows(text: Artifact, count: int = ROWS) -> pa.Table:
+    """Rows of a tokenised text, drawn by their ids; all where there are fewer.
+
+    Raises:
+        ValueError: there is none.
+    """
+    ids = ids_of(text)
+    if not len(ids):
+        raise ValueError("int8 needs text to be built, and there is none")
+    drawn = Ids(sample_ids(ids, min(count, len(ids)), seed=0))
+    return Corpus(text).rows(lambda table: with_ids(table, drawn))
+
+
+def batches_of(examples: Examples) -> list[Batch]:
+    """Rows as batches."""
+    plan = plan_batches(examples.longest, examples.num_windows, TOKENS)
+    return [examples.collate(part) for part in plan]
 
 
 @contextmanager

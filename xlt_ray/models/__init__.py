@@ -15,4 +15,5 @@ files            files beside those of transformers
 pretrain         a small encoder made here
 onnx             export
 int8             encoders in int8 on CPUs
+int8_stock       stock classifiers in int8, for export
 """

@@ -191,8 +191,9 @@ def embeddings_of(model: Classifier) -> nn.Module:
     Raises:
         Int8Error: it has none.
     """
+    encoder: Any = model.model.base_model
     try:
-        return model.model.base_model.get_input_embeddings()
+        return encoder.get_input_embeddings()
     except NotImplementedError:
         name = type(model.model).__name__
         raise Int8Error(f"{name} cannot compute in int8: it looks up no tokens") from None
@@ -229,8 +230,9 @@ def write_encoder(
 
     texts = [given(batch) for batch in batches]
     states = _States(stock.base_model, fixed).eval()
-    graph = traced(states, tuple(_probes(stock.config, embed, len(texts[0]))[1]))
-    _check_same(states, graph, _probes(stock.config, embed, len(texts[0])), type(stock).__name__)
+    name, probes = type(stock).__name__, _probes(stock.config, embed, len(texts[0]))
+    graph = traced(states, tuple(probes[1]), name)
+    check_same(states, graph, probes, name)
     count = quantise(graph, [[x.numpy() for x in text] for text in texts], block=block)
     save(graph, folder / ENCODER)
     return {"layers": count, "block": block}
@@ -245,8 +247,13 @@ def _probes(config: Any, embed: nn.Module, count: int) -> list[list[Tensor]]:
     return found
 
 
-def traced(module: nn.Module, example: tuple[Tensor, ...]) -> Any:
+def traced(module: nn.Module, example: tuple[Tensor, ...], name: str) -> Any:
     """The graph of a module in float32, for batches of any size.
+
+    Args:
+        module: The module.
+        example: What it is given.
+        name: What messages call it.
 
     Raises:
         Int8Error: there is none.
@@ -258,14 +265,20 @@ def traced(module: nn.Module, example: tuple[Tensor, ...]) -> Any:
     except Exception as error:  # of the tracer or the converter, without a base class of their own
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Int8Error(
-            f"{type(module).__name__} cannot compute in int8: OpenVINO has no graph of it ({said})"
+            f"{name} cannot compute in int8: OpenVINO has no graph of it ({said})"
         ) from error
 
 
-def _check_same(
-    states: nn.Module, graph: Any, probes: Sequence[Sequence[Tensor]], name: str
+def check_same(
+    module: nn.Module, graph: Any, probes: Sequence[Sequence[Tensor]], name: str
 ) -> None:
-    """See that a graph in float32 says what the module says.
+    """See that a graph in float32 says what a module says, but of padding.
+
+    Args:
+        module: The module.
+        graph: Its graph.
+        probes: Some of its inputs, of which the second is the mask.
+        name: What messages call it.
 
     Raises:
         Int8Error: it does not, or not for batches of every size.
@@ -273,19 +286,20 @@ def _check_same(
     run = Runtime(graph, block=0, threads=1)
     for given in probes:
         mask = given[1].bool()
-        wanted = states(*given)[mask]
+        wanted = module(*given)
         try:
-            found = torch.from_numpy(run([x.numpy() for x in given]))[mask]
+            found = torch.from_numpy(run([x.numpy() for x in given]))
         except RuntimeError as error:
             raise Int8Error(
                 f"{name} cannot compute in int8: its graph takes no batch of {len(mask)} rows and "
                 f"{mask.shape[1]} sub-words"
             ) from error
+        if wanted.ndim == 3:
+            wanted, found = wanted[mask], found[mask]
         off, most = float((found - wanted).abs().max()), float(wanted.abs().max())
         if not off <= TOLERANCE * max(1.0, most):
             raise Int8Error(
-                f"{name} cannot compute in int8: a state of its graph in float32 differs by "
-                f"{off:.2g} from the encoder's"
+                f"{name} cannot compute in int8: its graph in float32 differs by {off:.2g}"
             )
 
 
