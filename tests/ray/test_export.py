@@ -18,6 +18,7 @@ from xlt_ray.commands.cli import run_job
 from xlt_ray.commands.export import JOB, export
 from xlt_ray.commands.export import configure as configure_export
 from xlt_ray.config.errors import ConfigError
+from xlt_ray.models.int8 import openvino
 from xlt_ray.models.span_tagger import SpanTagger
 from xlt_ray.run.check import configure_run
 from xlt_ray.run.session import run
@@ -82,6 +83,36 @@ def test_the_card_says_where_the_model_is_from(store: Path, world: World, tmp_pa
     for name in TARGETS:
         assert f"| test | {name}/test.txt |" in card.text
     assert "Labels of target languages were not used." in card.text
+
+
+def test_openvino_gives_nearly_the_same_labels(store: Path, tmp_path: Path) -> None:
+    """The whole model, of which the head alone is not int8."""
+    record = export(
+        configure_export({}, (), settings(store, run="words", to=f"{tmp_path}/out", int8=True))
+    )
+    assert record["int8"]["block"] == 128
+    assert record["int8"]["equal_labels"] > 0.97
+    graph = openvino().Core().read_model(str(tmp_path / "out/openvino_model.xml"))
+    kinds = [x.get_element_type().get_type_name() for x in graph.get_ops()
+             if x.get_type_name() == "Constant"]  # fmt: skip
+    assert kinds.count("i8") == record["int8"]["layers"]
+    stock = AutoModelForTokenClassification.from_pretrained(
+        tmp_path / "out", trust_remote_code=False
+    )
+    linear = [x for x in stock.base_model.modules() if isinstance(x, torch.nn.Linear)]
+    assert len(linear) == record["int8"]["layers"]
+    ids = torch.arange(5, 45).reshape(2, 20)
+    run = openvino().Core().compile_model(graph, "CPU")
+    theirs = torch.from_numpy(
+        run({"input_ids": ids, "attention_mask": torch.ones_like(ids)})["logits"]
+    )
+    with torch.inference_mode():
+        ours = stock(input_ids=ids).logits
+    assert 0 < float((theirs - ours).abs().max() / ours.abs().max()) < 0.1
+    assert (theirs.argmax(dim=-1) == ours.argmax(dim=-1)).float().mean() > 0.9
+    flags = settings(store, run="spans", to=f"{tmp_path}/x", language=TARGETS[0], int8=True)
+    with pytest.raises(ConfigError, match=r"export\.int8: run 'spans' has a model of spans"):
+        configure_export({}, (), flags)
 
 
 def test_onnx_runtime_gives_the_same_logits(store: Path, tmp_path: Path) -> None:

@@ -12,9 +12,13 @@ from xlt_ray.commands.export import configure as configure_export
 from xlt_ray.commands.export import export
 from xlt_ray.commands.predict import configure as configure_predictions
 from xlt_ray.commands.predict import predict
+from xlt_ray.commands.serve import configure as configure_service
+from xlt_ray.commands.serve import served_by, session_of
+from xlt_ray.config.errors import ConfigError
+from xlt_ray.data.readers.rows import Text
 from xlt_ray.run.check import configure_run
 from xlt_ray.run.rehearsal import followed
-from xlt_ray.run.session import run
+from xlt_ray.run.session import connected, run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -140,6 +144,36 @@ def test_a_model_in_a_folder_is_built_of_what_it_labels(
     assert len(graphs(other)) == 1
     (made,) = manifests(other, "int8")
     assert made["info"]["rows"] == 30
+
+
+def test_a_service_labels_with_the_graph_of_the_run(
+    finished: Any, world: World, tmp_path: Path
+) -> None:
+    store, _ = finished
+    before, text = graphs(store), text_of(tmp_path, world)
+    keys = [f"store.root={store}", "serve.model=test"]
+    rows = [json.loads(line)["tokens"] for line in text.read_text().splitlines()]
+    said, sure = list[Any](), list[Any]()
+    for flags in ([INT8], ["serve.port=1"]):
+        config = configure_service({}, (), [*keys, *flags])
+        with connected(config), session_of(config) as begun:
+            labeller = served_by(config, begun).load()
+            found = list(labeller.label_all([Text(tokens=tuple(row)) for row in rows]))
+        said.append([label for item in found for label in item.labels])
+        sure.append([number for item in found for number in item.confidences])
+    assert graphs(store) == before
+    assert sure[0] != sure[1]
+    pairs = list(zip(*said, strict=True))
+    assert sum(one == other for one, other in pairs) > 0.97 * len(pairs)
+
+
+def test_a_service_of_a_folder_has_no_text_to_build_a_graph_with(
+    finished: Any, tmp_path: Path
+) -> None:
+    store, _ = finished
+    flags = [f"store.root={store}", f"serve.model={store}/runs/test/model", INT8]
+    with pytest.raises(ConfigError, match=r"serve\.model: .* has no text of a run to build its"):
+        configure_service({}, (), flags)
 
 
 def test_span_models_compute_in_int8(world: World, tmp_path: Path, ray_cluster: str) -> None:

@@ -20,6 +20,7 @@ from pydantic import Field
 from xlt_ray.commands.cli import Job, run_keys
 from xlt_ray.commands.push import push
 from xlt_ray.config.errors import ConfigError
+from xlt_ray.config.extras import require
 from xlt_ray.config.layers import describe, merge, origin_of, settings, to_dict, validate
 from xlt_ray.config.schema import (
     Language,
@@ -33,6 +34,7 @@ from xlt_ray.config.schema import (
 )
 from xlt_ray.data.batches.layout import is_causal
 from xlt_ray.data.benchmarks.registry import benchmark_of
+from xlt_ray.data.schema import Task
 from xlt_ray.models.files import ADAPTER_SETTINGS, SPAN_SETTINGS
 from xlt_ray.models.onnx import require_onnx, write_onnx
 from xlt_ray.recipe.corpus import Model, Start
@@ -74,6 +76,8 @@ class ExportSection(Section, frozen=True):
     """Licence of the model, for its card: apache-2.0, cc-by-4.0, ..."""
     onnx: bool = False
     """Also write model.onnx, after a check that it gives the same logits; not of spans."""
+    int8: bool = False
+    """Also write openvino_model.xml, whose encoder computes in int8 on CPUs; not of spans."""
     push: Annotated[Text, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
     """Also upload the folder to this repository of the hub, OWNER/NAME, which is made private."""
     public: bool = False
@@ -175,6 +179,8 @@ def _check(config: ExportConfig) -> None:
         raise ConfigError(f"export.onnx: run {section.run!r} has a model of spans; distil it")
     if section.onnx:
         require_onnx()  # and not after the distilling
+    if section.int8:
+        _check_int8(config, is_spans=is_spans)
     if section.distil and not is_spans:
         raise ConfigError(f"export.distil: run {section.run!r} has a stock model already")
     if section.adapters:
@@ -184,8 +190,38 @@ def _check(config: ExportConfig) -> None:
         raise ConfigError(f"export.to: {to} is there already")
 
 
+def _check_int8(config: ExportConfig, *, is_spans: bool) -> None:
+    require("openvino", "int8", "export.int8: needs")
+    from xlt_ray.run.int8 import check_encoder, text_of_run  # reaches PyTorch
+
+    section = config.section
+    if is_spans and not section.distil:
+        raise ConfigError(f"export.int8: run {section.run!r} has a model of spans; distil it")
+    shape, task = config.model.artifact.json("config.json"), benchmark_of(config.run).task
+    check_encoder(shape, f"export.int8: run {section.run!r}", task)
+    if text_of_run(Store(config.run.store.root), section.run) is None:
+        raise ConfigError(
+            f"export.int8: the text that run {section.run!r} learned from is not in the store any "
+            "more; run it again"
+        )
+
+
+def _write_int8(config: ExportConfig, folder: Path, task: Task) -> dict[str, Any]:
+    """Write the graph of the model in a folder; returns facts about it."""
+    from xlt_ray.data.batches.examples import examples_of
+    from xlt_ray.data.batches.layout import layout_in
+    from xlt_ray.engine.int8 import batches_of, drawn_rows
+    from xlt_ray.models.int8_stock import write_int8
+    from xlt_ray.run.int8 import text_of_run
+
+    text = text_of_run(Store(config.run.store.root), config.section.run)
+    assert text is not None, "configure has looked"
+    layout = layout_in(folder, config.run.train.max_length, task, None)
+    return write_int8(folder, batches_of(examples_of(drawn_rows(text), layout)), task=task)
+
+
 def _check_adapters(section: ExportSection, model: Artifact) -> None:
-    for key in ("onnx", "distil"):
+    for key in ("onnx", "int8", "distil"):
         if getattr(section, key):
             raise ConfigError(f"export.{key}: of the merged model alone; export.adapters=false")
     adapters_of(model)
@@ -278,6 +314,8 @@ def export(config: ExportConfig) -> dict[str, Any]:
             _name_base(folder, config.run.backbone)
         if section.onnx:
             record["onnx"] = {"largest_difference": write_onnx(folder, task=record["task"])}
+        if section.int8:
+            record["int8"] = _write_int8(config, folder, record["task"])
         (folder / "README.md").write_text(_card(config, record), encoding="utf-8")
         (folder / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     print("\n".join(_lines(record)), flush=True)
@@ -309,11 +347,13 @@ def _card(config: ExportConfig, record: Mapping[str, Any]) -> str:
 
 
 def _lines(record: Mapping[str, Any]) -> list[str]:
-    """The scores of a distilled model beside those of the run's."""
-    found = record["distilled"]
+    """The scores of a distilled model beside those of the run's, and what int8 changes."""
+    found, lines = record["distilled"], list[str]()
+    if "int8" in record:
+        lines.append(f"int8: {100 * record['int8']['equal_labels']:.2f}% equal labels")
     if found is None:
-        return []
-    lines = [f"{found['metric']} on test, in percent: run, distilled"]
+        return lines
+    lines += [f"{found['metric']} on test, in percent: run, distilled"]
     for name, score in found["scores"].items():
         before = found["teacher"].get(name)
         shown = "     -" if before is None else f"{100 * before:6.2f}"

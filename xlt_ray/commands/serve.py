@@ -11,7 +11,7 @@ import shlex
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -46,7 +46,7 @@ from xlt_ray.run.session import connected, open_session
 from xlt_ray.store.artifacts import Store
 
 if TYPE_CHECKING:
-    from xlt_ray.engine.serving import Replicas
+    from xlt_ray.engine.serving import Replicas, Served
     from xlt_ray.run.session import Session
     from xlt_ray.store.artifacts import Artifact
 
@@ -189,7 +189,7 @@ def serve(config: ServeConfig) -> None:
     with (
         _bound(section.host, section.port) as listener,
         connected(config),
-        _session(config) as begun,
+        session_of(config) as begun,
         _replicas(config, begun) as replicas,
     ):
         front = Front(
@@ -203,7 +203,8 @@ def serve(config: ServeConfig) -> None:
         begun.folder.event("done")
 
 
-def _session(config: ServeConfig) -> Any:
+def session_of(config: ServeConfig) -> "AbstractContextManager[Session]":
+    """The folder of the service, on the cluster at hand."""
     return open_session(
         root=config.document.store.root,
         name=config.run_name,
@@ -213,24 +214,15 @@ def _session(config: ServeConfig) -> Any:
     )
 
 
-@contextmanager
-def _replicas(config: ServeConfig, begun: "Session") -> "Iterator[Replicas]":
+def served_by(config: ServeConfig, begun: "Session") -> "Served":
+    """What a replica loads; the model and, in int8, its graph are put into the store."""
     from xlt_ray.commands.labelling import model_of
-    from xlt_ray.engine.resources import available, grown, room_for
-    from xlt_ray.engine.serving import Served, replicas_of
+    from xlt_ray.engine.serving import Served
     from xlt_ray.labels import LabelSet
     from xlt_ray.recipe.task import TaskContext
     from xlt_ray.run.int8 import Graphs
 
     section, finished, plan = config.section, config.finished, begun.plan
-    cpus, gpus = plan.annotators.cpus, plan.annotators.gpus
-    nodes = grown(available(config.resources), config.resources.autoscale)
-    room = room_for(nodes, 0 if gpus else cpus, gpus)
-    if section.replicas > room:
-        raise ConfigError(
-            f"serve.replicas: {section.replicas} of {cpus} CPUs and {gpus:g} GPUs each, and the "
-            f"cluster's nodes have room for {room}"
-        )
     model = model_of(finished.model, section.model, begun)
     graph = None
     if plan.annotation.precision == "int8":
@@ -241,12 +233,29 @@ def _replicas(config: ServeConfig, begun: "Session") -> "Iterator[Replicas]":
             begun.runner, context, dim_reduce=finished.dim_reduce, max_length=finished.max_length
         )
         graph = graphs.of("model", model, text, finished.annotator.span_head)
-    served = Served(
+    return Served(
         model=model, labels=finished.labels, task=finished.task, max_length=finished.max_length,
         dim_reduce=finished.dim_reduce, annotator=finished.annotator, arithmetic=plan.annotation,
         batch_tokens=plan.batch_tokens, compiled=config.resources.compile,
         graph=graph,
     )  # fmt: skip
+
+
+@contextmanager
+def _replicas(config: ServeConfig, begun: "Session") -> "Iterator[Replicas]":
+    from xlt_ray.engine.resources import available, grown, room_for
+    from xlt_ray.engine.serving import replicas_of
+
+    section, plan = config.section, begun.plan
+    cpus, gpus = plan.annotators.cpus, plan.annotators.gpus
+    nodes = grown(available(config.resources), config.resources.autoscale)
+    room = room_for(nodes, 0 if gpus else cpus, gpus)
+    if section.replicas > room:
+        raise ConfigError(
+            f"serve.replicas: {section.replicas} of {cpus} CPUs and {gpus:g} GPUs each, and the "
+            f"cluster's nodes have room for {room}"
+        )
+    served = served_by(config, begun)
     kind = plan.annotation
     print(f"starting {section.replicas} x {kind.device}, {kind.precision}", flush=True)
     with replicas_of(
