@@ -13,8 +13,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,16 +25,21 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from benchmarks.inference import MAX_LENGTH
+from benchmarks.inference import MAX_LENGTH, annotator, labelling
 from benchmarks.measure import REPEATS, machine, title
-from benchmarks.setting import Data, begun
+from benchmarks.setting import Data, Setting, begun
 from xlt_ray.config.extras import is_there
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.batches.examples import examples_of
 from xlt_ray.data.batches.layout import layout_of
 from xlt_ray.data.batches.planning import plan_batches
+from xlt_ray.engine.annotate import ShardAnnotator
+from xlt_ray.engine.arithmetic import Arithmetic, Precision
 from xlt_ray.models.classifier import Classifier
+from xlt_ray.models.int8 import BLOCK, Int8Encoder, computed_by, openvino, write_encoder
 from xlt_ray.models.tagger import load_tagger
+from xlt_ray.recipe.corpus import Model
+from xlt_ray.store.artifacts import Artifact
 
 TARGETS = ("de", "es", "ru", "tr", "hi", "sw")
 EPOCHS, RATE, SOURCE = 4, 1e-4, 1200
@@ -43,10 +47,8 @@ GROUPS = (64, 128, 384)
 """Inputs of a linear layer that share a scale while OpenVINO computes."""
 BLOCKS = (32, 128)
 """Weights and inputs that share a scale in MatMulNBits of ONNX Runtime."""
-SMOOTHED = (64, 128)
-"""Weights and inputs that share a scale where large inputs are moved into the weights."""
-MOVED = 0.5
-"""Power of the largest input that is moved: alpha of SmoothQuant (Xiao et al., 2023)."""
+BLOCKS_OF_RUNS = (64, BLOCK)
+"""Weights and inputs that share a scale in graphs of runs, and the one that runs have."""
 LOOKED_AT = 100
 """Source sentences that tell the largest inputs."""
 Pass = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -151,85 +153,21 @@ def onnxruntime_ways(whole: Path, texts: Sequence[Batch]) -> Iterator[tuple[str,
         yield f"ONNX Runtime, MatMulNBits, blocks of {size}", in_onnxruntime(path)
 
 
-def largest_inputs(whole: Path, names: Sequence[str], texts: Sequence[Batch]) -> dict[str, Any]:
-    """[K] largest absolute value of each input channel of linear layers, by the tensor's name."""
-    import onnx
-
-    model = onnx.load(whole)
-    del model.graph.output[:]
-    kind = onnx.TensorProto.FLOAT
-    shown = [onnx.helper.make_tensor_value_info(name, kind, None) for name in names]
-    model.graph.output.extend(shown)
-    path = whole.with_name("inputs.onnx")
-    onnx.save(model, path)
-    run, found = session_of(path), dict.fromkeys(names, np.float32(1e-5))
-    for batch in texts:
-        mask = batch.attention_mask.numpy()
-        values = run.run(None, {"input_ids": batch.input_ids.numpy(), "attention_mask": mask})
-        for name, value in zip(names, values, strict=True):
-            own = np.abs(np.asarray(value)[mask.astype(bool)]).max(axis=0)
-            found[name] = np.maximum(found[name], own)
-    return found
-
-
-def smoothed(whole: Path, size: int, texts: Sequence[Batch]) -> Path:
-    """Write a graph whose linear layers have int8 weights with a scale per block of inputs.
-
-    Inputs are divided, and weights multiplied, by a number per input channel, so that single large
-    channels do not set the scale of their block. In float32 that changes nothing.
-
-    Args:
-        whole: The graph in float32.
-        size: Inputs of a block.
-        texts: Source text, which tells the largest inputs.
-    """
-    import onnx
-    from onnx import helper, numpy_helper
-
-    model = onnx.load(whole)
-    stored = {value.name: value for value in model.graph.initializer}
-    layers = [x for x in model.graph.node if x.op_type == "MatMul" and x.input[1] in stored]
-    weights = {x.input[1]: numpy_helper.to_array(stored[x.input[1]]) for x in layers}
-    names = sorted({x.input[0] for x in layers})
-    most, factors, nodes = largest_inputs(whole, names, texts), dict[str, np.ndarray](), []
-    for name in names:
-        tops = [np.abs(weights[x.input[1]]).max(axis=1) for x in layers if x.input[0] == name]
-        top = np.maximum(np.max(tops, axis=0), 1e-5)
-        factors[name] = most[name] ** MOVED / top ** (1 - MOVED)
-    for node in model.graph.node:
-        if node.op_type == "MatMul" and node.input[1] in weights:
-            given, name = list(node.input)
-            if f"{given}/factor" not in stored:
-                factor = numpy_helper.from_array(1 / factors[given], f"{given}/factor")
-                stored[factor.name] = factor
-                nodes.append(helper.make_node("Mul", [given, factor.name], [f"{given}/smooth"]))
-            node.input[0] = f"{given}/smooth"
-            weight = weights[name] * factors[given][:, None]
-            parts = weight.reshape(-1, min(size, len(weight)), weight.shape[1])
-            scales = np.abs(parts).max(axis=1) / 127
-            small = np.rint(parts / scales[:, None]).astype(np.int8).reshape(weight.shape)
-            del stored[name]
-            stored[f"{name}/int8"] = numpy_helper.from_array(small, f"{name}/int8")
-            stored[f"{name}/scale"] = numpy_helper.from_array(scales, f"{name}/scale")
-            inputs, block = [f"{name}/int8", f"{name}/scale"], parts.shape[1]
-            nodes.append(
-                helper.make_node("DequantizeLinear", inputs, [name], axis=0, block_size=block)
-            )
-        nodes.append(node)
-    del model.graph.node[:], model.graph.initializer[:]
-    model.graph.node.extend(nodes)
-    model.graph.initializer.extend(stored.values())
-    model.opset_import[0].version = 21  # the first with blocks
-    path = whole.with_name(f"smoothed-{size}.onnx")
-    onnx.save(model, path)
-    return path
+def own_ways(model: Classifier, folder: Path, texts: Sequence[Batch]) -> Iterator[Way]:
+    """The graphs of runs, with two sizes of blocks."""
+    for size in BLOCKS_OF_RUNS:
+        place = folder / f"own-{size}"
+        place.mkdir()
+        write_encoder(model, texts, place, block=size)
+        encoder = Int8Encoder(place, model, block=size, threads=1)
+        yield Way(f"the graph of a run, blocks of {size}", encoder, 0.0, [], [])
 
 
 def openvino_ways(whole: Path, texts: Sequence[Batch]) -> Iterator[tuple[str, Pass]]:
-    """Float32, int8 weights per channel with inputs in groups, and smoothed blocks of both."""
+    """Float32, and int8 weights per channel with inputs in groups."""
     os.environ.setdefault("NNCF_DEV", "1")  # else it reports each use over the network
-    openvino, nncf = import_module("openvino"), import_module("nncf")
-    core = openvino.Core()
+    core = openvino().Core()
+    nncf = import_module("nncf")
     fixed = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
 
     def compiled(model: Any, group: int = 0) -> Pass:
@@ -243,9 +181,6 @@ def openvino_ways(whole: Path, texts: Sequence[Batch]) -> Iterator[tuple[str, Pa
         return run
 
     yield "OpenVINO, float32", compiled(core.read_model(str(whole)))
-    for size in SMOOTHED:
-        model = core.read_model(str(smoothed(whole, size, texts)))
-        yield f"OpenVINO, smoothed blocks of {size}", compiled(model, size)
     small = nncf.compress_weights(
         core.read_model(str(whole)),
         mode=nncf.CompressWeightsMode.INT8_SYM,
@@ -258,25 +193,15 @@ def openvino_ways(whole: Path, texts: Sequence[Batch]) -> Iterator[tuple[str, Pa
 def ways_of(model: Classifier, folder: Path, texts: Sequence[Batch]) -> Iterator[Way]:
     """Every way, the bare pass of PyTorch first."""
     yield Way("PyTorch, float32", model.encoder, 1.0, [], [])
+    yield from own_ways(model, folder, texts)
     whole = folder / "whole.onnx"
     export(model.encoder, whole)
     makers = [onnxruntime_ways]
-    if is_there("openvino") and is_there("nncf"):
+    if is_there("nncf"):
         makers.insert(0, openvino_ways)
     for maker in makers:
         for name, run in maker(whole, texts):
             yield Way(name, Graph(run), 0.0, [], [])
-
-
-@contextmanager
-def computed_by(model: Classifier, encoder: nn.Module) -> Iterator[None]:
-    """Let something else compute a model's encoder."""
-    prefix, own = model.model.base_model_prefix, model.encoder
-    setattr(model.model, prefix, encoder)
-    try:
-        yield
-    finally:
-        setattr(model.model, prefix, own)
 
 
 def labels_of(model: Classifier, batches: Sequence[Batch]) -> np.ndarray:
@@ -344,6 +269,41 @@ def compare(
         print(table(ways))
 
 
+def annotate_ways(setting: Setting, model: Artifact, repeats: int) -> list[Way]:
+    """The step that annotates, from tokens to files, in float32 and in int8.
+
+    Args:
+        setting: Its corpora.
+        model: A tagger.
+        repeats: Turns that count, after one that does not.
+    """
+    driver = setting.driver
+    corpus, text = driver.unlabelled(), driver.source("train").tokens
+    graph = driver.graphs.of("bench", model, text, None)
+    told, made = Setting(driver, Model(model), setting.root), list[tuple[Way, Any]]()
+    kinds: tuple[tuple[Precision, Artifact | None], ...] = (("fp32", None), ("int8", graph))
+    for precision, stored in kinds:
+        task = replace(
+            annotator(told, corpus, driver.plan.batch_tokens, "fp32", compiled=False).task,
+            arithmetic=Arithmetic("cpu", precision), graph=stored,
+        )  # fmt: skip
+        way = Way(f"annotate, {precision}", torch.nn.Identity(), 1.0, [], [])
+        made.append((way, ShardAnnotator(task)))
+    said = list[np.ndarray]()
+    for turn in range(repeats + 1):
+        for way, actor in made:
+            wall, cpu = time.perf_counter(), time.process_time()
+            labelling(told, actor, corpus)()
+            if turn:
+                way.wall.append(time.perf_counter() - wall)
+                way.cpu.append(time.process_time() - cpu)
+                continue
+            found = driver.runner.store.commit(actor.task.out, {"info": {}, "seconds": 0.0})
+            said.append(np.concatenate(found.table(["labels"])["labels"].to_pylist()))
+            way.equal = float((said[0] == said[-1]).mean())
+    return [way for way, _ in made]
+
+
 def main() -> None:
     """Train a tagger, or take one, and print the comparison."""
     flags = argparse.ArgumentParser(description=title(__doc__))
@@ -359,7 +319,12 @@ def main() -> None:
     data = Data(str(asked.wikiann), str(asked.backbone), TARGETS)
     epochs = 0 if asked.model else EPOCHS
     with begun(data, sizes, lr=RATE, epochs=epochs) as setting:
-        folder = asked.model or setting.model.artifact.local()
+        artifact = setting.model.artifact
+        if asked.model:
+            attempt = setting.driver.runner.store.attempt("model", "given")
+            attempt.write_folder(asked.model)
+            artifact = setting.driver.runner.store.commit(attempt, {"info": {}, "seconds": 0.0})
+        folder = artifact.local()
         model = load_tagger(folder, setting.driver.context.labels.names).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         layout = layout_of(tokenizer, MAX_LENGTH)
@@ -374,6 +339,7 @@ def main() -> None:
         batches = batches_of(setting.driver.unlabelled().rows())
         texts = batches_of(setting.driver.source("train").rows().slice(0, LOOKED_AT))
         compare(model, batches, texts, timed=asked.timed, repeats=asked.repeats)
+        print(f"\n{table(annotate_ways(setting, artifact, asked.repeats))}")
 
 
 if __name__ == "__main__":

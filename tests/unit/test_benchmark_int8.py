@@ -1,20 +1,16 @@
-"""What the comparison of int8 passes does by itself: smoothed blocks, labels, its table."""
+"""What the comparison of int8 passes does by itself: graphs of runs, labels, its table."""
 
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
 
 from benchmarks.int8 import (
     Graph,
     Way,
-    computed_by,
-    export,
-    in_onnxruntime,
     labels_of,
-    smoothed,
+    own_ways,
     table,
 )
 from tests.encoders import tokenised, write_tagger
@@ -23,6 +19,7 @@ from xlt_ray.data.batches.examples import examples_of
 from xlt_ray.data.batches.layout import layout_of
 from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.models.classifier import Classifier
+from xlt_ray.models.int8 import computed_by
 from xlt_ray.models.tagger import load_tagger
 
 LABELS = ("O", "B-PER", "I-PER")
@@ -39,21 +36,19 @@ def tagger_and_text(folder: Path) -> tuple[Classifier, list[Batch]]:
 
 
 @pytest.mark.slow
-def test_smoothed_blocks_are_int8_and_say_nearly_the_same(tmp_path: Path) -> None:
-    """Rounding moves a value by half a step at most, of 127 steps to the largest of its block; the
-    factors cancel, so states differ by some hundredths of their own size and not by more."""
+def test_graphs_of_runs_are_ways(tmp_path: Path) -> None:
+    """Their layers have fewer inputs than a block, so that both sizes say the same."""
     model, texts = tagger_and_text(tmp_path)
-    whole = tmp_path / "whole.onnx"
-    export(model.encoder, whole)
-    path = smoothed(whole, 16, texts)
-    nodes = onnx.load(path).graph.node
-    scaled = [node for node in nodes if node.op_type == "DequantizeLinear"]
-    assert len(scaled) == 2 * 6
-    for batch in texts:
-        given = (batch.input_ids.numpy(), batch.attention_mask.numpy())
-        wanted, found = in_onnxruntime(whole)(*given), in_onnxruntime(path)(*given)
-        off = np.abs(found - wanted).max() / np.abs(wanted).max()
-        assert 0 < off < 0.05
+    one, two = own_ways(model, tmp_path, texts)
+    assert (one.name, two.name) == (
+        "the graph of a run, blocks of 64", "the graph of a run, blocks of 128"
+    )  # fmt: skip
+    wanted, found = labels_of(model, texts), list[np.ndarray]()
+    for way in (one, two):
+        with computed_by(model, way.encoder):
+            found.append(labels_of(model, texts))
+    assert found[0].tolist() == found[1].tolist()
+    assert (found[0] == wanted).mean() > 0.9
 
 
 def test_another_encoder_computes_only_for_a_while(tmp_path: Path) -> None:
