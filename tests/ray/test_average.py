@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from xlt_ray.engine import average
+from xlt_ray.engine import driver_node
 from xlt_ray.engine.average import MeanTask, run_mean, write_mean
 from xlt_ray.engine.same_code import guarded
 from xlt_ray.store.artifacts import Artifact, Store
@@ -37,8 +37,8 @@ def test_the_mean_of_large_models_is_that_of_small_ones(
     here = mean(store, models, "here")
 
     asked = list[Any]()
-    monkeypatch.setattr(average, "SMALL", 0)
-    monkeypatch.setattr(average, "guarded", lambda work: (asked.append(work), guarded(work))[1])
+    monkeypatch.setattr(driver_node, "SMALL", 0)
+    monkeypatch.setattr(driver_node, "guarded", lambda work: (asked.append(work), guarded(work))[1])
     there = mean(store, models, "there")
     assert asked == [write_mean], "of another process"
     assert there.names == here.names == ["config.json", "model.safetensors"]

@@ -29,6 +29,7 @@ deaths             what is known of processes that died at a step
 isolation          shards that kill, part by part
 int8               graphs of encoders in int8
 average            the mean of several models
+driver_node        work on the driver's own node
 derive             derive and score steps
 train              train steps
 tune               trials of a sweep

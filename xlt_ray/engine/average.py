@@ -11,13 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from xlt_ray.engine.local_ray import needed
-from xlt_ray.engine.same_code import guarded
+from xlt_ray.engine.driver_node import call_near
 from xlt_ray.models.files import OPTIMISER, SNAPSHOT
 from xlt_ray.ops.weight_mean import mean_of_weights
 from xlt_ray.store.artifacts import BASE, Artifact
@@ -25,8 +22,6 @@ from xlt_ray.store.step_task import StepTask
 
 WEIGHTS = ".safetensors"
 """Ending of files of weights."""
-SMALL = 1 << 28
-"""Bytes of all models together up to which the driver's process takes the mean itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,18 +49,7 @@ class MeanTask(StepTask):
 
 def run_mean(task: MeanTask) -> dict[str, Any]:
     """Take the mean, in the driver's process or, of large models, in one of the driver's node."""
-    size = sum(file["bytes"] for model in task.models for file in model.manifest["files"].values())
-    if size <= SMALL:
-        return write_mean(task)
-    needed()
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    remote: Any = ray.remote(num_cpus=0, max_retries=3)(_call)
-    remote = remote.options(scheduling_strategy=here)
-    return ray.get(remote.remote(guarded(write_mean), task))
-
-
-def _call(work: Any, task: MeanTask) -> dict[str, Any]:
-    return work(task)
+    return call_near(write_mean, task, *task.models)
 
 
 def write_mean(task: MeanTask) -> dict[str, Any]:

@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import ray
 from ray.actor import ActorProxy
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xlt_ray import metrics
 from xlt_ray.data.keyed import Ids, of_language, positions, without_ids
 from xlt_ray.data.quarantine import lost_rows, write_lost
-from xlt_ray.engine.local_ray import needed
+from xlt_ray.engine.driver_node import here
 from xlt_ray.engine.same_code import guarded
 from xlt_ray.labels import LabelSet
 from xlt_ray.metrics import Ragged
@@ -167,10 +166,9 @@ def start_step_actor() -> ActorProxy[StepActor]:
 
     It stays on the driver's node, since a node with an actor on it is never idle.
     """
-    needed()
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    strategy = here()
     remote = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(StepActor)
-    return remote.options(scheduling_strategy=here).remote()
+    return remote.options(scheduling_strategy=strategy).remote()
 
 
 def gold_table(gold: Artifact) -> pa.Table:

@@ -13,18 +13,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
-import ray
 import torch
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xlt_ray.data.batches.batch import Batch
 from xlt_ray.data.batches.examples import Examples, examples_of
 from xlt_ray.data.batches.layout import SpanItems, layout_in
 from xlt_ray.data.batches.planning import plan_batches
 from xlt_ray.data.keyed import Ids, with_ids
+from xlt_ray.engine.driver_node import call_near
 from xlt_ray.engine.inference import predict_labels
-from xlt_ray.engine.local_ray import needed
-from xlt_ray.engine.same_code import guarded
 from xlt_ray.models.classifier import Classifier
 from xlt_ray.models.int8 import BLOCK, Int8Encoder, computed_by, write_encoder
 from xlt_ray.models.load import load_classifier
@@ -38,8 +35,6 @@ ROWS = 100
 """Rows of text that are looked at; fewer where there are fewer."""
 TOKENS = 1024
 """Token budget of their batches."""
-SMALL = 1 << 28
-"""Bytes of a model up to which the driver's process builds the graph itself."""
 _CPU = torch.device("cpu")
 
 
@@ -107,17 +102,7 @@ def run_int8(task: Int8Task) -> dict[str, Any]:
         Int8Error: the encoder has no graph.
         ValueError: there is no text.
     """
-    if sum(file["bytes"] for file in task.model.manifest["files"].values()) <= SMALL:
-        return write_graph(task)
-    needed()
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    remote: Any = ray.remote(num_cpus=0, max_retries=3)(_call)
-    remote = remote.options(scheduling_strategy=here)
-    return ray.get(remote.remote(guarded(write_graph), task))
-
-
-def _call(work: Any, task: Int8Task) -> dict[str, Any]:
-    return work(task)
+    return call_near(write_graph, task, task.model)
 
 
 def write_graph(task: Int8Task) -> dict[str, Any]:
