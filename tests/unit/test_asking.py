@@ -108,6 +108,9 @@ def test_every_text_is_asked_about_once(tmp_path: Path) -> None:
     assert len(log(tmp_path)) == 4, "a comment is no other code"
     done(task_of(tmp_path, "later", version="2"))
     assert len(log(tmp_path)) == 8, "another version is another labeller"
+    folders = sorted((tmp_path / "store/answers").glob("*/labeller.json"))
+    told = [json.loads(path.read_text()) for path in folders]
+    assert {(one["call"], one["version"]) for one in told} == {("Rules", ""), ("Rules", "2")}
     assert made.table(["probs"])["probs"].to_pylist()[0] == [[1, 0, 0], [0, 1, 0]]
 
 

@@ -33,7 +33,9 @@ PLAN = Plan(Pool(0, 0, 1, 0.0), train_workers=0, train_cpus=1, train_gpus=0.0)
 SCORES = {"sw": {"accuracy": 0.5, "support": 5}}
 
 
-def config_of(folder: Path, name: str, *, method: Any = None, **benchmark: Any) -> RunConfig[Any]:
+def config_of(
+    folder: Path, name: str, *, method: Any = None, labellers: Any = None, **benchmark: Any
+) -> RunConfig[Any]:
     """English, and a target with 30 labelled rows, 10 of dev and 5 of test."""
     paths: dict[str, dict[str, str]] = {}
     rows_of = {
@@ -54,6 +56,7 @@ def config_of(folder: Path, name: str, *, method: Any = None, **benchmark: Any) 
             "files": {"paths": paths},
             "backbone": "toy",
             "method": method or {"name": "bl_direct"},
+            "labellers": labellers or {},
             "store": {"root": str(folder / "store")},
             "run": {"name": name},
         }
@@ -114,7 +117,7 @@ def test_it_goes_on_from_run_to_run(tmp_path: Path) -> None:
     report = finished(config_of(tmp_path, "C", method=from_run("B")))
     assert (report.few, list(report.target_dev)) == ({"sw": 7}, ["sw"])
     written = RunFolder(Store(str(tmp_path / "store")), "C").read_json("models.json")
-    assert written["target_labels"] == {"few": {"sw": 7}, "dev": ["sw"]}
+    assert written["target_labels"] == {"few": {"sw": 7}, "dev": ["sw"], "labellers": []}
 
 
 def test_a_run_from_one_that_target_dev_chose_says_so(tmp_path: Path) -> None:
@@ -128,6 +131,23 @@ def test_a_run_from_one_that_target_dev_chose_says_so(tmp_path: Path) -> None:
     assert "were not used" not in shown
     assert "What it started from was chosen on labelled dev text of sw." in shown
     assert "chosen by accuracy on labelled text of en." in shown, "its own dev text"
+
+
+def test_a_run_from_one_with_labellers_says_so(tmp_path: Path) -> None:
+    method = {"name": "cltp", "labelled_rounds": 1}
+    votes = {"anna": {"file": "votes.jsonl"}, "ben": {"file": "votes.jsonl"}}
+    report = finished(config_of(tmp_path, "A", method=method, labellers=votes))
+    given = "labels of the unlabelled text were learned from, given by anna, ben"
+    assert f"not zero-shot: {given}" in report.notes
+    config = config_of(tmp_path, "B", method=from_run("A"))
+    report = finished(config)
+    assert list(report.labellers) == ["anna", "ben"]
+    begun = "'A', which it started from, learned labels of target text, given by anna, ben"
+    assert f"not zero-shot: {begun}" in report.notes
+    shown = card_of(config, report)
+    assert "Labels of target languages that it learned from: those by anna, those by ben." in shown
+    again = finished(config_of(tmp_path, "C", method=from_run("B")))
+    assert list(again.labellers) == ["anna", "ben"]
 
 
 def test_models_of_sources_that_are_given_count_too(tmp_path: Path) -> None:

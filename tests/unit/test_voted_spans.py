@@ -45,13 +45,12 @@ class Labelled(MemoryDriver):
 @pytest.mark.slow
 def test_labellers_are_the_teacher(tmp_path: Path) -> None:
     driver = Labelled(tmp_path)
-    outcome = run("maral", driver, teacher="labellers", refinement="global")
+    run("maral", driver, teacher="labellers", refinement="global")
     assert set(driver.titles("votes")) == {"anna", "ben"}
     columns = driver.call("train", "a student").paired
     assert columns is not None
     assert [item.name for item in columns.columns] == ["teacher", "model"]
     assert columns.columns[0].artifact == driver.call("derive", "a voted spans").result
-    assert any("given by anna, ben" in note for note in outcome.notes)
 
 
 def test_labellers_teach_where_they_are_asked_to(tmp_path: Path) -> None:

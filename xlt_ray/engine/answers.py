@@ -1,9 +1,10 @@
 """Answers of labellers, kept by what was asked, so that no request is paid twice.
 
 ``<store>/answers/<labeller>/<two digits>/<key>.json`` has what one labeller said of one text. The
-labeller is known by its code, arguments, version and the classes of the task; the text by its words
-and its language. An answer is written as soon as it is there, each to a file of its own, so a kill
-loses those that are under way and no others, and another run that asks the same finds them.
+labeller is known by its code, arguments, version and the classes of the task, which
+``labeller.json`` beside them tells; the text by its words and its language. An answer is written as
+soon as it is there, each to a file of its own, so a kill loses those that are under way and no
+others, and another run that asks the same finds them.
 """
 
 import json
@@ -24,15 +25,21 @@ _READERS = 16
 class Answers:
     """Those of one labeller."""
 
-    def __init__(self, root: str, labeller: str):
+    def __init__(self, root: str, labeller: Mapping[str, Any]):
         """Of a labeller in a store.
 
         Args:
             root: Root of the store.
-            labeller: Hash of what the labeller is.
+            labeller: What tells its answers from those of others.
         """
         self.fs, base = open_root(root)
-        self.folder = f"{base}/{FOLDER}/{labeller}"
+        self.labeller = dict(labeller)
+        self.folder = f"{base}/{FOLDER}/{key_of(labeller)}"
+
+    def describe(self) -> None:
+        """Say beside the answers whose they are."""
+        data = json.dumps(self.labeller, ensure_ascii=False, indent=1)
+        write_bytes(self.fs, f"{self.folder}/labeller.json", f"{data}\n".encode())
 
     def put(self, key: str, answer: Any) -> None:
         """Keep an answer.
@@ -65,5 +72,5 @@ class Answers:
 
 
 def key_of(question: Mapping[str, Any]) -> str:
-    """Hash of a text as it is asked about."""
+    """Hash of a text as it is asked about, or of what a labeller is."""
     return blake2b(canonical_json(dict(question)).encode(), digest_size=16).hexdigest()

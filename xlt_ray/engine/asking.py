@@ -107,9 +107,15 @@ class AskTask(StepTask):
     @property
     def answers(self) -> Answers:
         """What the labeller has said already."""
-        who = [self.call, self.code, dict(self.args), self.version, self.task]
-        key = key_of({"who": who, "labels": list(self.labels.names)})
-        return Answers(self.out.root, key)
+        labeller = {
+            "call": self.call,
+            "code": self.code,
+            "args": dict(self.args),
+            "version": self.version,
+            "task": self.task,
+            "labels": list(self.labels.names),
+        }
+        return Answers(self.out.root, labeller)
 
     @property
     def shards(self) -> list[TextShard]:
@@ -333,6 +339,7 @@ def run_ask(task: AskTask, pool: Pool, *, limit: int) -> dict[str, Any]:
         ConfigError: its class cannot be made, or refuses to be asked.
     """
     shards = task.shards
+    task.answers.describe()
     names = [asked(shard) for shard in shards]
     lost = write_all(ShardAsker, replace(task, skipped=_repeated(task)), pool, names, limit=limit)
     fatal, reasons = {row.id for row in lost}, dict[str, str]()

@@ -223,10 +223,11 @@ def _chosen(config: RunConfig[Any], report: Report) -> str:
 
 def _labels_of_targets(config: RunConfig[Any], report: Report) -> str:
     """Which labels of target languages went into the model."""
-    counts = ", ".join(f"{rows} rows of {name}" for name, rows in report.few.items())
+    learned = [f"{rows} rows of {name}" for name, rows in report.few.items()]
+    learned += [f"those by {name}" for name in report.labellers]
     words = "Labels of target languages were not used."
-    if counts:
-        words = f"Labels of target languages that it learned from: {counts}."
+    if learned:
+        words = f"Labels of target languages that it learned from: {', '.join(learned)}."
     elif report.target_dev or config.benchmark.select_on == "target_dev":
         words = "It learned from no labels of target languages."
     if report.target_dev and config.benchmark.select_on != "target_dev":

@@ -99,6 +99,7 @@ class Report:
         made_by: ``code``, a digest of the code that the run rests on, and its ``commit`` if known.
         few: Labelled rows that were learned from, by target; also by a run that it started from.
         target_dev: Targets whose labelled dev rows chose models, also those that it started from.
+        labellers: Who gave labels of unlabelled text that were learned from, likewise.
     """
 
     run: str
@@ -119,6 +120,7 @@ class Report:
     made_by: Mapping[str, str] = field(default_factory=dict)
     few: Mapping[str, int] = field(default_factory=dict)
     target_dev: Sequence[str] = field(default_factory=list)
+    labellers: Sequence[str] = field(default_factory=list)
 
     @property
     def before(self) -> str:
@@ -219,6 +221,7 @@ class Report:
             "made_by": dict(self.made_by),
             "few": dict(self.few),
             "target_dev": list(self.target_dev),
+            "labellers": list(self.labellers),
             "mechanisms": [item.to_json() for item in self.mechanisms],
         }
 

@@ -261,7 +261,8 @@ class RunCorpora:
     def target_labels(self) -> TargetLabels:
         """Labels of targets that its models know, also by way of what they started from."""
         dev = self.targets if self._target_dev is not None else ()
-        return TargetLabels(self.few_rows, dev).with_those_of(self.begun.values())
+        own = TargetLabels(self.few_rows, tuple(dev), self.labellers)
+        return own.with_those_of(self.begun.values())
 
     @property
     def tested(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Which targets have a few labelled rows, and what a report says of them."""
+"""Which targets have a few labelled rows, and what a report says of labels of targets."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -84,7 +84,10 @@ def few_words(rows: Mapping[str, int], weight: int) -> str:
 
 
 def few_notes(
-    config: RunConfig[Any], rows: Mapping[str, int], begun: Mapping[str, TargetLabels]
+    config: RunConfig[Any],
+    rows: Mapping[str, int],
+    begun: Mapping[str, TargetLabels],
+    labellers: Sequence[str] = (),
 ) -> list[str]:
     """What the reader of a run's scores has to know of labels of its targets.
 
@@ -92,8 +95,14 @@ def few_notes(
         config: The configuration of the run.
         rows: Its own labelled rows, by target.
         begun: Labels that the models know that it started from, by run or checkpoint.
+        labellers: Who labelled its unlabelled text.
     """
     notes = []
+    if labellers:
+        notes.append(
+            "not zero-shot: labels of the unlabelled text were learned from, given by "
+            f"{', '.join(labellers)}"
+        )
     if rows:
         words = few_words(rows, config.benchmark.few_weight)
         notes.append(f"not zero-shot: {words}; the model before self-training learned them, too")

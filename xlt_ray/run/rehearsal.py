@@ -71,6 +71,6 @@ def followed(
         scorer.final(outcome)
     RunFolder(store, config.run_name).write_json("resolved.json", to_dict(config))
     near = near_sources(config, dry.runner.texts, driver.source_languages, driver.targets)
-    notes = few_notes(config, driver.few_rows, driver.begun)
+    notes = few_notes(config, driver.few_rows, driver.begun, driver.labellers)
     print("\n".join([text_of(dry), *notes, *near_lines(near)]))
     return dry

@@ -62,11 +62,12 @@ def report_of(
         versions=versions_of(ledger),
         notes=[
             *outcome.notes,
-            *few_notes(config, driver.few_rows, driver.begun),
+            *few_notes(config, driver.few_rows, driver.begun, driver.labellers),
             *_transductive(config, driver),
         ],
         few=known.few,
         target_dev=list(known.dev),
+        labellers=list(known.labellers),
         mechanisms=list(outcome.mechanisms),
         by_class={
             name: scorer.by_class.get(title, {})
@@ -123,6 +124,7 @@ def publish(
     before = Start(outcome.zero_shot, outcome.zero_shot_by_language)
     start = Start(outcome.final, outcome.by_language, before)
     knows_targets = report.method in UPPER_BOUNDS
+    known = TargetLabels(report.few, tuple(report.target_dev), tuple(report.labellers))
     folder.write_json(
         MODELS_FILE,
         models_of(
@@ -130,7 +132,7 @@ def publish(
             report.config,
             labelling,
             knows_targets=knows_targets,
-            target_labels=TargetLabels(report.few, tuple(report.target_dev)).to_json(),
+            target_labels=known.to_json(),
             with_sources=outcome.with_sources,
         ),
     )

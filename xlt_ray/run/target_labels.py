@@ -23,24 +23,28 @@ class TargetLabels:
     Attributes:
         few: Labelled rows that were learned from, by target.
         dev: Targets whose labelled dev rows chose models.
+        labellers: Who gave labels of unlabelled text that were learned from.
     """
 
     few: Mapping[str, int] = field(default_factory=dict)
     dev: tuple[str, ...] = ()
+    labellers: tuple[str, ...] = ()
 
     def with_those_of(self, others: Iterable["TargetLabels"]) -> Self:
         """These and those of other models. Of a language that several learned some rows of there
         are as many as the one with most has: the fewer rows of a draw are among the more."""
-        few, dev = dict(self.few), list(self.dev)
+        few, dev, labellers = dict(self.few), list(self.dev), list(self.labellers)
         for other in others:
             for name, rows in other.few.items():
                 few[name] = max(rows, few.get(name, 0))
             dev += other.dev
-        return type(self)(few, tuple(dict.fromkeys(dev)))
+            labellers += other.labellers
+        return type(self)(few, tuple(dict.fromkeys(dev)), tuple(dict.fromkeys(labellers)))
 
     def to_json(self) -> dict[str, Any]:
         """Plain form."""
-        return {"few": dict(self.few), "dev": list(self.dev)}
+        found = {"few": dict(self.few), "dev": list(self.dev)}
+        return {**found, "labellers": list(self.labellers)}
 
     def notes(self, reference: str) -> list[str]:
         """What the reader of scores has to know of a run that started from these models.
@@ -55,6 +59,9 @@ class TargetLabels:
         if self.dev:
             names = ", ".join(self.dev)
             notes.append(f"{begun}, was chosen on labelled dev rows of targets: {names}")
+        if self.labellers:
+            names = ", ".join(self.labellers)
+            notes.append(f"not zero-shot: {begun}, learned labels of target text, given by {names}")
         return notes
 
 

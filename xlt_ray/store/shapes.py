@@ -107,6 +107,7 @@ class _Labelling(_Part):
 class _TargetLabels(_Part):
     few: dict[str, int] = Field(default_factory=dict)
     dev: list[str] = Field(default_factory=list)
+    labellers: list[str] = Field(default_factory=list)
 
 
 class _Models(_Start):

@@ -36,7 +36,6 @@ from xlt_ray.methods.maral.teacher import (
     mean_of,
 )
 from xlt_ray.methods.maral.voted import check_teacher, voted_spans
-from xlt_ray.methods.shared.first_labels import NOTE
 from xlt_ray.models.span_tagger import SpanHead
 from xlt_ray.ops import vmf
 from xlt_ray.recipe.corpus import Corpus, JoinedColumns, Mix, Model
@@ -156,10 +155,7 @@ class MARAL(Method[MARALConfig]):
             tokens = driver.unlabelled().tokens
             counted = driver.derive("how words are written", count_written, tokens)
             parts.append(written(counted.info))
-        notes = list(outcome.notes)
-        if driver.labellers:
-            notes.append(NOTE.format(", ".join(driver.labellers)))
-        return replace(outcome, mechanisms=parts, longest=found.max_len, notes=notes)
+        return replace(outcome, mechanisms=parts, longest=found.max_len)
 
     def adapt_all(self, driver: Driver, counts: list[int] | None) -> Outcome:
         """The students, given the spans of each class in the source gold."""

@@ -24,8 +24,6 @@ from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.task import TaskContext
 from xlt_ray.store.artifacts import Artifact
 
-NOTE = "not zero-shot: labels of the unlabelled text were learned from, given by {}"
-
 
 def check_rounds(driver: Driver, labelled: int, rounds: int) -> None:
     """See that there are labellers for the rounds that they label, and rounds for them.

@@ -14,7 +14,6 @@ from pydantic import Field
 
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.planning import seed_of
-from xlt_ray.methods.shared.first_labels import NOTE
 from xlt_ray.methods.shared.learnt import Learnt, agreement, of_agreement, of_source_dev
 from xlt_ray.methods.shared.sources import (
     Sources,
@@ -136,8 +135,6 @@ class MultiSource(Method[C]):
         notes = [NO_MODEL.format(", ".join(unknown))] if unknown else []
         if self.config.labellers_only:
             notes = [NO_SOURCE]
-        if driver.labellers:
-            notes.append(NOTE.format(", ".join(driver.labellers)))
         return Outcome(
             first,
             next(iter(final.values())) if len(final) == 1 else first,

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.methods.shared.choice import ChoiceConfig, Chooser, choice_mechanisms, choice_notes
-from xlt_ray.methods.shared.first_labels import NOTE, check_rounds, voted
+from xlt_ray.methods.shared.first_labels import check_rounds, voted
 from xlt_ray.methods.shared.mechanisms import chosen_checkpoint, use_of_ranking
 from xlt_ray.methods.shared.selection import (
     QuotaOf,
@@ -169,8 +169,6 @@ class SelfLearning(Method[C]):
             at_work.insert(0, chosen_checkpoint(final, rounds, own_from=own, rule=c.select))
         at_work = [use_of_ranking(rounds), *at_work, *self.mechanisms(rounds, whole)]
         notes = choice_notes(c, has_rounds=bool(rounds))
-        if driver.labellers:
-            notes = [*notes, NOTE.format(", ".join(driver.labellers))]
         return Outcome(source, final, rounds, mechanisms=at_work, notes=notes)
 
     def final(
