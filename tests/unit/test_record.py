@@ -31,6 +31,7 @@ def test_keys_are_the_public_ones() -> None:
         "made_by",
         "by_class",
         "target_dev",
+        "labellers",
         "few",
     }
     first = example().to_json()["rounds"][0]
