@@ -24,7 +24,8 @@ from xlt_ray.data.batches.tokenise import load_tokenizer, tokenise
 from xlt_ray.data.benchmarks.toy import LANGUAGES, unlabelled_text
 from xlt_ray.data.schema import GOLD_SCHEMA, TEXT_SCHEMA, Task
 from xlt_ray.engine.arithmetic import Arithmetic
-from xlt_ray.engine.train.loop import Worker, run_worker
+from xlt_ray.engine.train.loop import Worker
+from xlt_ray.engine.train.processes import run_worker, worker_of
 from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.maral.teacher import SpanCrossEntropy
@@ -246,7 +247,7 @@ class Trial:
     def trained(self, name: str, frozen: int | None = None) -> tuple[Worker, Path]:
         """Train; returns the worker and the folder of its model."""
         task = self.training(name, self.objective(), frozen)
-        worker = Worker(task, 0, torch.device("cpu"))
+        worker = worker_of(task)
         worker.epoch()
         worker.finish()
         return worker, self.committed(task).local()
@@ -299,7 +300,7 @@ class Trial:
         else:
             raise AssertionError("was not stopped")
         again = replace(task, objective=self.objective())
-        worker = Worker(again, 0, torch.device("cpu"))
+        worker = worker_of(again)
         worker.resume()
         assert worker.position.total == 1
         worker.epoch()
@@ -335,7 +336,7 @@ class Trial:
     def check_lora(self) -> None:
         """Adapters are trained alone, and say when they are merged what they said apart."""
         task = self.training("adapters", self.objective(), rank=2)
-        worker = Worker(task, 0, torch.device("cpu"))
+        worker = worker_of(task)
         before = {name: value.clone() for name, value in worker.model.weights().items()}
         worker.epoch()
         facts = worker.finish()

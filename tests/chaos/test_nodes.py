@@ -139,6 +139,29 @@ def test_a_node_dies_while_it_trains(
 
 
 @pytest.mark.long
+def test_a_training_goes_on_with_the_machines_that_are_left(
+    cluster: Cluster, config: Config, address: str, values: Values, tmp_path: Path
+) -> None:
+    """With the bytes of a run whose two seats have had a process each, all the time."""
+    undisturbed = Reference.of(values(tmp_path / "whole", address, train_workers=[2, 2]), tmp_path)
+    doomed = cluster.add_node("doomed", cpus=1)
+    cluster.wait_for_nodes(2)
+    settings = config(train_workers=[1, 2])
+    with fault("one of two nodes killed in an elastic training") as entry:
+        driver = Driver(settings, tmp_path)
+
+        def at_work() -> bool:
+            both = [*cluster.head.processes(TRAINER), *doomed.processes(TRAINER)]
+            return bool(checkpoints(driver)) and len(both) == 2
+
+        driver.wait_for(at_work)
+        doomed.kill()
+        assert driver.running("source")
+        entry.lost = driver.join(0) - undisturbed.seconds
+        undisturbed.check(settings)
+
+
+@pytest.mark.long
 def test_a_spot_machine_is_taken_away(
     cluster: Cluster, config: Config, undisturbed: Reference, tmp_path: Path
 ) -> None:

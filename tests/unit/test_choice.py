@@ -403,7 +403,7 @@ def test_the_words_of_a_rule() -> None:
 # -- what a rule is no part of -------------------------------------------------------------------
 
 COMPUTING = (
-    "xlt_ray.engine.train.loop", "xlt_ray.engine.annotate", "xlt_ray.methods.cltp.losses",
+    "xlt_ray.engine.train.processes", "xlt_ray.engine.annotate", "xlt_ray.methods.cltp.losses",
     "xlt_ray.methods.cltp.sets", "xlt_ray.methods.shared.evidential",
     "xlt_ray.methods.shared.selection", "xlt_ray.methods.shared.softmax",
     "xlt_ray.methods.conlst.mixup", "xlt_ray.methods.conlst.thresholding",

@@ -145,7 +145,7 @@ def test_the_digest_of_the_package_is_that_of_all_of_it(monkeypatch: pytest.Monk
 
 @pytest.mark.slow
 def test_real_steps_stand_on_what_computes_them() -> None:
-    closure = module.closure_of(["xlt_ray.engine.train.loop"])
+    closure = module.closure_of(["xlt_ray.engine.train.processes"])
     assert {"xlt_ray.models.tagger", "xlt_ray.data.batches.planning", "xlt_ray.labels"} <= closure
     assert not {name for name in closure if name.startswith(("xlt_ray.store", "xlt_ray.config"))}
     assert "xlt_ray.run.driver" not in closure

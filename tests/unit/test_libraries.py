@@ -11,7 +11,7 @@ from xlt_ray.store import libraries
 from xlt_ray.store.libraries import COMPUTE, computing, version_of, versions
 from xlt_ray.store.step_task import StepTask
 
-TRAIN, MARAL = "xlt_ray.engine.train.loop", "xlt_ray.methods.maral.student"
+TRAIN, MARAL = "xlt_ray.engine.train.processes", "xlt_ray.methods.maral.student"
 
 
 def named(kind: str = "model", *modules: str) -> str:

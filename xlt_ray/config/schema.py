@@ -238,6 +238,11 @@ class DataConfig(Section, frozen=True):
 Pool = int | tuple[int, int]
 
 
+def span_of(pool: Pool) -> tuple[int, int]:
+    """The least and the largest number of a pool."""
+    return (pool, pool) if isinstance(pool, int) else pool
+
+
 class NodeGroup(Section, frozen=True):
     """Nodes of one kind that the autoscaler of a cluster may add."""
 
@@ -268,8 +273,10 @@ class ResourcesConfig(Section, frozen=True):
     """CPUs (threads) of one annotator."""
     annotator_gpus: float | None = Field(default=None, ge=0)
     """GPUs of one annotator, fractions allowed; absent: 1 if the cluster has any."""
-    train_workers: int | None = Field(default=None, ge=0)
-    """Training workers; 0: in the driver's process; absent: one per GPU, or 0 without GPUs."""
+    train_workers: Annotated[Pool | None, BeforeValidator(split_commas)] = None
+    """Training workers; 0: in the driver's process; absent: one per GPU, or 0 without GPUs. With
+    "min,max" there are max workers on min to max processes, as nodes come and go, and the model has
+    the same bytes on any number."""
     train_cpus: int | None = Field(default=None, ge=1)
     """CPUs (threads) of one training worker; absent: the node's CPUs shared by its workers."""
     train_gpus: float | None = Field(default=None, ge=0)
@@ -281,6 +288,13 @@ class ResourcesConfig(Section, frozen=True):
     annotators on CPUs, while training is as with auto (extra int8)."""
     compile: bool = False
     """Compile the encoder (torch.compile), in every process anew; CPUs need a C++ compiler."""
+
+    @model_validator(mode="after")
+    def _has_workers(self) -> Self:
+        few, many = span_of(self.train_workers or 0)
+        if few < 0 or (isinstance(self.train_workers, tuple) and not 1 <= few <= many):
+            raise ValueError(f"train_workers: {few},{many}; allowed: 0 or more, or 1 <= min <= max")
+        return self
 
     @model_validator(mode="after")
     def _can_be_int8(self) -> Self:

@@ -16,6 +16,11 @@ them, after which nobody can tell how many there were."""
 # reads it when it is imported, which some jobs do before they know where they will run.
 os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
 
+START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+PATIENT, ELASTIC = "1800", "30"
+"""Seconds that training workers wait for their nodes; those of an elastic training take the nodes
+that are up, and one that Ray does not yet know to be lost is not waited for."""
+
 _ANY = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray Data's actor pools print a line at error level that calls for no action.
@@ -23,7 +28,7 @@ _ANY = {
     # `ray.train.report` returns at the controller's next poll, two seconds apart by default.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     # Training workers wait for the nodes that an autoscaler adds, which takes a cloud minutes.
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "1800",
+    START_TIMEOUT: PATIENT,
     **CUBLAS,
     "TOKENIZERS_PARALLELISM": "false",  # the actors are the parallelism
 }

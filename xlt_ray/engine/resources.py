@@ -16,7 +16,7 @@ from typing import Any
 import ray
 
 from xlt_ray.config.errors import ConfigError
-from xlt_ray.config.schema import DataConfig, MethodConfig, NodeGroup, ResourcesConfig
+from xlt_ray.config.schema import DataConfig, MethodConfig, NodeGroup, ResourcesConfig, span_of
 from xlt_ray.engine import token_file
 from xlt_ray.engine.arithmetic import ON_CPU, Arithmetic, settled
 from xlt_ray.engine.environment import CPUS
@@ -48,6 +48,8 @@ class Plan:
         train_workers: Workers of a train step; 0: the driver's process.
         train_cpus: CPUs (threads) of one of them.
         train_gpus: GPUs of one of them.
+        fewest: Processes that the workers share at least, where nodes come and go; None: each
+            worker has one of its own.
         readers: Tasks of one CPU that read and tokenise at a time.
         trainings: Train steps at a time, where some do not depend on each other.
         annotation: How an annotate step computes.
@@ -66,6 +68,7 @@ class Plan:
     training: Arithmetic = ON_CPU
     batch_tokens: int = CPU_BATCH_TOKENS
     shard_rows: int = CPU_SHARD_ROWS
+    fewest: int | None = None
 
     @property
     def most(self) -> tuple[float, float]:
@@ -91,6 +94,7 @@ class Plan:
             "annotator_cpus": self.annotators.cpus,
             "annotator_gpus": self.annotators.gpus,
             "train_workers": self.train_workers,
+            "train_processes": self.train_workers if self.fewest is None else self.fewest,
             "train_cpus": self.train_cpus,
             "train_gpus": self.train_gpus,
             "readers": self.readers,
@@ -230,11 +234,12 @@ def settle(
     smallest, largest = (wanted, wanted) if isinstance(wanted, int) else wanted
     if wanted != 0 and not 1 <= smallest <= largest:
         raise ConfigError(f"resources.annotators {wanted}: must be 0, or 1 <= min <= max")
-    workers = int(gpus) if config.train_workers is None else config.train_workers
+    asked = config.train_workers
+    fewest, workers = span_of(int(gpus) if asked is None else asked)
     train_gpus = 0.0 if not workers else one if config.train_gpus is None else config.train_gpus
-    train_cpus = config.train_cpus or _train_cpus(nodes if workers else up, workers, train_gpus)
+    train_cpus = config.train_cpus or _train_cpus(nodes if workers else up, fewest, train_gpus)
     # One training at a time in the driver's process, where it takes the CPUs that there are.
-    trainings = room_for(nodes, train_cpus, train_gpus) // workers if workers else 1
+    trainings = room_for(nodes, train_cpus, train_gpus) // fewest if workers else 1
     # The driver's process trains and annotates by turns, with the same CPUs.
     threads = 1 if workers else max(1, min(THREADS, train_cpus // cpus))
     wanted, own = config.precision, is_own()
@@ -250,6 +255,7 @@ def settle(
         settled(trained, gpus=train_gpus, threads=train_cpus, here=not workers, nodes=up, own=own),
         data.batch_tokens or (GPU_BATCH_TOKENS if pool.gpus else CPU_BATCH_TOKENS),
         data.shard_rows or (GPU_SHARD_ROWS if pool.gpus else CPU_SHARD_ROWS),
+        fewest if isinstance(asked, tuple) else None,
     )
     check(plan, nodes)
     return plan
@@ -312,7 +318,12 @@ def check(plan: Plan, nodes: Sequence[Node]) -> None:
     pool = plan.annotators
     demands = [
         ("annotators", pool.smallest, 0 if pool.gpus else pool.cpus, pool.gpus),
-        ("train_workers", plan.train_workers, plan.train_cpus, plan.train_gpus),
+        (
+            "train_workers",
+            plan.train_workers if plan.fewest is None else plan.fewest,
+            plan.train_cpus,
+            plan.train_gpus,
+        ),
     ]
     for key, number, cpus, gpus in demands:
         room = room_for(nodes, cpus, gpus)
@@ -340,6 +351,11 @@ def check_sharding(config: ResourcesConfig, plan: Plan, method: MethodConfig) ->
         raise ConfigError(
             "train.shard: weights are cut up over the workers of a training, and there is one; "
             "resources.train_workers=2 or more, each with a device of its own"
+        )
+    if plan.fewest is not None:
+        raise ConfigError(
+            "train.shard: each worker has a part of every weight, so none may go; "
+            f"resources.train_workers={plan.train_workers}"
         )
     if config.compile:
         raise ConfigError("train.shard: does not go with resources.compile=true; take one of them")

@@ -132,6 +132,11 @@ def share(config: ResourcesConfig, nodes: Sequence[Node], trials: int) -> TrialS
     up, nodes = nodes, grown(nodes, config.autoscale)
     each = 1 if any(node.get("GPU") for node in nodes) else 0
     workers = each if config.train_workers is None else config.train_workers
+    if isinstance(workers, tuple):
+        raise ConfigError(
+            f"resources.train_workers: {workers[0]},{workers[1]}, but trials share the cluster out "
+            f"once; allowed: a number, such as {workers[1]}"
+        )
     annotators = min(1, workers) if config.annotators is None else config.annotators
     filled = {"train_workers": workers, "annotators": annotators}
     if workers == 0:

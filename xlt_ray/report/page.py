@@ -132,6 +132,9 @@ def usage(events: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         lines.append(("Annotators", f"{number}; {each}" if many else "in the driver's process"))
         each = f"CPUs {asked['train_cpus']}, GPUs {asked['train_gpus']:g} each"
         number = asked["train_workers"]
+        fewest = asked.get("train_processes", number)
+        if fewest != number:
+            each = f"on {fewest} to {number} processes; {each}"
         lines.append(("Training", f"{number or 'no'} workers; {each}" if number
                       else f"in the driver's process; CPUs {asked['train_cpus']}"))  # fmt: skip
     lines.append(("Sessions", str(len(sessions))))

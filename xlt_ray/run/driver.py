@@ -76,6 +76,7 @@ class RayDriver(RunCorpora):
             arithmetic=self.plan.training,
             batch_tokens=self.plan.batch_tokens,
             world=self.plan.world,
+            seated=self.plan.fewest is not None,
             compiled=config.resources.compile,
         )
         step = Step(title, task)

@@ -327,6 +327,8 @@ def text_of(dry: DryRun) -> str:
         actors = f"in the driver's process, {pool.cpus} CPUs"
     cpus, gpus = replace(plan, trainings=dry.trainings).most
     where = f"{plan.train_workers} workers" if plan.train_workers else "in the driver's process"
+    if plan.fewest is not None:
+        where += f" on {plan.fewest} to {plan.train_workers} processes"
     lines += [
         "",
         f"annotators: {actors}",

@@ -14,7 +14,7 @@ from xlt_ray.store.fingerprint import code_digest
 
 STEPS = (
     "xlt_ray.engine.read",
-    "xlt_ray.engine.train.loop",
+    "xlt_ray.engine.train.processes",
     "xlt_ray.engine.annotate",
     "xlt_ray.engine.derive",
 )

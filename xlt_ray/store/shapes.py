@@ -60,6 +60,7 @@ class _Resources(_Part):
     annotator_cpus: int
     annotator_gpus: float
     train_workers: int
+    train_processes: int | None = None
     train_cpus: int
 
 

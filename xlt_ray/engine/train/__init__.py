@@ -2,8 +2,10 @@
 
 launch       in this process, or in workers of Ray Train
 task         what it is given
+processes    what a process does: one worker, or several seats
 loop         what every worker does
 workers      what they tell each other
+seats        workers that share a process, by turns
 placement    where the weights lie: whole on each worker
 sharding     or a part of each on every one
 batches      its rows and passes

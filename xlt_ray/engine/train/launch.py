@@ -1,15 +1,19 @@
 """Train steps: the training loop in this process, or in workers of a Ray Train trainer."""
 
 import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from xlt_ray.engine.environment import ELASTIC, PATIENT, START_TIMEOUT
 from xlt_ray.engine.local_ray import needed, quiet
 from xlt_ray.engine.resources import Plan
 from xlt_ray.engine.same_code import guarded
 from xlt_ray.engine.train.checkpoints import Checkpoints
-from xlt_ray.engine.train.loop import run_in_group, run_worker
+from xlt_ray.engine.train.processes import run_in_group, run_worker
 from xlt_ray.engine.train.task import TrainTask
 
 _START_LIMIT = 60
@@ -50,7 +54,7 @@ def _run_group(task: TrainTask, plan: Plan, retries: int) -> dict[str, Any]:
     trainer = Trainer(
         lambda: work(task),
         scaling_config=ScalingConfig(
-            num_workers=plan.train_workers,
+            num_workers=_processes(plan),
             use_gpu=bool(plan.train_gpus),
             resources_per_worker=resources,
         ),
@@ -65,6 +69,29 @@ def _run_group(task: TrainTask, plan: Plan, retries: int) -> dict[str, Any]:
             ),
         ),
     )
-    result = trainer.fit()
+    with _start_timeout(plan):
+        result = trainer.fit()
     assert result.return_value is not None, "training ended without a result"
     return dict(result.return_value)
+
+
+@contextmanager
+def _start_timeout(plan: Plan) -> Iterator[None]:
+    """How long workers wait for their nodes, which Ray reads off the environment.
+
+    It stays as a user has set it.
+    """
+    before = os.environ.get(START_TIMEOUT, PATIENT)
+    if plan.fewest is not None and before == PATIENT:
+        os.environ[START_TIMEOUT] = ELASTIC
+    try:
+        yield
+    finally:
+        os.environ[START_TIMEOUT] = before
+
+
+def _processes(plan: Plan) -> int | tuple[int, int]:
+    """Processes of a training: so many, or from the fewest to one for each worker."""
+    if plan.fewest is None or plan.fewest == plan.train_workers:
+        return plan.train_workers
+    return plan.fewest, plan.train_workers

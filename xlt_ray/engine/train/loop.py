@@ -1,4 +1,4 @@
-"""What a training worker does: the same loop in one process, or in many with Ray Train.
+"""What a training worker does: the same loop in one process, or in many.
 
 Rows belong to the worker that their id hashes to. An optimiser step takes ``batch_size`` sentences
 over all workers, split into forward passes under the token budget; gradients are those of the loss
@@ -39,7 +39,6 @@ from xlt_ray.engine.train.batches import (
 )
 from xlt_ray.engine.train.checkpoints import Checkpoints
 from xlt_ray.engine.train.course import Course
-from xlt_ray.engine.train.determinism import repeatable
 from xlt_ray.engine.train.divergence import Divergence
 from xlt_ray.engine.train.optimiser import (
     flatten,
@@ -48,7 +47,7 @@ from xlt_ray.engine.train.optimiser import (
     unflatten,
     warmup_then_decay,
 )
-from xlt_ray.engine.train.placement import placement_of
+from xlt_ray.engine.train.placement import Placement
 from xlt_ray.engine.train.snapshots import Snapshots
 from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.engine.train.workers import Workers
@@ -88,45 +87,6 @@ class Position:
         return int(np.argmax(scores)) if scores else None
 
 
-def run_in_group(task: TrainTask) -> dict[str, Any]:
-    """`run_worker` as one of the workers of a trainer."""
-    import ray.train
-    from ray.train.torch import get_device
-
-    context = ray.train.get_context()
-    rank = context.get_world_rank()
-    assert context.get_world_size() == task.world
-    device = task.arithmetic.take()
-    if device.type == "cuda":
-        device = get_device()  # of several, this worker's own
-    return run_worker(task, rank, device=device, on_epoch=ray.train.report)
-
-
-def run_worker(
-    task: TrainTask,
-    rank: int = 0,
-    device: torch.device | None = None,
-    on_epoch: Callable[[dict[str, Any]], None] | None = None,
-) -> dict[str, Any]:
-    """Train, and leave the chosen model in the attempt; returns facts for the manifest.
-
-    Args:
-        task: What to train.
-        rank: Number of this worker.
-        device: Where this worker computes; absent: as the task's arithmetic says.
-        on_epoch: Is told the facts of every epoch, at its end.
-    """
-    device = device or task.arithmetic.take()
-    with repeatable(task.train.deterministic):
-        worker = Worker(task, rank, device)
-        worker.resume()
-        while worker.position.epoch < worker.epochs and not worker.position.stopped:
-            worker.epoch()
-            if on_epoch is not None:
-                on_epoch(worker.position.history[-1])
-        return worker.finish()
-
-
 class Trainee(nn.Module):
     """Model and objective as one module: what is computed of either has its gradients averaged."""
 
@@ -146,11 +106,11 @@ class Trainee(nn.Module):
 class Worker:
     """One worker's model, optimiser, rows and position."""
 
-    def __init__(self, task: TrainTask, rank: int, device: torch.device):
-        self.task, self.rank, self.device = task, rank, device
-        self.world = world = task.world
-        self.workers = Workers(rank, world, device)
-        self.placement = placement_of(self.workers, shard=task.train.shard)
+    def __init__(self, task: TrainTask, workers: Workers, placement: Placement):
+        self.task, self.workers, self.placement = task, workers, placement
+        self.rank, self.world, self.device = rank, world, device = (
+            workers.rank, workers.world, workers.device,
+        )  # fmt: skip
         self.checkpoints = Checkpoints(task.out.root, task.out.fingerprint)
         folder = task.start.local()
         self.head = task.objective.span_head
@@ -177,15 +137,18 @@ class Worker:
             worker=rank,
         )
         self.load = partial(self._load, folder, context)
-        self.model = self.placement.lay(self.load())
-        task.objective.prepare(context, self.model)
+        self.model = placement.own("model", lambda: placement.lay(self.load()))
+        task.objective.prepare(context, placement.seen(self.model))
         task.objective.on_examples(self.examples)
         trainee = Trainee(self.model, task.objective, task.arithmetic.precision)
         self.trainee = self.placement.wrap(trainee, alternates=task.objective.alternates)
-        self.optimiser = make_optimiser(
-            self.model, task.schedule, task.train.weight_decay, task.train.head_lr_ratio
+        self.optimiser = placement.own(
+            "optimiser",
+            lambda: make_optimiser(
+                self.model, task.schedule, task.train.weight_decay, task.train.head_lr_ratio
+            ),
         )
-        if task.schedule.before:
+        if task.schedule.before and placement.leads:
             unflatten(self.optimiser, load_file(folder / OPTIMISER), self.placement.cut)
         self.position = Position()
         # The sum since the last score; it stays on the device, so that no step waits for it.
@@ -235,6 +198,19 @@ class Worker:
         if task.compiled:
             model.compile_encoder()
         return model
+
+    def run(self, on_epoch: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
+        """Go on from the newest checkpoint to the end; returns facts for the manifest.
+
+        Args:
+            on_epoch: Is told the facts of every epoch, at its end.
+        """
+        self.resume()
+        while self.position.epoch < self.epochs and not self.position.stopped:
+            self.epoch()
+            if on_epoch is not None:
+                on_epoch(self.position.history[-1])
+        return self.finish()
 
     # -- one epoch -------------------------------------------------------------------------------
 
@@ -306,9 +282,20 @@ class Worker:
         for index, batch in enumerate(batches):
             with self.placement.last_pass(index == len(batches) - 1):
                 loss = self.trainee(batch.to(self.device))["loss"]
-                (loss * (self.world / max(count, 1.0))).backward()
+                (loss * (self.placement.scale / max(count, 1.0))).backward()
             total += loss.detach()
             self.position.tokens += int(batch.attention_mask.sum())
+        self.placement.exchange(self.model)
+        if self.placement.leads:
+            self._update(number)
+        task.objective.after_step()
+        self.loss += total
+        self.position.items += items
+        return due > 0
+
+    def _update(self, number: int) -> None:
+        """Change the weights by the gradients of a step."""
+        task = self.task
         self._spare(task.objective.trains(number))
         norm = self.placement.clip(self.clipped, task.train.max_grad_norm)
         rate = warmup_then_decay(number, self.steps, task.train.warmup_ratio)
@@ -317,10 +304,6 @@ class Worker:
             group["lr"] = group["peak"] * (1.0 if group["constant"] else rate)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        task.objective.after_step()
-        self.loss += total
-        self.position.items += items
-        return due > 0
 
     def _spare(self, trained: Literal["all", "model", "own"]) -> None:
         """Take away the gradients of what the step leaves as it is."""
@@ -359,7 +342,8 @@ class Worker:
         position.history.append(entry)
         self.loss, position.items = torch.zeros_like(self.loss), 0
         best = position.best()
-        if best == len(position.history) - 1 and task.schedule.keep == "best":
+        is_best = best == len(position.history) - 1 and task.schedule.keep == "best"
+        if is_best and self.placement.leads:
             weights = self.placement.parts(self.model.weights())
             self.best = {name: value.cpu().clone() for name, value in weights.items()}
 
@@ -418,9 +402,11 @@ class Worker:
         for name in vars(self.position):
             setattr(self.position, name, meta[name])
         saved = partial(self.checkpoints.load_part, step)
+        self._take_own_state(saved(f"worker-{self.rank}"))
+        if not self.placement.leads:
+            return self.placement.renew()
         self.placement.take(self.model, saved(self.placement.reads("model")))
         unflatten(self.optimiser, saved(self.placement.reads("optimiser")), self.placement.join)
-        self._take_own_state(saved(f"worker-{self.rank}"))
         if meta["has_best"]:
             self.best = saved(self.placement.reads("best"))
 

@@ -6,13 +6,18 @@ others.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy, deepcopy
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from xlt_ray.engine.train.seats import Seat
 from xlt_ray.engine.train.workers import Workers
 from xlt_ray.models.classifier import Classifier
+
+T = TypeVar("T")
 
 
 class Placement:
@@ -28,9 +33,35 @@ class Placement:
 
     # -- training --------------------------------------------------------------------------------
 
+    @property
+    def leads(self) -> bool:
+        """Whether this worker takes the steps of the weights that it has."""
+        return True
+
+    @property
+    def scale(self) -> int:
+        """What a worker's loss is multiplied by, so that the step has the sum of all of them."""
+        return self.workers.world
+
+    def own(self, name: str, make: Callable[[], T]) -> T:
+        """Something of the process: what this worker makes, or what the one that leads has made.
+
+        Args:
+            name: What it is called among the workers of the process.
+            make: Makes it.
+        """
+        return make()
+
     def lay(self, model: Classifier) -> Classifier:
         """Put a model that was loaded on the CPU where this worker computes."""
         return model.to(self.workers.device)
+
+    def seen(self, model: Classifier) -> Classifier:
+        """The model as an objective sees it, which may change what is not trained of its part."""
+        return model
+
+    def renew(self) -> None:
+        """Called after the weights were replaced: have the objective see the new ones."""
 
     def wrap(self, trainee: nn.Module, *, alternates: bool) -> nn.Module:
         """What is called for a forward pass of training.
@@ -59,6 +90,9 @@ class Placement:
         if self._replica is None or last:
             return nullcontext()
         return self._replica.no_sync()
+
+    def exchange(self, model: Classifier) -> None:
+        """Called after the passes of a step: exchange gradients that are not exchanged yet."""
 
     def clip(self, parameters: Sequence[nn.Parameter], most: float) -> Tensor:
         """Scale the gradients of some parameters down to a norm; returns the norm before it."""
@@ -111,6 +145,62 @@ class Placement:
             load: Gives another one of the kind, whole, on the CPU.
         """
         return model if self.workers.rank == 0 else None
+
+
+class Seated(Placement):
+    """The seats of a process have one model between them, and one of them takes its steps.
+
+    Args:
+        seat: One of them.
+        shared: What the process has, by name; the same for all of its seats.
+    """
+
+    def __init__(self, seat: Seat, shared: dict[str, Any]):
+        super().__init__(seat)
+        self.seat, self._shared = seat, shared
+        self._parts: tuple[nn.Module, nn.Module] | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is the first of its process."""
+        return self.seat.leads
+
+    @property
+    def scale(self) -> int:
+        """Gradients are summed."""
+        return 1
+
+    def own(self, name: str, make: Callable[[], T]) -> T:
+        """What the first seat of the process has made."""
+        if self.leads:
+            self._shared[name] = make()
+        return self._shared[name]
+
+    def seen(self, model: Classifier) -> Classifier:
+        """Seats share what is trained of the objective's part. The rest each keeps up by itself, as
+        a worker with a process of its own does."""
+        if self.leads or model.own is None:
+            return model
+        trained = {id(item): item for item in model.own.parameters() if item.requires_grad}
+        own = deepcopy(model.own, trained)
+        found = copy(model)
+        found.__dict__["_modules"] = {**model._modules, "own": own}
+        self._parts = model.own, own
+        return found
+
+    def renew(self) -> None:
+        """Take over what is not trained."""
+        if self._parts is not None:
+            whole, own = self._parts
+            own.load_state_dict(whole.state_dict())
+
+    def wrap(self, trainee: nn.Module, *, alternates: bool) -> nn.Module:
+        """The model and its loss, as they are."""
+        return trainee
+
+    def exchange(self, model: Classifier) -> None:
+        """Sum the gradients of all seats, in the order of their tree."""
+        self.seat.sum_gradients([item for item in model.parameters() if item.requires_grad])
 
 
 def placement_of(workers: Workers, *, shard: bool) -> Placement:

@@ -30,6 +30,7 @@ class TrainTask(StepTask):
         arithmetic: How a worker computes.
         batch_tokens: Token budget of a batch of dev text.
         world: Workers that the rows are split over.
+        seated: Whether these are seats, of however many processes.
         compiled: Whether the encoder is compiled.
     """
 
@@ -48,6 +49,7 @@ class TrainTask(StepTask):
     arithmetic: Arithmetic
     batch_tokens: int
     world: int = 1
+    seated: bool = False
     compiled: bool = False
 
     @property
@@ -58,7 +60,7 @@ class TrainTask(StepTask):
     @property
     def modules(self) -> tuple[str, ...]:
         """The loop and the objective."""
-        return ("xlt_ray.engine.train.loop", type(self.objective).__module__)
+        return ("xlt_ray.engine.train.processes", type(self.objective).__module__)
 
     @property
     def batch_size(self) -> int:
