@@ -28,6 +28,7 @@ from xlt_ray.data.batches.layout import SpanItems, layout_of
 from xlt_ray.data.batches.planning import plan_batches
 from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.engine.arithmetic import Arithmetic
+from xlt_ray.engine.train import processes
 from xlt_ray.engine.train.loop import Worker
 from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.methods.maral.neighbours import Neighbours
@@ -136,7 +137,7 @@ def worker_of(setting: Setting, mix: Mix, objective: Objective, epochs: int) -> 
         train=replace_train(setting), context=driver.context, metric="f1", seed=0,
         arithmetic=Arithmetic(), batch_tokens=driver.plan.batch_tokens,
     )  # fmt: skip
-    return Worker(task, 0, torch.device("cpu"))
+    return processes.worker_of(task)
 
 
 def span_mix(setting: Setting) -> Mix:

@@ -32,8 +32,8 @@ from xlt_ray.data.batches.planning import plan_epoch
 from xlt_ray.data.batches.tokenise import load_tokenizer
 from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.train.batches import plan_passes
-from xlt_ray.engine.train.loop import Worker
 from xlt_ray.engine.train.optimiser import warmup_then_decay
+from xlt_ray.engine.train.processes import worker_of
 from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.shared.softmax import CrossEntropy
@@ -64,7 +64,7 @@ def ours(setting: Setting, losses: Losses) -> Contender:
             schedule=Schedule(LR, EPOCHS), train=train, context=driver.context, metric="f1",
             seed=0, arithmetic=Arithmetic(), batch_tokens=driver.plan.batch_tokens,
         )  # fmt: skip
-        worker = Worker(task, 0, torch.device("cpu"))
+        worker = worker_of(task)
         while worker.position.epoch < worker.epochs:
             worker.epoch()
         losses.last["train"] = worker.position.history[-1]["loss"]
