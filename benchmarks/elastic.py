@@ -1,6 +1,6 @@
 """Elastic training: what seats cost, against a worker with a process of its own.
 
-    python -m benchmarks.elastic --wikiann FOLDER --backbone FOLDER
+    python -m benchmarks.elastic --wikiann FOLDER --backbone FOLDER --freeze
 
 One process and one thread, the same rows, one epoch a turn. One worker takes a step's rows in one
 go, several seats each a share of them; all seats of a process share its model and optimiser.
@@ -10,6 +10,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -28,10 +29,11 @@ SEATS = (2, 4)
 SIZES = {"train": 320, "dev": 8, "unlabelled": 8, "test": 8}
 
 
-def training(setting: Setting, seats: int) -> TrainTask:
+def training(setting: Setting, seats: int, *, freeze: bool) -> TrainTask:
     """One epoch on the source gold, without checkpoints."""
     driver = setting.driver
-    quiet = setting.config.train.model_copy(update={"checkpoint_seconds": 1e9})
+    given = {"checkpoint_seconds": 1e9, "freeze_embeddings": freeze}
+    quiet = setting.config.train.model_copy(update=given)
     attempt = driver.runner.store.attempt("model", f"bench-{time.monotonic_ns()}")
     return TrainTask(
         attempt=attempt, mix=Mix(driver.source("train")), dev=driver.source("dev"),
@@ -41,13 +43,14 @@ def training(setting: Setting, seats: int) -> TrainTask:
     )  # fmt: skip
 
 
-def contenders(setting: Setting) -> list[Contender]:
+def contenders(setting: Setting, *, freeze: bool) -> list[Contender]:
     """One worker, and seats in one process."""
+    made = partial(training, setting, freeze=freeze)
 
     def seated(seats: int) -> Callable[[], object]:
-        return lambda: run_seats(training(setting, seats), Workers(0, 1, torch.device("cpu")))
+        return lambda: run_seats(made(seats), Workers(0, 1, torch.device("cpu")))
 
-    alone = Contender("one worker", lambda: run_worker(training(setting, 1)))
+    alone = Contender("one worker", lambda: run_worker(made(1)))
     return [alone, *(Contender(f"{n} seats in one process", seated(n)) for n in SEATS)]
 
 
@@ -56,12 +59,13 @@ def main() -> None:
     flags = argparse.ArgumentParser(description=title(__doc__))
     flags.add_argument("--wikiann", type=Path, required=True)
     flags.add_argument("--backbone", type=Path, required=True)
+    flags.add_argument("--freeze", action="store_true", help="embeddings are not trained")
     flags.add_argument("--repeats", type=int, default=REPEATS)
     asked = flags.parse_args()
     torch.set_num_threads(1)
     data = Data(str(asked.wikiann), str(asked.backbone), ("de",))
     with begun(data, SIZES, lr=1e-4, epochs=0) as setting:
-        ways, before = contenders(setting), os.getloadavg()[0]
+        ways, before = contenders(setting, freeze=asked.freeze), os.getloadavg()[0]
         timings = take_turns(ways, repeats=asked.repeats, clock=time.process_time)
     print(machine())
     print(table(timings))

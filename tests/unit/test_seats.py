@@ -211,7 +211,9 @@ class Stopped(Exception):
 def stopping(loss: Objective) -> Objective:
     """The same, until the second step of the second epoch."""
 
-    class Stops(type(loss)):  # type: ignore[misc]
+    kind: Any = type(loss)
+
+    class Stops(kind):
         steps = 0
 
         def after_step(self) -> None:
