@@ -20,6 +20,8 @@ explained        what such weights explain
 contrastive      contrastive negative learning
 supervised_contrastive  classes of unit vectors apart
 thresholds       FlexMatch
+self_adaptive    FreeMatch
+truncated_gaussian  SoftMatch
 masking          masked input and noise
 mixture          Gaussian mixtures
 vmf              von Mises-Fisher distributions
