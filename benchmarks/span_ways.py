@@ -35,8 +35,8 @@ from xlt_ray.methods.maral.neighbours import Neighbours
 from xlt_ray.methods.maral.student import MaralStudentLoss
 from xlt_ray.methods.maral.student_config import StudentConfig
 from xlt_ray.methods.maral.teacher import SpanCrossEntropy, SpanProbabilities
+from xlt_ray.methods.shared.confidence import ConfidenceAnnotator, select_confident
 from xlt_ray.methods.shared.softmax import CrossEntropy
-from xlt_ray.methods.st import ConfidenceAnnotator, select_confident
 from xlt_ray.models.span_tagger import SpanHead, SpanTagger, load_span_tagger
 from xlt_ray.ops.faiss_products import search_by_products
 from xlt_ray.recipe.corpus import Corpus, JoinedColumns, Mix

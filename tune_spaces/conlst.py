@@ -1,4 +1,5 @@
-"""CoNLST: similarity, temperature and negatives, rates, thresholds, weights of losses, mixtures.
+"""CoNLST: similarity, temperature and negatives, rates, thresholds, weights of losses, mixtures,
+and smoothed labels.
 
 Temperatures are those at which most texts have a loss (distances are in units of their median), and
 the weight of the source consistency reaches to where its gradient is near that of the target loss.
@@ -19,4 +20,5 @@ SPACE = {
     "lambda_u": tune.choice([0.5, 1.0, 2.0]),
     "lr": tune.choice([2e-6, 5e-6, 1e-5]),
     "iterations": tune.choice([1, 2, 3, 4, 5]),
+    "label_smoothing": tune.choice([0.0, 0.1]),
 }

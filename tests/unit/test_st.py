@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tests.recipes import FACTS, MemoryDriver, ids, output_of
-from xlt_ray.methods.st import ST, ConfidenceAnnotator, STConfig, is_dropping
+from xlt_ray.methods.shared.confidence import ConfidenceAnnotator
+from xlt_ray.methods.st import ST, STConfig, is_dropping
 from xlt_ray.recipe.corpus import Model
 from xlt_ray.recipe.method import Outcome
 from xlt_ray.recipe.schedule import Schedule

@@ -12,10 +12,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from xlt_ray.config.schema import MethodConfig
 from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.methods.shared.selection import silver_labels
-from xlt_ray.methods.shared.softmax import CrossEntropy
+from xlt_ray.methods.shared.weighted import SmoothingConfig, cross_entropy_of
 from xlt_ray.recipe.annotator import PredictLabels
 from xlt_ray.recipe.corpus import Mix, Model
 from xlt_ray.recipe.driver import Driver
@@ -23,7 +22,7 @@ from xlt_ray.recipe.method import Method, Outcome
 from xlt_ray.recipe.schedule import Schedule
 
 
-class BLDirectConfig(MethodConfig, frozen=True):
+class BLDirectConfig(SmoothingConfig, frozen=True):
     """Hyper-parameters of the source training."""
 
     name: Literal["bl_direct"] = "bl_direct"
@@ -34,7 +33,7 @@ class BLDirectConfig(MethodConfig, frozen=True):
     """Epochs on the source gold."""
 
 
-class SilverConfig(MethodConfig, frozen=True):
+class SilverConfig(SmoothingConfig, frozen=True):
     """Hyper-parameters of training on every predicted label."""
 
     rounds: int = Field(default=1, ge=1)
@@ -69,7 +68,8 @@ def source_model(driver: Driver, config: BLDirectConfig | SilverConfig) -> Model
     """The model of the source gold alone."""
     schedule, mix = Schedule(config.source_lr, config.source_epochs), Mix(driver.source("train"))
     common = {"start": driver.backbone, "schedule": schedule}
-    train = partial(driver.train, "source", mix, CrossEntropy(), **common)
+    loss = cross_entropy_of(config.label_smoothing)
+    train = partial(driver.train, "source", mix, loss, **common)
     return train() if isinstance(config, BLDirectConfig) else driver.while_reading(train)
 
 
@@ -87,7 +87,8 @@ def learn_silver(
         seed = seed_of(driver.seed, "source sample", number)
         mix = Mix(gold.sample(config.src_ratio, seed=seed), whole.labelled(silver))
         schedule = Schedule(config.round_lr, config.round_epochs)
-        model = driver.train(title, mix, CrossEntropy(), start=model, schedule=schedule)
+        loss = cross_entropy_of(config.label_smoothing)
+        model = driver.train(title, mix, loss, start=model, schedule=schedule)
     return model
 
 

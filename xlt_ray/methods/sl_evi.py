@@ -20,6 +20,7 @@ from xlt_ray.methods.shared.evidential import (
 )
 from xlt_ray.methods.shared.selection import Selection
 from xlt_ray.methods.shared.self_training import OneHotConfig, SelfLearning
+from xlt_ray.methods.shared.weighted import WeightedEvidentialLoss
 
 
 class SLEVIConfig(OneHotConfig, frozen=True):
@@ -44,6 +45,10 @@ class SLEVI(SelfLearning[SLEVIConfig]):
     def objective(self, number: int) -> EvidentialLoss:
         """The same evidential loss in every stage."""
         return EvidentialLoss(self.config.evi_loss)
+
+    def weighted_objective(self) -> WeightedEvidentialLoss:
+        """The same, with weights."""
+        return WeightedEvidentialLoss(self.config.evi_loss)
 
     def annotator(self, number: int, seed: int) -> EvidentialAnnotator:
         """The class of most evidence."""

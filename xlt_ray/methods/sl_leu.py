@@ -21,6 +21,7 @@ from xlt_ray.methods.shared.row_scores import one_hot_columns
 from xlt_ray.methods.shared.selection import Selection
 from xlt_ray.methods.shared.self_training import OneHotConfig, SelfLearning
 from xlt_ray.methods.shared.softmax import Ranking, rank
+from xlt_ray.methods.shared.weighted import weights_beside_gold
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import heteroscedastic
 from xlt_ray.recipe.annotator import Annotator, Columns
@@ -46,9 +47,15 @@ def log_std_unit(width: int) -> nn.Linear:
 
 @dataclass
 class NoisyCrossEntropy(Objective):
-    """-log mean_m softmax(f + exp(u) eps_m)[y]."""
+    """-log mean_m softmax(f + exp(u) eps_m)[y].
+
+    Attributes:
+        samples: M.
+        is_weighted: Whether items count by weights, see `xlt_ray.methods.shared.weighted`.
+    """
 
     samples: int
+    is_weighted: bool = False
 
     def build(self, context: TaskContext, width: int) -> nn.Module:
         """The unit that predicts u."""
@@ -65,6 +72,8 @@ class NoisyCrossEntropy(Objective):
         logits, u = output.logits[known], self.unit(output.features)[known, 0]
         noise = torch.randn((self.samples, *logits.shape), device=logits.device)
         loss = heteroscedastic.noisy_nll(logits, u, batch.labels[known], noise)
+        if self.is_weighted:
+            loss = loss * weights_beside_gold(batch)[known]
         return {"loss": loss.sum(), "log_std": u.detach().sum()}
 
 
@@ -109,6 +118,10 @@ class SLLEU(SelfLearning[SLLEUConfig]):
     def objective(self, number: int) -> NoisyCrossEntropy:
         """The same loss in every stage."""
         return NoisyCrossEntropy(self.config.samples)
+
+    def weighted_objective(self) -> NoisyCrossEntropy:
+        """The same, with weights."""
+        return NoisyCrossEntropy(self.config.samples, is_weighted=True)
 
     def annotator(self, number: int, seed: int) -> NoisyAnnotator:
         """Noise of its own for every round."""

@@ -21,13 +21,14 @@ from xlt_ray.labels import UNLABELLED
 from xlt_ray.methods.shared.selection import Selection
 from xlt_ray.methods.shared.self_training import OneHotConfig, SelfLearning
 from xlt_ray.methods.shared.softmax import Ranking, SoftmaxAnnotator
+from xlt_ray.methods.shared.weighted import SmoothingConfig, weights_beside_gold
 from xlt_ray.models.classifier import Classifier, Output
 from xlt_ray.ops import homoscedastic
 from xlt_ray.recipe.objective import Objective
 from xlt_ray.recipe.task import TaskContext
 
 
-class SLLOUConfig(OneHotConfig, frozen=True):
+class SLLOUConfig(OneHotConfig, SmoothingConfig, frozen=True):
     """Hyper-parameters; the defaults are the WikiANN setting."""
 
     name: Literal["sl_lou"] = "sl_lou"
@@ -46,8 +47,15 @@ class LogVariances(nn.Module):
 
 @dataclass
 class ScaledCrossEntropy(Objective):
-    """CE exp(-s_l) + s_l / 2."""
+    """CE exp(-s_l) + s_l / 2.
 
+    Attributes:
+        smoothing: Share of a label that is spread over all classes.
+        is_weighted: Whether items count by weights, see `xlt_ray.methods.shared.weighted`.
+    """
+
+    smoothing: float = 0.0
+    is_weighted: bool = False
     uses_languages: ClassVar[bool] = True
 
     def build(self, context: TaskContext, width: int) -> nn.Module:
@@ -62,9 +70,16 @@ class ScaledCrossEntropy(Objective):
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Sum over the labelled items."""
         known = batch.labels != UNLABELLED
-        ce = cross_entropy(output.logits[known], batch.labels[known], reduction="none")
-        s = self.variances.s[batch.languages[known]]
-        return {"loss": homoscedastic.scaled_nll(ce, s).sum(), "ce": ce.detach().sum()}
+        ce = cross_entropy(
+            output.logits[known],
+            batch.labels[known],
+            reduction="none",
+            label_smoothing=self.smoothing,
+        )
+        loss = homoscedastic.scaled_nll(ce, self.variances.s[batch.languages[known]])
+        if self.is_weighted:
+            loss = loss * weights_beside_gold(batch)[known]
+        return {"loss": loss.sum(), "ce": ce.detach().sum()}
 
 
 class SLLOU(SelfLearning[SLLOUConfig]):
@@ -74,7 +89,11 @@ class SLLOU(SelfLearning[SLLOUConfig]):
 
     def objective(self, number: int) -> ScaledCrossEntropy:
         """The same loss in every stage."""
-        return ScaledCrossEntropy()
+        return ScaledCrossEntropy(self.config.label_smoothing)
+
+    def weighted_objective(self) -> ScaledCrossEntropy:
+        """The same, with weights."""
+        return ScaledCrossEntropy(self.config.label_smoothing, is_weighted=True)
 
     def annotator(self, number: int, seed: int) -> SoftmaxAnnotator:
         """The likeliest class."""

@@ -22,7 +22,7 @@ parent framework, Xu et al. (2021).
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -32,6 +32,7 @@ from xlt_ray.methods.shared.evidential import EvidentialAnnotator, EvidentialLos
 from xlt_ray.methods.shared.mechanisms import by_round, last_record, share, total
 from xlt_ray.methods.shared.selection import Selection
 from xlt_ray.methods.shared.self_training import SelfLearning, SelfLearningConfig
+from xlt_ray.methods.shared.weighted import WeightedEvidentialLoss
 from xlt_ray.recipe.annotator import Annotator
 from xlt_ray.recipe.corpus import Corpus
 from xlt_ray.recipe.mechanism import Mechanism
@@ -44,6 +45,11 @@ FLAT = 1e-2
 
 class CLTPConfig(SelfLearningConfig, frozen=True):
     """Hyper-parameters by the paper's letters; the defaults are its WikiANN setting."""
+
+    quota_keys: ClassVar[tuple[str, ...]] = (
+        *SelfLearningConfig.quota_keys,
+        "reset_pool_after_warmup",
+    )
 
     name: Literal["cltp"] = "cltp"
     """Name of the method."""
@@ -93,10 +99,16 @@ class CLTPConfig(SelfLearningConfig, frozen=True):
             raise ValueError("set_loss and round_loss are of sets, and label one_hot has none")
         if self.label == "one_hot" and self.set_lr is not None:
             raise ValueError("set_lr is the rate of sets, and label one_hot has none")
+        if self.is_weighted and self.label != "one_hot":
+            raise ValueError(
+                "threshold softmatch weighs single labels, and sets have weights of their own; "
+                "allowed: by_class, fixed, freematch, or label one_hot"
+            )
         return self
 
     def check_classes(self, num_classes: int) -> None:
         """``top_k``, where it is used, leaves a class out."""
+        super().check_classes(num_classes)
         if self.label == "top_k" and self.top_k >= num_classes:
             raise ValueError(
                 f"top_k: {self.top_k}, but has to be below the number of classes, "
@@ -137,6 +149,10 @@ class CLTP(SelfLearning[CLTPConfig]):
             return EvidentialLoss()
         return EvidentialSetLoss("each") if self.config.round_loss == "multi_hot" else self.sets()
 
+    def weighted_objective(self) -> Objective:
+        """L_EVI with weights; there are no sets then."""
+        return WeightedEvidentialLoss()
+
     def final_objective(self) -> Objective:
         """The loss of candidate sets, whichever rounds there were."""
         return EvidentialLoss() if self.config.label == "one_hot" else self.sets()
@@ -166,7 +182,9 @@ class CLTP(SelfLearning[CLTPConfig]):
         found = [Mechanism("evidence of labelled entities or texts", evidence)]
         if self.config.label == "one_hot":
             return found
-        found.insert(0, sets_given([x for x in rounds if self.has_sets(x.number)], whole))
+        with_sets = [x for x in rounds if self.has_sets(x.number)]
+        again = self.config.threshold is not None
+        found.insert(0, sets_given(with_sets, whole, again=again))
         slopes = [
             share(record.get("slope_inside"), record.get("slope_outside")) for record in records
         ]
@@ -178,13 +196,14 @@ class CLTP(SelfLearning[CLTPConfig]):
         return found
 
 
-def sets_given(rounds: Sequence[Round], whole: Corpus) -> Mechanism:
+def sets_given(rounds: Sequence[Round], whole: Corpus, *, again: bool = False) -> Mechanism:
     """Share of the selected items of each round with sets whose set has several classes, and share
-    of the first pools whose rows ever got one.
+    of the first pools whose rows ever got one, unless rows can be selected again.
 
     Args:
         rounds: The rounds with sets.
         whole: The unlabelled text before any round.
+        again: Whether rows can be selected again.
     """
     counts = [item.picked.info.get("set_sizes") or {} for item in rounds]
     several = [share(sum(x.values()) - x.get("1", 0), sum(x.values())) for x in counts]
@@ -196,6 +215,6 @@ def sets_given(rounds: Sequence[Round], whole: Corpus) -> Mechanism:
         warning = "the rounds ended before the first one with candidate sets"
     elif figures and not any(figures.values()):
         warning = "no selected item has a set of several classes"
-    if of_pool is not None:
+    if of_pool is not None and not again:
         figures["rows of the pool"] = of_pool
     return Mechanism("candidate sets, share of items with several classes", figures, warning)

@@ -31,6 +31,7 @@ class Adapted:
         kept: Share of texts that each prediction of stage 2 kept, also the one that ended it.
         fell: The iteration after which falls of source dev ended stage 2; None: they did not.
         choice: How the result was chosen among the iterations, by another rule than source dev.
+        told: What the rules of the iterations say of themselves.
     """
 
     model: Model
@@ -39,6 +40,7 @@ class Adapted:
     kept: Sequence[float] = ()
     fell: int | None = None
     choice: Choice | None = None
+    told: Sequence[Mechanism] = ()
 
 
 def diagnosed(adapted: Mapping[str, Adapted]) -> list[Mechanism]:
@@ -48,7 +50,19 @@ def diagnosed(adapted: Mapping[str, Adapted]) -> list[Mechanism]:
         adapted: What became of each target, by its name.
     """
     choices = {name: item.choice for name, item in adapted.items() if item.choice is not None}
-    return [*_stage1(adapted), *_stage2(adapted), *choice_mechanisms(choices)]
+    told = _joined([line for item in adapted.values() for line in item.told])
+    return [*_stage1(adapted), *_stage2(adapted), *told, *choice_mechanisms(choices)]
+
+
+def _joined(lines: Sequence[Mechanism]) -> list[Mechanism]:
+    """One line of each part, with the figures and warnings of all targets."""
+    found = dict[str, Mechanism]()
+    for line in lines:
+        last = found.get(line.part, Mechanism(line.part))
+        warnings = dict.fromkeys(x for x in (last.warning, line.warning) if x is not None)
+        joined = "; ".join(warnings) or None
+        found[line.part] = Mechanism(line.part, {**last.figures, **line.figures}, joined)
+    return list(found.values())
 
 
 def _stage1(adapted: Mapping[str, Adapted]) -> list[Mechanism]:

@@ -23,18 +23,26 @@ from xlt_ray.methods.conlst.negative_learning import (
     NegativeLearning,
     complements,
 )
+from xlt_ray.methods.conlst.robust import source_loss
+from xlt_ray.methods.conlst.ruled import RuledMixUp
 from xlt_ray.methods.conlst.settings import CoNLSTConfig, NegativesConfig
-from xlt_ray.methods.conlst.smoothing import Smoothed
 from xlt_ray.methods.conlst.thresholding import copies, reaching
 from xlt_ray.methods.shared.choice import Chooser, choice_notes
+from xlt_ray.methods.shared.curriculum import Curriculum, curriculum_mechanisms, curriculum_of
+from xlt_ray.methods.shared.reaching import of_languages
+from xlt_ray.methods.shared.rules import Rule, rule_mechanisms
 from xlt_ray.methods.shared.softmax import CrossEntropy, Probabilities
 from xlt_ray.methods.shared.warm_start import outcome_per_target, starting_models
+from xlt_ray.recipe.annotator import PredictLabels
 from xlt_ray.recipe.corpus import Corpus, Mix, Model
 from xlt_ray.recipe.driver import Driver
 from xlt_ray.recipe.method import Method, Outcome, Round
 from xlt_ray.recipe.schedule import Schedule
 from xlt_ray.recipe.stopping import best_on_source_dev, is_dropping
 from xlt_ray.store.artifacts import Artifact
+
+PLAIN = ("by_class", "fixed")
+"""Thresholds of the method's own stage 2."""
 
 
 class CoNLST(Method[CoNLSTConfig]):
@@ -73,42 +81,86 @@ class CoNLST(Method[CoNLSTConfig]):
     def self_trained(self, driver: Driver, target: str | None, model: Model) -> Adapted:
         """Stage 2."""
         c, text, first = self.config, text_of(driver, target), model
-        loss = MixUp(c.lambda_u, c.alpha if c.mixup else None, c.mask_rate)
-        rule = {
+        course = Curriculum(driver.pools if target is None else (target,))
+        if target is None:
+            course = curriculum_of(driver, c, text, model)
+        rounds, kept, models, fell = list[Round](), list[float](), [first], None
+        said: list[Artifact] = []
+        for number in range(1, c.iterations + 1):
+            title = f"{prefix_of(target)}iteration {number}"
+            scored, found = self.reached(driver, target, title, model, said[-1:], course, number)
+            said.append(found)
+            picked = found
+            if self.config.threshold in PLAIN and not course.is_whole(number):
+                languages = list(course.languages(number))
+                picked = driver.derive(f"{title} near", of_languages, found, languages=languages)
+            kept.append(found.info["kept"] or 0.0)
+            changed = found.info.get("changed") if course.is_whole(number - 1) else None
+            if picked.info["rows"] == 0 and not course.is_whole(number):
+                continue
+            if picked.info["rows"] == 0 or (changed is not None and changed < c.least_change):
+                break
+            parts = self.changed_texts(driver, target, title, picked, number)
+            mix = Mix(*parts, paired=driver.source("train"))
+            schedule = Schedule(c.lr, 1, keep="last", batch_size=c.batch_size)
+            model = driver.train(title, mix, self.stage2_loss(), start=model, schedule=schedule)
+            selected, in_sets = picked.info["selected"], picked.info["set_sizes"]
+            rounds.append(Round(number, selected, in_sets, model, scored, picked))
+            models.append(model)
+            if c.drops is not None and course.is_whole(number) and is_dropping(models, c.drops):
+                fell = number
+                break
+        told = [] if c.threshold in PLAIN else rule_mechanisms(rounds, c)
+        told += curriculum_mechanisms(c, course, rounds)
+        kept = [] if c.is_weighted else kept  # which are all
+        end = Adapted(model, rounds=rounds, kept=kept, fell=fell, told=told)
+        whole = course.among(rounds)
+        if c.select != "source_dev" and rounds:
+            chooser = Chooser(driver, c, text, CrossEntropy(), prefix_of(target))
+            choice = chooser.among({f"iteration {x.number}": x.model for x in whole})
+            return replace(end, model=choice.model, choice=choice)
+        if fell is None:
+            return end
+        # Of a curriculum, models of all languages alone; the model before stage 2 is none.
+        among = models if course.is_whole(1) else [item.model for item in whole]
+        return replace(end, model=best_on_source_dev(among))
+
+    def stage2_loss(self) -> MixUp:
+        """What an iteration minimises."""
+        c = self.config
+        alpha = c.alpha if c.mixup else None
+        if not c.is_weighted and not c.label_smoothing:
+            return MixUp(c.lambda_u, alpha, c.mask_rate)
+        return RuledMixUp(c.lambda_u, alpha, c.mask_rate, c.label_smoothing, c.is_weighted)
+
+    def reached(
+        self,
+        driver: Driver,
+        target: str | None,
+        title: str,
+        model: Model,
+        last: Sequence[Artifact],
+        course: Curriculum,
+        number: int,
+    ) -> tuple[Artifact, Artifact]:
+        """What the model says of the texts, and those that reach the threshold of their class."""
+        c, text = self.config, text_of(driver, target)
+        if c.threshold not in PLAIN:
+            rule = Rule(driver, c)
+            scored = driver.annotate(title, text, model, rule.annotator(PredictLabels()))
+            languages = course.languages(number)
+            return scored, rule.choose(f"{title} kept", scored, last, languages)
+        scored = driver.annotate(title, text, model, Probabilities())
+        parameters = {
             "t0": c.t0,
             "warmup": c.warmup,
             "floor": c.floor,
             "is_fixed": c.threshold == "fixed",
             "num_classes": driver.context.num_classes,
         }
-        rounds, kept, models, fell = list[Round](), list[float](), [first], None
-        for number in range(1, c.iterations + 1):
-            title = f"{prefix_of(target)}iteration {number}"
-            scored = driver.annotate(title, text, model, Probabilities())
-            last = [item.picked for item in rounds[-1:]]
-            picked = driver.derive(
-                f"{title} kept", reaching, scored, *last, language=target, **rule
-            )
-            kept.append(picked.info["kept"] or 0.0)
-            changed = picked.info.get("changed")
-            if picked.info["rows"] == 0 or (changed is not None and changed < c.least_change):
-                break
-            parts = self.changed_texts(driver, target, title, picked, number)
-            mix = Mix(*parts, paired=driver.source("train"))
-            schedule = Schedule(c.lr, 1, keep="last", batch_size=c.batch_size)
-            model = driver.train(title, mix, loss, start=model, schedule=schedule)
-            selected, in_sets = picked.info["selected"], picked.info["set_sizes"]
-            rounds.append(Round(number, selected, in_sets, model, scored, picked))
-            models.append(model)
-            if c.drops is not None and is_dropping(models, c.drops):
-                fell = number
-                break
-        found = Adapted(model, rounds=rounds, kept=kept, fell=fell)
-        if c.select != "source_dev" and rounds:
-            chooser = Chooser(driver, c, text, CrossEntropy(), prefix_of(target))
-            choice = chooser.among({f"iteration {x.number}": x.model for x in rounds})
-            return replace(found, model=choice.model, choice=choice)
-        return found if fell is None else replace(found, model=best_on_source_dev(models))
+        return scored, driver.derive(
+            f"{title} kept", reaching, scored, *last, language=target, **parameters
+        )
 
     def changed_texts(
         self, driver: Driver, target: str | None, title: str, picked: Artifact, number: int
@@ -116,13 +168,14 @@ class CoNLST(Method[CoNLSTConfig]):
         """The kept texts: those whose words are masked, and translations of the others."""
         c, text = self.config, text_of(driver, target)
         back = driver.back_translated() if c.translated else None
+        rule = Rule(driver, c)
         if back is None:
-            return [text.labelled(picked)]
+            return [rule.labelled(text, picked)]
         seed = seed_of(driver.seed, "translated", target or "", number)
         draw = partial(driver.derive, share=c.translated, seed=seed)
         masked = draw(f"{title} masked", copies, picked, back.tokens, masked=True)
         translated = draw(f"{title} translated", copies, picked, back.tokens, masked=False)
-        return [text.labelled(masked), back.labelled(translated)]
+        return [rule.labelled(text, masked), rule.labelled(back, translated)]
 
 
 def prefix_of(target: str | None) -> str:
@@ -147,8 +200,7 @@ def adapt_all(driver: Driver, config: NegativesConfig, adapt: Callable[..., Adap
     """
     if config.source_noise and config.start_from is not None:
         raise ConfigError("method.source_noise: method.start_from leaves no source model to train")
-    objective = Smoothed(config.source_noise) if config.source_noise else None
-    start = starting_models(driver, config, objective)
+    start = starting_models(driver, config, source_loss(config))
     if config.joint and start.by_language:
         raise ConfigError(
             "method.joint: one model of all targets, but method.start_from has one for each"

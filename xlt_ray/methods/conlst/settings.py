@@ -7,11 +7,15 @@ from pydantic import Field, model_validator
 from xlt_ray.config.choice import ChoiceRule
 from xlt_ray.methods.conlst.negative_learning import Consistency, Scale
 from xlt_ray.methods.shared.choice import ChoiceConfig
+from xlt_ray.methods.shared.curriculum import CurriculumConfig
+from xlt_ray.methods.shared.reaching import RowRule
+from xlt_ray.methods.shared.rules import RuleConfig
 from xlt_ray.methods.shared.warm_start import StartConfig
+from xlt_ray.methods.shared.weighted import SmoothingConfig
 from xlt_ray.ops.contrastive import Similarity
 
 
-class NegativesConfig(StartConfig, frozen=True):
+class NegativesConfig(StartConfig, SmoothingConfig, frozen=True):
     """Hyper-parameters of the source model and stage 1."""
 
     source_noise: float = Field(default=0.0, ge=0)
@@ -31,8 +35,19 @@ class NegativesConfig(StartConfig, frozen=True):
     batch_size: int = Field(default=32, ge=1)
     """Target texts per optimiser step, and as many of the source."""
 
+    @model_validator(mode="after")
+    def _has_labels_to_smooth(self) -> Self:
+        if self.label_smoothing and self.start_from is not None and not self.has_cross_entropy:
+            raise ValueError("label_smoothing: start_from leaves no training by cross-entropy")
+        return self
 
-class CoNLSTConfig(NegativesConfig, ChoiceConfig, frozen=True):
+    @property
+    def has_cross_entropy(self) -> bool:
+        """Whether anything but the source model learns by cross-entropy."""
+        return False
+
+
+class CoNLSTConfig(NegativesConfig, ChoiceConfig, RuleConfig, CurriculumConfig, frozen=True):
     """Hyper-parameters."""
 
     name: Literal["conlst"] = "conlst"
@@ -52,14 +67,11 @@ class CoNLSTConfig(NegativesConfig, ChoiceConfig, frozen=True):
     vectors of length 1; raw: of the vectors as they are."""
     iterations: int = Field(default=3, ge=0)
     """T_iter, iterations of stage 2 at most; 0: none."""
-    t0: float = Field(default=0.9, gt=0, lt=1)
-    """Threshold, above 1/C, of the class that is learnt best."""
-    threshold: Literal["by_class", "fixed"] = "by_class"
-    """Thresholds by class, lower for a class of which less is learnt; or t0 for all."""
+    threshold: RowRule = "by_class"
+    """Thresholds by class, lower for a class of which less is learnt (FlexMatch); t0 for all;
+    FreeMatch's, which follow the confidence; or all texts, weighted by SoftMatch."""
     warmup: bool = False
     """Thresholds are lower while most texts are below t0, as in online FlexMatch."""
-    floor: float | None = Field(default=None, ge=0, lt=1)
-    """Least threshold, t0 at most; absent: 1/C, an even guess."""
     lr: float = Field(default=5e-6, gt=0)
     """Peak learning rate of an iteration."""
     lambda_u: float = Field(default=1.0, ge=0)
@@ -82,23 +94,28 @@ class CoNLSTConfig(NegativesConfig, ChoiceConfig, frozen=True):
     mean of the weights of the last ones; or the one that agrees most with the others."""
 
     @property
+    def has_cross_entropy(self) -> bool:
+        """Stage 2 does."""
+        return self.iterations > 0
+
+    @property
     def calls_parts(self) -> bool:
         """The head of mixtures of texts, in stage 2."""
         return self.mixup and self.iterations > 0
 
     @model_validator(mode="after")
     def _has_one_threshold(self) -> Self:
-        if self.threshold == "fixed" and (self.warmup or self.floor is not None):
-            raise ValueError("threshold fixed is t0 for every class: it has no warmup and no floor")
+        if self.warmup and self.threshold == "fixed":
+            raise ValueError("threshold fixed is t0 for every class: it has no warmup")
+        if self.warmup and self.threshold != "by_class":
+            raise ValueError(f"warmup is of threshold by_class, and threshold is {self.threshold}")
+        if self.curriculum is not None and not self.joint:
+            raise ValueError("curriculum: languages take turns in one model; set joint")
         return self
 
     def check_classes(self, num_classes: int) -> None:
         """Both thresholds are above an even guess, and no floor is above them."""
-        if self.floor is not None and self.floor > self.t0:
-            raise ValueError(f"floor: has to be t0 = {self.t0} at most, got {self.floor}")
-        for name in ("gamma", "t0"):
-            if getattr(self, name) <= 1 / num_classes:
-                raise ValueError(
-                    f"{name}: has to be above 1/C = {1 / num_classes:.3g}, got "
-                    f"{getattr(self, name)}"
-                )
+        super().check_classes(num_classes)
+        if self.gamma <= 1 / num_classes:
+            least = f"{1 / num_classes:.3g}"
+            raise ValueError(f"gamma: has to be above 1/C = {least}, got {self.gamma}")

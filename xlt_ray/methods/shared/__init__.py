@@ -2,6 +2,11 @@
 
 self_training  the rounds of CLTP and the SL baselines
 first_labels   pseudo-labels of the first rounds from labellers
+confidence     how confident a model is of rows
+rules          rows chosen by confidence: method.threshold
+reaching       what reaches a threshold, and with what weight
+weighted       losses with weights, and of smoothed labels
+curriculum     near languages first
 choice         which model of the loop is the result
 agreement      how far models agree on unlabelled text
 warm_start     a source model, or one that is there

@@ -5,19 +5,31 @@ train on the source; then, round by round, annotate what is left of every target
 select the most certain rows of each predicted class per language, and go on training on a sample of
 the source, on them and on a sample of earlier ones. A last pass learns from everything selected. A
 method says which objective and which annotator each stage has.
+
+With ``threshold`` rows are chosen by confidence: every round annotates the whole pools, and no pass
+learns from earlier selections. With ``curriculum`` early rounds learn from near languages
+alone.
 """
 
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.batches.planning import seed_of
 from xlt_ray.methods.shared.choice import ChoiceConfig, Chooser, choice_mechanisms, choice_notes
+from xlt_ray.methods.shared.curriculum import (
+    Curriculum,
+    CurriculumConfig,
+    curriculum_mechanisms,
+    curriculum_of,
+)
 from xlt_ray.methods.shared.first_labels import check_rounds, voted
 from xlt_ray.methods.shared.mechanisms import chosen_checkpoint, use_of_ranking
+from xlt_ray.methods.shared.rules import Rule, RuleConfig, rule_mechanisms
 from xlt_ray.methods.shared.selection import (
     QuotaOf,
     Selection,
@@ -35,8 +47,13 @@ from xlt_ray.recipe.stopping import best_on_source_dev, stalled
 from xlt_ray.store.artifacts import Artifact
 
 
-class SelfLearningConfig(ChoiceConfig, frozen=True):
+class SelfLearningConfig(ChoiceConfig, RuleConfig, CurriculumConfig, frozen=True):
     """Hyper-parameters of the loop; the defaults are the WikiANN setting."""
+
+    quota_keys: ClassVar[tuple[str, ...]] = (
+        *("ratio", "quota_of", "prev_ratio"),
+        *("selection", "rank_by"),
+    )
 
     ratio: float = Field(default=0.08, gt=0, le=1)
     """Quota per class and round, as a share of the language's first pool."""
@@ -65,6 +82,15 @@ class SelfLearningConfig(ChoiceConfig, frozen=True):
     """Epochs of the final pass at most; 0: none, the chosen round is the result."""
     final_patience: int = Field(default=1, ge=1)
     """Epochs without a better source-dev score that end the final pass."""
+
+    @model_validator(mode="after")
+    def _has_confidence_for_its_rule(self) -> Self:
+        if self.threshold is not None and self.labelled_rounds:
+            raise ValueError(
+                f"labelled_rounds are chosen by the quota, and threshold {self.threshold} takes "
+                "its place"
+            )
+        return self
 
 
 class OneHotConfig(SelfLearningConfig, frozen=True):
@@ -95,6 +121,17 @@ class SelfLearning(Method[C]):
     @abstractmethod
     def selection(self, number: int) -> Selection:
         """How a round selects."""
+
+    def weighted_objective(self) -> Objective:
+        """Objective of rounds and the final pass where rows count by weights.
+
+        Raises:
+            ConfigError: the method has none.
+        """
+        raise ConfigError(
+            f"method.threshold: softmatch weighs rows, and {self.config.name} has no loss with "
+            "weights; allowed: by_class, fixed, freematch"
+        )
 
     def final_objective(self) -> Objective:
         """Objective of the final pass."""
@@ -129,50 +166,75 @@ class SelfLearning(Method[C]):
         train = partial(driver.train, "source", mix, self.objective(0), start=start)
         source = driver.while_reading(partial(train, schedule=schedule))
         whole = driver.unlabelled()
+        rule = Rule(driver, c, self.is_evidential, driver.context.task == "token")
+        course = curriculum_of(driver, c, whole, source)
         model, pool = source, whole
-        sizes = whole.tokens.info["rows_by_language"]
-        quota = {"ratio": c.ratio, "pool_sizes": sizes, "quota_of": c.quota_of}
         rounds: list[Round] = []
         for number in range(1, c.rounds + 1):
             if self.refills_before(number):
                 pool = whole
-            if number <= c.labelled_rounds:
-                scored = voted(driver, number, list(pool.removed))
+            picks = [item.picked for item in rounds]
+            text = pool if c.threshold is None else whole
+            scored = self.annotated(driver, number, text, model, rule)
+            title = f"round {number} selection"
+            if c.threshold is None:
+                sizes = course.only(whole.tokens.info["rows_by_language"], number)
+                quota = {"ratio": c.ratio, "pool_sizes": sizes, "quota_of": c.quota_of}
+                how = self.selection(number)
+                picked = driver.derive(title, select_sentences, scored, selection_rule=how, **quota)
             else:
-                annotator = self.annotator(number, seed_of(driver.seed, "annotator", number))
-                scored = driver.annotate(f"round {number}", pool, model, annotator)
-            title, rule = f"round {number} selection", self.selection(number)
-            picked = driver.derive(title, select_sentences, scored, selection_rule=rule, **quota)
+                picked = rule.choose(title, scored, picks, course.languages(number))
             if picked.info["rows"] == 0:
-                if any(self.refills_before(later) for later in range(number + 1, c.rounds + 1)):
+                later = range(number + 1, c.rounds + 1)
+                if not course.is_whole(number) or any(self.refills_before(x) for x in later):
                     continue
                 break
-            picks = [*(item.picked for item in rounds), picked]
             mix = Mix(
                 gold.sample(c.src_ratio, seed=seed_of(driver.seed, "source sample", number)),
-                whole.labelled(picked),
-                *self.earlier(driver, number, picks, whole),
+                rule.labelled(whole, picked),
+                *self.earlier(driver, number, [*picks, picked], whole),
             )
-            title, objective = f"round {number}", self.objective(number)
+            objective = self.weighted_objective() if c.is_weighted else self.objective(number)
             schedule = Schedule(self.rate(number), c.round_epochs, keep="last")
+            title = f"round {number}"
             model = driver.train(title, mix, objective, start=model, schedule=schedule)
-            selected, sizes = picked.info["selected"], picked.info["set_sizes"]
-            rounds.append(Round(number, selected, sizes, model, scored, picked))
+            selected, in_sets = picked.info["selected"], picked.info["set_sizes"]
+            rounds.append(Round(number, selected, in_sets, model, scored, picked))
             pool = pool.without(picked)
-            if stalled([item.model.source_dev for item in rounds], c.patience):
+            scores = [item.model.source_dev for item in course.among(rounds)]
+            if course.is_whole(number) and stalled(scores, c.patience):
                 break
         final, at_work = source, list[Mechanism]()
         if rounds:
-            final, at_work = self.final(driver, gold, whole, rounds)
+            final, at_work = self.final(driver, gold, whole, rounds, course, rule)
         own = self.own_rounds_from()
         if c.select != "average":  # which is the model of no round
             at_work.insert(0, chosen_checkpoint(final, rounds, own_from=own, rule=c.select))
-        at_work = [use_of_ranking(rounds), *at_work, *self.mechanisms(rounds, whole)]
+        chosen = [use_of_ranking(rounds)] if c.threshold is None else rule_mechanisms(rounds, c)
+        chosen += curriculum_mechanisms(c, course, rounds)
+        at_work = [*chosen, *at_work, *self.mechanisms(rounds, whole)]
         notes = choice_notes(c, has_rounds=bool(rounds))
         return Outcome(source, final, rounds, mechanisms=at_work, notes=notes)
 
+    def annotated(
+        self, driver: Driver, number: int, text: Corpus, model: Model, rule: Rule
+    ) -> Artifact:
+        """What the model of a round says of a text, or what labellers say of it."""
+        if number <= self.config.labelled_rounds:
+            return voted(driver, number, list(text.removed))
+        annotator = self.annotator(number, seed_of(driver.seed, "annotator", number))
+        if self.config.threshold is not None:
+            annotator = rule.annotator(annotator)
+        return driver.annotate(f"round {number}", text, model, annotator)
+
     def final(
-        self, driver: Driver, gold: Corpus, whole: Corpus, rounds: list[Round]
+        self,
+        driver: Driver,
+        gold: Corpus,
+        whole: Corpus,
+        rounds: list[Round],
+        course: Curriculum,
+        rule: Rule,
     ) -> tuple[Model, list[Mechanism]]:
         """The result, and what the run tells of its choice by another rule than source dev.
 
@@ -181,13 +243,16 @@ class SelfLearning(Method[C]):
         wins if the two are equal.
         """
         c, chooser = self.config, Chooser(driver, self.config, whole, self.objective(0))
-        models = {f"round {item.number}": item.model for item in rounds}
+        models = {f"round {item.number}": item.model for item in course.among(rounds)}
         choice = chooser.among(models)
         if c.final_epochs:
             picks, best = [item.picked for item in rounds], choice.model
-            every = driver.derive("all selections", gather_earlier, *picks, ratio=None, seed=0)
+            every = picks[-1]  # of a threshold rule, which chooses anew
+            if c.threshold is None:
+                every = driver.derive("all selections", gather_earlier, *picks, ratio=None, seed=0)
             schedule = Schedule(self.final_rate(), c.final_epochs, patience=c.final_patience)
-            mix, objective = Mix(gold, whole.labelled(every)), self.final_objective()
+            mix = Mix(gold, rule.labelled(whole, every))
+            objective = self.weighted_objective() if c.is_weighted else self.final_objective()
             last = driver.train("final", mix, objective, start=best, schedule=schedule)
             if c.select == "source_dev":
                 return best_on_source_dev([last, best]), []
@@ -200,7 +265,7 @@ class SelfLearning(Method[C]):
     ) -> list[Corpus]:
         """Earlier selections that the round trains on again, as a corpus, if there are any."""
         ratio = self.config.prev_ratio
-        if len(picks) < 2 or ratio == 0:
+        if len(picks) < 2 or ratio == 0 or self.config.threshold is not None:
             return []
         seed = seed_of(driver.seed, "earlier selections", number)
         title = f"round {number} earlier"
