@@ -35,7 +35,7 @@ from xlt_ray.config.schema import (
     split_commas,
 )
 from xlt_ray.report.compare import terminal_tables, write_comparison
-from xlt_ray.report.comparison import TARGET_LABELS, Comparison, ComparisonRow, ScoredRun
+from xlt_ray.report.comparison import OF_A_ROW, Comparison, ComparisonRow, ScoredRun
 from xlt_ray.report.figures import comparison_figure, require_matplotlib, write_pictures
 from xlt_ray.report.page import comparison_page
 from xlt_ray.report.published import PublishedTable, published
@@ -98,7 +98,7 @@ class CompareSection(Section, frozen=True):
 
     methods: Annotated[dict[Text, dict[str, Any]], BeforeValidator(_by_title), Field(min_length=1)]
     """Keys of the method by row title, `name` among them unless it is the title; or only names.
-    benchmark: few, few_seed, few_weight and select_on of the row."""
+    benchmark: few, few_seed, few_weight and select_on of the row; translation: its keys of it."""
     shared: dict[str, Any] = Field(default_factory=dict)
     """Keys for every method that has them; those of a row win."""
     seeds: Annotated[
@@ -256,12 +256,12 @@ def _check_folders(name: str, section: CompareSection, origins: Mapping[str, str
 
 @dataclass(frozen=True)
 class _RowMethod:
-    """Keys of a row's method, those of the benchmark that it has of its own, and where each is
+    """Keys of a row's method, those of other sections that it has of its own, and where each is
     from."""
 
     values: Mapping[str, Any]
     origins: Mapping[str, str]
-    benchmark: Mapping[str, Any]
+    sections: Mapping[str, Mapping[str, Any]]
 
 
 def _methods(section: CompareSection, origins: Mapping[str, str]) -> dict[str, _RowMethod]:
@@ -269,14 +269,15 @@ def _methods(section: CompareSection, origins: Mapping[str, str]) -> dict[str, _
     schemas = _schemas()
     found, taken, are_known = {}, {"name"}, True
     for title, row in section.methods.items():
-        benchmark = row.get("benchmark") or {}
-        if not isinstance(benchmark, Mapping) or not set(benchmark) <= set(TARGET_LABELS):
-            raise ConfigError(
-                f"compare.methods.{title}.benchmark: {shown(benchmark)}; a row's own are "
-                f"{', '.join(TARGET_LABELS)}, all else is alike in all rows (from "
-                f"{origin_of(f'compare.methods.{title}.benchmark', origins)})"
-            )
-        own = {key: value for key, value in row.items() if key != "benchmark"}
+        sections = {name: row[name] or {} for name in OF_A_ROW if name in row}
+        for part, keys in sections.items():
+            allowed_here, where = OF_A_ROW[part], f"compare.methods.{title}.{part}"
+            if not isinstance(keys, Mapping) or not set(keys) <= set(allowed_here):
+                raise ConfigError(
+                    f"{where}: {shown(keys)}; a row's own are {', '.join(allowed_here)}, all else "
+                    f"is alike in all rows (from {origin_of(where, origins)})"
+                )
+        own = {key: value for key, value in row.items() if key not in OF_A_ROW}
         name = own.get("name", title)
         schema = schemas.get(name) if isinstance(name, str) else None
         allowed = _keys_of(schema) if schema else set()
@@ -287,10 +288,11 @@ def _methods(section: CompareSection, origins: Mapping[str, str]) -> dict[str, _
             {**shared, **own, "name": name},
             {f"method.{key}": origin_of(path, origins) for key, path in sources.items()}
             | {
-                f"benchmark.{key}": origin_of(f"compare.methods.{title}.benchmark.{key}", origins)
-                for key in benchmark
+                f"{part}.{key}": origin_of(f"compare.methods.{title}.{part}.{key}", origins)
+                for part, keys in sections.items()
+                for key in keys
             },
-            benchmark,
+            sections,
         )
         taken |= allowed
         are_known = are_known and schema is not None
@@ -338,8 +340,8 @@ def _run(
 ) -> RunConfig[Any]:
     """The checked configuration of one run."""
     values = {**values, "method": method.values}
-    if method.benchmark:
-        values["benchmark"] = {**(values.get("benchmark") or {}), **method.benchmark}
+    for section, own in method.sections.items():
+        values[section] = {**(values.get(section) or {}), **own}
     origins = {**origins, **method.origins}
     return check_run(validate(schema_for(values, _schemas(), origins), values, origins))
 

@@ -306,14 +306,27 @@ class ResourcesConfig(Section, frozen=True):
 
 
 class TranslationConfig(Section, frozen=True):
-    """How text is translated, for methods that learn from translations: of sentences and pairs."""
+    """How text is translated: for methods that learn from translated texts and pairs, and source
+    gold of any task into the targets."""
 
     model: Uri | None = None
     """Seq2seq checkpoint into the pivot, a folder or hub id; {language} in it is the language."""
     back: Uri | None = None
-    """Checkpoint back from the pivot; absent: the same, which has to be one of many languages."""
+    """Checkpoint from the pivot; absent: the same, which has to be one of many languages."""
     ready: Uri | None = None
-    """Folder of <language>.parquet in place of models: text, and its translations pivot, back."""
+    """Folder of <language>.parquet in place of models: text, and its translations pivot, back, or
+    with train the target languages."""
+    train: bool = False
+    """Learn from the source gold in translation into the targets, too, its labels carried over."""
+    train_weight: Count = 1
+    """How often each translated row is in the gold that is learned from."""
+    project: Literal["auto", "markers", "alignment"] = "auto"
+    """How labels of words get over: in brackets that are translated, by words that the encoder
+    aligns, or row by row by the way that fits better by the encoder."""
+    layer: int | None = Field(default=None, ge=1)
+    """Layer of the encoder whose states align words; absent: the one at two thirds."""
+    threshold: float = Field(default=1e-3, ge=0, lt=1)
+    """Least probability, in both directions, of words that are aligned."""
     revision: Text | None = None
     """Hub revision of the checkpoints; absent: the current commits, which are recorded."""
     pivot: Language = "en"
@@ -333,8 +346,14 @@ class TranslationConfig(Section, frozen=True):
     def _is_one_way(self) -> Self:
         if self.model is not None and self.ready is not None:
             raise ValueError("model and ready: one of them, translations are made or there already")
-        if self.back is not None and self.model is None:
+        if self.back is not None and self.model is None and not self.train:
             raise ValueError("back: a checkpoint back from the pivot, and no model that gets there")
+        if self.back is not None and self.ready is not None:
+            raise ValueError("back and ready: one of them, translations are made or there already")
+        if self.train and (self.model, self.back, self.ready) == (None, None, None):
+            raise ValueError("train: neither model, back nor ready says what the translations are")
+        if self.train and self.replace:
+            raise ValueError("train: with replace the targets are read in the language of the gold")
         if self.replace and self.languages is not None:
             raise ValueError("languages: with replace every target is read in translation")
         if self.replace and self.model is None and self.ready is None:

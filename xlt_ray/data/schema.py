@@ -45,6 +45,9 @@ class BadRow:
     reason: str
 
 
+TRANSLATED = ">"
+"""What ids begin with of rows that are translations of others; no language does."""
+
 _KEY = [("id", pa.string()), ("language", pa.string())]
 
 TEXT_SCHEMA: dict[Task, pa.Schema] = {

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
@@ -32,9 +32,9 @@ from xlt_ray.store.step_task import StepTask
 COLUMNS: dict[Task, tuple[str, ...]] = {"sentence": ("text",), "pair": ("text", "text_pair")}
 """Columns of the text of a row, by task; words of token tasks would lose their labels."""
 
-Ready = Literal["pivot", "back", "pivot_back"]
-"""Columns of ready translations: into the pivot language; there and back; and that into the pivot,
-back, and into the pivot once more."""
+Ready = str
+"""Columns of ready translations: into the pivot language; there and back; that into the pivot,
+back, and into the pivot once more; or the language that they are in."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class TranslateTask(StepTask):
         max_new_tokens: Longest translation in sub-words.
         batch_tokens: Token budget of a batch.
         arithmetic: How an actor computes.
+        keeps_blank: Whether a blank translation stays blank; else it is the text itself.
     """
 
     kind = "translation"
@@ -86,6 +87,7 @@ class TranslateTask(StepTask):
     max_new_tokens: int
     batch_tokens: int
     arithmetic: Arithmetic
+    keeps_blank: bool = False
 
     @property
     def inputs(self) -> tuple[Artifact, ...]:
@@ -159,7 +161,7 @@ class ShardTranslator:
         return rows
 
     def translations(self, texts: Sequence[str], route: Route, language: str) -> dict[str, str]:
-        """Translation of each text that has one; one that is blank is the text itself."""
+        """Translation of each text that has one; one that is blank stays so, or is the text."""
         if route.model is not None:
             given = dict(zip(texts, self.of(route.model, route)(texts), strict=True))
         else:
@@ -170,6 +172,8 @@ class ShardTranslator:
                 columns = (table[name].to_pylist() for name in ("text", route.column))
                 self.ready = dict(zip(*columns, strict=True))
             given = {text: self.ready[text] for text in texts if self.ready.get(text) is not None}
+        if self.task.keeps_blank:
+            return given
         return {text: translation if translation.strip() else text
                 for text, translation in given.items()}  # fmt: skip
 

@@ -123,11 +123,29 @@ class Classifier(nn.Module, ABC):
         Raises:
             ValueError: the layers have states of parts of a text other than its tokens.
         """
+        return [state.index_select(0, batch.items) for state in self._hidden(batch)]
+
+    def at_layer(self, batch: Batch, number: int, *places: Tensor) -> list[Tensor]:
+        """[n, hidden] states of a layer, for each of some places; of layer 0 the embeddings.
+
+        Args:
+            batch: The batch.
+            number: The layer.
+            places: [n] positions in the flattened input.
+
+        Raises:
+            ValueError: as `layers` does.
+        """
+        state = self._hidden(batch)[number]
+        return [state.index_select(0, at) for at in places]
+
+    def _hidden(self, batch: Batch) -> list[Tensor]:
+        """States of all tokens, in the flattened input, layer by layer."""
         found = self.encoder(**self._inputs(batch), output_hidden_states=True)
         states = found.get("hidden_states", found.get("decoder_hidden_states"))
         if any(state.shape[1] != batch.input_ids.shape[1] for state in states):
             raise ValueError(f"{type(self.encoder).__name__} has no state per token in each layer")
-        return [state.flatten(0, 1).index_select(0, batch.items) for state in states]
+        return [state.flatten(0, 1) for state in states]
 
     def _inputs(self, batch: Batch) -> dict[str, Tensor | bool]:
         return inputs_of(self.model, batch)

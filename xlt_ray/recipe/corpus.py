@@ -25,6 +25,7 @@ from xlt_ray.data.keyed import (
     without_ids,
 )
 from xlt_ray.data.quarantine import lost_rows
+from xlt_ray.data.schema import TRANSLATED
 from xlt_ray.store.artifacts import Artifact
 
 
@@ -84,7 +85,7 @@ class Corpus:
         seed: Seed of that draw.
         language: The one language whose rows are kept; None: all.
         columns: Annotations whose columns stand beside the items.
-        spared: Languages of which a sample has all rows.
+        spared: Languages of which a sample has all rows that are no translations.
     """
 
     tokens: Artifact
@@ -106,7 +107,7 @@ class Corpus:
 
     def sample(self, fraction: float, *, seed: int) -> "Corpus":
         """A random share of the rows, floor(fraction x rows) of them, drawn by hash of the id, and
-        all of languages that are spared.
+        all of languages that are spared, but for translations.
 
         Raises:
             ValueError: the fraction is not in (0, 1].
@@ -180,7 +181,7 @@ class Corpus:
             table = of_language(table, self.language)
         if self.labels is not None:
             table = with_ids(table, ids_of(self.labels))
-        always = [of_language(table, name)["id"].combine_chunks() for name in self.spared]
+        always = [own_ids(of_language(table, name)) for name in self.spared]
         for spared in always:
             table = without_ids(table, spared)
         ids = table["id"].combine_chunks()
@@ -247,6 +248,12 @@ def ids_of(*artifacts: Artifact) -> pa.Array:
     """The ids of all rows of some artifacts."""
     chunks = [item.table(["id"])["id"].combine_chunks() for item in artifacts]
     return pa.concat_arrays(chunks) if chunks else pa.array([], pa.string())
+
+
+def own_ids(table: pa.Table) -> pa.Array:
+    """The ids of rows that are no translations of others."""
+    ids = [name for name in table["id"].to_pylist() if not name.startswith(TRANSLATED)]
+    return pa.array(ids, pa.string())
 
 
 def sample_ids(ids: pa.Array, count: int, *, seed: int) -> pa.Array:

@@ -11,6 +11,15 @@ from xlt_ray.report.significance import Difference
 
 TARGET_LABELS = ("few", "few_seed", "few_weight", "select_on")
 """Keys of the benchmark that a row may have of its own: which labels of targets it is given."""
+OF_A_ROW: Mapping[str, tuple[str, ...]] = {
+    "benchmark": TARGET_LABELS,
+    "translation": (
+        "model", "back", "ready", "train", "train_weight", "project", "layer", "threshold", "pivot",
+        "languages",
+    ),
+}  # fmt: skip
+"""Keys besides the method's that a row may have of its own, by section: labels of targets, and the
+translation of source gold."""
 
 
 def _most(values: Sequence[float | None]) -> float | None:
@@ -66,9 +75,13 @@ class ComparisonRow:
 
     @property
     def target_labels(self) -> Mapping[str, Any]:
-        """Those of `TARGET_LABELS`, as the runs had them."""
-        benchmark = self.trials[0].report.config.get("benchmark", {})
-        return {f"benchmark.{key}": benchmark.get(key) for key in TARGET_LABELS}
+        """Those of `OF_A_ROW`, as the runs had them."""
+        config = self.trials[0].report.config
+        return {
+            f"{section}.{key}": (config.get(section) or {}).get(key)
+            for section, keys in OF_A_ROW.items()
+            for key in keys
+        }
 
     @property
     def average(self) -> float | None:

@@ -142,13 +142,19 @@ def check_run(config: RunConfig[Any]) -> RunConfig[Any]:
                 "above 0"
             )
     given = config.translation
-    if task == "token" and (given.model or given.ready):
+    if task == "token" and (given.replace or ((given.model or given.ready) and not given.train)):
         raise ConfigError(
             "translation: words of a token task would lose their labels; it is for sentences and "
-            "pairs"
+            "pairs, and with translation.train for the source gold of all tasks"
         )
-    if config.benchmark.leave_one_out and given.replace:
-        raise ConfigError("translation.replace: a source that is left out is not translated")
+    if config.benchmark.leave_one_out and (given.replace or given.train):
+        key = "replace" if given.replace else "train"
+        raise ConfigError(f"translation.{key}: a source that is left out is not translated")
+    if given.train and given.project == "markers" and task == "token" and not has_entities:
+        raise ConfigError(
+            f"translation.project: markers are put around entities, and {name} has no BIO labels; "
+            "allowed: auto, alignment"
+        )
     if config.train.lora.rank:
         require("peft", "lora", "train.lora needs")
         if getattr(config.method, "select", None) == "average":

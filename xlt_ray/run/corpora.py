@@ -13,6 +13,7 @@ from xlt_ray.engine.backbone import Backbone, backbone_of, checkpoint_of, run_wr
 from xlt_ray.engine.given import GivenTask, digest_of, run_given
 from xlt_ray.engine.read import TokeniseTask, run_tokenise
 from xlt_ray.engine.resources import Plan, check_sharding
+from xlt_ray.engine.translate import offering
 from xlt_ray.labels import LabelSet
 from xlt_ray.recipe.corpus import Corpus, Model, Start
 from xlt_ray.recipe.task import TaskContext
@@ -22,6 +23,7 @@ from xlt_ray.run.gold import OF_SOURCES, Gold
 from xlt_ray.run.int8 import check_encoder
 from xlt_ray.run.labellers import voters_of, votes_about
 from xlt_ray.run.policy import RunPolicy
+from xlt_ray.run.projections import Projections, languages_of
 from xlt_ray.run.reading import AnySplit, Reading
 from xlt_ray.run.saved_models import check_start, run_named
 from xlt_ray.run.steps import Runner, Step
@@ -89,8 +91,13 @@ class RunCorpora:
         languages = tuple(dict.fromkeys((*languages, *self.pools)))
         self.voters = {x.name: x for x in voters_of(config, self.benchmark, languages)}
         self.begun: dict[str, TargetLabels] = {}  # by run or checkpoint that was started from
+        self.translated = languages_of(config, self.source_languages, self.targets)
+        self.projections = Projections(
+            config, task, self.labels, runner, plan, self.translations, lambda: self.backbone
+        )
         self._back: Corpus | None = None
         self._texts: dict[str, Artifact] = {}
+        self.translated_tokens: list[Artifact] = []
         self._backbone: Model | None = None
         self._looking = threading.Lock()
         self._sources: dict[tuple[str, ...], Corpus] = {}
@@ -169,9 +176,36 @@ class RunCorpora:
             if split == "train" and self._few_gold is not None:
                 names, gold = (*names, *self.few), self._few_gold
             spared = self.few if split == "train" else ()
-            corpus = replace(self.text_of(title, names, split), spared=spared)
-            self._sources[key] = corpus.labelled(gold.read(title, names, split))
+            if split == "train" and self.translated:
+                corpus = self._with_translations(title, names, languages or self.source_languages)
+            else:
+                corpus = self.text_of(title, names, split)
+                corpus = corpus.labelled(gold.read(title, names, split))
+            self._sources[key] = replace(corpus, spared=spared)
         return self._sources[key]
+
+    def _with_translations(
+        self, title: str, names: Sequence[str], sources: Sequence[str]
+    ) -> Corpus:
+        """Train text of sources in translation into the targets, too, with labels. Gold of the
+        sources alone is translated; the few labelled rows of targets stay as they are.
+
+        Args:
+            title: Beginning of the steps' titles.
+            names: Languages of the train text: the sources and the targets with labelled rows.
+            sources: The sources.
+        """
+        gold, own = self._few_gold or self._source_gold, self._source_gold
+        whole = self.reading.text(title, names, "train"), gold.read(title, names, "train")
+        alone = whole
+        if tuple(names) != tuple(sources):
+            apart = f"{title} alone"
+            text = self.reading.text(apart, sources, "train")
+            alone = text, own.read(apart, sources, "train")
+        joined = self.projections.beside(title, alone, whole, sources, self.translated)
+        corpus = self._tokenised(title, joined).labelled(joined)
+        self.translated_tokens.append(corpus.tokens)
+        return corpus
 
     def dev(self, target: str | None = None, *, source: str | None = None) -> Corpus:
         """Gold-labelled dev text that chooses models: of the sources that a target learns from, or
@@ -231,7 +265,7 @@ class RunCorpora:
             languages = (
                 self._foreign(self.pools) if replace else self.translations.among(self.pools)
             )
-            if not languages:
+            if not languages or self._gold_alone(languages):
                 return None
             change = self.translations.around if replace else self.translations.back
             back = change("unlabelled", text, languages)
@@ -239,6 +273,13 @@ class RunCorpora:
                 return None
             self._back = self._tokenised("unlabelled there and back", back)
         return self._back
+
+    def _gold_alone(self, languages: Sequence[str]) -> bool:
+        """Whether ready translations are of source gold, and none of unlabelled text."""
+        asked = self.config.translation
+        if not asked.train or asked.ready is None:
+            return False
+        return not offering(asked.ready, languages, "back")
 
     def _foreign(self, languages: Sequence[str]) -> list[str]:
         """The languages that are read in translation where any is."""

@@ -28,8 +28,8 @@ from xlt_ray.store.artifacts import Artifact
 class RayDriver(RunCorpora):
     """Runs the verbs of one run on a cluster."""
 
-    learned_few = False
-    """Whether a training had the few labelled rows of targets."""
+    learned_few = learned_translations = False
+    """Whether a training had the few labelled rows of targets, or source gold in translation."""
 
     @cached_property
     def executor(self) -> StepExecutor:
@@ -62,6 +62,8 @@ class RayDriver(RunCorpora):
         """Train a model on a mix, chosen on source dev."""
         config, chosen = self.config, self.config.benchmark
         self.learned_few |= any(part.spared for part in mix.all)
+        own = self.translated_tokens
+        self.learned_translations |= any(part.tokens is x for part in mix.all for x in own)
         task = TrainTask(
             mix=mix,
             dev=dev or self.dev(),

@@ -12,8 +12,11 @@ from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.engine.annotate import AnnotateTask
 from xlt_ray.engine.asking import AskTask
 from xlt_ray.engine.average import MeanTask
+from xlt_ray.engine.gold_in_translation import JoinTask
 from xlt_ray.engine.int8 import Int8Task
+from xlt_ray.engine.mark import MarkTask
 from xlt_ray.engine.parallel import R
+from xlt_ray.engine.project import ProjectTask
 from xlt_ray.engine.read import ReadTask, TokeniseTask
 from xlt_ray.engine.resources import Plan
 from xlt_ray.engine.train.task import TrainTask
@@ -124,9 +127,14 @@ def outlook(task: StepTask) -> Outlook:
         ValueError: it reads what cannot be read.
     """
     match task:
-        case TokeniseTask() | TranslateTask():
+        case TokeniseTask() | TranslateTask() | MarkTask():
             facts = {name: task.text.info[name] for name in ("rows", "rows_by_language")}
-            return Outlook(facts=facts)
+            note = _translated(task) if isinstance(task, TranslateTask) else ""
+            return Outlook(note, facts)
+        case ProjectTask():
+            return _of_projection(task)
+        case JoinTask():
+            return _of_joining(task)
         case AskTask():
             known = task.text.info["rows"]
             note = "" if known is None else f"asks about {known} texts at most"
@@ -192,6 +200,37 @@ def _of_reading(task: ReadTask) -> Outlook:
     facts = {"rows": sum(counts.values()), "rows_by_language": counts}
     note = f"{bad} to quarantine" if bad else ""
     return Outlook(note, facts, sample=sample, texts=texts)
+
+
+def _translated(task: TranslateTask) -> str:
+    rows, routes = task.text.info["rows"], task.routes
+    known = "texts" if rows is None else f"at most {rows} texts"
+    goals = ", ".join(dict.fromkeys(route.target for route in routes.values()))
+    by = "a checkpoint" if any(x.model for x in routes.values()) else "the ready translations"
+    return f"{known} of {', '.join(routes)} into {goals} by {by}"
+
+
+def _of_projection(task: ProjectTask) -> Outlook:
+    rows = task.gold.info["rows"]
+    known = "rows not known" if rows is None else f"at most {rows} rows"
+    ways = [name for name, there in (("markers", task.marked), ("alignment", task.encoder))
+            if there is not None]  # fmt: skip
+    note = f"{known}, labels by {' or '.join(ways)}" if ways else f"{known}, with their labels"
+    encoded = 0 if task.encoder is None else (rows or 0) * (2 + (task.marked is not None))
+    return Outlook(note, {"rows": rows}, annotated=encoded)
+
+
+def _of_joining(task: JoinTask) -> Outlook:
+    counts = dict(task.text.info["rows_by_language"] or {})
+    more = {name: found.info["rows"] for name, found in task.projections.items()}
+    if not counts or None in more.values():
+        return Outlook()
+    translated = {name: rows * task.weight for name, rows in more.items()}
+    for name, rows in translated.items():
+        counts[name] = counts.get(name, 0) + rows
+    told = ", ".join(f"{rows} in {name}" for name, rows in translated.items())
+    facts = {"rows": sum(counts.values()), "rows_by_language": counts, "translated": translated}
+    return Outlook(f"at most {told}", facts)
 
 
 def _of_training(task: TrainTask) -> Outlook:
@@ -304,7 +343,8 @@ def _rows(part: Corpus) -> int | None:
         rows = None if labelled is None else labelled if rows is None else min(rows, labelled)
     if rows is None:
         return None
-    always = sum((by_language or {}).get(name, 0) for name in part.spared)
+    own = part.tokens.info.get("translated") or {}
+    always = sum((by_language or {}).get(name, 0) - own.get(name, 0) for name in part.spared)
     return always + share_of(part.fraction, rows - always)
 
 

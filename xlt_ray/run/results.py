@@ -10,6 +10,7 @@ from xlt_ray.run.check import method_of
 from xlt_ray.run.few import few_notes
 from xlt_ray.run.made_by import made_by
 from xlt_ray.run.peak_memory import most_mb
+from xlt_ray.run.projections import translated_notes
 from xlt_ray.store.fault_points import reached
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def report_of(
         notes=[
             *outcome.notes,
             *few_notes(config, driver.few_rows, driver.begun, driver.labellers),
+            *translated_notes(config, driver.projections.found),
             *_transductive(config, driver),
         ],
         few=known.few,

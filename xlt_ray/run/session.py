@@ -163,18 +163,21 @@ def run_recipe(config: RunConfig[Any], driver: "RayDriver") -> "Outcome":
     """Run a recipe on the verbs of a driver; an upper bound is handed what it sees of gold.
 
     Raises:
-        ConfigError: targets have labelled rows, and the recipe has trained on no gold.
+        ConfigError: targets have labelled rows, or gold was to be translated, and the recipe has
+            trained on no gold.
     """
     from xlt_ray.recipe.driver import verbs_of
     from xlt_ray.recipe.method import UpperBound
     from xlt_ray.run.few import check_learned
     from xlt_ray.run.gold import Gold
     from xlt_ray.run.gold_steps import Oracle
+    from xlt_ray.run.projections import check_translated
 
     method = method_of(config.method)(config.method)
     if not isinstance(method, UpperBound):
         outcome = method.run(verbs_of(driver))
         check_learned(driver.few_rows, driver.few, learned=driver.learned_few)
+        check_translated(config, learned=driver.learned_translations)
         return outcome
     method.see(Oracle(driver, Gold(driver.reading, driver.pools, ("unlabelled",))))
     outcome = method.run(verbs_of(driver))

@@ -129,6 +129,38 @@ class Translations:
             }
         return self._translate(f"{title} into {config.pivot}", text, routes, whole=whole)
 
+    def out_of(self, title: str, text: Artifact, sources: Sequence[str], language: str) -> Artifact:
+        """Text of source languages translated into another one; rows without translation are left
+        out, and blank translations stay blank.
+
+        Args:
+            title: Beginning of the step's title.
+            text: A text artifact, of a token task as running text.
+            sources: Its languages.
+            language: What it is translated into.
+        """
+        config = self.config.translation
+        if config.ready is not None:
+            ready, there = self._ready(sources, language)
+            if missing := [name for name in sources if name not in there]:
+                raise ConfigError(
+                    f"translation.ready: {config.ready} has no <language>.parquet of "
+                    f"{', '.join(missing)}, whose gold is translated"
+                )
+            routes = {name: Route(name, language, ready=ready, column=language) for name in there}
+        else:
+            reference = config.back or config.model or ""
+            others = [name for name in sources if name != config.pivot]
+            if others and "{language}" in reference:
+                raise ConfigError(
+                    f"translation.train: {reference} translates from the pivot {config.pivot}, and "
+                    f"the gold is in {', '.join(others)}; name its language as translation.pivot, "
+                    "or a checkpoint of many languages"
+                )
+            model = self._model(reference, language)
+            routes = {name: Route(name, language, model) for name in sources}
+        return self._translate(f"{title} into {language}", text, routes, is_gold=True)
+
     def _model(self, reference: str | None, language: str) -> Artifact:
         assert reference is not None
         config = self.config.translation
@@ -147,12 +179,18 @@ class Translations:
         return self.found("ready translations", found), there
 
     def _translate(
-        self, title: str, text: Artifact, routes: Mapping[str, Route], *, whole: bool = False
+        self,
+        title: str,
+        text: Artifact,
+        routes: Mapping[str, Route],
+        *,
+        whole: bool = False,
+        is_gold: bool = False,
     ) -> Artifact:
         config = self.config.translation
         task = TranslateTask(
             text=text,
-            task=self.task,
+            task="sentence" if is_gold and self.task == "token" else self.task,
             routes=routes,
             whole=whole,
             codes=config.codes,
@@ -160,6 +198,7 @@ class Translations:
             max_new_tokens=config.max_new_tokens,
             batch_tokens=self.plan.batch_tokens,
             arithmetic=self.plan.annotation.in_floats,
+            keeps_blank=is_gold,
         )
         limit = self.config.data.max_fatal_rows
         compute = partial(run_translate, pool=self.plan.annotators, limit=limit)

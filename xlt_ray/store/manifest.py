@@ -16,7 +16,9 @@ from xlt_ray.store.files import read_bytes
 MANIFEST = "manifest.json"
 CHUNK = 1 << 22
 """Bytes of a file that are in memory at a time."""
-COUNTED = frozenset({"text", "gold", "tokens", "translation", "annotation", "derived"})
+COUNTED = frozenset(
+    {"text", "gold", "tokens", "translation", "marked", "labelled", "annotation", "derived"}
+)
 """Kinds of artifacts whose ``rows`` are the rows of their Parquet files."""
 _ADVICE = "no run wrote that: remove the artifact's folder, and it is computed again"
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -116,7 +116,7 @@ def _source(files: FilesConfig, language: str, split: FileSplit, row_bytes: int)
         scheme=files.scheme or "bio",
         types=files.types,
         revision=revision or None,
-        cut=_cut(files, language),
+        cut=cut_of(files, language),
         row_bytes=row_bytes,
     )
 
@@ -126,14 +126,14 @@ def source_in(
 ) -> UserSource:
     """The files of a split of a language; the section has its task, and names files for it."""
     assert files.task is not None
-    cut = _cut(files, language)
+    cut = cut_of(files, language)
     places = tuple(absolute(pattern) for pattern in files.paths[language][split])
     scheme = files.scheme or "bio"
     options = (files.columns, cut, files.types, files.ids, row_bytes)
     return UserSource(places, language, split, files.task, scheme, *options)
 
 
-def _cut(files: FilesConfig, language: str) -> Cut:
+def cut_of(files: FilesConfig, language: str) -> Cut:
     """Where the words of a language's plain text end."""
     return files.words if isinstance(files.words, str) else files.words.get(language, "marks")
 

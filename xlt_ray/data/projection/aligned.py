@@ -1,0 +1,122 @@
+"""Labels that go to the aligned words of a translation.
+
+Legend: N words of the sentence, M words of the translation; ``p_NM`` has the probability of each
+aligned pair, and 0 for all others (`xlt_ray.ops.word_alignment`).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from xlt_ray.data.projection.rejection import Rejected
+from xlt_ray.labels import UNLABELLED, Span
+
+NOBODY = -1
+"""The partner of a word that is not aligned."""
+MOST = 0.5
+"""An entity in several places stays in the one with more than this share of its probability."""
+ENOUGH = 0.5
+"""Least share of the words of a translation that has to be aligned where each word has a label."""
+
+
+def partners(p_NM: np.ndarray) -> np.ndarray:
+    """[M] the likeliest partner of each word of the translation, the first on ties, or `NOBODY`."""
+    if not p_NM.size:
+        return np.full(p_NM.shape[1], NOBODY)
+    return np.where(p_NM.max(axis=0) > 0, p_NM.argmax(axis=0), NOBODY)
+
+
+def contiguous(own_M: np.ndarray, free_M: np.ndarray, weight_M: np.ndarray) -> tuple[int, int]:
+    """The one place where an entity is.
+
+    Words between two of its words belong to it if they are aligned to nothing. Where it is in
+    several places still, the one with most of the probability is taken.
+
+    Args:
+        own_M: [M] which words are aligned to words of the entity.
+        free_M: [M] which words are aligned to nothing.
+        weight_M: [M] probability of each word's alignment.
+
+    Returns:
+        Its first word, and the one after its last.
+
+    Raises:
+        Rejected: none of the words is its, or no place has most of the probability.
+    """
+    places = list[tuple[int, int]]()
+    for at in np.flatnonzero(own_M).tolist():
+        if places and bool(free_M[places[-1][1] : at].all()):
+            places[-1] = places[-1][0], at + 1
+        else:
+            places.append((at, at + 1))
+    if not places:
+        raise Rejected("entity unaligned")
+    if len(places) == 1:
+        return places[0]
+    own = np.where(own_M, weight_M, 0.0)
+    weights = [float(own[slice(*place)].sum()) for place in places]
+    best = int(np.argmax(weights))
+    if weights[best] <= MOST * sum(weights):
+        raise Rejected("not contiguous")
+    return places[best]
+
+
+def carried_spans(spans: Sequence[Span], p_NM: np.ndarray) -> tuple[Span, ...]:
+    """The entities of a sentence in its translation, in the order in which they stand there.
+
+    Args:
+        spans: Entities of the sentence, which do not overlap.
+        p_NM: The alignment.
+
+    Raises:
+        Rejected: an entity has no words there, or words in several places.
+    """
+    partner_M, weight_M = partners(p_NM), p_NM.max(axis=0, initial=0.0)
+    found = list[Span]()
+    for span in spans:
+        own_M = (partner_M >= span.start) & (partner_M < span.end)
+        found.append(Span(span.type, *contiguous(own_M, partner_M == NOBODY, weight_M)))
+    return tuple(sorted(found, key=lambda span: span.start))
+
+
+def carried_labels(labels_N: Sequence[int], p_NM: np.ndarray) -> tuple[int, ...]:
+    """Labels of the words of a translation, each that of its partner; without one, `UNLABELLED`.
+
+    Args:
+        labels_N: Class ids of the words of the sentence.
+        p_NM: The alignment.
+
+    Raises:
+        Rejected: most words have no partner.
+    """
+    partner_M = partners(p_NM)
+    if np.mean(partner_M != NOBODY) < ENOUGH:
+        raise Rejected("few words aligned")
+    known = (*labels_N, UNLABELLED)  # of nobody, the last one
+    return tuple(int(known[partner]) for partner in partner_M.tolist())
+
+
+def score_of(spans: Sequence[Span], others: Sequence[Span], p_NM: np.ndarray) -> float:
+    """How well entities of a sentence fit those of its translation, in [0, 1].
+
+    The mean over the words of all these entities, on both sides, of the probability of the
+    likeliest pair with a word of an entity of the same type on the other side.
+
+    Args:
+        spans: Entities of the sentence.
+        others: Entities of the translation.
+        p_NM: The alignment.
+
+    Returns:
+        The score; 1 where there are no entities.
+    """
+    best = list[np.ndarray]()
+    for kind in dict.fromkeys(span.type for span in (*spans, *others)):
+        rows, columns = (_words(kind, found) for found in (spans, others))
+        pairs = p_NM[np.ix_(rows, columns)]
+        best += [pairs.max(axis=1, initial=0.0), pairs.max(axis=0, initial=0.0)]
+    return float(np.concatenate(best).mean()) if best else 1.0
+
+
+def _words(kind: str, spans: Sequence[Span]) -> list[int]:
+    return [at for span in spans if span.type == kind for at in range(span.start, span.end)]

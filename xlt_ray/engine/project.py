@@ -1,0 +1,369 @@
+"""Project steps: gold labels of a text, carried over to its translation into one language.
+
+A shard of the text is projected by one actor, which has the translations of its rows and, where
+words are aligned, the encoder. Every row of the text that has gold labels is in the result, with
+its words and labels in the other language, or with the reason why it has none. For words there are
+two ways: brackets that were translated with the sentence (`xlt_ray.data.projection.markers`), and
+the alignment of words (`xlt_ray.data.projection.aligned`). Where both get there, the one whose
+entities fit better by the encoder is taken.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from xlt_ray.data.keyed import Places
+from xlt_ray.data.projection import aligned, markers
+from xlt_ray.data.projection.rejection import REASONS, Reason, Rejected
+from xlt_ray.data.quarantine import LostRow, in_order, lost_rows, write_lost
+from xlt_ray.data.readers.words import Cut, word_places
+from xlt_ray.data.schema import TEXT_SCHEMA, TRANSLATED, Task
+from xlt_ray.engine.arithmetic import Arithmetic
+from xlt_ray.engine.isolation import write_all
+from xlt_ray.engine.mark import gold_of
+from xlt_ray.engine.pool import Pool
+from xlt_ray.engine.text_shards import shards_of
+from xlt_ray.engine.word_vectors import WordVectors
+from xlt_ray.labels import LabelSet, Span, bio_spans_of_ids, spans_to_bio
+from xlt_ray.ops.word_alignment import similarities, softmax_intersection
+from xlt_ray.store.artifacts import Artifact
+from xlt_ray.store.files import open_root
+from xlt_ray.store.parquet import open_parquet
+from xlt_ray.store.step_task import StepTask
+
+Way = Literal["text", "markers", "alignment"]
+"""How labels got over: with the text as a whole, or of words by brackets or by alignment."""
+
+PROJECTED: dict[Task, pa.Schema] = {
+    task: pa.schema(
+        [
+            *(field for field in schema),
+            ("labels", pa.list_(pa.int16())),
+            ("way", pa.string()),
+            ("score", pa.float32()),
+            ("rejected", pa.string()),
+        ]
+    )
+    for task, schema in TEXT_SCHEMA.items()
+}
+"""Columns of projected rows; of a rejected row text, labels and way are null."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectTask(StepTask):
+    """Everything an actor needs; it travels by value.
+
+    Attributes:
+        text: The text.
+        gold: Its gold labels.
+        task: Kind of task.
+        labels: Classes of the labels.
+        language: Language that it was translated into.
+        plain: The translation; None: that with brackets is all there is.
+        marked: The translation with brackets; None: words are aligned.
+        encoder: Whose vectors align words; None: brackets are all there is.
+        layer: Its layer, from 1.
+        threshold: Of softmax intersection.
+        cut: Where words of the translation end.
+        max_length: Longest input of the encoder in sub-words.
+        batch_tokens: Token budget of a forward pass.
+        arithmetic: How an actor computes.
+    """
+
+    kind = "projection"
+    resumes = True
+
+    text: Artifact
+    gold: Artifact
+    task: Task
+    labels: LabelSet
+    language: str
+    plain: Artifact | None
+    marked: Artifact | None
+    encoder: Artifact | None
+    layer: int
+    threshold: float
+    cut: Cut
+    max_length: int
+    batch_tokens: int
+    arithmetic: Arithmetic
+
+    @property
+    def inputs(self) -> tuple[Artifact, ...]:
+        """The text, its labels, its translations and the encoder."""
+        more = (self.plain, self.marked, self.encoder)
+        return (self.text, self.gold, *(item for item in more if item is not None))
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """This one, and those that it computes with."""
+        return (__name__, "xlt_ray.engine.word_vectors", "xlt_ray.ops.word_alignment")
+
+
+class Carried(NamedTuple):
+    """Words of a translation with their entities or labels, and how sure that is."""
+
+    words: tuple[str, ...]
+    labels: list[int]
+    way: Way
+    score: float | None
+
+
+class Row(NamedTuple):
+    """A row, its labels, and what its translations are."""
+
+    id: str
+    words: tuple[str, ...]
+    labels: list[int]
+    plain: str | None
+    marked: str | None
+
+
+class ShardProjector:
+    """One actor: loads the encoder once, if it needs it, then turns shards into files."""
+
+    def __init__(self, task: ProjectTask):
+        self.task = task
+        self.shards = {shard.text_name: shard for shard in shards_of(task.text)}
+        self.gold = Places(gold_of(task.gold))
+
+    @cached_property
+    def encoder(self) -> WordVectors:
+        """What gives the vectors of words."""
+        task = self.task
+        assert task.encoder is not None
+        return WordVectors(
+            task.encoder.local(),
+            layer=task.layer,
+            max_length=task.max_length,
+            budget=task.batch_tokens,
+            arithmetic=task.arithmetic,
+        )
+
+    def __call__(self, shards: dict[str, Any]) -> dict[str, Any]:
+        """Project shards by name."""
+        for name in shards["shard"]:
+            rows = self._labelled(str(name))
+            self.task.out.write_table(str(name), self.projected(str(name), rows))
+        return shards
+
+    def rows(self, name: str) -> list[LostRow]:
+        """The rows of a shard, each as it is known if it is lost."""
+        shard, ids = self.shards[name], self._labelled(name)["id"].to_pylist()
+        return [LostRow(id, shard.language, name, at) for at, id in enumerate(ids, start=1)]
+
+    def part(self, name: str, start: int, stop: int) -> pa.Table:
+        """What the file of a shard has of some of its rows."""
+        rows = self._labelled(name)
+        return self.projected(name, rows.take(pa.array(range(start, stop), pa.int64())))
+
+    def _labelled(self, name: str) -> pa.Table:
+        """The rows of a shard that have gold labels, with them."""
+        rows = self.shards[name].rows(self.task.text)
+        rows = rows.append_column("labels", self.gold.table["labels"].take(self.gold.of(rows)))
+        return rows.filter(rows["labels"].is_valid())
+
+    def projected(self, name: str, rows: pa.Table) -> pa.Table:
+        """What becomes of some rows of a shard."""
+        if self.task.task == "token":
+            return self._of_words(name, rows)
+        return self._of_texts(name, rows)
+
+    def _of_texts(self, name: str, rows: pa.Table) -> pa.Table:
+        """Texts or pairs of them: the label is that of the whole."""
+        columns = [x for x in ("text", "text_pair") if x in rows.column_names]
+        found = _looked_up(self.task.plain, name, rows, columns)
+        made = list[dict[str, Any]]()
+        for row, texts in zip(rows.to_pylist(), found, strict=True):
+            reason: Reason | None = None
+            if texts is None:
+                reason = "no translation"
+            elif not all(text.strip() for text in texts):
+                reason = "empty translation"
+            record = self._record(row["id"], reason)
+            if reason is None:
+                record |= dict(zip(columns, texts or (), strict=True))
+                record |= {"labels": row["labels"], "way": "text"}
+            made.append(record)
+        return pa.Table.from_pylist(made, schema=PROJECTED[self.task.task])
+
+    def _of_words(self, name: str, rows: pa.Table) -> pa.Table:
+        """Sentences of words."""
+        plain, marked = (
+            [x and x[0] for x in _looked_up(artifact, name, rows, ["text"])]
+            for artifact in (self.task.plain, self.task.marked)
+        )
+        given = [
+            Row(row["id"], tuple(row["tokens"]), row["labels"], text, other)
+            for row, text, other in zip(rows.to_pylist(), plain, marked, strict=True)
+        ]
+        made = list[dict[str, Any]]()
+        for row, found in zip(given, self._carried(given, rows), strict=True):
+            if isinstance(found, Rejected):
+                made.append(self._record(row.id, found.reason))
+                continue
+            own = {"tokens": list(found.words), "labels": found.labels,
+                   "way": found.way, "score": found.score}  # fmt: skip
+            made.append(self._record(row.id, None) | own)
+        return pa.Table.from_pylist(made, schema=PROJECTED["token"])
+
+    def _record(self, id: str, reason: Reason | None) -> dict[str, Any]:
+        language = self.task.language
+        return {"id": f"{TRANSLATED}{language} {id}", "language": language, "rejected": reason}
+
+    def _carried(self, given: Sequence[Row], rows: pa.Table) -> list[Carried | Rejected]:
+        """What each sentence becomes, by the way that gets there, or the better of both."""
+        by_marks = [self._by_markers(row) for row in given]
+        if self.task.encoder is None:
+            return by_marks
+        cut = [_words(row.plain or "", self.task.cut) for row in given]
+        others = [x.words if isinstance(x, Carried) else () for x in by_marks]
+        language = str(rows["language"][0]) if len(rows) else ""
+        own_V = self.encoder([row.words for row in given], language)
+        plain_V, marked_V = (self.encoder(x, self.task.language) for x in (cut, others))
+        found = list[Carried | Rejected]()
+        for row, words, by_mark, own, plain, marked in zip(
+            given, cut, by_marks, own_V, plain_V, marked_V, strict=True
+        ):
+            if isinstance(by_mark, Carried):
+                p_NM = self._aligned(own, marked)
+                score = aligned.score_of(self._spans(row.labels), self._spans(by_mark.labels), p_NM)
+                by_mark = by_mark._replace(score=score)
+            by_words = self._by_alignment(row, words, self._aligned(own, plain))
+            found.append(_better(by_mark, by_words, has_marks=self.task.marked is not None))
+        return found
+
+    def _by_markers(self, row: Row) -> Carried | Rejected:
+        """By brackets; of a sentence without entities all words are outside."""
+        spans = self._spans(row.labels)
+        try:
+            if spans:
+                markers.pairs_of(row.words, spans)
+            if row.marked is None:
+                raise Rejected("no translation")
+            words, found = markers.found_in(row.marked, row.words, spans, self.task.cut)
+        except Rejected as rejected:
+            return rejected
+        return Carried(words, self._labels(found, len(words)), "markers", None)
+
+    def _by_alignment(
+        self, row: Row, words: tuple[str, ...], p_NM: np.ndarray
+    ) -> Carried | Rejected:
+        """By aligned words."""
+        try:
+            if row.plain is None:
+                raise Rejected("no translation")
+            if not words:
+                raise Rejected("empty translation")
+            if not self.task.labels.is_bio:
+                labels = aligned.carried_labels(row.labels, p_NM)
+                score = float(p_NM.max(axis=0).mean())
+                return Carried(words, list(labels), "alignment", score)
+            spans = self._spans(row.labels)
+            found = aligned.carried_spans(spans, p_NM)
+        except Rejected as rejected:
+            return rejected
+        score = aligned.score_of(spans, found, p_NM)
+        return Carried(words, self._labels(found, len(words)), "alignment", score)
+
+    def _aligned(self, own_NH: np.ndarray, other_MH: np.ndarray) -> np.ndarray:
+        if not len(own_NH) or not len(other_MH):
+            return np.zeros((len(own_NH), len(other_MH)))
+        similarity_NM = similarities(torch.from_numpy(own_NH), torch.from_numpy(other_MH))
+        return softmax_intersection(similarity_NM, self.task.threshold).numpy()
+
+    def _spans(self, labels: Sequence[int]) -> list[Span]:
+        return bio_spans_of_ids(labels, self.task.labels) if self.task.labels.is_bio else []
+
+    def _labels(self, spans: Sequence[Span], count: int) -> list[int]:
+        return [self.task.labels.index(tag) for tag in spans_to_bio(spans, count)]
+
+
+def _better(
+    by_mark: Carried | Rejected, by_words: Carried | Rejected, *, has_marks: bool
+) -> Carried | Rejected:
+    """The one whose entities fit better, that by alignment on ties: its text has no brackets; where
+    neither got there, why the brackets did not, if there are any."""
+    if isinstance(by_mark, Rejected):
+        no_text = by_mark.reason == "no translation"
+        is_told = has_marks and isinstance(by_words, Rejected) and not no_text
+        return by_mark if is_told else by_words
+    if isinstance(by_words, Rejected):
+        return by_mark
+    return by_mark if (by_mark.score or 0.0) > (by_words.score or 0.0) else by_words
+
+
+def _words(text: str, cut: Cut) -> tuple[str, ...]:
+    return tuple(text[slice(*place)] for place in word_places(text, cut))
+
+
+def _looked_up(
+    translation: Artifact | None, name: str, rows: pa.Table, columns: Sequence[str]
+) -> list[tuple[str, ...] | None]:
+    """Texts of each row in a translation of its shard; None where it has none."""
+    if translation is None or name not in translation.names:
+        return [None] * len(rows)
+    table = translation.shard(name, ["id", *columns])
+    texts = list(zip(*(table[column].to_pylist() for column in columns), strict=True))
+    places = Places(table).of(rows).to_pylist()
+    return [None if place is None else texts[place] for place in places]
+
+
+def run_project(task: ProjectTask, pool: Pool, *, limit: int) -> dict[str, Any]:
+    """Project every shard of the text; returns facts for the manifest: ``rows`` that got over, of
+    ``given`` rows with gold labels, how many by which of the ``ways``, and how many were
+    ``rejected`` for which reason.
+
+    Args:
+        task: The step.
+        pool: The actors.
+        limit: Rows that may be lost, since they kill whoever projects them.
+
+    Raises:
+        RuntimeError: an actor failed for good, or whatever is projected kills; the message is why.
+        ConfigError: more rows kill than may be lost.
+    """
+    names = [shard.text_name for shard in shards_of(task.text)]
+    lost = write_all(ShardProjector, task, pool, names, limit=limit)
+    counts, total = Counter[tuple[str | None, str | None]](), 0.0
+    for name in names:
+        way, rejected, score = _said(task, name)
+        counts.update(zip(way, rejected, strict=True))
+        total += sum(value for value in score if value is not None)
+    write_lost(task.out, in_order([*lost, *lost_rows(task.text)]))
+    facts = _facts(counts)
+    if task.encoder is not None and facts["rows"]:
+        facts["score"] = total / facts["rows"]
+    facts["given"] += len(lost)
+    return {**facts, "quarantined": len(lost)} if lost else facts
+
+
+def _said(task: ProjectTask, name: str) -> list[list[Any]]:
+    """How, why not and how well the rows of a finished shard got over."""
+    fs, base = open_root(task.out.root)
+    place = f"{base}/artifacts/{task.kind}/{task.out.folder}/{name}"
+    columns = ["way", "rejected", "score"]
+    with fs.open_input_file(place) as stream:
+        table = open_parquet(stream, place).read(columns, use_threads=False)
+    return [table[column].to_pylist() for column in columns]
+
+
+def _facts(counts: Mapping[tuple[str | None, str | None], int]) -> dict[str, Any]:
+    ways, rejected = Counter[str](), Counter[str]()
+    for (way, reason), count in counts.items():
+        if reason is None:
+            ways[str(way)] += count
+        else:
+            rejected[reason] += count
+    return {
+        "rows": sum(ways.values()),
+        "given": sum(counts.values()),
+        "ways": dict(sorted(ways.items())),
+        "rejected": {name: rejected[name] for name in REASONS if rejected[name]},
+    }

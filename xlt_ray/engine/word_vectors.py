@@ -1,0 +1,66 @@
+"""Vectors of words in a layer of an encoder as it is, untrained."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from xlt_ray.data.batches.examples import examples_of
+from xlt_ray.data.batches.layout import layout_in
+from xlt_ray.data.batches.planning import plan_batches
+from xlt_ray.data.batches.tokenise import load_tokenizer, tokenise
+from xlt_ray.data.schema import TEXT_SCHEMA
+from xlt_ray.engine.arithmetic import Arithmetic, autocast
+from xlt_ray.models.load import load_classifier
+
+
+class WordVectors:
+    """An encoder on its device, under a head that nobody asks.
+
+    Args:
+        folder: Its weights and tokenizer.
+        layer: The layer whose states are taken, from 1; 0: the embeddings.
+        max_length: Longest input in sub-words; longer sentences have windows.
+        budget: Token budget of a forward pass.
+        arithmetic: How it computes.
+    """
+
+    def __init__(
+        self, folder: Path, *, layer: int, max_length: int, budget: int, arithmetic: Arithmetic
+    ):
+        self.layer, self.budget, self.precision = layer, budget, arithmetic.precision
+        self.device = arithmetic.take()
+        self.tokenizer = load_tokenizer(str(folder))
+        self.layout = layout_in(folder, max_length, "token", None, self.tokenizer)
+        self.model = load_classifier(folder, ("a", "b"), "token").to(self.device).eval()
+
+    @torch.no_grad()
+    def __call__(self, sentences: Sequence[Sequence[str]], language: str) -> list[np.ndarray]:
+        """[W, H] float32 of each sentence: means of the states at the first and the last sub-word
+        of each word.
+
+        Args:
+            sentences: Words of each sentence.
+            language: Their language, for encoders that have adapters.
+
+        Raises:
+            ValueError: the encoder has no state per sub-word in each layer.
+        """
+        rows = {"id": [str(number) for number in range(len(sentences))],
+                "language": [language] * len(sentences),
+                "tokens": [list(words) for words in sentences]}  # fmt: skip
+        table = pa.table(rows, schema=TEXT_SCHEMA["token"])
+        examples = examples_of(tokenise(table, self.tokenizer, task="token"), self.layout)
+        found: list[np.ndarray] = [np.zeros((0, 0), np.float32)] * len(sentences)
+        with autocast(self.device, self.precision):
+            for chosen in plan_batches(examples.longest, examples.num_windows, self.budget):
+                lasts = torch.from_numpy(examples.padded(chosen).lasts).to(self.device)
+                batch = examples.collate(chosen).to(self.device)
+                first, last = self.model.at_layer(batch, self.layer, batch.items, lasts)
+                states = ((first.float() + last.float()) / 2).cpu().numpy()
+                ends = np.cumsum(np.diff(examples.item_offsets)[chosen])
+                for index, part in zip(chosen, np.split(states, ends[:-1]), strict=True):
+                    found[index] = part
+        return found
