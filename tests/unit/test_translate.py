@@ -185,6 +185,13 @@ def test_files_of_ready_translations_are_checked(tmp_path: Path) -> None:
         ready_of(str(tmp_path), ["a"], "back")
 
 
+def test_each_column_of_ready_translations_is_an_artifact_of_its_own(tmp_path: Path) -> None:
+    table = pa.table({"text": ["x"], "pivot": ["y"], "back": ["z"]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    found = [ready_of(str(tmp_path), ["a"], column)[0] for column in ("pivot", "back")]
+    assert found[0].identity != found[1].identity
+
+
 def test_ready_translations_may_go_around_once_more(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["x"], "pivot_back": ["y"]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"text": ["x"], "pivot": ["y"]}), tmp_path / "b.parquet")

@@ -196,7 +196,7 @@ class ShardProjector:
     def _of_words(self, name: str, rows: pa.Table) -> pa.Table:
         """Sentences of words."""
         plain, marked = (
-            [x and x[0] for x in _looked_up(artifact, name, rows, ["text"])]
+            [None if x is None else x[0] for x in _looked_up(artifact, name, rows, ["text"])]
             for artifact in (self.task.plain, self.task.marked)
         )
         given = [

@@ -254,7 +254,8 @@ def ready_of(root: str, languages: Sequence[str], column: Ready) -> tuple[Backbo
             attempt.write_table(f"{language}.parquet", table)
         return {"rows": sum(len(table) for table in tables.values())}
 
-    return Backbone(identity={"ready": sums}, code=(__name__,), write=write), there
+    identity = {"ready": sums, "column": column}
+    return Backbone(identity=identity, code=(__name__,), write=write), there
 
 
 def offering(root: str, languages: Sequence[str], column: Ready) -> list[str]:

@@ -33,6 +33,7 @@ class Translations:
         plan: Its annotators translate, too.
         found: Puts what was found of a checkpoint, or of ready translations, into the store.
         models: Checkpoints that were found, by folder or hub id.
+        tables: Ready translations that were found, and their languages, by languages and column.
     """
 
     config: RunConfig[Any]
@@ -41,6 +42,7 @@ class Translations:
     plan: Plan
     found: Callable[[str, Backbone], Artifact]
     models: dict[str, Artifact] = field(default_factory=dict)
+    tables: dict[tuple[str, ...], tuple[Artifact, list[str]]] = field(default_factory=dict)
 
     @property
     def is_there(self) -> bool:
@@ -175,8 +177,11 @@ class Translations:
 
     def _ready(self, languages: Sequence[str], column: Ready) -> tuple[Artifact, list[str]]:
         assert self.config.translation.ready is not None
-        found, there = ready_of(self.config.translation.ready, languages, column)
-        return self.found("ready translations", found), there
+        key = (*languages, column)
+        if key not in self.tables:
+            found, there = ready_of(self.config.translation.ready, languages, column)
+            self.tables[key] = self.found("ready translations", found), there
+        return self.tables[key]
 
     def _translate(
         self,

@@ -7,6 +7,7 @@ of the other language and written as it writes them, with its particles and case
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, cast
 
 from xlt_ray.data.batches.subwords import running_text
@@ -119,7 +120,7 @@ class _Writer:
             "O": [*mark, *self._phrase(goal)],
         }
         found = [word for part in self.knobs.order for word in parts[part]]
-        for start, stop in zip(begins, [*begins[1:], len(words)], strict=True):
+        for start, stop in pairwise([*begins, len(words)]):
             found += self._adjunct(words[start], words[start + 1 : stop])
         return found
 
