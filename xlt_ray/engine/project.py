@@ -40,6 +40,11 @@ from xlt_ray.store.step_task import StepTask
 Way = Literal["text", "markers", "alignment"]
 """How labels got over: with the text as a whole, or of words by brackets or by alignment."""
 
+MARGIN = 0.5
+"""How much better than by brackets a row's entities have to fit by alignment, to be taken where
+both differ. Alignment looks for the words that fit best, and is wrong where the encoder knows a
+language little; brackets around wrong words fit nothing."""
+
 PROJECTED: dict[Task, pa.Schema] = {
     task: pa.schema(
         [
@@ -288,15 +293,21 @@ class ShardProjector:
 def _better(
     by_mark: Carried | Rejected, by_words: Carried | Rejected, *, has_marks: bool
 ) -> Carried | Rejected:
-    """The one whose entities fit better, that by alignment on ties: its text has no brackets; where
-    neither got there, why the brackets did not, if there are any."""
+    """The one of the two ways that is taken.
+
+    Where both have the same entities, that by alignment, as its text had no brackets. Where they
+    differ, that by brackets, which came back whole, unless the other one fits better by `MARGIN`.
+    Where neither got there, why the brackets did not, if there are any.
+    """
     if isinstance(by_mark, Rejected):
         no_text = by_mark.reason == "no translation"
         is_told = has_marks and isinstance(by_words, Rejected) and not no_text
         return by_mark if is_told else by_words
     if isinstance(by_words, Rejected):
         return by_mark
-    return by_mark if (by_mark.score or 0.0) > (by_words.score or 0.0) else by_words
+    if by_mark[:2] == by_words[:2]:
+        return by_words
+    return by_words if (by_words.score or 0.0) > (by_mark.score or 0.0) + MARGIN else by_mark
 
 
 def _words(text: str, cut: Cut) -> tuple[str, ...]:

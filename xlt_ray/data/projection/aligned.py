@@ -99,8 +99,10 @@ def carried_labels(labels_N: Sequence[int], p_NM: np.ndarray) -> tuple[int, ...]
 def score_of(spans: Sequence[Span], others: Sequence[Span], p_NM: np.ndarray) -> float:
     """How well entities of a sentence fit those of its translation, in [0, 1].
 
-    The mean over the words of all these entities, on both sides, of the probability of the
-    likeliest pair with a word of an entity of the same type on the other side.
+    Each word of an entity has the probability of its likeliest pair with a word of an entity of the
+    same type on the other side. The score is the mean over the words of the sentence's entities or
+    that over those of the translation, whichever is less: entities that are cut short lack the one,
+    those that reach too far the other.
 
     Args:
         spans: Entities of the sentence.
@@ -110,12 +112,12 @@ def score_of(spans: Sequence[Span], others: Sequence[Span], p_NM: np.ndarray) ->
     Returns:
         The score; 1 where there are no entities.
     """
-    best = list[np.ndarray]()
+    sides: tuple[list[float], list[float]] = [], []
     for kind in dict.fromkeys(span.type for span in (*spans, *others)):
-        rows, columns = (_words(kind, found) for found in (spans, others))
-        pairs = p_NM[np.ix_(rows, columns)]
-        best += [pairs.max(axis=1, initial=0.0), pairs.max(axis=0, initial=0.0)]
-    return float(np.concatenate(best).mean()) if best else 1.0
+        pairs = p_NM[np.ix_(*(_words(kind, found) for found in (spans, others)))]
+        for axis, side in enumerate(reversed(sides)):
+            side += pairs.max(axis=axis, initial=0.0).tolist()
+    return min((sum(side) / len(side) for side in sides if side), default=1.0)
 
 
 def _words(kind: str, spans: Sequence[Span]) -> list[int]:
