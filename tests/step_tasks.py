@@ -18,7 +18,10 @@ from xlt_ray.engine.average import MeanTask
 from xlt_ray.engine.backbone import Backbone
 from xlt_ray.engine.derive import DeriveTask, OracleTask, ScoreTask
 from xlt_ray.engine.given import GivenTask
+from xlt_ray.engine.gold_in_translation import JoinTask
 from xlt_ray.engine.int8 import Int8Task
+from xlt_ray.engine.mark import MarkTask
+from xlt_ray.engine.project import ProjectTask
 from xlt_ray.engine.read import ReadGold, ReadText, TokeniseTask
 from xlt_ray.engine.train.snapshots import SnapshotTask
 from xlt_ray.engine.train.task import TrainTask
@@ -84,6 +87,13 @@ TASKS: tuple[StepTask, ...] = (
         text=ONE, task="pair", routes={"a": Route("a", "en", ONE)}, whole=False, codes={}, beams=1,
         max_new_tokens=8, batch_tokens=64, arithmetic=Arithmetic(),
     ),
+    MarkTask(text=ONE, gold=ONE, labels=LABELS, brackets=True, bare=False),
+    ProjectTask(
+        text=ONE, gold=ONE, task="token", labels=LABELS, language="b", plain=ONE, marked=ONE,
+        encoder=ONE, layer=1, threshold=0.5, cut="marks", max_length=32, batch_tokens=64,
+        arithmetic=Arithmetic(),
+    ),
+    JoinTask(text=ONE, gold=ONE, projections={"b": ONE}, task="token", weight=1),
     TrainTask(
         mix=Mix(GOLD), dev=GOLD, start=ONE, objective=Loss(), schedule=Schedule(0.1, 1),
         train=TrainConfig(), context=TaskContext(LABELS, ("a",)), metric="f1", seed=0, world=1,
@@ -136,6 +146,11 @@ CHANGES: dict[str, list[Any]] = {
     "routes": [{"b": Route("a", "en", ONE)}, {"a": Route("a", "en", OTHER)},
                {"a": Route("a", "de", ONE)}, {"a": Route("a", "en", ONE, must=True)}],
     "codes": [{"a": "aa"}],
+    "plain": [OTHER, None],
+    "marked": [OTHER, None],
+    "encoder": [OTHER, None],
+    "cut": ["blanks"],
+    "projections": [{"b": OTHER}, {"c": ONE}],
     "mix": [Mix(GOLD, GOLD), Mix(GOLD, paired=GOLD), Mix(GOLD.of("a"))],
     "dev": [GOLD.of("a")],
     "start": [OTHER],
