@@ -12,12 +12,15 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.world import SOURCE, TARGETS, World, artifacts, jsonl
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.data.benchmarks.registry import BENCHMARKS
 from xlt_ray.data.benchmarks.toy import LABELS, make_source
+from xlt_ray.data.benchmarks.toy_translation import ready_rows
 from xlt_ray.engine.pool import Pool
 from xlt_ray.engine.resources import Plan
 from xlt_ray.labels import LabelSet
@@ -179,6 +182,28 @@ def test_noise_in_place_of_all_but_few_labels_changes_nothing(
     (text,) = (x for x in jsonl(stores / f"noisy/runs/{title}/ledger.jsonl")
                if x["title"] == "source train text")  # fmt: skip
     assert text["info"]["rows_by_language"] == {SOURCE: 120, **dict.fromkeys(TARGETS, 2 * FEW)}
+
+
+@pytest.mark.slow
+def test_noise_in_place_of_target_labels_changes_nothing_beside_translations(
+    world: World, corpora: Path, stores: Path, tmp_path: Path
+) -> None:
+    """Source gold is learned from in translation, and no gold of targets is translated."""
+    title, reports = "bl_single-translated", []
+    text = {"text": list[str](), TARGETS[0]: list[str]()}
+    own = make_source("ner", SOURCE, "train", {"train": SIZES["train"]})
+    for one, other in ready_rows(own, make_source("ner", TARGETS[0], "train")):
+        text["text"].append(one)
+        text[TARGETS[0]].append(other)
+    pq.write_table(pa.table(text), tmp_path / f"{SOURCE}.parquet")
+    translation = {"train": True, "ready": str(tmp_path), "languages": [TARGETS[0]]}
+    for kind in ("clean", "noisy"):
+        data = corpora / "token" / kind
+        values = values_of(world, "bl_single", "token", data, stores / kind, "train,dev", title)
+        reports.append(run(configure_run({**values, "translation": translation})))
+    check(stores, title, *reports)
+    (note,) = (x for x in reports[1]["notes"] if "in translation" in x)
+    assert f"{SIZES['train']} of {SIZES['train']} rows in {TARGETS[0]}" in note
 
 
 @pytest.fixture(scope="module")

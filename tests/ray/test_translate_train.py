@@ -42,6 +42,12 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_ready(tmp_path_factory.mktemp("ready") / "tables", Quality(lost=0.3))
 
 
+def rows_of(store: Path, step: dict[str, Any]) -> list[dict[str, Any]]:
+    """All rows of a step's result."""
+    folder = store / "artifacts" / step["kind"] / step["fingerprint"]
+    return [row for path in folder.glob("*.parquet") for row in pq.read_table(path).to_pylist()]
+
+
 def values(world: World, store: Path, translation: dict[str, Any], **sections: Any) -> Any:
     found = world.values(store)
     found["benchmark"] |= {"max_rows": {"train": ROWS, "dev": 40, "test": 24}}
@@ -68,17 +74,13 @@ def test_projected_labels_are_learned_from(
     projected = {title: step for title, step in steps.items() if step["kind"] == "projection"}
     assert len(projected) == 2
     for step in projected.values():
-        found = pa.concat_tables(
-            pq.read_table(path)
-            for path in (store / "artifacts/projection" / step["fingerprint"]).glob("*.parquet")
-        )
-        assert len(found) == ROWS
+        assert len(rows_of(store, step)) == ROWS
     joined = steps["source train with translations"]
     (tokens,) = (x for x in report["steps"] if x["title"] == "source train tokens")
     assert joined["kind"] == "labelled"
     assert tokens["kind"] == "tokens"
-    rows = pq.ParquetDataset(store / "artifacts/labelled" / joined["fingerprint"]).read()
-    assert set(rows["language"].to_pylist()) == {SOURCE, *TARGETS}
+    rows = rows_of(store, joined)
+    assert {x["language"] for x in rows} == {SOURCE, *TARGETS}
 
     there = artifacts(store)
     kinds = ("projection", "marked", "labelled", "translation")
@@ -96,8 +98,7 @@ def test_projected_labels_are_learned_from(
     assert sum("each counted 2 times" in note for note in other["notes"]) == 2
     assert other["few"] == dict.fromkeys(TARGETS, 5)
     (whole,) = (x for x in other["steps"] if x["title"] == "source train with translations")
-    rows = pq.ParquetDataset(store / "artifacts/labelled" / whole["fingerprint"]).read()
-    ids = rows["id"].to_pylist()
+    ids = [x["id"] for x in rows_of(store, whole)]
     translated = sum(id.startswith(">") for id in ids)
     assert len(ids) == ROWS + 2 * 5 * 3 + translated
     assert len({id.split()[-1] for id in ids if id.startswith(">")}) == ROWS
@@ -120,8 +121,7 @@ def test_a_checkpoint_translates_texts_with_their_labels(
     assert f" of 32 rows in {TARGETS[0]}" in note
     assert not any(TARGETS[1] in step["title"] for step in report["steps"])
     (joined,) = (x for x in report["steps"] if x["kind"] == "labelled")
-    folder = tmp_path / "store/artifacts/labelled" / joined["fingerprint"]
-    rows = pq.ParquetDataset(folder).read().to_pylist()
+    rows = rows_of(tmp_path / "store", joined)
     own = {x["id"]: x["labels"] for x in rows if x["language"] == SOURCE}
     there = {x["id"]: x["labels"] for x in rows if x["language"] != SOURCE}
     assert there

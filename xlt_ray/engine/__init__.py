@@ -13,6 +13,10 @@ text_shards        how a text is cut
 read               text and gold into artifacts
 backbone           encoders into artifacts
 translate          translation in a pool
+mark               sentences as running text, entities in brackets
+project            labels carried over to translations
+word_vectors       vectors of words in a layer
+gold_in_translation  source gold and its translations in one
 given          predictions of systems outside
 votes          labels of labellers, from files
 asking         labels of labellers that are called

@@ -32,6 +32,7 @@ entities         spans and BIO tags
 selection        quotas per class
 acquisition      which rows a person labels next
 nearness         how near languages are, by vectors of sentences
+word_alignment   aligned words, by vectors of words
 quantisation     linear layers in int8
 faiss_products   how faiss searches
 """

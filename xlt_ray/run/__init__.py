@@ -6,6 +6,7 @@ driver        the verbs, each a durable step
 corpora       the text of a run, read once
 reading       one split into an artifact
 translations  the text in translation
+projections   source gold in translation, with its labels
 labellers     who they are, and what they say about the text
 labeller_code code of labellers that are called
 policy        where a dry run or a trial differs from a run

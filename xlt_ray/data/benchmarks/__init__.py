@@ -5,4 +5,5 @@ registry     all of them, one entry each
 toy          the embedded benchmark
 toy_grammar  its sentences
 toy_words    its words
+toy_translation  translations of its sentences
 """
