@@ -1,6 +1,6 @@
 """Ready translations of the source text of the embedded benchmark, for `translation.ready`.
 
-    python benchmarks/toy_translations.py FOLDER --wrong 0.1 --dropped 0.1 --lost 0.1
+    python -m benchmarks.toy_translations FOLDER --wrong 0.1 --dropped 0.1 --lost 0.1
 
 Writes FOLDER/mira.parquet: each sentence as running text, and in brackets, with its translation
 into each of the other languages. By default all of it is right; the options make it worse.

@@ -1,6 +1,7 @@
 """Source gold in translation: what can be asked for, what a plan and a report say of it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from tests.reports import example
 from xlt_ray.commands.compare import configure as configure_rows
 from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import RunConfig, TranslationConfig
 from xlt_ray.engine.pool import Pool
 from xlt_ray.engine.resources import Plan
+from xlt_ray.report.card import _training
 from xlt_ray.run.check import configure_run
 from xlt_ray.run.dry_run import DryRun, text_of
 from xlt_ray.run.projections import check_translated, languages_of, translated_notes
@@ -181,8 +184,15 @@ def test_a_report_counts_rows_that_are_left_out(folder: Path) -> None:
     assert translated_notes(config_of(folder), {}) == []
 
 
+def test_the_card_of_a_model_says_so() -> None:
+    plain = example()
+    report = replace(plain, config={**plain.config, "translation": {"train": True}})
+    assert "source gold in translation" in _training(report, None)
+    assert "translation" not in _training(plain, None)
+
+
 def test_rows_of_a_comparison_have_translations_of_their_own() -> None:
-    rows = {
+    rows: dict[str, dict[str, Any]] = {
         "plain": {"name": "bl_direct"},
         "translated": {"name": "bl_direct", "translation": {"train": True, "ready": "r"}},
     }

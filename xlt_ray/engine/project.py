@@ -40,6 +40,8 @@ from xlt_ray.store.step_task import StepTask
 Way = Literal["text", "markers", "alignment"]
 """How labels got over: with the text as a whole, or of words by brackets or by alignment."""
 
+ROWS = 256
+"""Sentences whose vectors are in memory at a time."""
 MARGIN = 0.5
 """How much better than by brackets a row's entities have to fit by alignment, to be taken where
 both differ. Alignment looks for the words that fit best, and is wrong where the encoder knows a
@@ -209,7 +211,9 @@ class ShardProjector:
             for row, text, other in zip(rows.to_pylist(), plain, marked, strict=True)
         ]
         made = list[dict[str, Any]]()
-        for row, found in zip(given, self._carried(given, rows), strict=True):
+        parts = (given[start : start + ROWS] for start in range(0, len(given), ROWS))
+        carried = [found for part in parts for found in self._carried(part, rows)]
+        for row, found in zip(given, carried, strict=True):
             if isinstance(found, Rejected):
                 made.append(self._record(row.id, found.reason))
                 continue

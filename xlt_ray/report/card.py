@@ -249,6 +249,8 @@ def _scored(config: RunConfig[Any], report: Report, distilled: Mapping[str, Any]
 
 def _training(report: Report, distilled: Mapping[str, Any] | None) -> str:
     words = f"Seed {report.config['seed']}."
+    if (report.config.get("translation") or {}).get("train"):
+        words += " It learned from source gold in translation, too, with its labels carried over."
     if report.rounds:
         chosen = sum(item.total for item in report.rounds)
         words += f" {len(report.rounds)} rounds of self-training with {chosen:,} selected rows."

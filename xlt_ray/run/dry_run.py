@@ -343,7 +343,7 @@ def _rows(part: Corpus) -> int | None:
         rows = None if labelled is None else labelled if rows is None else min(rows, labelled)
     if rows is None:
         return None
-    own = part.tokens.info.get("translated") or {}
+    own = (part.labels.info.get("translated") if part.labels else None) or {}
     always = sum((by_language or {}).get(name, 0) - own.get(name, 0) for name in part.spared)
     return always + share_of(part.fraction, rows - always)
 
