@@ -18,7 +18,7 @@ from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.gold_in_translation import JoinTask, run_join
 from xlt_ray.engine.mark import MarkTask, run_mark
 from xlt_ray.engine.pool import Pool
-from xlt_ray.engine.project import Carried, ProjectTask, _better, run_project
+from xlt_ray.engine.project import Carried, ProjectTask, better, knows_language, run_project
 from xlt_ray.engine.text_shards import shards_of
 from xlt_ray.engine.translate import Route, TranslateTask, run_translate
 from xlt_ray.labels import UNLABELLED, LabelSet, Span, bio_spans
@@ -211,34 +211,43 @@ def test_a_killed_step_takes_over_the_shards_that_are_there(store: Store) -> Non
 
 # -- the two ways ---------------------------------------------------------------------------------
 
-MARKS = Carried(("a", "b"), [1, 0], "markers", 0.4)
-WORDS = Carried(("a", "b"), [0, 1], "alignment", 0.8)
+MARKS = Carried(("a", "b"), [1, 0], "markers", 0.4, [("a", 1)])
+WORDS = Carried(("a", "b"), [0, 1], "alignment", 0.8, [("b", 1)])
+SURE = WORDS._replace(score=0.95)
+SAME = WORDS._replace(words=("b", "c", "a"), labels=[0, 0, 1], entities=[("a", 1)])
 
 
 @pytest.mark.parametrize(
-    ("by_mark", "by_words", "found"),
+    ("by_mark", "by_words", "trusted", "found"),
     [
-        (MARKS, WORDS, MARKS),
-        (MARKS, WORDS._replace(score=0.95), WORDS._replace(score=0.95)),
-        (MARKS, WORDS._replace(labels=[1, 0]), WORDS._replace(labels=[1, 0])),
-        (MARKS, WORDS._replace(words=("c", "b"), labels=[1, 0]), MARKS),
-        (Rejected("marker lost"), WORDS, WORDS),
-        (MARKS, Rejected("not contiguous"), MARKS),
+        (MARKS, WORDS, True, MARKS),
+        (MARKS, SURE, True, SURE),
+        (MARKS, SURE, False, MARKS),
+        (MARKS, SAME, False, SAME),
+        (Rejected("marker lost"), WORDS, False, WORDS),
+        (MARKS, Rejected("not contiguous"), True, MARKS),
     ],
 )
-def test_brackets_count_unless_alignment_fits_much_better(
-    by_mark: Carried | Rejected, by_words: Carried | Rejected, found: Carried
+def test_brackets_count_unless_alignment_is_trusted_and_fits_much_better(
+    by_mark: Carried | Rejected, by_words: Carried | Rejected, trusted: bool, found: Carried
 ) -> None:
-    assert _better(by_mark, by_words, has_marks=True) == found
+    assert better(by_mark, by_words, has_marks=True, trusted=trusted) == found
+
+
+@pytest.mark.parametrize(
+    ("same", "other", "known"), [(18, 2, True), (17, 3, False), (19, 0, False), (0, 0, False)]
+)
+def test_an_encoder_is_trusted_where_it_mostly_agrees(same: int, other: int, known: bool) -> None:
+    rest = [(MARKS, Rejected("entity unaligned")), (Rejected("marker lost"), WORDS)]
+    rows = [(MARKS, SAME)] * same + [(MARKS, WORDS)] * other
+    assert knows_language([*rows, *rest * 9]) is known
 
 
 def test_the_reason_is_that_of_the_brackets_if_there_were_any() -> None:
-    lost, none, apart = (
-        Rejected(x) for x in ("marker lost", "no translation", "not contiguous")
-    )  # fmt: skip
-    assert _better(lost, apart, has_marks=True) is lost
-    assert _better(none, apart, has_marks=True) is apart
-    assert _better(none, apart, has_marks=False) is apart
+    lost, none, apart = (Rejected(x) for x in ("marker lost", "no translation", "not contiguous"))
+    assert better(lost, apart, has_marks=True, trusted=True) is lost
+    assert better(none, apart, has_marks=True, trusted=True) is apart
+    assert better(none, apart, has_marks=False, trusted=True) is apart
 
 
 # -- the toy languages, whose truth is known ------------------------------------------------------

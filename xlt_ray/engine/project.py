@@ -44,8 +44,12 @@ ROWS = 256
 """Sentences whose vectors are in memory at a time."""
 MARGIN = 0.5
 """How much better than by brackets a row's entities have to fit by alignment, to be taken where
-both differ. Alignment looks for the words that fit best, and is wrong where the encoder knows a
-language little; brackets around wrong words fit nothing."""
+both differ: alignment looks for the words that fit best, brackets around wrong words fit none."""
+TRUSTED = 0.9
+"""Share of the rows with both ways whose entities have to be the same by both, for alignment to be
+taken where they differ: an encoder that knows a language little is sure of wrong words."""
+ENOUGH = 20
+"""Fewest rows that tell this share."""
 
 PROJECTED: dict[Task, pa.Schema] = {
     task: pa.schema(
@@ -114,12 +118,14 @@ class ProjectTask(StepTask):
 
 
 class Carried(NamedTuple):
-    """Words of a translation with their entities or labels, and how sure that is."""
+    """Words of a translation with their labels, and how sure these are; in their order the words of
+    entities with their labels."""
 
     words: tuple[str, ...]
     labels: list[int]
     way: Way
     score: float | None
+    entities: list[tuple[str, int]]
 
 
 class Row(NamedTuple):
@@ -236,7 +242,7 @@ class ShardProjector:
         language = str(rows["language"][0]) if len(rows) else ""
         own_V = self.encoder([row.words for row in given], language)
         plain_V, marked_V = (self.encoder(x, self.task.language) for x in (cut, others))
-        found = list[Carried | Rejected]()
+        both = list[tuple[Carried | Rejected, Carried | Rejected]]()
         for row, words, by_mark, own, plain, marked in zip(
             given, cut, by_marks, own_V, plain_V, marked_V, strict=True
         ):
@@ -244,9 +250,9 @@ class ShardProjector:
                 p_NM = self._aligned(own, marked)
                 score = aligned.score_of(self._spans(row.labels), self._spans(by_mark.labels), p_NM)
                 by_mark = by_mark._replace(score=score)
-            by_words = self._by_alignment(row, words, self._aligned(own, plain))
-            found.append(_better(by_mark, by_words, has_marks=self.task.marked is not None))
-        return found
+            both.append((by_mark, self._by_alignment(row, words, self._aligned(own, plain))))
+        trusted, has_marks = knows_language(both), self.task.marked is not None
+        return [better(*ways, has_marks=has_marks, trusted=trusted) for ways in both]
 
     def _by_markers(self, row: Row) -> Carried | Rejected:
         """By brackets; of a sentence without entities all words are outside."""
@@ -259,7 +265,7 @@ class ShardProjector:
             words, found = markers.found_in(row.marked, row.words, spans, self.task.cut)
         except Rejected as rejected:
             return rejected
-        return Carried(words, self._labels(found, len(words)), "markers", None)
+        return self._with_entities(words, found, "markers", None)
 
     def _by_alignment(
         self, row: Row, words: tuple[str, ...], p_NM: np.ndarray
@@ -273,13 +279,13 @@ class ShardProjector:
             if not self.task.labels.is_bio:
                 labels = aligned.carried_labels(row.labels, p_NM)
                 score = float(p_NM.max(axis=0).mean())
-                return Carried(words, list(labels), "alignment", score)
+                return Carried(words, list(labels), "alignment", score, [])
             spans = self._spans(row.labels)
             found = aligned.carried_spans(spans, p_NM)
         except Rejected as rejected:
             return rejected
         score = aligned.score_of(spans, found, p_NM)
-        return Carried(words, self._labels(found, len(words)), "alignment", score)
+        return self._with_entities(words, found, "alignment", score)
 
     def _aligned(self, own_NH: np.ndarray, other_MH: np.ndarray) -> np.ndarray:
         if not len(own_NH) or not len(other_MH):
@@ -290,18 +296,43 @@ class ShardProjector:
     def _spans(self, labels: Sequence[int]) -> list[Span]:
         return bio_spans_of_ids(labels, self.task.labels) if self.task.labels.is_bio else []
 
-    def _labels(self, spans: Sequence[Span], count: int) -> list[int]:
-        return [self.task.labels.index(tag) for tag in spans_to_bio(spans, count)]
+    def _with_entities(
+        self, words: tuple[str, ...], spans: Sequence[Span], way: Way, score: float | None
+    ) -> Carried:
+        labels = [self.task.labels.index(tag) for tag in spans_to_bio(spans, len(words))]
+        inside = [(words[n], labels[n]) for span in spans for n in range(span.start, span.end)]
+        return Carried(words, labels, way, score, inside)
 
 
-def _better(
-    by_mark: Carried | Rejected, by_words: Carried | Rejected, *, has_marks: bool
+def same_entities(by_mark: Carried | Rejected, by_words: Carried | Rejected) -> bool | None:
+    """Whether both ways have the same words with the same labels in entities, in the same order;
+    None where one of them did not get there. Translations may differ in other words."""
+    if isinstance(by_mark, Rejected) or isinstance(by_words, Rejected):
+        return None
+    return by_mark.entities == by_words.entities
+
+
+def knows_language(both: Sequence[tuple[Carried | Rejected, Carried | Rejected]]) -> bool:
+    """Whether alignment and brackets agree in at least `TRUSTED` of the rows that got there by both
+    ways, if these are `ENOUGH` rows."""
+    same = [x for x in (same_entities(*ways) for ways in both) if x is not None]
+    return len(same) >= ENOUGH and sum(same) >= TRUSTED * len(same)
+
+
+def better(
+    by_mark: Carried | Rejected, by_words: Carried | Rejected, *, has_marks: bool, trusted: bool
 ) -> Carried | Rejected:
     """The one of the two ways that is taken.
 
     Where both have the same entities, that by alignment, as its text had no brackets. Where they
-    differ, that by brackets, which came back whole, unless the other one fits better by `MARGIN`.
-    Where neither got there, why the brackets did not, if there are any.
+    differ, that by brackets, which came back whole, unless the other one is trusted and fits better
+    by `MARGIN`. Where neither got there, why the brackets did not, if there are any.
+
+    Args:
+        by_mark: The way by brackets.
+        by_words: The way by alignment.
+        has_marks: Whether there are translations with brackets.
+        trusted: Whether the encoder knows the language.
     """
     if isinstance(by_mark, Rejected):
         no_text = by_mark.reason == "no translation"
@@ -309,9 +340,10 @@ def _better(
         return by_mark if is_told else by_words
     if isinstance(by_words, Rejected):
         return by_mark
-    if by_mark[:2] == by_words[:2]:
+    if same_entities(by_mark, by_words):
         return by_words
-    return by_words if (by_words.score or 0.0) > (by_mark.score or 0.0) + MARGIN else by_mark
+    fits = (by_words.score or 0.0) > (by_mark.score or 0.0) + MARGIN
+    return by_words if trusted and fits else by_mark
 
 
 def _words(text: str, cut: Cut) -> tuple[str, ...]:
