@@ -1,7 +1,11 @@
 """Translations of toy sentences: the order, particles, endings and tags of the other language."""
 
+from pathlib import Path
+
+import pyarrow.parquet as pq
 import pytest
 
+from benchmarks import toy_translations
 from xlt_ray.data.benchmarks.toy import LABELS, LANGUAGES, make_source
 from xlt_ray.data.benchmarks.toy_translation import Quality, ready_rows, translations
 from xlt_ray.data.benchmarks.toy_words import lexicon
@@ -67,3 +71,11 @@ def test_tables_have_sentences_with_and_without_brackets() -> None:
         )
     lost = dict(ready_rows(OWN, into, Quality(lost=1.0)))
     assert not any("[" in translation for translation in lost.values())
+
+
+def test_a_folder_of_ready_translations_can_be_written(tmp_path: Path) -> None:
+    toy_translations.main([str(tmp_path / "ready"), "--rows", "12", "--lost", "1"])
+    table = pq.read_table(tmp_path / "ready" / f"{LANGUAGES[0]}.parquet")
+    assert table.column_names == ["text", *LANGUAGES[1:]]
+    assert 12 < len(table) <= 24
+    assert not any("[" in text for text in table["kaldi"].to_pylist())
