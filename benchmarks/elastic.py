@@ -29,10 +29,10 @@ SEATS = (2, 4)
 SIZES = {"train": 320, "dev": 8, "unlabelled": 8, "test": 8}
 
 
-def training(setting: Setting, seats: int, *, freeze: bool) -> TrainTask:
+def training(setting: Setting, seats: int, *, freeze: bool, batch: int) -> TrainTask:
     """One epoch on the source gold, without checkpoints."""
     driver = setting.driver
-    given = {"checkpoint_seconds": 1e9, "freeze_embeddings": freeze}
+    given = {"checkpoint_seconds": 1e9, "freeze_embeddings": freeze, "batch_size": batch}
     quiet = setting.config.train.model_copy(update=given)
     attempt = driver.runner.store.attempt("model", f"bench-{time.monotonic_ns()}")
     return TrainTask(
@@ -43,9 +43,9 @@ def training(setting: Setting, seats: int, *, freeze: bool) -> TrainTask:
     )  # fmt: skip
 
 
-def contenders(setting: Setting, *, freeze: bool) -> list[Contender]:
+def contenders(setting: Setting, *, freeze: bool, batch: int) -> list[Contender]:
     """One worker, and seats in one process."""
-    made = partial(training, setting, freeze=freeze)
+    made = partial(training, setting, freeze=freeze, batch=batch)
 
     def seated(seats: int) -> Callable[[], object]:
         return lambda: run_seats(made(seats), Workers(0, 1, torch.device("cpu")))
@@ -60,12 +60,14 @@ def main() -> None:
     flags.add_argument("--wikiann", type=Path, required=True)
     flags.add_argument("--backbone", type=Path, required=True)
     flags.add_argument("--freeze", action="store_true", help="embeddings are not trained")
+    flags.add_argument("--batch", type=int, default=32, help="rows of an optimiser step")
     flags.add_argument("--repeats", type=int, default=REPEATS)
     asked = flags.parse_args()
     torch.set_num_threads(1)
     data = Data(str(asked.wikiann), str(asked.backbone), ("de",))
     with begun(data, SIZES, lr=1e-4, epochs=0) as setting:
-        ways, before = contenders(setting, freeze=asked.freeze), os.getloadavg()[0]
+        ways = contenders(setting, freeze=asked.freeze, batch=asked.batch)
+        before = os.getloadavg()[0]
         timings = take_turns(ways, repeats=asked.repeats, clock=time.process_time)
     print(machine())
     print(table(timings))

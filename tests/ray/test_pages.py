@@ -92,6 +92,12 @@ def reader(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     write_pairs(folder / "xnli")
     put(folder / "en.conll", columns(SOURCE, "train", 80))
     put(folder / "en/one.conll", columns(SOURCE, "train", 80))
+    sentences = [
+        " ".join(line.split("\t")[0] for line in block.splitlines())
+        for block in columns(SOURCE, "train", 80).strip().split("\n\n")
+    ]
+    table = pa.table({"text": sentences, "sw": sentences})
+    pq.write_table(table, put(folder / "translations/en.parquet", ""))
     put(folder / "sw-test.conll", columns(TARGETS[0], "test", 8))
     put(folder / "sw-labelled.conll", columns(TARGETS[0], "train", 8))
     text = "".join(" ".join(words) + "\n" for words in unlabelled_text(TARGETS[0], size=60))

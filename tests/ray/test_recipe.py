@@ -45,6 +45,7 @@ def test_report_has_what_is_promised(first):
         "zero_shot_average", "average", "rounds", "steps", "config", "versions", "notes",
         "mechanisms", "made_by", "by_class", "few",
         "target_dev",
+        "labellers",
     }  # fmt: skip
     assert set(report["final"]) == {SOURCE, *TARGETS}
     assert all(scores["support"] > 0 for scores in report["final"].values())

@@ -156,10 +156,10 @@ def training(trial: Trial, name: str, loss: Objective, **changes: Any) -> TrainT
 
 def in_group(rank: int, processes: int, task: TrainTask, file: str) -> None:
     """One process of a training."""
-    torch.set_num_threads(1)
+    device = task.arithmetic.take()  # and its threads, whatever this process had before
     dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=processes)
     try:
-        run_seats(task, Workers(rank, processes, CPU))
+        run_seats(task, Workers(rank, processes, device))
     finally:
         dist.destroy_process_group()
 
@@ -180,7 +180,7 @@ def whole(trial: Trial) -> dict[str, tuple[bytes, dict[str, Any]]]:
     found = {}
     for name, loss in LOSSES.items():
         task = training(trial, f"{name} whole", loss)
-        facts = run_seats(task, ALONE)
+        facts = run_seats(task, Workers(0, 1, task.arithmetic.take()))
         found[name] = weights(trial, task), facts
     return found
 
@@ -231,7 +231,9 @@ def test_a_killed_training_goes_on_on_another_number_of_processes(
     trial: Trial, whole: Whole, name: str, tmp_path: Path
 ) -> None:
     task = training(trial, f"{name} killed", LOSSES[name])
+    stops = replace(task, objective=stopping(LOSSES[name]))
+    alone = Workers(0, 1, task.arithmetic.take())
     with pytest.raises(Stopped):
-        run_seats(replace(task, objective=stopping(LOSSES[name])), ALONE)
+        run_seats(stops, alone)
     in_processes(2, task, tmp_path)
     assert weights(trial, task) == whole[name][0]
