@@ -139,12 +139,11 @@ def _part(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[str]:
-    """One local Ray for all tests that need one; gives its address."""
+    """One local Ray for the whole session; gives its address."""
     import ray
 
     # Ray keeps Unix sockets in there, whose paths may have 107 characters.
     folder = tempfile.mkdtemp(prefix="xlt-", dir=short_temporary_folder())
-    _left.append(folder)
     try:
         ray.init(
             address="local",
@@ -157,26 +156,8 @@ def ray_cluster() -> Iterator[str]:
         )
         yield ray.get_runtime_context().gcs_address
     finally:
-        _end_ray()
-
-
-_left = list[str]()
-"""Folder of the Ray that is up, if one is."""
-
-
-def _end_ray() -> None:
-    import ray
-
-    while _left:
         ray.shutdown()
-        shutil.rmtree(_left.pop(), ignore_errors=True)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Unit tests come last and need no Ray, whose idle processes take a tenth of a core."""
-    if item.path.parent.name == "unit":
-        _end_ray()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
