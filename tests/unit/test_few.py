@@ -27,7 +27,7 @@ from xlt_ray.report.tables import markdown, result_rows
 from xlt_ray.run.check import configure_run
 from xlt_ray.run.driver import RayDriver
 from xlt_ray.run.dry_run import DryRun
-from xlt_ray.run.few import check_learned, few_notes
+from xlt_ray.run.few import check_learned, label_notes
 from xlt_ray.run.rehearsal import followed
 from xlt_ray.run.session import run_recipe
 from xlt_ray.store.artifacts import Store
@@ -512,7 +512,7 @@ def test_pages_call_the_first_model_what_it_is() -> None:
 
 
 def test_nothing_is_noted_of_a_run_without_target_labels(folder: Path) -> None:
-    assert few_notes(config_of(folder), {}, {}) == []
+    assert label_notes(config_of(folder), {}, {}) == []
 
 
 # Rows of a comparison

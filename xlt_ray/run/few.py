@@ -83,7 +83,7 @@ def few_words(rows: Mapping[str, int], weight: int) -> str:
     return f"labelled rows of targets: {counts}, each counted {often}"
 
 
-def few_notes(
+def label_notes(
     config: RunConfig[Any],
     rows: Mapping[str, int],
     begun: Mapping[str, TargetLabels],

@@ -45,7 +45,7 @@ def followed(
     from xlt_ray.engine.resources import settle
     from xlt_ray.engine.trackers import check_installed
     from xlt_ray.run.dry_run import DryRun, text_of
-    from xlt_ray.run.few import few_notes
+    from xlt_ray.run.few import label_notes
     from xlt_ray.run.gold_steps import Oracle
     from xlt_ray.run.scoring import Scorer, all_gold
     from xlt_ray.run.seen import seen_lines
@@ -71,6 +71,6 @@ def followed(
         scorer.final(outcome)
     RunFolder(store, config.run_name).write_json("resolved.json", to_dict(config))
     near = near_sources(config, dry.runner.texts, driver.source_languages, driver.targets)
-    notes = few_notes(config, driver.few_rows, driver.begun, driver.labellers)
+    notes = label_notes(config, driver.few_rows, driver.begun, driver.labellers)
     print("\n".join([text_of(dry), *notes, *near_lines(near)]))
     return dry

@@ -7,7 +7,7 @@ from xlt_ray.config.layers import to_dict
 from xlt_ray.config.schema import RunConfig, StoreConfig
 from xlt_ray.data.benchmarks.registry import benchmark_of
 from xlt_ray.run.check import method_of
-from xlt_ray.run.few import few_notes
+from xlt_ray.run.few import label_notes
 from xlt_ray.run.made_by import made_by
 from xlt_ray.run.peak_memory import most_mb
 from xlt_ray.run.projections import translated_notes
@@ -63,7 +63,7 @@ def report_of(
         versions=versions_of(ledger),
         notes=[
             *outcome.notes,
-            *few_notes(config, driver.few_rows, driver.begun, driver.labellers),
+            *label_notes(config, driver.few_rows, driver.begun, driver.labellers),
             *translated_notes(config, driver.projections.found),
             *_transductive(config, driver),
         ],
