@@ -309,6 +309,31 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         extras.require_precision("int8")
 
 
+INTERRUPTED = """
+import signal
+from openvino import opset15 as ops
+from openvino import Model
+from xlt_ray.models.int8 import Runtime, core
+core()
+row = ops.parameter([1, 4])
+graph = Model([ops.relu(row)], [row])
+runs = [Runtime(graph, block=0, threads=1) for _ in range(2)]
+while runs:
+    del runs[0]  # in the order in which they came
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupt_comes_through_when_graphs_have_gone() -> None:
+    """Cores of the library that go out of order leave a stack for signals that is not there."""
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
 QUIET = """
 import socket, sys
 def watched(event, arguments):

@@ -90,6 +90,23 @@ def openvino() -> Any:
     return found
 
 
+_MADE: list[Any] = []
+_MAKING = threading.Lock()
+
+
+def core() -> Any:
+    """The process's only core of the library, which lasts as long as the process.
+
+    A core with graphs for CPUs gives its thread a stack for signals, and gives back the one before
+    when it goes. Of two that go in the order in which they came, the second gives back the first
+    one's stack, which is no longer there: the next signal, say Ctrl-C, ends the process.
+    """
+    with _MAKING:
+        if not _MADE:
+            _MADE.append(openvino().Core())
+        return _MADE[0]
+
+
 class Int8Encoder(nn.Module):
     """An encoder that OpenVINO computes, in place of a model's own; several threads may call it.
 
@@ -107,7 +124,7 @@ class Int8Encoder(nn.Module):
         super().__init__()
         self.embed = embeddings_of(model)
         self._run = Runtime(
-            openvino().Core().read_model(str(folder / ENCODER)),
+            core().read_model(str(folder / ENCODER)),
             block=block, threads=threads, at_once=at_once,
         )  # fmt: skip
 
@@ -153,7 +170,7 @@ class Runtime:
             **_FIXED, "NUM_STREAMS": at_once, "INFERENCE_NUM_THREADS": threads * at_once,
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": str(block),
         }  # fmt: skip
-        self._compiled = openvino().Core().compile_model(model, "CPU", settings)
+        self._compiled = core().compile_model(model, "CPU", settings)
         self._own = threading.local()
 
     def all(self, given: Sequence[np.ndarray]) -> list[np.ndarray]:
