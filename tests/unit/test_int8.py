@@ -320,6 +320,7 @@ graph = Model([ops.relu(row)], [row])
 runs = [Runtime(graph, block=0, threads=1) for _ in range(2)]
 while runs:
     del runs[0]  # in the order in which they came
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
 try:
     signal.raise_signal(signal.SIGINT)
 except KeyboardInterrupt:

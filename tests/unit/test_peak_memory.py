@@ -1,5 +1,6 @@
 """The most memory of a block, where the kernel says it."""
 
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ linux = pytest.mark.skipif(not peak_memory._FORGET.exists(), reason="the kernel 
 
 
 def held(size: int) -> None:
-    """So many MB, for a moment."""
-    np.ones(size * MB, np.uint8)
+    """So many MB, for a moment; of the kernel's own, as allocators may keep what is given back."""
+    with mmap.mmap(-1, size * MB) as memory:
+        np.frombuffer(memory, np.uint8)[:] = 1
 
 
 def resident() -> float:
