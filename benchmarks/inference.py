@@ -27,7 +27,7 @@ from xlt_ray.engine.annotate import AnnotateTask, ShardAnnotator
 from xlt_ray.engine.arithmetic import Arithmetic, Precision
 from xlt_ray.recipe.annotator import PredictLabels
 from xlt_ray.recipe.corpus import Corpus
-from xlt_ray.store.artifacts import Attempt
+from xlt_ray.store.attempt import Attempt
 
 BATCH = 32
 """Sentences of a batch, for those that know no token budget."""

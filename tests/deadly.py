@@ -13,7 +13,7 @@ import pyarrow as pa
 from xlt_ray.data.quarantine import LostRow
 from xlt_ray.engine.isolation import write_all
 from xlt_ray.engine.pool import Pool
-from xlt_ray.store.artifacts import Attempt
+from xlt_ray.store.attempt import Attempt
 
 
 def die() -> None:

@@ -19,7 +19,8 @@ from xlt_ray.config.errors import ConfigError
 from xlt_ray.engine import isolation
 from xlt_ray.engine.isolation import write_all
 from xlt_ray.engine.pool import Pool
-from xlt_ray.store.artifacts import Attempt, Store
+from xlt_ray.store.artifacts import Store
+from xlt_ray.store.attempt import Attempt
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 TWO = Pool(2, 2, 1, 0.0)

@@ -13,7 +13,8 @@ import pytest
 from tests.deadly_corpora import KINDS, annotating
 from xlt_ray.engine.annotate import ShardAnnotator, read_ahead
 from xlt_ray.engine.arithmetic import Arithmetic
-from xlt_ray.store.artifacts import Attempt, Store
+from xlt_ray.store.artifacts import Store
+from xlt_ray.store.attempt import Attempt
 
 
 def test_the_next_shard_is_read_while_the_caller_is_at_one() -> None:

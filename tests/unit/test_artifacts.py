@@ -21,7 +21,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from tests.s3 import S3
 from xlt_ray.config.credentials import redacted
 from xlt_ray.store import artifacts as module
-from xlt_ray.store.artifacts import MANIFEST, STALE_SECONDS, Artifact, Attempt, Store
+from xlt_ray.store import attempt as attempt_module
+from xlt_ray.store.artifacts import MANIFEST, STALE_SECONDS, Artifact, Store
+from xlt_ray.store.attempt import Attempt
 from xlt_ray.store.files import write_parquet
 
 RECORD: dict[str, Any] = {"info": {"rows": 3}, "seconds": 1.5, "params": {"x": 1}}
@@ -47,7 +49,8 @@ def store(
     memory = MemoryFileSystem()
     base = f"/bucket-{uuid.uuid4().hex}"
     fs = pafs.PyFileSystem(pafs.FSSpecHandler(memory))
-    monkeypatch.setattr(module, "open_root", lambda root: (fs, base))
+    for place in (module, attempt_module):
+        monkeypatch.setattr(place, "open_root", lambda root: (fs, base))
     made = Store("memory://bucket")
     assert not made.is_local
     yield made
@@ -421,7 +424,7 @@ def test_a_commit_that_does_not_get_through_leaves_nothing(
 
 KILLED_UPLOAD = """
 import os, signal, sys
-from xlt_ray.store.artifacts import Attempt
+from xlt_ray.store.attempt import Attempt
 
 attempt = Attempt(sys.argv[1], "kind", "f1", sys.argv[2])
 stream = attempt.stream("half.parquet")

@@ -10,7 +10,8 @@ from tests.s3 import S3
 from xlt_ray.data.quarantine import LostRow
 from xlt_ray.engine import deaths
 from xlt_ray.engine.deaths import Deaths, Watched
-from xlt_ray.store.artifacts import Attempt, Store
+from xlt_ray.store.artifacts import Store
+from xlt_ray.store.attempt import Attempt
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])

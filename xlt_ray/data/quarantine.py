@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from xlt_ray.store.artifacts import Artifact, Attempt
+from xlt_ray.store.artifacts import Artifact
+from xlt_ray.store.attempt import Attempt
 
 FATAL = "the process that worked on this row died, again and again, also with this row alone"
 """Why a row is lost."""

@@ -18,7 +18,6 @@ from importlib import import_module
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from xlt_ray.config.credentials import redacted
 from xlt_ray.config.errors import ConfigError
@@ -33,7 +32,6 @@ from xlt_ray.engine.text_shards import TextShard, shards_of
 from xlt_ray.engine.votes import write_votes
 from xlt_ray.labels import LabelSet
 from xlt_ray.store.artifacts import Artifact
-from xlt_ray.store.files import open_root, read_bytes
 from xlt_ray.store.fingerprint import RUNTIME
 from xlt_ray.store.step_task import StepTask
 
@@ -344,7 +342,7 @@ def run_ask(task: AskTask, pool: Pool, *, limit: int) -> dict[str, Any]:
     lost = write_all(ShardAsker, replace(task, skipped=_repeated(task)), pool, names, limit=limit)
     fatal, reasons = {row.id for row in lost}, dict[str, str]()
     for name in names:
-        table = _asked_table(task, name)
+        table = task.out.table(name)
         reasons |= dict(zip(*(table[x].to_pylist() for x in ("key", "reason")), strict=True))
     bad, abstained, total = list[LostRow](), 0, 0
     answers = dict[str, Any]()
@@ -399,13 +397,6 @@ def _repeated(task: AskTask) -> dict[str, frozenset[str]]:
             found[asked(shard)] = frozenset(again)
         seen |= keys
     return found
-
-
-def _asked_table(task: AskTask, name: str) -> pa.Table:
-    fs, base = open_root(task.out.root)
-    data = read_bytes(fs, f"{base}/artifacts/{task.kind}/{task.out.folder}/{name}")
-    assert data is not None, f"{name} was not written"
-    return pq.read_table(pa.BufferReader(data))
 
 
 def _without_id(row: LostRow) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from xlt_ray.data.batches.layout import longest_input
 from xlt_ray.data.schema import Task
 from xlt_ray.engine.local_ray import is_own
 from xlt_ray.engine.same_code import guarded
-from xlt_ray.store.artifacts import Artifact, Attempt
+from xlt_ray.store.artifacts import Artifact
+from xlt_ray.store.attempt import Attempt
 from xlt_ray.store.fingerprint import RUNTIME
 from xlt_ray.store.step_task import StepTask
 

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 import ray
 
 from xlt_ray.data.quarantine import LostRow, in_order
-from xlt_ray.store.artifacts import Attempt
+from xlt_ray.store.attempt import Attempt
 from xlt_ray.store.files import is_parquet, listed, open_root, read_bytes, write_bytes
 
 AT_ONCE = 8

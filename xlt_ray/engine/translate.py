@@ -24,7 +24,8 @@ from xlt_ray.engine.isolation import write_all
 from xlt_ray.engine.pool import Pool
 from xlt_ray.engine.text_shards import shards_of
 from xlt_ray.models.translator import Translator
-from xlt_ray.store.artifacts import Artifact, Attempt
+from xlt_ray.store.artifacts import Artifact
+from xlt_ray.store.attempt import Attempt
 from xlt_ray.store.files import open_root
 from xlt_ray.store.parquet import open_parquet
 from xlt_ray.store.step_task import StepTask

@@ -31,7 +31,8 @@ from xlt_ray.engine.annotate import to_table
 from xlt_ray.engine.text_shards import shards_of
 from xlt_ray.labels import UNLABELLED, LabelSet
 from xlt_ray.recipe.annotator import Columns
-from xlt_ray.store.artifacts import Artifact, Attempt
+from xlt_ray.store.artifacts import Artifact
+from xlt_ray.store.attempt import Attempt
 from xlt_ray.store.fingerprint import RUNTIME
 from xlt_ray.store.step_task import StepTask
 

@@ -12,7 +12,8 @@ from xlt_ray.engine.train.course import course_of
 from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.report.compare import duration
 from xlt_ray.report.progress import Progress
-from xlt_ray.store.artifacts import Attempt, Store
+from xlt_ray.store.artifacts import Store
+from xlt_ray.store.attempt import Attempt
 from xlt_ray.store.files import listed
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """Results that last: artifacts, and the folders of runs.
 
-artifacts     the store: attempts, commits, look-up by fingerprint
+artifacts     the store: commits, look-up by fingerprint
+attempt       a result in the making
 beside        an artifact together with what it adds to
 manifest      the file that makes a folder an artifact
 files         reading and writing on any pyarrow file system

@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
-from xlt_ray.store.artifacts import Artifact, Attempt
+from xlt_ray.store.artifacts import Artifact
+from xlt_ray.store.attempt import Attempt
 from xlt_ray.store.fingerprint import RUNTIME
 
 

@@ -14,7 +14,8 @@ from typing import Any
 from xlt_ray.engine.train.checkpoints import Checkpoints
 from xlt_ray.models.classifier import Classifier
 from xlt_ray.models.files import SNAPSHOT
-from xlt_ray.store.artifacts import BASE, Artifact, Attempt
+from xlt_ray.store.artifacts import BASE, Artifact
+from xlt_ray.store.attempt import Attempt
 from xlt_ray.store.files import listed, read_bytes, write_bytes
 from xlt_ray.store.step_task import StepTask
 
