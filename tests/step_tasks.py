@@ -16,6 +16,7 @@ from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.asking import AskTask
 from xlt_ray.engine.average import MeanTask
 from xlt_ray.engine.backbone import Backbone
+from xlt_ray.engine.bring_back import BringBackTask
 from xlt_ray.engine.derive import DeriveTask, OracleTask, ScoreTask
 from xlt_ray.engine.given import GivenTask
 from xlt_ray.engine.gold_in_translation import JoinTask
@@ -27,6 +28,7 @@ from xlt_ray.engine.train.snapshots import SnapshotTask
 from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.engine.translate import Route, TranslateTask
 from xlt_ray.engine.votes import VotesTask
+from xlt_ray.engine.words_in_translation import ReplaceTask
 from xlt_ray.labels import LabelSet
 from xlt_ray.models.span_tagger import SpanHead
 from xlt_ray.recipe.annotator import Annotator, Columns, PredictLabels
@@ -94,6 +96,11 @@ TASKS: tuple[StepTask, ...] = (
         arithmetic=Arithmetic(),
     ),
     JoinTask(text=ONE, gold=ONE, projections={"b": ONE}, task="token", weight=1),
+    ReplaceTask(text=ONE, translation=ONE, languages=("a",), cut="marks"),
+    BringBackTask(
+        text=ONE, read=ONE, predicted=ONE, languages=("a",), pivot="b", labels=LABELS, encoder=ONE,
+        layer=1, threshold=0.5, max_length=32, batch_tokens=64, arithmetic=Arithmetic(),
+    ),
     TrainTask(
         mix=Mix(GOLD), dev=GOLD, start=ONE, objective=Loss(), schedule=Schedule(0.1, 1),
         train=TrainConfig(), context=TaskContext(LABELS, ("a",)), metric="f1", seed=0, world=1,
@@ -148,8 +155,11 @@ CHANGES: dict[str, list[Any]] = {
     "codes": [{"a": "aa"}],
     "plain": [OTHER, None],
     "marked": [OTHER, None],
-    "encoder": [OTHER, None],
+    "encoder": [OTHER],
     "cut": ["blanks"],
+    "read": [OTHER],
+    "translation": [OTHER],
+    "pivot": ["c"],
     "projections": [{"b": OTHER}, {"c": ONE}],
     "mix": [Mix(GOLD, GOLD), Mix(GOLD, paired=GOLD), Mix(GOLD.of("a"))],
     "dev": [GOLD.of("a")],

@@ -1,15 +1,19 @@
 """Text translated there and back by a checkpoint on a real Ray, stored once, and learnt from."""
 
+import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tests.marian import write_marian
-from tests.world import SOURCE, TARGETS, World, artifacts, begun_again, computed
+from tests.world import SOURCE, TAGS, TARGETS, World, artifacts, begun_again, computed
 from xlt_ray.config.errors import ConfigError
-from xlt_ray.data.benchmarks.toy import LANGUAGES, unlabelled_text
+from xlt_ray.data.batches.subwords import running_text
+from xlt_ray.data.benchmarks.toy import LANGUAGES, make_source, unlabelled_text
+from xlt_ray.data.benchmarks.toy_translation import translations
 from xlt_ray.run.check import configure_run
 from xlt_ray.run.session import run
 
@@ -101,11 +105,80 @@ def test_targets_can_be_read_in_translation(
     assert len(notes) == (not goes_back)
 
 
-def test_what_cannot_be_translated_is_refused(world: World, store: Path) -> None:
-    translation = {"model": "x", "replace": True}
-    found = values(world, store, "words", translation=translation, method={"name": "bl_direct"})
-    with pytest.raises(ConfigError, match="words of a token task"):
-        configure_run({**found, "benchmark": world.values(store)["benchmark"]})
+REPLACED = {"model": "x", "replace": True}
+WORDS = {"name": "bl_direct", "source_lr": 4e-3, "source_epochs": 8}
+
+
+def write_translated(folder: Path) -> dict[str, Any]:
+    """Test text of a target whose sentences are translations of ones of the source, as files of
+    ones own, and a table that has the sentences of the source for them."""
+    source, pairs = make_source("ner", SOURCE, "test", {"test": 40}), dict[str, str]()
+    into = make_source("ner", TARGET, "test", {"knobs": {TARGET: {"loans": 0.0}}})
+    lines = list[str]()
+    for own, other in translations(source, into):
+        pairs[running_text([x.form for x in other]).text] = running_text([x.form for x in own]).text
+        lines += [f"{x.form}\t{x.tag}\n" for x in other] + ["\n"]
+    (folder / "test.conll").write_text("".join(lines), encoding="utf-8")
+    (folder / "raw.txt").write_text("\n".join(pairs) + "\n", encoding="utf-8")
+    (folder / "ready").mkdir()
+    table = pa.table({"text": list(pairs), "pivot": list(pairs.values())})
+    pq.write_table(table, folder / f"ready/{TARGET}.parquet")
+    return {"ready": str(folder / "ready"), "pivot": SOURCE, "replace": True}
+
+
+@pytest.mark.parametrize("annotators", [0, 1])
+def test_labels_of_words_that_were_read_in_translation_come_back(
+    ray_cluster: str, world: World, tmp_path: Path, annotators: int
+) -> None:
+    """The test text has the words and the gold of the target, the model reads the source's."""
+    translation = write_translated(tmp_path)
+    found = world.values(tmp_path / "store")
+    corpus = Path(found["benchmark"]["root"]) / SOURCE
+    files = {
+        "task": "token", "labels": list(TAGS.names),
+        "paths": {
+            SOURCE: {x: [str(corpus / f"{x}.txt")] for x in ("train", "dev")},
+            TARGET: {"test": [str(tmp_path / "test.conll")],
+                     "unlabelled": [str(tmp_path / "raw.txt")]},
+        },
+    }  # fmt: skip
+    found |= {"benchmark": {"name": "files", "source": [SOURCE], "targets": [TARGET]},
+              "files": files, "method": WORDS}  # fmt: skip
+    found["resources"] |= {"annotators": annotators}
+    plain = run(configure_run(found))
+    asked = {**found, "translation": translation, "run": {"name": "translated"}}
+    report = run(configure_run(asked))
+    titles = {step["title"] for step in report["steps"]}
+    assert {"test running text", f"test into {SOURCE}", f"test words in {SOURCE}",
+            "zero-shot test brought back", "final test brought back"} <= titles  # fmt: skip
+    (note,) = (x for x in report["notes"] if "read in translation" in x)
+    back, given = (int(x) for x in re.findall(r"\d+", note))
+    assert 0 < back <= given
+    assert note == (f"final test: {TARGET} read in translation; {back} of {given} entities have a "
+                    "place in the text itself")  # fmt: skip
+    assert report["final"][TARGET]["support"] == plain["final"][TARGET]["support"]
+    assert report["final"][TARGET]["f1"] > plain["final"][TARGET]["f1"]
+    again = run(configure_run({**asked, "run": {"name": "again"}}))
+    assert all(step["cached"] for step in again["steps"])
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"translation": {"model": "x"}}, "words of a token task would lose their labels there"),
+        ({"translation": {**REPLACED, "back": "y"}}, r"translation\.back of a token task"),
+        ({"translation": REPLACED, "benchmark": {"few": 5}}, r"benchmark\.few"),
+        ({"translation": REPLACED, "benchmark": {"select_on": "target_dev"}},
+         r"benchmark\.select_on of a token task: these labels are of the words of the text"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_translated_is_refused(
+    world: World, store: Path, sections: dict[str, Any], message: str
+) -> None:
+    found = world.values(store) | {"method": {"name": "bl_direct"}}
+    benchmark = found["benchmark"] | sections.pop("benchmark", {})
+    with pytest.raises(ConfigError, match=message):
+        configure_run({**found, **sections, "benchmark": benchmark})
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ from xlt_ray.data.projection.aligned import (
     carried_labels,
     carried_spans,
     contiguous,
+    labels_back,
     partners,
     score_of,
+    spans_back,
 )
 from xlt_ray.data.projection.rejection import Rejected
 from xlt_ray.labels import UNLABELLED, Span
@@ -83,6 +85,21 @@ def test_entities_go_where_their_words_are() -> None:
     assert carried_spans([], P) == ()
     with pytest.raises(Rejected, match="entity unaligned"):
         carried_spans([Span("LOC", 2, 3)], P)
+
+
+def test_of_labels_that_a_model_gave_those_without_a_place_are_left_out() -> None:
+    """Nothing else becomes of them: the other entities of the row are brought back."""
+    assert spans_back(SPANS, P) == carried_spans(SPANS, P)
+    assert spans_back([Span("LOC", 2, 3), *SPANS[:1]], P) == (Span("PER", 2, 3),)
+    assert spans_back(SPANS, np.zeros((4, 0))) == ()
+
+
+def test_words_without_a_partner_have_the_most_frequent_label() -> None:
+    p = P.copy()
+    p[:, 3] = 0
+    assert labels_back([5, 6, 7, 7], p) == ((7, 6, 5, 7), 3)
+    assert labels_back([5, 6, 7, 8], np.zeros((4, 2))) == ((5, 5), 0)
+    assert labels_back([], np.zeros((0, 2))) == ((0, 0), 0)
 
 
 def test_names_that_are_there_twice_go_to_their_likelier_places() -> None:

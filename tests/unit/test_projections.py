@@ -127,7 +127,7 @@ def test_what_contradicts_itself_is_refused(values: dict[str, Any], message: str
 
 
 def test_words_are_translated_for_their_labels_alone(folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"words of a token task .* with translation\.train"):
+    with pytest.raises(ConfigError, match=r"words of a token task .* allowed: translation\.train"):
         config_of(folder, train=False)
 
 

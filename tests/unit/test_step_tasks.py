@@ -16,7 +16,7 @@ from xlt_ray.engine.given import GivenTask
 from xlt_ray.engine.votes import VotesTask
 from xlt_ray.recipe.task import TaskContext
 from xlt_ray.run.steps import Step
-from xlt_ray.store.artifacts import Attempt
+from xlt_ray.store.attempt import Attempt
 from xlt_ray.store.fingerprint import RUNTIME, parameters
 from xlt_ray.store.step_task import StepTask
 

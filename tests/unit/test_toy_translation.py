@@ -79,3 +79,16 @@ def test_a_folder_of_ready_translations_can_be_written(tmp_path: Path) -> None:
     assert table.column_names == ["text", *LANGUAGES[1:]]
     assert 12 < len(table) <= 24
     assert not any("[" in text for text in table["kaldi"].to_pylist())
+
+
+def test_text_that_is_tested_in_translation_can_be_written(tmp_path: Path) -> None:
+    """Each sentence of the test files has a translation, here with other words, but for names."""
+    toy_translations.main([str(tmp_path), "--tested", "12", "--wrong", "0.3"])
+    for split in ("train", "dev"):
+        assert (tmp_path / f"{LANGUAGES[0]}/{split}.conll").read_text().count("\n\n") == 12
+    for language in LANGUAGES[1:]:
+        sentences = (tmp_path / f"{language}/test.conll").read_text().strip().split("\n\n")
+        words = [[line.split("\t")[0] for line in x.splitlines()] for x in sentences]
+        table = pq.read_table(tmp_path / f"{language}.parquet")
+        assert table["text"].to_pylist() == [" ".join(x) for x in words]
+        assert all(table["pivot"].to_pylist())

@@ -17,6 +17,8 @@ mark               sentences as running text, entities in brackets
 project            labels carried over to translations
 word_vectors       vectors of words in a layer
 gold_in_translation  source gold and its translations in one
+words_in_translation  sentences of words that are read in translation
+bring_back     labels of what was read so, for the words of the text
 given          predictions of systems outside
 votes          labels of labellers, from files
 asking         labels of labellers that are called

@@ -1,8 +1,8 @@
 """Mark steps: sentences of words as running text that can be translated, perhaps with brackets
 around their entities.
 
-The rows are those of a text that have gold labels, in files of one shard each under the names of
-the translation of that shard, so that rows that belong together are found again.
+The rows are those of a text that have gold labels, or all of them, in files of one shard each under
+the names of the translation of that shard, so that rows that belong together are found again.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class MarkTask(StepTask):
 
     Attributes:
         text: Sentences of words.
-        gold: Their gold labels.
+        gold: Their gold labels; None: every sentence is written, without brackets.
         labels: Classes of the labels.
         brackets: Whether entities have brackets. Sentences without entities have none; those that
             no kind of brackets is left for are left out.
@@ -39,7 +39,7 @@ class MarkTask(StepTask):
     kind = "marked"
 
     text: Artifact
-    gold: Artifact
+    gold: Artifact | None
     labels: LabelSet
     brackets: bool
     bare: bool
@@ -47,7 +47,7 @@ class MarkTask(StepTask):
     @property
     def inputs(self) -> tuple[Artifact, ...]:
         """The text and its labels."""
-        return (self.text, self.gold)
+        return (self.text,) if self.gold is None else (self.text, self.gold)
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -57,7 +57,8 @@ class MarkTask(StepTask):
 
 def run_mark(task: MarkTask) -> dict[str, Any]:
     """Write every shard as running text; returns facts for the manifest."""
-    gold, counts = Places(gold_of(task.gold)), dict[str, int]()
+    gold = None if task.gold is None else Places(gold_of(task.gold))
+    counts = dict[str, int]()
     for shard in shards_of(task.text):
         table = pa.Table.from_pylist(
             list(_running(task, shard, gold)), schema=TEXT_SCHEMA["sentence"]
@@ -73,11 +74,12 @@ def gold_of(gold: Artifact) -> pa.Table:
     return gold.table(["id", "labels"])
 
 
-def _running(task: MarkTask, shard: TextShard, gold: Places) -> Iterator[dict[str, Any]]:
+def _running(task: MarkTask, shard: TextShard, gold: Places | None) -> Iterator[dict[str, Any]]:
     rows = shard.rows(task.text)
     columns = (rows[name].to_pylist() for name in ("id", "language", "tokens"))
-    places = gold.of(rows)
-    labels = gold.table["labels"].take(places).to_pylist()
+    labels: list[list[int] | None] = [[]] * len(rows)
+    if gold is not None:
+        labels = gold.table["labels"].take(gold.of(rows)).to_pylist()
     for id, language, words, own in zip(*columns, labels, strict=True):
         if own is None:
             continue

@@ -16,25 +16,21 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from xlt_ray.data.keyed import Places
 from xlt_ray.data.projection import aligned, markers
 from xlt_ray.data.projection.rejection import REASONS, Reason, Rejected
 from xlt_ray.data.quarantine import LostRow, in_order, lost_rows, write_lost
-from xlt_ray.data.readers.words import Cut, word_places
+from xlt_ray.data.readers.words import Cut, words_of
 from xlt_ray.data.schema import TEXT_SCHEMA, TRANSLATED, Task
 from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.isolation import write_all
 from xlt_ray.engine.mark import gold_of
 from xlt_ray.engine.pool import Pool
 from xlt_ray.engine.text_shards import shards_of
-from xlt_ray.engine.word_vectors import WordVectors
+from xlt_ray.engine.word_vectors import WordVectors, alignment, word_vectors_of
 from xlt_ray.labels import LabelSet, Span, bio_spans_of_ids, spans_to_bio
-from xlt_ray.ops.word_alignment import similarities, softmax_intersection
 from xlt_ray.store.artifacts import Artifact
-from xlt_ray.store.files import open_root
-from xlt_ray.store.parquet import open_parquet
 from xlt_ray.store.step_task import StepTask
 
 Way = Literal["text", "markers", "alignment"]
@@ -149,15 +145,7 @@ class ShardProjector:
     @cached_property
     def encoder(self) -> WordVectors:
         """What gives the vectors of words."""
-        task = self.task
-        assert task.encoder is not None
-        return WordVectors(
-            task.encoder.local(),
-            layer=task.layer,
-            max_length=task.max_length,
-            budget=task.batch_tokens,
-            arithmetic=task.arithmetic,
-        )
+        return word_vectors_of(self.task)
 
     def __call__(self, shards: dict[str, Any]) -> dict[str, Any]:
         """Project shards by name."""
@@ -237,7 +225,7 @@ class ShardProjector:
         by_marks = [self._by_markers(row) for row in given]
         if self.task.encoder is None:
             return by_marks
-        cut = [_words(row.plain or "", self.task.cut) for row in given]
+        cut = [words_of(row.plain or "", self.task.cut) for row in given]
         others = [x.words if isinstance(x, Carried) else () for x in by_marks]
         language = str(rows["language"][0]) if len(rows) else ""
         own_V = self.encoder([row.words for row in given], language)
@@ -288,10 +276,7 @@ class ShardProjector:
         return self._with_entities(words, found, "alignment", score)
 
     def _aligned(self, own_NH: np.ndarray, other_MH: np.ndarray) -> np.ndarray:
-        if not len(own_NH) or not len(other_MH):
-            return np.zeros((len(own_NH), len(other_MH)))
-        similarity_NM = similarities(torch.from_numpy(own_NH), torch.from_numpy(other_MH))
-        return softmax_intersection(similarity_NM, self.task.threshold).numpy()
+        return alignment(own_NH, other_MH, self.task.threshold)
 
     def _spans(self, labels: Sequence[int]) -> list[Span]:
         return bio_spans_of_ids(labels, self.task.labels) if self.task.labels.is_bio else []
@@ -346,10 +331,6 @@ def better(
     return by_words if trusted and fits else by_mark
 
 
-def _words(text: str, cut: Cut) -> tuple[str, ...]:
-    return tuple(text[slice(*place)] for place in word_places(text, cut))
-
-
 def _looked_up(
     translation: Artifact | None, name: str, rows: pa.Table, columns: Sequence[str]
 ) -> list[tuple[str, ...] | None]:
@@ -380,7 +361,8 @@ def run_project(task: ProjectTask, pool: Pool, *, limit: int) -> dict[str, Any]:
     lost = write_all(ShardProjector, task, pool, names, limit=limit)
     counts, total = Counter[tuple[str | None, str | None]](), 0.0
     for name in names:
-        way, rejected, score = _said(task, name)
+        table = task.out.table(name, ["way", "rejected", "score"])
+        way, rejected, score = (table[x].to_pylist() for x in ("way", "rejected", "score"))
         counts.update(zip(way, rejected, strict=True))
         total += sum(value for value in score if value is not None)
     write_lost(task.out, in_order([*lost, *lost_rows(task.text)]))
@@ -389,16 +371,6 @@ def run_project(task: ProjectTask, pool: Pool, *, limit: int) -> dict[str, Any]:
         facts["score"] = total / facts["rows"]
     facts["given"] += len(lost)
     return {**facts, "quarantined": len(lost)} if lost else facts
-
-
-def _said(task: ProjectTask, name: str) -> list[list[Any]]:
-    """How, why not and how well the rows of a finished shard got over."""
-    fs, base = open_root(task.out.root)
-    place = f"{base}/artifacts/{task.kind}/{task.out.folder}/{name}"
-    columns = ["way", "rejected", "score"]
-    with fs.open_input_file(place) as stream:
-        table = open_parquet(stream, place).read(columns, use_threads=False)
-    return [table[column].to_pylist() for column in columns]
 
 
 def _facts(counts: Mapping[tuple[str | None, str | None], int]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Vectors of words in a layer of an encoder as it is, untrained."""
+"""Vectors of words in a layer of an encoder as it is, untrained, and which words they align."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,52 @@ from xlt_ray.data.batches.tokenise import load_tokenizer, tokenise
 from xlt_ray.data.schema import TEXT_SCHEMA
 from xlt_ray.engine.arithmetic import Arithmetic, autocast
 from xlt_ray.models.load import load_classifier
+from xlt_ray.ops.word_alignment import similarities, softmax_intersection
+from xlt_ray.store.artifacts import Artifact
+
+
+class AlignTask(Protocol):
+    """What a step says about how it aligns words."""
+
+    @property
+    def encoder(self) -> Artifact | None:
+        """Whose vectors align words."""
+
+    @property
+    def layer(self) -> int:
+        """Its layer, from 1."""
+
+    @property
+    def max_length(self) -> int:
+        """Longest input of the encoder in sub-words."""
+
+    @property
+    def batch_tokens(self) -> int:
+        """Token budget of a forward pass."""
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """How an actor computes."""
+
+
+def word_vectors_of(task: AlignTask) -> "WordVectors":
+    """What gives the vectors of a step that has an encoder."""
+    assert task.encoder is not None
+    return WordVectors(
+        task.encoder.local(),
+        layer=task.layer,
+        max_length=task.max_length,
+        budget=task.batch_tokens,
+        arithmetic=task.arithmetic,
+    )
+
+
+def alignment(own_NH: np.ndarray, other_MH: np.ndarray, threshold: float) -> np.ndarray:
+    """[N, M] float64 probabilities of aligned words, of their vectors; 0 for all other pairs."""
+    if not len(own_NH) or not len(other_MH):
+        return np.zeros((len(own_NH), len(other_MH)))
+    similarity_NM = similarities(torch.from_numpy(own_NH), torch.from_numpy(other_MH))
+    return softmax_intersection(similarity_NM, threshold).numpy()
 
 
 class WordVectors:

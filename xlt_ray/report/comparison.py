@@ -14,12 +14,12 @@ TARGET_LABELS = ("few", "few_seed", "few_weight", "select_on")
 OF_A_ROW: Mapping[str, tuple[str, ...]] = {
     "benchmark": TARGET_LABELS,
     "translation": (
-        "model", "back", "ready", "train", "train_weight", "project", "layer", "threshold", "pivot",
-        "languages",
+        "model", "back", "ready", "train", "replace", "train_weight", "project", "layer",
+        "threshold", "pivot", "languages",
     ),
 }  # fmt: skip
-"""Keys besides the method's that a row may have of its own, by section: labels of targets, and the
-translation of source gold."""
+"""Keys besides the method's that a row may have of its own, by section: labels of targets, and what
+is read or learnt in translation."""
 
 
 def _most(values: Sequence[float | None]) -> float | None:

@@ -92,6 +92,35 @@ def configure_run(
     return check_run(load(defaults, files=files, flags=flags, methods=schemas))
 
 
+def check_words(config: RunConfig[Any]) -> None:
+    """Whether translations of words are asked for only where labels of words are carried over.
+
+    Raises:
+        ConfigError: they would lose their labels; says which.
+    """
+    given, chosen = config.translation, config.benchmark
+    if not given.replace:
+        if (given.model or given.ready) and not given.train:
+            raise ConfigError(
+                "translation: words of a token task would lose their labels there and back; "
+                "allowed: translation.train for the source gold, translation.replace for the text "
+                "of the targets"
+            )
+        return
+    lost = {
+        "translation.back": given.back is not None,  # words are not translated back
+        "labellers": bool(config.labellers),
+        "benchmark.few": bool(chosen.few),
+        "benchmark.select_on": chosen.select_on == "target_dev",
+        "method.given": bool(getattr(config.method, "given", None)),
+    }
+    if keys := [key for key, there in lost.items() if there]:
+        raise ConfigError(
+            f"translation.replace: {', '.join(keys)} of a token task: these labels are of the "
+            "words of the text, and its translation has others; leave out one of them"
+        )
+
+
 def check_run(config: RunConfig[Any]) -> RunConfig[Any]:
     """The configuration, if its benchmark, method and training fit each other, with what files of
     the user's own say of their task and labels.
@@ -142,11 +171,8 @@ def check_run(config: RunConfig[Any]) -> RunConfig[Any]:
                 "above 0"
             )
     given = config.translation
-    if task == "token" and (given.replace or ((given.model or given.ready) and not given.train)):
-        raise ConfigError(
-            "translation: words of a token task would lose their labels; it is for sentences and "
-            "pairs, and with translation.train for the source gold of all tasks"
-        )
+    if task == "token":
+        check_words(config)
     if config.benchmark.leave_one_out and (given.replace or given.train):
         key = "replace" if given.replace else "train"
         raise ConfigError(f"translation.{key}: a source that is left out is not translated")

@@ -287,6 +287,12 @@ class RunCorpora:
         return self.translations.among(targets)
 
     @property
+    def foreign(self) -> tuple[str, ...]:
+        """The targets that are read in translation."""
+        replaced = self.config.translation.replace
+        return tuple(self._foreign(self.targets)) if replaced else ()
+
+    @property
     def few_rows(self) -> dict[str, int]:
         """Labelled rows of each target that has some, each counted once; without those of texts
         that were not read, or not counted."""
@@ -317,9 +323,26 @@ class RunCorpora:
             text = self.reading.text(title, languages, split)
             foreign = self._foreign(languages)
             if foreign and self.config.translation.replace:
-                text = self.translations.into_pivot(title, text, foreign, whole=True)
+                words = self.benchmark.task == "token"
+                change = self.projections.in_pivot if words else self._in_pivot
+                text = change(title, text, foreign)
             self._corpora[key] = self._tokenised(title, text)
         return self._corpora[key]
+
+    def _in_pivot(self, title: str, text: Artifact, languages: Sequence[str]) -> Artifact:
+        return self.translations.into_pivot(title, text, languages, whole=True)
+
+    def brought_back(
+        self, title: str, predicted: Artifact, languages: Sequence[str], split: AnySplit
+    ) -> Artifact:
+        """Labels of the words of a split, of those that a model gave to what the run reads in their
+        place; the same labels unless that is a translation."""
+        foreign = [name for name in languages if name in self.foreign]
+        if self.benchmark.task != "token" or not foreign:
+            return predicted
+        read = self._texts[self.text_of(split, languages, split).tokens.fingerprint]
+        text = self.reading.text(split, languages, split)
+        return self.projections.back(title, predicted, text, read, foreign)
 
     def _tokenised(self, title: str, text: Artifact) -> Corpus:
         backbone = self.backbone.artifact

@@ -12,6 +12,7 @@ from xlt_ray.data.schema import BadRow, Example
 from xlt_ray.engine.annotate import AnnotateTask
 from xlt_ray.engine.asking import AskTask
 from xlt_ray.engine.average import MeanTask
+from xlt_ray.engine.bring_back import BringBackTask
 from xlt_ray.engine.gold_in_translation import JoinTask
 from xlt_ray.engine.int8 import Int8Task
 from xlt_ray.engine.mark import MarkTask
@@ -21,6 +22,7 @@ from xlt_ray.engine.read import ReadTask, TokeniseTask
 from xlt_ray.engine.resources import Plan
 from xlt_ray.engine.train.task import TrainTask
 from xlt_ray.engine.translate import TranslateTask
+from xlt_ray.engine.words_in_translation import ReplaceTask
 from xlt_ray.recipe.corpus import Corpus, Model, Start, share_of
 from xlt_ray.run.driver import RayDriver
 from xlt_ray.run.policy import RunPolicy
@@ -127,7 +129,7 @@ def outlook(task: StepTask) -> Outlook:
         ValueError: it reads what cannot be read.
     """
     match task:
-        case TokeniseTask() | TranslateTask() | MarkTask():
+        case TokeniseTask() | TranslateTask() | MarkTask() | ReplaceTask():
             facts = {name: task.text.info[name] for name in ("rows", "rows_by_language")}
             note = _translated(task) if isinstance(task, TranslateTask) else ""
             return Outlook(note, facts)
@@ -135,6 +137,10 @@ def outlook(task: StepTask) -> Outlook:
             return _of_projection(task)
         case JoinTask():
             return _of_joining(task)
+        case BringBackTask():
+            rows = task.text.info["rows"]
+            note = "" if rows is None else f"aligns at most {rows} sentences and their translations"
+            return Outlook(note, annotated=2 * (rows or 0))
         case AskTask():
             known = task.text.info["rows"]
             note = "" if known is None else f"asks about {known} texts at most"

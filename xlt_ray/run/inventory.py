@@ -21,7 +21,7 @@ from xlt_ray.store.lease import LEASE_SECONDS
 from xlt_ray.store.run_folder import RunFolder
 from xlt_ray.store.shapes import UnreadableError
 
-AT_WORK = ("model", "annotation", "translation", "projection")
+AT_WORK = ("model", "annotation", "translation", "projection", "brought-back")
 """Kinds of steps that keep something in the folder ``work`` until they are done."""
 
 

@@ -1,4 +1,5 @@
-"""Source gold in translation: into which languages, by what, and the durable steps that do it."""
+"""Labels and translations of words: source gold that is carried over into other languages, and
+labels of text that was read in translation, which are brought back; as durable steps."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,10 +11,12 @@ from xlt_ray.config.schema import RunConfig
 from xlt_ray.data.projection.rejection import REASONS
 from xlt_ray.data.readers.user_files import cut_of
 from xlt_ray.data.schema import Task
+from xlt_ray.engine.bring_back import BringBackTask, run_bring_back
 from xlt_ray.engine.gold_in_translation import JoinTask, run_join
 from xlt_ray.engine.mark import MarkTask, run_mark
 from xlt_ray.engine.project import ProjectTask, run_project
 from xlt_ray.engine.resources import Plan
+from xlt_ray.engine.words_in_translation import ReplaceTask, run_replace
 from xlt_ray.labels import LabelSet
 from xlt_ray.recipe.corpus import Model
 from xlt_ray.run.steps import Runner, Step
@@ -34,6 +37,7 @@ class Projections:
         translations: What translates.
         encoder: Gives the encoder that aligns words.
         found: Results of project steps by title of the text, and language.
+        brought: Labels that were brought back, by title.
     """
 
     config: RunConfig[Any]
@@ -44,6 +48,7 @@ class Projections:
     translations: Translations
     encoder: Callable[[], Model]
     found: dict[tuple[str, str], Artifact] = field(default_factory=dict)
+    brought: dict[str, Artifact] = field(default_factory=dict)
 
     def beside(
         self,
@@ -71,6 +76,63 @@ class Projections:
             weight=self.config.translation.train_weight,
         )
         return self.runner.run(Step(f"{title} with translations", joined), run_join)
+
+    def in_pivot(self, title: str, text: Artifact, languages: Sequence[str]) -> Artifact:
+        """Sentences of words, those of some languages in translation into the pivot.
+
+        Args:
+            title: Beginning of the steps' titles.
+            text: The sentences.
+            languages: Languages that are read in translation.
+        """
+        mark = MarkTask(text=text, gold=None, labels=self.labels, brackets=False, bare=True)
+        running = self.runner.run(Step(f"{title} running text", mark), run_mark)
+        pivot = self.config.translation.pivot
+        task = ReplaceTask(
+            text=text,
+            translation=self.translations.into_pivot(title, running, languages, whole=True),
+            languages=tuple(languages),
+            cut=cut_of(self.config.files, pivot),
+        )
+        return self.runner.run(Step(f"{title} words in {pivot}", task), run_replace)
+
+    def back(
+        self,
+        title: str,
+        predicted: Artifact,
+        text: Artifact,
+        read: Artifact,
+        languages: Sequence[str],
+    ) -> Artifact:
+        """Labels of sentences that were read in the pivot, for the words of the sentences.
+
+        Args:
+            title: Beginning of the step's title.
+            predicted: Labels of what was read.
+            text: The sentences.
+            read: What `in_pivot` made of them.
+            languages: Languages that were read in translation.
+        """
+        config = self.config
+        task = BringBackTask(
+            text=text,
+            read=read,
+            predicted=predicted,
+            languages=tuple(languages),
+            pivot=config.translation.pivot,
+            labels=self.labels,
+            encoder=self.encoder().artifact,
+            layer=self._layer(),
+            threshold=config.translation.threshold,
+            max_length=config.train.max_length,
+            batch_tokens=self.plan.batch_tokens,
+            arithmetic=self.plan.annotation.in_floats,
+        )
+        limit = config.data.max_fatal_rows
+        compute = partial(run_bring_back, pool=self.plan.annotators, limit=limit)
+        found = self.runner.run(Step(f"{title} brought back", task), compute)
+        self.brought[title] = found
+        return found
 
     def _running(self, title: str, alone: tuple[Artifact, Artifact]) -> Mapping[bool, Artifact]:
         """What is translated: with brackets, without, or both."""
@@ -193,6 +255,27 @@ def translated_notes(
             f"learned from {title} gold in translation: {info['rows']} of {info['given']} rows in "
             f"{language}{f' ({ways})' if ways else ''}{often}{_left_out(info)}"
         )
+    return notes
+
+
+def brought_notes(
+    labels: LabelSet, languages: Sequence[str], brought: Mapping[str, Artifact]
+) -> list[str]:
+    """What the reader of a run's scores has to know of labels that were given in translation.
+
+    Args:
+        labels: Classes of the task.
+        languages: Languages that were read in translation.
+        brought: Labels that were brought back, by title.
+    """
+    notes, what = list[str](), "entities" if labels.is_bio else "words"
+    for title, artifact in brought.items():
+        info = artifact.info
+        if title.startswith("final") and info.get("given") is not None:
+            notes.append(
+                f"{title}: {', '.join(languages)} read in translation; {info['back']} of "
+                f"{info['given']} {what} have a place in the text itself"
+            )
     return notes
 
 

@@ -10,7 +10,7 @@ from xlt_ray.run.check import method_of
 from xlt_ray.run.few import label_notes
 from xlt_ray.run.made_by import made_by
 from xlt_ray.run.peak_memory import most_mb
-from xlt_ray.run.projections import translated_notes
+from xlt_ray.run.projections import brought_notes, translated_notes
 from xlt_ray.store.fault_points import reached
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def report_of(
             *outcome.notes,
             *label_notes(config, driver.few_rows, driver.begun, driver.labellers),
             *translated_notes(config, driver.projections.found),
+            *brought_notes(driver.labels, driver.foreign, driver.projections.brought),
             *_transductive(config, driver),
         ],
         few=known.few,

@@ -61,6 +61,7 @@ class Scorer:
         if language is not None:
             corpus, title = corpus.of(language), f"{title} {language}"
         predicted = labeller(verbs_of(driver), f"{title} {split}", corpus, model)
+        predicted = driver.brought_back(f"{title} {split}", predicted, languages, split)
         gold = self.gold.read(split, languages, split)
         task = ScoreTask(
             predicted=predicted,

@@ -195,7 +195,7 @@ class Translations:
         config = self.config.translation
         task = TranslateTask(
             text=text,
-            task="sentence" if is_gold and self.task == "token" else self.task,
+            task="sentence" if self.task == "token" else self.task,  # words as running text
             routes=routes,
             whole=whole,
             codes=config.codes,

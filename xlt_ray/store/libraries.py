@@ -23,6 +23,8 @@ COMPUTE: Mapping[str, tuple[str, ...]] = {
     "marked": ("tokenizers",),
     "projection": ("numpy", "tokenizers", "torch", "transformers"),
     "labelled": (),
+    "replaced": (),
+    "brought-back": ("numpy", "tokenizers", "torch", "transformers"),
     "model": ("numpy", "torch", "transformers"),
     "mean": ("torch",),
     "int8": ("numpy", "openvino", "torch", "transformers"),

@@ -4,7 +4,9 @@ Legend: N words of the sentence, M words of the translation; ``p_NM`` has the pr
 aligned pair, and 0 for all others (`xlt_ray.ops.word_alignment`).
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -72,11 +74,29 @@ def carried_spans(spans: Sequence[Span], p_NM: np.ndarray) -> tuple[Span, ...]:
         Rejected: an entity has no words there, or words in several places.
     """
     partner_M, weight_M = partners(p_NM), p_NM.max(axis=0, initial=0.0)
+    found = [_placed(span, partner_M, weight_M) for span in spans]
+    return tuple(sorted(found, key=lambda span: span.start))
+
+
+def spans_back(spans: Sequence[Span], p_NM: np.ndarray) -> tuple[Span, ...]:
+    """The entities that a model found in a sentence and that have a place in its translation, in
+    the order in which they stand there; the others are left out.
+
+    Args:
+        spans: Entities of the sentence, which do not overlap.
+        p_NM: The alignment.
+    """
+    partner_M, weight_M = partners(p_NM), p_NM.max(axis=0, initial=0.0)
     found = list[Span]()
     for span in spans:
-        own_M = (partner_M >= span.start) & (partner_M < span.end)
-        found.append(Span(span.type, *contiguous(own_M, partner_M == NOBODY, weight_M)))
+        with suppress(Rejected):
+            found.append(_placed(span, partner_M, weight_M))
     return tuple(sorted(found, key=lambda span: span.start))
+
+
+def _placed(span: Span, partner_M: np.ndarray, weight_M: np.ndarray) -> Span:
+    own_M = (partner_M >= span.start) & (partner_M < span.end)
+    return Span(span.type, *contiguous(own_M, partner_M == NOBODY, weight_M))
 
 
 def carried_labels(labels_N: Sequence[int], p_NM: np.ndarray) -> tuple[int, ...]:
@@ -94,6 +114,24 @@ def carried_labels(labels_N: Sequence[int], p_NM: np.ndarray) -> tuple[int, ...]
         raise Rejected("few words aligned")
     known = (*labels_N, UNLABELLED)  # of nobody, the last one
     return tuple(int(known[partner]) for partner in partner_M.tolist())
+
+
+def labels_back(labels_N: Sequence[int], p_NM: np.ndarray) -> tuple[tuple[int, ...], int]:
+    """Labels that a model gave to the words of a sentence, for each word of its translation: that
+    of its partner, and without one the sentence's most frequent label.
+
+    Args:
+        labels_N: Class ids of the words of the sentence; without words, all others have class 0.
+        p_NM: The alignment.
+
+    Returns:
+        [M] class ids, and how many of the words have a partner.
+    """
+    most = Counter(labels_N).most_common(1)
+    known = (*labels_N, most[0][0] if most else 0)  # of nobody, the last one
+    partner_M = partners(p_NM)
+    labels = tuple(int(known[partner]) for partner in partner_M.tolist())
+    return labels, int((partner_M != NOBODY).sum())
 
 
 def score_of(spans: Sequence[Span], others: Sequence[Span], p_NM: np.ndarray) -> float:

@@ -50,6 +50,11 @@ def word_places(text: str, cut: Cut) -> list[Place]:
     return [piece for place in places for piece in _pieces(text, place)]
 
 
+def words_of(text: str, cut: Cut) -> tuple[str, ...]:
+    """The words of a text, in order."""
+    return tuple(text[slice(*place)] for place in word_places(text, cut))
+
+
 def gap(before: str, after: str) -> str:
     """What stands between two words: nothing where both are of scripts without blanks."""
     unspaced = _UNSPACED.match(before[-1:]) and _UNSPACED.match(after[:1])
