@@ -51,7 +51,8 @@ def values_of(options: argparse.Namespace, sources: Sequence[str], seed: int) ->
         "backbone": options.backbone,
         "method": {"name": "bl_direct", "source_lr": 1e-4, "source_epochs": options.epochs},
         "train": {"max_tokens": 1024, "head_lr_ratio": 10, "freeze_embeddings": True},
-        "resources": {"annotators": 0, "train_workers": 0, "train_cpus": 1},
+        "resources": {"annotators": 0, "train_workers": 0, "train_cpus": 1,
+                      "precision": options.precision},
         "run": {"name": f"near-{options.benchmark}-{'-'.join(sources)}-s{seed}"},
         "store": {"root": str(options.store)},
         "seed": seed,
@@ -147,6 +148,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=300, help="training sentences of a source")
     parser.add_argument("--test", type=int, default=200, help="test sentences of a language")
     parser.add_argument("--epochs", type=int, default=4, help="epochs of a source")
+    parser.add_argument("--precision", default="fp32")
     parser.add_argument("--seeds", type=lambda x: [int(y) for y in x.split(",")], default=[0, 1, 2])
     options = parser.parse_args(words)
     print(title(__doc__))
