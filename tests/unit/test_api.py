@@ -130,6 +130,27 @@ def test_arguments_are_keys_of_the_configuration() -> None:
     assert found.origin == "the call"
 
 
+def test_paths_may_be_paths(tmp_path: Path) -> None:
+    found = keys_of(
+        {"backbone": tmp_path, "translation": {"ready": tmp_path}, "tags": [tmp_path]},
+        data=NOTHING, name=None, store=tmp_path / "store", rest="method",
+    )  # fmt: skip
+    assert found["backbone"] == found["translation"]["ready"] == str(tmp_path)
+    assert found["method"]["tags"] == [str(tmp_path)]
+    assert found["store"] == {"root": str(tmp_path / "store")}
+
+
+@pytest.mark.parametrize("call", [xlt_ray.self_train, xlt_ray.load, xlt_ray.predict])
+def test_a_store_that_is_no_path_is_named(call: Any) -> None:
+    """Of every call, and as an error of the configuration."""
+    given = () if call is xlt_ray.self_train else ("x",)
+    data = (ROWS,) if call is xlt_ray.predict else ()
+    with pytest.raises(
+        ConfigError, match=r"store: a folder or URI, such as .*, got \{'root': 's'\}"
+    ):
+        call(*given, *data, store={"root": "s"})
+
+
 def test_text_makes_files_the_benchmark(store: Store) -> None:
     found = keys_of(
         {}, data={**NOTHING, "source": {"en": "a.conll"}, "test": {"sw": "b.conll"}},

@@ -10,14 +10,14 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlt_ray.api.inputs import inside, is_paths, places_of
-from xlt_ray.api.keys import Data, keys_of, named
+from xlt_ray.api.keys import Data, keys_of, named, root_of
 from xlt_ray.api.results import ComparisonResult, Run, SweepResult
 from xlt_ray.config.layers import Keys
-from xlt_ray.config.schema import StoreConfig
 from xlt_ray.engine.environment import prepare
 from xlt_ray.recipe.method import Method
 from xlt_ray.run.failures import public_error
@@ -53,7 +53,7 @@ def self_train(
     few: Data | None = None,
     test: Data | None = None,
     name: str | None = None,
-    store: str | None = None,
+    store: str | PathLike[str] | None = None,
     **keys: Any,
 ) -> Run:
     """Train a model for languages that have raw text, and few labelled rows or none.
@@ -101,7 +101,7 @@ def compare(
     few: Data | None = None,
     test: Data | None = None,
     name: str | None = None,
-    store: str | None = None,
+    store: str | PathLike[str] | None = None,
     **keys: Any,
 ) -> ComparisonResult:
     """Run several methods with several seeds, and make one table of them.
@@ -155,7 +155,7 @@ def sweep(
     few: Data | None = None,
     test: Data | None = None,
     name: str | None = None,
-    store: str | None = None,
+    store: str | PathLike[str] | None = None,
     **keys: Any,
 ) -> SweepResult:
     """Search the settings of a method, by its score on source dev alone.
@@ -200,7 +200,7 @@ def predict(
     data: Any,
     *,
     to: str | None = None,
-    store: str | None = None,
+    store: str | PathLike[str] | None = None,
     resources: Mapping[str, Any] | None = None,
     **keys: Any,
 ) -> Any:
@@ -225,7 +225,7 @@ def predict(
     from xlt_ray.commands import predict as command
 
     with _public_errors():
-        root = Store(store or StoreConfig().root)
+        root = Store(root_of(store))
         places = places_of(data, root, "data")
         section = {**keys, "model": model, "files": places}
         into, digest = to, ""
@@ -249,7 +249,11 @@ def predict(
 
 
 def load(
-    name: str, *, language: str | None = None, task: Any = None, store: str | None = None
+    name: str,
+    *,
+    language: str | None = None,
+    task: Any = None,
+    store: str | PathLike[str] | None = None,
 ) -> "Model":
     """A trained model: of a finished run, or of a folder, exported or stock.
 
@@ -267,7 +271,7 @@ def load(
     from xlt_ray.recipe.corpus import Model as Trained
 
     with _public_errors():
-        root = Store(store or StoreConfig().root)
+        root = Store(root_of(store))
         found = finished_run(root, name, language) or finished_in(name, task)
         if isinstance(found.model, Trained):
             return Model(found, found.model.artifact.local())

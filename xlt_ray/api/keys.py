@@ -1,6 +1,7 @@
 """Keyword arguments of a call as keys of the configuration."""
 
 from collections.abc import Mapping
+from os import PathLike, fspath
 from typing import Any
 
 from xlt_ray.api.inputs import places_of
@@ -32,7 +33,7 @@ def keys_of(
     *,
     data: Mapping[str, Data | None],
     name: str | None,
-    store: str | None,
+    store: str | PathLike[str] | None,
     rest: str,
 ) -> Keys:
     """The nested keys of a call.
@@ -46,20 +47,20 @@ def keys_of(
         rest: Section that other keys are of, such as ``method``.
 
     Raises:
-        ConfigError: a language is given text in a form that does not fit.
+        ConfigError: a language is given text in a form that does not fit, or the store is no path.
     """
     values: dict[str, Any] = {}
     for key, value in arguments.items():
         parts = key.split(".")
         if parts[0] not in SECTIONS and len(parts) == 1:
             parts = [*rest.split("."), key]
-        _put(values, parts, value)
+        _put(values, parts, _without_paths(value))
     if isinstance(values.get("benchmark"), str):
         values["benchmark"] = {"name": values["benchmark"]}
     if name is not None:
         _put(values, ["run", "name"], name)
     if store is not None:
-        _put(values, ["store", "root"], store)
+        _put(values, ["store", "root"], root_of(store))
     if any(data.values()):
         benchmark = values.setdefault("benchmark", {})
         if benchmark.setdefault("name", NAME) != NAME:
@@ -92,6 +93,28 @@ def _put(values: dict[str, Any], parts: list[str], value: Any) -> None:
     if isinstance(value, Mapping) and isinstance(values.get(last), dict):
         value = {**values[last], **value}
     values[last] = value
+
+
+def _without_paths(value: Any) -> Any:
+    """A value with text in place of paths, also within lists and mappings."""
+    if isinstance(value, PathLike):
+        return fspath(value)
+    if isinstance(value, Mapping):
+        return {key: _without_paths(item) for key, item in value.items()}
+    return [_without_paths(item) for item in value] if isinstance(value, list) else value
+
+
+def root_of(store: str | PathLike[str] | None) -> str:
+    """Root of the store that a call names; absent: the default.
+
+    Raises:
+        ConfigError: it is neither a path nor a URI.
+    """
+    if store is None:
+        return StoreConfig().root
+    if not isinstance(store, str | PathLike):
+        raise ConfigError(f"store: a folder or URI, such as 'xlt/store', got {store!r}")
+    return fspath(store)
 
 
 def named(method: "str | type[Method[Any]]") -> str:
