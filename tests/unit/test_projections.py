@@ -3,7 +3,8 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,10 +17,17 @@ from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import RunConfig, TranslationConfig
 from xlt_ray.engine.pool import Pool
 from xlt_ray.engine.resources import Plan
+from xlt_ray.labels import LabelSet
 from xlt_ray.report.card import _training
 from xlt_ray.run.check import configure_run
 from xlt_ray.run.dry_run import DryRun, text_of
-from xlt_ray.run.projections import check_translated, languages_of, translated_notes
+from xlt_ray.run.gold_steps import Oracle
+from xlt_ray.run.projections import (
+    brought_notes,
+    check_translated,
+    languages_of,
+    translated_notes,
+)
 from xlt_ray.run.session import run_recipe
 from xlt_ray.store.artifacts import Artifact, Store
 
@@ -204,3 +212,23 @@ def test_rows_of_a_comparison_have_translations_of_their_own() -> None:
     with pytest.raises(ConfigError, match=r"methods\.plain\.translation: .*a row's own are model,"):
         configure_rows({"benchmark": {"name": "toy"}, "backbone": "toy",
                         "compare": {"methods": rows, "seeds": [0]}})  # fmt: skip
+
+
+def test_words_that_are_read_in_translation_are_not_compared_with_gold() -> None:
+    driver: Any = SimpleNamespace(foreign=("sw",), benchmark=SimpleNamespace(task="token"))
+    with pytest.raises(ConfigError, match=r"translation\.replace: words of sw are read in transl"):
+        Oracle(driver, cast(Any, None)).gold  # noqa: B018
+
+
+def test_a_note_says_how_many_labels_were_brought_back() -> None:
+    def brought(**info: int) -> Artifact:
+        return Artifact("", "brought-back", "f", {"info": info})
+
+    found = {"round 1 test": brought(given=9, back=1), "final test": brought(given=9, back=8),
+             "final sw test": Artifact("", "brought-back", "planned", {"info": {}})}  # fmt: skip
+    said = "9 entities have a place in the text itself"
+    names = LabelSet(("O", "B-PER"))
+    assert brought_notes(names, ["sw", "ha"], found) == [
+        f"final test: sw, ha read in translation; 8 of {said}"
+    ]
+    assert "9 words have a place" in brought_notes(LabelSet(("NOUN",)), ["sw"], found)[0]

@@ -7,6 +7,7 @@ which is their subject.
 
 from typing import Any
 
+from xlt_ray.config.errors import ConfigError
 from xlt_ray.engine.derive import OracleTask
 from xlt_ray.recipe.driver import Derivation
 from xlt_ray.run.driver import RayDriver
@@ -23,7 +24,17 @@ class Oracle:
 
     @property
     def gold(self) -> Artifact:
-        """Gold labels of the unlabelled text."""
+        """Gold labels of the unlabelled text.
+
+        Raises:
+            ConfigError: the run reads other words than those that have labels.
+        """
+        driver = self.driver
+        if driver.benchmark.task == "token" and (names := driver.foreign):
+            raise ConfigError(
+                f"translation.replace: words of {', '.join(names)} are read in translation, and "
+                "gold is of the words of the text; leave it out of what compares labels with gold"
+            )
         return self._right.read("oracle", self.driver.pools, "unlabelled")
 
     def derive(
