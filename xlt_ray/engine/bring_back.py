@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from xlt_ray.data.keyed import Places
@@ -129,15 +130,11 @@ class ShardReturner:
             read_V = self.encoder([x["read"] for x in part], self.task.pivot)
             own_V = self.encoder([x["tokens"] for x in part], language)
             for row, read, own in zip(part, read_V, own_V, strict=True):
-                made.append(_known(row) | self._carried(row, alignment(read, own, self.threshold)))
+                p_NM = alignment(read, own, self.task.threshold)
+                made.append(_known(row) | self._carried(row, p_NM))
         return pa.Table.from_pylist(made, schema=schema)
 
-    @property
-    def threshold(self) -> float:
-        """Least probability, in both directions, of aligned words."""
-        return self.task.threshold
-
-    def _carried(self, row: Mapping[str, Any], p_NM: Any) -> dict[str, Any]:
+    def _carried(self, row: Mapping[str, Any], p_NM: np.ndarray) -> dict[str, Any]:
         """Labels of the M words of a row, of those of the N words that were read in its place."""
         labels, words = self.task.labels, row["tokens"]
         if not labels.is_bio:
