@@ -55,8 +55,7 @@ def install() -> None:
     """Let the project open the scheme."""
     from xlt_ray.engine import deaths
     from xlt_ray.engine.train import checkpoints
-    from xlt_ray.store import artifacts as store
-    from xlt_ray.store import files
+    from xlt_ray.store import artifacts, attempt, files
 
     real = files.open_root
 
@@ -66,7 +65,7 @@ def install() -> None:
         folder = root.removeprefix(SCHEME)
         return pafs.PyFileSystem(Faulty(Path(folder))), folder
 
-    for module in (store, checkpoints, deaths):
+    for module in (artifacts, attempt, checkpoints, deaths):
         module.open_root = open_root
 
 
