@@ -127,6 +127,18 @@ def test_no_sentences(tagger: Tagger, layout: InputLayout, table: pa.Table) -> N
     assert len(predict_labels(tagger, examples, budget=9, device=CPU, precision="fp32")) == 0
 
 
+def test_features_of_no_sentences_have_their_width(
+    tagger: Tagger, layout: InputLayout, table: pa.Table
+) -> None:
+    """A shard may have no row of the one language that is labelled."""
+    examples = examples_of(table.slice(0, 0), layout)
+    common: dict[str, Any] = {"budget": 9, "device": CPU, "precision": "fp32"}
+    found = predict(tagger, examples, feature_outputs=lambda own, x: x[:, :2], **common)
+    assert found.feature_outputs is not None
+    assert found.feature_outputs.shape == (0, 2)
+    assert predict(tagger, examples, **common).feature_outputs is None
+
+
 def test_half_precision_changes_the_encoder_and_not_the_type(
     tagger: Tagger, layout: InputLayout, table: pa.Table
 ) -> None:

@@ -74,6 +74,9 @@ def predict(
                 values = feature_outputs(model.own, output.features)
             if values is not None:
                 made.append(values)
+    if not batches:  # values of no items have a width, too
+        values = feature_outputs(model.own, torch.zeros((0, model.width), device=device))
+        made += [] if values is None else [values]
     memory.hand_back_at_times()
     order = torch.cat(owners)
     found = torch.cat(logits)
