@@ -7,7 +7,6 @@ A shard of the text is one actor's, which aligns its words with those of the tra
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,14 @@ import pyarrow as pa
 
 from xlt_ray.data.keyed import Places
 from xlt_ray.data.projection.aligned import labels_back, spans_back
-from xlt_ray.data.quarantine import LostRow, in_order, lost_rows, write_lost
+from xlt_ray.data.quarantine import in_order, lost_rows, write_lost
 from xlt_ray.data.schema import GOLD_SCHEMA
 from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.isolation import write_all
+from xlt_ray.engine.labelled_shards import LabelledShards
 from xlt_ray.engine.pool import Pool
 from xlt_ray.engine.text_shards import shards_of
-from xlt_ray.engine.word_vectors import WordVectors, alignment, word_vectors_of
+from xlt_ray.engine.word_vectors import alignment
 from xlt_ray.labels import LabelSet, bio_spans_of_ids, spans_to_bio
 from xlt_ray.store.artifacts import Artifact
 from xlt_ray.store.step_task import StepTask
@@ -79,49 +79,20 @@ class BringBackTask(StepTask):
         )  # fmt: skip
 
 
-class ShardReturner:
-    """One actor: loads the encoder once, if it needs it, then turns shards into files."""
+class ShardReturner(LabelledShards):
+    """One actor, see `LabelledShards`."""
 
     def __init__(self, task: BringBackTask):
+        super().__init__(task, task.predicted.table(["id", "labels"]))
         self.task = task
-        self.shards = {shard.text_name: shard for shard in shards_of(task.text)}
-        self.predicted = Places(task.predicted.table(["id", "language", "labels"]))
 
-    @cached_property
-    def encoder(self) -> WordVectors:
-        """What gives the vectors of words."""
-        return word_vectors_of(self.task)
-
-    def __call__(self, shards: dict[str, Any]) -> dict[str, Any]:
-        """Bring back the labels of shards by name."""
-        for name in shards["shard"]:
-            self.task.out.write_table(str(name), self.back(str(name), self._labelled(str(name))))
-        return shards
-
-    def rows(self, name: str) -> list[LostRow]:
-        """The rows of a shard, each as it is known if it is lost."""
-        shard, ids = self.shards[name], self._labelled(name)["id"].to_pylist()
-        return [LostRow(id, shard.language, name, at) for at, id in enumerate(ids, start=1)]
-
-    def part(self, name: str, start: int, stop: int) -> pa.Table:
-        """What the file of a shard has of some of its rows."""
-        rows = self._labelled(name)
-        return self.back(name, rows.take(pa.array(range(start, stop), pa.int64())))
-
-    def _labelled(self, name: str) -> pa.Table:
-        """The rows of a shard that have labels, with them, and words as they are and were read."""
-        rows = self.shards[name].rows(self.task.text)
-        read = Places(self.task.read.shard(name, ["id", "tokens"]))
-        rows = rows.append_column("read", read.table["tokens"].take(read.of(rows)))
-        labels = self.predicted.table["labels"].take(self.predicted.of(rows))
-        rows = rows.append_column("labels", labels)
-        return rows.filter(rows["labels"].is_valid())
-
-    def back(self, name: str, rows: pa.Table) -> pa.Table:
+    def carried(self, name: str, rows: pa.Table) -> pa.Table:
         """Labels for the words of some rows of a shard."""
         schema = GOLD_SCHEMA["token"].append(pa.field("given", pa.int32()))
         schema = schema.append(pa.field("back", pa.int32()))
         language, made = self.shards[name].language, list[dict[str, Any]]()
+        read = Places(self.task.read.shard(name, ["id", "tokens"]))
+        rows = rows.append_column("read", read.table["tokens"].take(read.of(rows)))
         for start in range(0, len(rows), ROWS):
             part = rows.slice(start, ROWS).to_pylist()
             if language not in self.task.languages:
@@ -129,12 +100,12 @@ class ShardReturner:
                 continue
             read_V = self.encoder([x["read"] for x in part], self.task.pivot)
             own_V = self.encoder([x["tokens"] for x in part], language)
-            for row, read, own in zip(part, read_V, own_V, strict=True):
-                p_NM = alignment(read, own, self.task.threshold)
-                made.append(_known(row) | self._carried(row, p_NM))
+            for row, other, own in zip(part, read_V, own_V, strict=True):
+                p_NM = alignment(other, own, self.task.threshold)
+                made.append(_known(row) | self._of_row(row, p_NM))
         return pa.Table.from_pylist(made, schema=schema)
 
-    def _carried(self, row: Mapping[str, Any], p_NM: np.ndarray) -> dict[str, Any]:
+    def _of_row(self, row: Mapping[str, Any], p_NM: np.ndarray) -> dict[str, Any]:
         """Labels of the M words of a row, of those of the N words that were read in its place."""
         labels, words = self.task.labels, row["tokens"]
         if not labels.is_bio:

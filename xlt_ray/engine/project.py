@@ -11,7 +11,6 @@ entities fit better by the encoder is taken.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,15 +19,16 @@ import pyarrow as pa
 from xlt_ray.data.keyed import Places
 from xlt_ray.data.projection import aligned, markers
 from xlt_ray.data.projection.rejection import REASONS, Reason, Rejected
-from xlt_ray.data.quarantine import LostRow, in_order, lost_rows, write_lost
+from xlt_ray.data.quarantine import in_order, lost_rows, write_lost
 from xlt_ray.data.readers.words import Cut, words_of
 from xlt_ray.data.schema import TEXT_SCHEMA, TRANSLATED, Task
 from xlt_ray.engine.arithmetic import Arithmetic
 from xlt_ray.engine.isolation import write_all
+from xlt_ray.engine.labelled_shards import LabelledShards
 from xlt_ray.engine.mark import gold_of
 from xlt_ray.engine.pool import Pool
 from xlt_ray.engine.text_shards import shards_of
-from xlt_ray.engine.word_vectors import WordVectors, alignment, word_vectors_of
+from xlt_ray.engine.word_vectors import alignment
 from xlt_ray.labels import LabelSet, Span, bio_spans_of_ids, spans_to_bio
 from xlt_ray.store.artifacts import Artifact
 from xlt_ray.store.step_task import StepTask
@@ -134,43 +134,14 @@ class Row(NamedTuple):
     marked: str | None
 
 
-class ShardProjector:
-    """One actor: loads the encoder once, if it needs it, then turns shards into files."""
+class ShardProjector(LabelledShards):
+    """One actor, see `LabelledShards`."""
 
     def __init__(self, task: ProjectTask):
+        super().__init__(task, gold_of(task.gold))
         self.task = task
-        self.shards = {shard.text_name: shard for shard in shards_of(task.text)}
-        self.gold = Places(gold_of(task.gold))
 
-    @cached_property
-    def encoder(self) -> WordVectors:
-        """What gives the vectors of words."""
-        return word_vectors_of(self.task)
-
-    def __call__(self, shards: dict[str, Any]) -> dict[str, Any]:
-        """Project shards by name."""
-        for name in shards["shard"]:
-            rows = self._labelled(str(name))
-            self.task.out.write_table(str(name), self.projected(str(name), rows))
-        return shards
-
-    def rows(self, name: str) -> list[LostRow]:
-        """The rows of a shard, each as it is known if it is lost."""
-        shard, ids = self.shards[name], self._labelled(name)["id"].to_pylist()
-        return [LostRow(id, shard.language, name, at) for at, id in enumerate(ids, start=1)]
-
-    def part(self, name: str, start: int, stop: int) -> pa.Table:
-        """What the file of a shard has of some of its rows."""
-        rows = self._labelled(name)
-        return self.projected(name, rows.take(pa.array(range(start, stop), pa.int64())))
-
-    def _labelled(self, name: str) -> pa.Table:
-        """The rows of a shard that have gold labels, with them."""
-        rows = self.shards[name].rows(self.task.text)
-        rows = rows.append_column("labels", self.gold.table["labels"].take(self.gold.of(rows)))
-        return rows.filter(rows["labels"].is_valid())
-
-    def projected(self, name: str, rows: pa.Table) -> pa.Table:
+    def carried(self, name: str, rows: pa.Table) -> pa.Table:
         """What becomes of some rows of a shard."""
         if self.task.task == "token":
             return self._of_words(name, rows)
