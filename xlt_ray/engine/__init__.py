@@ -15,7 +15,8 @@ backbone           encoders into artifacts
 translate          translation in a pool
 mark               sentences as running text, entities in brackets
 project            labels carried over to translations
-word_vectors       vectors of words in a layer
+labelled_shards    what actors share that carry labels over, or back
+word_vectors       vectors of words in a layer, and which words they align
 gold_in_translation  source gold and its translations in one
 words_in_translation  sentences of words that are read in translation
 bring_back     labels of what was read so, for the words of the text
