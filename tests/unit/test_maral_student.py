@@ -271,6 +271,44 @@ def test_without_filtering_all_target_spans_stay(bench: Benches) -> None:
     assert not torch.allclose(b.loss.memory.p_NK[10:13], said), "labels move all the same"
 
 
+def test_spans_of_o_may_all_stay_reliable(bench: Benches) -> None:
+    """Twenty spans of each class, half of them far below the others."""
+    memory = bench().loss.memory
+    scores_N = torch.cat([torch.linspace(0.0, 1.0, 20), torch.linspace(9.0, 10.0, 20)])
+    memory.target_N = torch.ones(80) > 0
+    memory.y_N = torch.arange(80) % 2
+    memory.score_N = scores_N.repeat_interleave(2)
+    for outside in (True, False):
+        memory.reliable_N = torch.zeros(80) > 0
+        memory.filter(outside=outside)
+        by_class = [memory.reliable_N[number::2].tolist() for number in (0, 1)]
+        assert by_class[0] == [not outside] * 20 + [True] * 20
+        assert by_class[1] == [False] * 20 + [True] * 20
+        assert memory.score_mean_K[:2].tolist() == pytest.approx([5.0, 5.0])
+
+
+def test_the_settings_say_whether_the_spans_of_o_are_filtered(bench: Benches) -> None:
+    asked = []
+    for outside in (True, False):
+        b = bench(filter_outside=outside, warmup=1)
+        b.loss.memory.filter = lambda *, outside: asked.append(outside)  # type: ignore[method-assign]
+        b.epoch()
+    assert asked == [True, False]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"filtering": False, "filter_outside": False},
+        {"predict_prior": True, "loss": "scl"},
+        {"predict_prior": True, "loss": "cross_entropy"},
+    ],
+)
+def test_what_would_have_no_effect_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"filter_outside|predict_prior"):
+        StudentConfig(**changes)
+
+
 def test_cross_entropy_in_place_of_the_margin(bench: Benches) -> None:
     """The linear layer learns; the means are kept for filter and refinement."""
     b = bench(loss="cross_entropy")

@@ -32,6 +32,7 @@ from xlt_ray.ops import vmf
 LABELS = ("O", "B-X", "I-X", "B-Y", "I-Y")
 HEAD = SpanHead(max_len=3, q=8)
 FIT = SpanHead(max_len=3, q=8, scores="vmf", means=True)
+PRIOR = SpanHead(max_len=3, q=8, scores="vmf", means=True, prior=True)
 PLAIN = SpanHead(max_len=3, q=8, morphology=False)
 SENTENCES = [[[10, 11], [12]], [[20], [21, 22, 23], [24]], [[30 + i, 40] for i in range(12)]]
 
@@ -112,7 +113,20 @@ def test_scores_of_fit_are_rho_of_unit_vectors(encoder: Path, examples: Examples
     assert unit(torch.zeros(1, 4)).tolist() == [[0.0] * 4]
 
 
-@pytest.mark.parametrize("head", [HEAD, FIT, SpanHead(3, 8, masked_lm=True), PLAIN])
+def test_a_prior_is_added_at_prediction_alone(encoder: Path, examples: Examples) -> None:
+    """Its classes are shares of the spans behind the means; one of none is finite."""
+    plain, asked = (load_span_tagger(encoder, LABELS, head, seed=3).eval() for head in (FIT, PRIOR))
+    for tagger in (plain, asked):
+        assert tagger.classes is not None
+        tagger.classes.put(tagger.classes.mean.clone(), torch.tensor([6.0, 2.0, 0.0]))
+    features = plain(examples.collate([1])).features
+    added = asked.scores(features) - plain.scores(features)
+    wanted = torch.tensor([0.75, 0.25, 1e-12]).log().expand(len(features), 3)
+    torch.testing.assert_close(added, wanted, rtol=1e-4, atol=1e-4)
+    assert torch.equal(asked.train().scores(features), plain.train().scores(features))
+
+
+@pytest.mark.parametrize("head", [HEAD, FIT, PRIOR, SpanHead(3, 8, masked_lm=True), PLAIN])
 def test_saving_and_loading_changes_nothing(
     encoder: Path, examples: Examples, tmp_path: Path, head: SpanHead
 ) -> None:

@@ -58,6 +58,8 @@ class SpanHead:
         means: Whether the classes' means are kept; "vmf" has need of them.
         temp: Temperature of the fit.
         kappa: Formula of the concentration, the paper's or that of its code.
+        prior: Whether the log of each class's share of the spans behind the means is added to the
+            fit at prediction.
         masked_lm: Whether the masked-LM head of the encoder is kept and trained.
         morphology: Whether a span is described by how its words are written, too.
     """
@@ -68,11 +70,13 @@ class SpanHead:
     means: bool = False
     temp: float = 0.07
     kappa: vmf.Kappa = "paper"
+    prior: bool = False
     masked_lm: bool = False
     morphology: bool = True
 
     def __post_init__(self) -> None:
         assert self.means or self.scores == "softmax"
+        assert self.scores == "vmf" or not self.prior
 
 
 def unit(vectors_NQ: Tensor) -> Tensor:
@@ -254,11 +258,14 @@ class SpanTagger(Classifier):
             return Output(self.scores(features), features, guessed=guessed)
 
     def scores(self, features: Tensor) -> Tensor:
-        """[N, K] float32 scores of vectors: logits, or rho."""
+        """[N, K] float32 scores of vectors: logits, or rho, at prediction perhaps with a prior."""
         if self.linear is not None:
             return self.linear(self.represent.dropout(features))
         assert self.classes is not None
-        return self.classes.scores(unit(features)).float()
+        rho_NK = self.classes.scores(unit(features))
+        if self.settings.prior and not self.training:
+            rho_NK = rho_NK + vmf.log_prior(vmf.shares(self.classes.count))
+        return rho_NK.float()
 
     def save(self, folder: Path) -> None:
         """Write the encoder, the settings and the head."""

@@ -195,7 +195,14 @@ class MARAL(Method[MARALConfig]):
         """The student's head."""
         c = self.config
         scores = "vmf" if c.loss == "mmc" else "softmax"
-        return replace(head_of(c), scores=scores, means=True, temp=c.temp, kappa=c.kappa)
+        return replace(
+            head_of(c),
+            scores=scores,
+            means=True,
+            temp=c.temp,
+            kappa=c.kappa,
+            prior=c.predict_prior,
+        )
 
     def adapt(
         self, driver: Driver, target: str | None, text: Corpus, counts: list[int] | None

@@ -148,10 +148,13 @@ class SpanMemory:
         """[K] mean soft label of the target spans of all workers (M7)."""
         return vmf.shares(self.context.total(self.p_NK[self.target_N].double().sum(dim=0)))
 
-    def filter(self) -> None:
+    def filter(self, *, outside: bool = True) -> None:
         """Part the target spans of each class into reliable and others by their scores (M8).
 
         A span that the epoch did not come to stays what it was; in the warm-up all are reliable.
+
+        Args:
+            outside: Whether O is parted, too; if not, all of its spans are reliable.
         """
         known_N = self.target_N & ~self.score_N.isnan()
         self.score_mean_K.fill_(torch.inf)
@@ -160,6 +163,9 @@ class SpanMemory:
             scores, own = self._of_all(self.score_N[ids])
             if len(scores):
                 self.score_mean_K[number] = scores.double().mean()
+            if number == 0 and not outside:
+                self.reliable_N[ids] = True
+            elif len(scores):
                 found = mixture.two_components(scores.cpu().numpy()).reliable_N
                 self.reliable_N[ids] = torch.from_numpy(found[own]).to(self.device)
 

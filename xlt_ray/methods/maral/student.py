@@ -235,7 +235,7 @@ class MaralStudentLoss(SpanObjective):
         self.pi_t_K = memory.prior()
         if self.epoch + 1 >= self.settings.warmup:
             if self.settings.filtering or self.settings.refinement in ("both", "global"):
-                memory.filter()
+                memory.filter(outside=self.settings.filter_outside)
             if not self.settings.filtering:
                 memory.reliable_N = memory.target_N.clone()
             if self.uses_neighbours:

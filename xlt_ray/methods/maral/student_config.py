@@ -34,6 +34,12 @@ class StudentConfig(Section, frozen=True):
     """Hard pseudo-labels, or soft ones and a second softmax."""
     filtering: bool = True
     """Learn from reliable target spans alone."""
+    filter_outside: bool = True
+    """O has reliable spans and others, as each class has; false: all of its spans are reliable. The
+    spans of O that the filter takes away are those that are nearly entities."""
+    predict_prior: bool = False
+    """Predict by log pi + rho, pi being the share of each class among the spans behind the means;
+    false: by rho alone, as in the paper."""
     refinement: Refinement = "both"
     """Labels are moved by class means (global), neighbours (local), both, or none."""
     direction: Variant = "paper"
@@ -59,4 +65,8 @@ class StudentConfig(Section, frozen=True):
             raise ValueError(f"alpha_end: at most alpha_start = {self.alpha_start}")
         if self.epochs < self.warmup:
             raise ValueError(f"warmup: at most epochs = {self.epochs}")
+        if not (self.filtering or self.filter_outside):
+            raise ValueError("filter_outside: nothing is filtered with filtering = false")
+        if self.predict_prior and self.loss != "mmc":
+            raise ValueError("predict_prior: only loss = mmc has scores without a prior")
         return self
