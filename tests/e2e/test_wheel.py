@@ -228,8 +228,8 @@ def said(
         ),
         "recommended": words(
             "run", backbone=encoder, train__max_length=48, run__name="own",
-            resources__train_cpus=1, method__source_epochs=1, method__epochs=1, method__warmup=1,
-            method__q=8, **write_files(labelled),
+            resources__train_cpus=1, method__source_epochs=1, method__rounds=1,
+            method__round_epochs=1, method__final_epochs=1, **write_files(labelled),
         ),
         "runs": ["runs", *store],
         "runs words": ["runs", "words", *store],
@@ -278,7 +278,7 @@ def test_the_defaults_are_planned(said: dict[str, Said], name: str) -> None:
 def test_the_recommended_method_runs(said: dict[str, Said]) -> None:
     done = said["recommended"]
     assert done.code == 0, done.errors
-    assert "method:  maral" in done.output
+    assert "method:  sl_evi" in done.output
 
 
 def test_a_finished_run_is_looked_at_and_used(said: dict[str, Said], labelled: Path) -> None:

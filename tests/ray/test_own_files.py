@@ -146,7 +146,7 @@ def test_a_method_is_recommended_and_the_cost_is_told(
     values = own_values(world, tmp_path, tmp_path / "store")
     del values["method"]
     config = self_train.configure(values)
-    assert config.method.name == "maral"
+    assert config.method.name == "sl_evi"
     assert self_train.dry_run(config) == 0
     shown = capsys.readouterr().out
     assert "task:    token, entities in bio" in shown

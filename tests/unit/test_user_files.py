@@ -498,7 +498,7 @@ def test_every_kind_of_data_has_a_method() -> None:
                 method = METHODS[found.method]
                 assert task in method.tasks
                 assert entities or not (method.needs_bio and task == "token")
-    assert recommend("token", has_entities=True, sources=1).method == "maral"
+    assert recommend("token", has_entities=True, sources=1).method == "sl_evi"
     assert recommend("token", has_entities=True, sources=2).method == "lvm"
 
 

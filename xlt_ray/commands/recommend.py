@@ -25,7 +25,8 @@ def recommend(task: Task, *, has_entities: bool, sources: int) -> Recommendation
         reason = "labels of words in several source languages: a model of each, weighed per target"
         return Recommendation("lvm", reason)
     if has_entities:
-        return Recommendation("maral", "entities and one source language: spans with a margin")
+        reason = "entities and one source language: rounds learn from the least uncertain sentences"
+        return Recommendation("sl_evi", reason)
     if task == "token":
         return Recommendation("lvm", "labels of words that are no entities")
     if task == "pair":
