@@ -23,6 +23,7 @@ from tests.world import (
     without_times,
 )
 from xlt_ray.engine import derive
+from xlt_ray.models.classifier import Classifier
 from xlt_ray.run.session import run
 from xlt_ray.store.artifacts import Store
 
@@ -157,6 +158,24 @@ def test_actors_give_what_the_driver_gives(
 def unscored(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rounds without what test labels say of them."""
     return [{key: value for key, value in item.items() if key != "scores"} for item in rounds]
+
+
+def test_attention_is_plain_in_bf16_alone(
+    ray_cluster: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, attend = list[Classifier](), Classifier.attend_plainly
+
+    def noted(model: Classifier) -> None:
+        asked.append(model)
+        attend(model)
+
+    monkeypatch.setattr(Classifier, "attend_plainly", noted)
+    flags = ["method.rounds=0", "method.source_epochs=1"]
+    for precision, trainings in (("fp32", 0), ("bf16", 1)):
+        report = run(world.config(tmp_path, *flags, f"resources.precision={precision}"))
+        assert len(asked) == trainings
+        assert report["zero_shot_average"] is not None
+    assert asked[0].model.config._attn_implementation == "eager"
 
 
 def test_score_rounds_changes_nothing_but_the_report(first, world: World):

@@ -102,6 +102,12 @@ def test_threads_are_set() -> None:
         torch.set_num_threads(before)
 
 
+def test_bf16_on_a_cpu_trains_with_plain_attention() -> None:
+    on_cpu = [x for x in ("fp32", "bf16", "int8") if Arithmetic("cpu", x).trains_plainly]
+    assert on_cpu == ["bf16"]
+    assert not Arithmetic("cuda", "bf16").trains_plainly
+
+
 @pytest.mark.parametrize(("precision", "wanted"), [("fp32", False), ("bf16", True)])
 def test_half_precision_is_there_where_it_was_settled(
     precision: arithmetic.Precision, wanted: bool

@@ -1,6 +1,7 @@
 """The tools of the benchmarks, and that what is compared does the same work."""
 
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,11 +10,13 @@ import pyarrow as pa
 import pytest
 import torch
 
+from benchmarks.attention import passes
 from benchmarks.measure import Comparison, Contender, Timing, table, take_turns, title
 from benchmarks.pieces import LAM, TAU, best_set
 from benchmarks.plain_cltp import MAX_LENGTH, Script
 from benchmarks.setting import EMBEDDED, Data
 from benchmarks.whole import configuration
+from tests.encoders import write_encoder
 from xlt_ray.data.batches.examples import examples_of
 from xlt_ray.data.batches.layout import InputLayout
 from xlt_ray.data.batches.tokenise import TOKENISED
@@ -99,3 +102,10 @@ def test_the_script_reads_long_sentences_as_a_run_does(longest: int) -> None:
     assert len(windows) > 1
     assert windows == [item.tokens.tolist() for item in expected]
     assert firsts == [item.firsts.tolist() for item in expected]
+
+
+def test_both_kinds_of_attention_take_turns(tmp_path: Path) -> None:
+    found = passes(str(write_encoder(tmp_path)), 8, 32, repeats=1)
+    assert [x.name for x in found.timings] == ["fused", "step by step"]
+    assert found.units == 32
+    assert all(len(x.seconds) == 1 for x in found.timings)

@@ -52,6 +52,22 @@ def stock_logits(folder: Path, batch: Batch, *, segments: bool = False) -> torch
     return model(**inputs).logits
 
 
+def test_plain_attention_differs_by_rounding_alone(
+    encoder: Path, batch: Batch, tmp_path: Path
+) -> None:
+    """Padding is left out, and the folder does not say how attention was computed."""
+    model = load_text_classifier(encoder, LABELS)
+    wanted = logits_of(model, batch)
+    model.save(tmp_path / "fused")
+    for _ in range(2):  # what is asked for twice is done
+        model.attend_plainly()
+    torch.testing.assert_close(logits_of(model, batch), wanted)
+    assert model.model.config._attn_implementation == "eager"
+    model.save(tmp_path / "plain")
+    fused, plain = ((tmp_path / x / "config.json").read_text() for x in ("fused", "plain"))
+    assert fused == plain
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dim_reduce", [None, 2, 8])
 def test_a_saved_classifier_is_the_stock_model(

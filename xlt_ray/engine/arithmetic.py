@@ -53,6 +53,12 @@ class Arithmetic:
         """The same for what has no form in int8."""
         return replace(self, precision="fp32") if self.precision == "int8" else self
 
+    @property
+    def trains_plainly(self) -> bool:
+        """Whether training computes attention step by step: PyTorch's fused kernel for CPUs is
+        slower in bf16, above all on the way back."""
+        return self.device == "cpu" and self.precision == "bf16"
+
     def take(self) -> torch.device:
         """The device, for the process that computes; its threads are set as well.
 

@@ -157,6 +157,14 @@ class Classifier(nn.Module, ABC):
         """
         self.encoder.compile(dynamic=True)
 
+    def attend_plainly(self) -> None:
+        """Compute attention step by step where PyTorch's fused kernel would.
+
+        Results differ by rounding alone; weights, their names and files stay as they are.
+        """
+        if self.model.config._attn_implementation == "sdpa":
+            self.model.set_attn_implementation("eager")
+
     def freeze(self, layers: int) -> None:
         """Keep the embeddings and the lowest layers of the encoder as they are.
 
