@@ -295,12 +295,18 @@ class Recorded(SpanDriver):
 
     chosen = -1
     """The entry of the history that is kept."""
+    reliable = ([1.0] * 3, [0.9, 0.5, 0.3], [0.7, 0.6, 0.6], [0.0] * 3)
+    """Share of the reliable spans of O and of two types, after each epoch."""
 
     def _model(self, name: str, info: Mapping[str, Any]) -> Model:
         keys = ("scored", "used", "moved_used")
         history = [
-            {"epoch": 1, "source_dev": self.score, "own": dict(zip(keys, values, strict=True))}
-            for values in self.epochs
+            {
+                "epoch": 1,
+                "source_dev": self.score,
+                "own": {**dict(zip(keys, values, strict=True)), "reliable": reliable},
+            }
+            for values, reliable in zip(self.epochs, self.reliable, strict=False)
         ]
         known = {"source_dev": self.score, "history": history, "chosen": self.chosen % len(history)}
         return super()._model(name, {**info, **known})
@@ -311,14 +317,32 @@ def parts_of(driver: MemoryDriver, **options: Any) -> dict[str, Mechanism]:
 
 
 def test_a_run_says_how_far_its_parts_were_at_work(tmp_path: Path) -> None:
-    """Two epochs: 30 of 1000 target spans in losses had a label that was moved."""
-    epochs = (1.0, 400, 0), (1.0, 600, 30)
+    """Three epochs: 30 of 1000 target spans in losses had a label that was moved."""
+    epochs = (1.0, 400, 0), (1.0, 400, 0), (1.0, 200, 30)
     parts = parts_of(Recorded(tmp_path, 0.6, *epochs), morphology=False)
     assert parts["moved labels among the target spans in losses"].figures["a"] == 0.03
     assert parts["target spans that an epoch comes to"].figures == {"a": 1.0, "b": 1.0}
     assert parts["teachers"].figures == {"a": 0.6, "b": 0.6}
     assert parts["spans of up to 4 words"].figures == {"of at most that length": 1.0}
     assert {part.warning for part in parts.values()} == {None}
+
+
+FILTERED = "labels that the filter leaves out"
+
+
+def test_a_run_says_what_its_filter_left_out(tmp_path: Path) -> None:
+    """An epoch learns from what was reliable after the one before it."""
+    epochs = [(1.0, 9, 1)] * 4
+    found = parts_of(Recorded(tmp_path, 0.6, *epochs))[FILTERED]
+    wanted = {"a O": 0.2, "a entities": 0.5, "b O": 0.2, "b entities": 0.5}
+    assert found.figures == pytest.approx(wanted)
+    assert found.warning is None
+    plain = parts_of(Recorded(tmp_path / "b", 0.6, *epochs), filtering=False)[FILTERED]
+    assert (plain.figures, plain.warning) == ({}, None)
+    alone = parts_of(Recorded(tmp_path / "d", 0.6, *epochs), target=False)[FILTERED]
+    assert (alone.figures, alone.warning) == ({}, None)
+    soon = Recorded(tmp_path / "c", 0.6, *epochs[:2])
+    assert "left nothing out" in (parts_of(soon)[FILTERED].warning or "")
 
 
 def test_parts_that_were_not_at_work_are_warned_of(tmp_path: Path) -> None:

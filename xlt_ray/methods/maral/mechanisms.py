@@ -31,6 +31,16 @@ class Settings(Protocol):
     """The keys that say what is to be seen."""
 
     @property
+    def warmup(self) -> int:
+        """Epochs before the first filter."""
+        ...
+
+    @property
+    def filtering(self) -> bool:
+        """Whether target spans are filtered."""
+        ...
+
+    @property
     def refinement(self) -> str:
         """Whether labels are moved."""
         ...
@@ -67,6 +77,7 @@ def at_work(outcome: Outcome, settings: Settings) -> Sequence[Mechanism]:
     return [
         _teachers(teachers),
         _visits(records, settings),
+        _filtered(records, settings),
         _moved(records, settings),
     ]
 
@@ -101,6 +112,24 @@ def _visits(records: Mapping[str, list[Mapping[str, Any]]], settings: Settings) 
             "through all of it"
         )
     return Mechanism("target spans that an epoch comes to, mean share", figures, warning)
+
+
+def _filtered(records: Mapping[str, list[Mapping[str, Any]]], settings: Settings) -> Mechanism:
+    """What the filter made of the labels that the epochs up to the kept one learnt from."""
+    part = "labels that the filter leaves out, mean share of O and of the entities' classes"
+    if not (settings.filtering and settings.target):
+        return Mechanism(part)
+    figures = dict[str, float]()
+    for name, epochs in records.items():
+        known = [item["reliable"] for item in epochs[settings.warmup - 1 : -1]]
+        for title, classes in (("O", slice(0, 1)), ("entities", slice(1, None))):
+            shares = [1 - share for by_class in known for share in by_class[classes]]
+            if shares:
+                figures[f"{name} {title}"] = sum(shares) / len(shares)
+    warning = None
+    if any(records.values()) and not any(figures.values()):
+        warning = "it left nothing out up to the epoch that is kept"
+    return Mechanism(part, figures, warning)
 
 
 def _moved(records: Mapping[str, list[Mapping[str, Any]]], settings: Settings) -> Mechanism:
