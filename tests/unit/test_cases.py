@@ -19,13 +19,16 @@ Check = Callable[[Path, Path], str]
 """Sees to a case, given its folder and an encoder; says what came of it."""
 
 
-def configured(paths: dict[str, dict[str, str]], encoder: Path, **files: Any) -> Any:
+def configured(
+    paths: dict[str, dict[str, str]], encoder: Path, method: str | None = None, **files: Any
+) -> Any:
     return self_train.configure(
         {"benchmark": {"name": "files"}, "backbone": str(encoder)},
         flags=[
             *(f"files.paths.{name}.{split}={place}" for name, splits in paths.items()
               for split, place in splits.items()),
             *(f"files.{key}={value}" for key, value in files.items()),
+            *([f"method.name={method}"] if method else []),
         ],
     )  # fmt: skip
 
@@ -82,11 +85,15 @@ def refused(reason: str) -> Check:
     return check
 
 
-def shown(text: str, paths: Callable[[Path], dict[str, dict[str, str]]] = usual) -> Check:
-    """A dry run that finds nothing missing, and says this."""
+def shown(
+    text: str,
+    paths: Callable[[Path], dict[str, dict[str, str]]] = usual,
+    method: str | None = None,
+) -> Check:
+    """A dry run that finds nothing missing, of a method or the recommended one, and says this."""
 
     def check(folder: Path, encoder: Path) -> str:
-        config = configured(paths(folder), encoder)
+        config = configured(paths(folder), encoder, method)
         store = config.store.model_copy(update={"root": str(Path(encoder).parent / "no-store")})
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
@@ -124,7 +131,9 @@ CASES: dict[str, Check] = {
     "jsonl-bool": read("sentence", ("false", "true"), 90),
     "jsonl-multilabel": refused("several labels, which are not supported"),
     "jsonl-numeric": read("sentence", ("1", "2", "3", "4", "5"), 90),
-    "long-entities": shown("of the entities have more than method.max_len=4 words"),
+    "long-entities": shown(
+        "of the entities have more than method.max_len=4 words", method="maral"
+    ),
     "no-prefix": read("token", ENTITIES, 60, scheme="bare"),
     "one-type-two-sources": shown("missing: nothing", _two_sources),
     "only-o": refused("no entity in the training files"),
