@@ -131,9 +131,7 @@ CASES: dict[str, Check] = {
     "jsonl-bool": read("sentence", ("false", "true"), 90),
     "jsonl-multilabel": refused("several labels, which are not supported"),
     "jsonl-numeric": read("sentence", ("1", "2", "3", "4", "5"), 90),
-    "long-entities": shown(
-        "of the entities have more than method.max_len=4 words", method="maral"
-    ),
+    "long-entities": shown("of the entities have more than method.max_len=4 words", method="maral"),
     "no-prefix": read("token", ENTITIES, 60, scheme="bare"),
     "one-type-two-sources": shown("missing: nothing", _two_sources),
     "only-o": refused("no entity in the training files"),
