@@ -12,11 +12,11 @@ from benchmarks.claims.kept import Kept
 from benchmarks.claims.schema import ROOT, titles_of
 from xlt_ray.commands.presets import preset
 from xlt_ray.config.errors import ConfigError
-from xlt_ray.report.compare import made_by_line, result_grid, seed_grid
+from xlt_ray.report.compare import made_by_lines, result_grid, seed_grid
 from xlt_ray.report.comparison import Comparison, ComparisonRow, Grid, ScoredRun
 from xlt_ray.report.comparison_details import at_work_lines, course_grid
 from xlt_ray.report.figures import COLOURS, new_figure, pictures_of
-from xlt_ray.report.tables import markdown_table, metric_name
+from xlt_ray.report.tables import markdown_table, metric_name, percent
 
 RESULTS = ROOT / "docs/results"
 BEGIN, END = "<!-- tables of the kept runs: benchmarks.claims tables -->", "<!-- end of them -->"
@@ -45,8 +45,14 @@ def comparisons_of(kept: Sequence[Kept]) -> Iterator[tuple[Comparison, list[str]
         )
 
 
-def tables(comparison: Comparison, lacking: Sequence[str]) -> str:
-    """Everything that stands between the marks."""
+def tables(comparison: Comparison, lacking: Sequence[str], kept: Sequence[Kept] = ()) -> str:
+    """Everything that stands between the marks.
+
+    Args:
+        comparison: The comparison.
+        lacking: Titles of rows that lack a seed.
+        kept: Its runs, for precision and recall.
+    """
     first = comparison.first
     gains = [gain(row) for row in comparison.rows]
     grid = result_grid(comparison)
@@ -60,18 +66,41 @@ def tables(comparison: Comparison, lacking: Sequence[str]) -> str:
     parts.append(f"![{_best(comparison).title}, by language]({comparison.name}.png)")
     if len(comparison.seeds) > 1:
         parts += ["Averages by seed:", _markdown(seed_grid(comparison))]
+    if both := precision_grid(comparison, kept):
+        parts += ["Precision and recall, mean of the seeds:", _markdown(both)]
     if course := course_grid(comparison):
         parts += ["Averages by round, and of the model that source dev chose:", _markdown(course)]
     if idle := at_work_lines(comparison):
         parts += ["Parts that were not at work:", "\n".join(f"- {line}" for line in idle)]
-    return "\n\n".join([*parts, made_by_line(comparison)])
+    return "\n\n".join([*parts, made_by_lines(comparison)])
+
+
+def precision_grid(comparison: Comparison, kept: Sequence[Kept]) -> Grid | None:
+    """Precision and recall of the entities of each target; None of other metrics, and of runs
+    without counts."""
+    runs = {(run.title, run.seed): run.counts.get("final") for run in kept}
+    names = [x for x in comparison.languages if x not in comparison.first.sources_only]
+    lines = list[list[str]]()
+    for row in comparison.rows:
+        line = [row.title]
+        for name in names:
+            counts = [runs.get((row.title, seed)) for seed in comparison.seeds]
+            sums = [found[name].sum(axis=0) for found in counts if found and name in found]
+            if comparison.first.metric != "f1" or len(sums) < len(comparison.seeds):
+                return None
+            for whole in (1, 2):  # right, predicted and gold entities
+                line.append(percent(sum(x[0] / max(x[whole], 1) for x in sums) / len(sums)))
+        lines.append(line)
+    parts = [f"{name}, {part}" for name in names for part in ("precision", "recall")]
+    return Grid(["method", *parts], lines)
 
 
 def write_tables(kept: Sequence[Kept], folder: Path = RESULTS) -> Iterator[Path]:
     """Write the tables of every comparison into its page, and its picture beside it."""
     for comparison, lacking in comparisons_of(kept):
         page = folder / f"{comparison.name}.md"
-        page.write_text(rewritten(page, tables(comparison, lacking)), encoding="utf-8")
+        own = [run for run in kept if run.comparison == comparison.name]
+        page.write_text(rewritten(page, tables(comparison, lacking, own)), encoding="utf-8")
         (folder / f"{comparison.name}.png").write_bytes(picture(comparison))
         yield page
 

@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.claims.kept import Kept
-from benchmarks.claims.tables import BEGIN, END, comparisons_of, write_tables
+from benchmarks.claims.tables import BEGIN, END, comparisons_of, precision_grid, write_tables
 from benchmarks.claims.which import write_which
 from tests.reports import example
 
@@ -36,6 +37,28 @@ def test_rows_are_in_the_order_of_the_preset_and_have_all_seeds() -> None:
     assert [row.title for row in found.rows] == ["bl_direct", "cltp"]
     assert found.seeds == [0, 1]
     assert lacking == ["sl_evi"]
+
+
+def test_precision_and_recall_are_of_the_counts_of_sentences() -> None:
+    """Of de 3 of 4 and 1 of 2 predictions are right, of 6 and 4 entities; seeds count alike."""
+    counts = [np.array([[2.0, 3.0, 4.0], [1.0, 1.0, 2.0]]), np.array([[1.0, 2.0, 4.0]])]
+    runs = [
+        replace(kept("cltp", seed, 0.5, 0.5), counts={"final": {"de": found, "nl": found}})
+        for seed, found in enumerate(counts)
+    ]
+    ((found, _),) = comparisons_of(runs)
+    grid = precision_grid(found, runs)
+    assert grid is not None
+    assert dict(zip(grid.columns, grid.rows[0], strict=True)) == {
+        "method": "cltp",
+        "nl, precision": "62.50",
+        "nl, recall": "37.50",
+        "de, precision": "62.50",
+        "de, recall": "37.50",
+    }
+    assert precision_grid(found, runs[:1]) is None, "a seed has no counts"
+    other = [replace(x, report=replace(x.report, metric="accuracy")) for x in runs]
+    assert precision_grid(next(comparisons_of(other))[0], other) is None
 
 
 @pytest.mark.slow

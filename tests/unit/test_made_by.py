@@ -13,7 +13,7 @@ import pytest
 from tests.reports import example
 from tests.unit.test_report_compare import comparison
 from xlt_ray.methods import METHODS
-from xlt_ray.report.compare import made_by_line, markdown
+from xlt_ray.report.compare import made_by_lines, markdown, versions_of
 from xlt_ray.report.comparison import ComparisonRow
 from xlt_ray.report.tables import markdown as report_markdown
 from xlt_ray.run import made_by
@@ -106,7 +106,32 @@ def test_reports_and_comparisons_say_what_made_them() -> None:
     ]
     found = replace(plain, rows=rows)
     line = "Made by commit `ab12` with ray 2.60.0, torch 2.13.0. Code: cltp `000000000000`."
-    assert made_by_line(found) == line
+    assert made_by_lines(found) == line
     assert markdown(found).rstrip().endswith(line)
     assert check.LINE.findall(line) == [("ab12", "cltp `000000000000`.")]
-    assert made_by_line(plain).startswith("Made by commit `unknown` with ray")
+    assert made_by_lines(plain).startswith("Made by commit `unknown` with ray")
+
+
+def test_rows_of_several_commits_name_each_with_its_own_code() -> None:
+    plain = comparison()
+    made = [{"commit": "ab12", "code": "0" * 12}, {"commit": "cd34", "code": "1" * 12}]
+    rows = [
+        ComparisonRow(
+            row.title,
+            [
+                replace(x, report=replace(x.report, made_by=made[number % 2]))
+                for number, x in enumerate(row.trials)
+            ],
+        )
+        for row in plain.rows
+    ]
+    found = replace(plain, rows=rows)
+    assert len(rows[0].trials) > 1
+    packages = "with ray 2.60.0, torch 2.13.0"
+    assert made_by_lines(found).split("\n\n") == [
+        f"Made by commit `ab12` {packages}. Code: cltp `000000000000`.",
+        f"Made by commit `cd34` {packages}. Code: cltp `111111111111`.",
+    ]
+    told = dict(versions_of(found))
+    assert told["xlt_ray commit"] == "ab12, cd34"
+    assert told["xlt_ray code, cltp"] == "000000000000, 111111111111"

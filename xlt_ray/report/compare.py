@@ -13,6 +13,7 @@ import yaml
 from xlt_ray.report.comparison import Comparison, Grid, mean_of
 from xlt_ray.report.comparison_details import at_work_lines, course_grid, settings_grid
 from xlt_ray.report.published import PublishedTable
+from xlt_ray.report.record import Report
 from xlt_ray.report.significance import TESTED, lines
 from xlt_ray.report.tables import counted_note, markdown_table, metric_name, percent
 from xlt_ray.report.wide_table import WideTable
@@ -139,36 +140,48 @@ def markdown(comparison: Comparison) -> str:
         f"```yaml\n{_yaml(config)}{_yaml(comparison.config)}```",
         "## Versions",
         markdown_table(("package", "version"), versions_of(comparison), left=2),
-        made_by_line(comparison),
+        made_by_lines(comparison),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def versions_of(comparison: Comparison) -> list[tuple[str, str]]:
-    """What computed the rows, for a table: packages, the commit, and the code of each method."""
-    first = comparison.first
-    found = sorted(first.versions.items())
-    if commit := first.made_by.get("commit"):
-        found.append(("xlt_ray commit", commit))
-    reports = {row.method["name"]: row.trials[0].report for row in comparison.rows}
-    codes = {name: report.made_by.get("code") for name, report in sorted(reports.items())}
-    return [*found, *((f"{CODE}{name}", code) for name, code in codes.items() if code)]
+    """What computed the rows, for a table: packages, commits, and the code of each method. Of runs
+    that several commits or codes computed, all of them."""
+    reports, found = _reports(comparison), sorted(comparison.first.versions.items())
+    commits = dict.fromkeys(report.made_by.get("commit") for report in reports)
+    if known := [commit for commit in commits if commit]:
+        found.append(("xlt_ray commit", ", ".join(known)))
+    codes = dict[str, list[str]]()
+    for name, code in _codes(reports):
+        codes.setdefault(name, []).append(code)
+    return [*found, *((f"{CODE}{name}", ", ".join(those)) for name, those in codes.items())]
 
 
-def made_by_line(comparison: Comparison) -> str:
-    """The line of a page of results that says what made it; ``make results-check`` reads it."""
-    versions = dict(versions_of(comparison))
-    commit = versions.pop("xlt_ray commit", "unknown")
-    packages = [f"{name} {value}" for name, value in versions.items() if not name.startswith(CODE)]
-    codes = [
-        f"{name.removeprefix(CODE)} `{value}`"
-        for name, value in versions.items()
-        if name.startswith(CODE)
-    ]
-    return (
-        f"Made by commit `{commit}` with {', '.join(packages) or 'unknown packages'}. "
-        f"Code: {', '.join(codes) or 'unknown'}."
-    )
+def made_by_lines(comparison: Comparison) -> str:
+    """What made a page of results, a line for each commit; ``make results-check`` reads them."""
+    by_commit = dict[str, list[Report]]()
+    for report in _reports(comparison):
+        by_commit.setdefault(report.made_by.get("commit") or "unknown", []).append(report)
+    lines = list[str]()
+    for commit, reports in by_commit.items():
+        packages = [f"{name} {value}" for name, value in sorted(reports[0].versions.items())]
+        codes = [f"{name} `{code}`" for name, code in _codes(reports)]
+        lines.append(
+            f"Made by commit `{commit}` with {', '.join(packages) or 'unknown packages'}. "
+            f"Code: {', '.join(codes) or 'unknown'}."
+        )
+    return "\n\n".join(lines)
+
+
+def _reports(comparison: Comparison) -> list[Report]:
+    return [trial.report for row in comparison.rows for trial in row.trials]
+
+
+def _codes(reports: Sequence[Report]) -> list[tuple[str, str]]:
+    """Each method of some runs with its code; several times if it had several."""
+    named = ((x.config["method"]["name"], x.made_by.get("code")) for x in reports)
+    return sorted({(name, code) for name, code in named if code})
 
 
 def caption(comparison: Comparison) -> str:
