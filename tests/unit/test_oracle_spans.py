@@ -49,7 +49,8 @@ def test_labels_are_counted_by_epoch_class_and_reliability(tmp_path: Path) -> No
                        "epoch-1": pa.array([[5]], kind)})  # fmt: skip
     student = commit(store, "model", "m", {"labels-000": first, "labels-001": second})
     table, facts = label_noise(student, gold_of(store), labels=LABELS, max_len=2, epochs=2)
-    assert facts == {"classes": ["O", "X", "Y"], "entities": 2}
+    moved = {"to_entity": 0, "right": 0, "overlap": 0, "to_o": 1}
+    assert facts == {"classes": ["O", "X", "Y"], "entities": 2, "moved": moved}
     rows = {(x["epoch"], x["said"], x["reliable"]): (x["spans"], x["right"])
             for x in table.to_pylist()}  # fmt: skip
     assert rows[0, "O", True] == (1, 1)
@@ -66,6 +67,21 @@ def test_labels_are_counted_by_epoch_class_and_reliability(tmp_path: Path) -> No
     assert f1_of(counted, 0, 2) == pytest.approx(2 * 1 / (3 + 2))
     assert f1_of(counted, 1, 2) == 1
     assert (missed_of(counted, 0, 2), missed_of([], 0, 2), f1_of([], 0, 2)) == (0, None, None)
+
+
+def test_moved_labels_are_told_apart_by_what_they_are(tmp_path: Path) -> None:
+    """Of a row of three words, the first two an entity, four spans of O become an X."""
+    store, kind = Store(str(tmp_path)), pa.list_(pa.int8())
+    labels = pa.array([[1, 2, 0]], pa.list_(pa.int16()))
+    gold = commit(store, "gold", "g", {"gold-x": pa.table({"id": ["a"], "labels": labels})})
+    # first, first and second, second, second and third, third word
+    student = commit(store, "model", "m", {"labels-000": pa.table({
+        "id": ["a"],
+        "epoch-0": pa.array([[2, 0, 0, 0, 0]], kind),
+        "epoch-1": pa.array([[0, 2, 2, 3, 3]], kind),
+    })})  # fmt: skip
+    _, facts = label_noise(student, gold, labels=LABELS, max_len=2, epochs=2)
+    assert facts["moved"] == {"to_entity": 4, "right": 1, "overlap": 2, "to_o": 1}
 
 
 def test_entities_and_some_others_are_projected(tmp_path: Path) -> None:
@@ -120,7 +136,7 @@ def record() -> dict[str, Any]:
     points = {"x": [0.0, 1.0], "y": [1.0, 0.0], "true": [0, 1], "said": [1, 1], "score": [3.0, 9.0]}
     epochs = [own, {**own, "alpha": 0.95}]
     return {"target": "sw", "classes": ["O", "X"], "best_margin": 2.0, "epochs": epochs,
-            "entities": 20,
+            "entities": 20, "moved": {"to_entity": 9, "right": 2, "overlap": 5, "to_o": 1},
             "noise": noise, "points": points}  # fmt: skip
 
 
@@ -129,6 +145,7 @@ def test_the_page_has_a_line_per_epoch() -> None:
     assert "Best possible with 2 classes: cosine -1.000, margin 2.000." in page
     assert "| 1 | 25.0 | 25.0 | - | 50.0 | 25.0 | -0.500 | -0.500 | 1.250 | - |" in page
     assert "| 2 | - | - | - | - | - | -0.500 | -0.500 | 1.250 | 0.950 |" in page
+    assert "9 spans of O became entities, 2 of them rightly; 5 of the others overlap" in page
     assert off_diagonal([[1, 0.2], [0.4, 1]]).tolist() == [0.2, 0.4]
 
 

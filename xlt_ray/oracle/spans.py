@@ -69,7 +69,7 @@ class SpanVectors(Annotator):
 
 def classes_of(
     table: pa.Table, gold: Artifact, *, labels: LabelSet, max_len: int
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gold classes of the spans of some rows.
 
     Args:
@@ -79,13 +79,19 @@ def classes_of(
         max_len: Words of the longest span.
 
     Returns:
-        [S] which rows have gold, and [N] the classes of the spans of these, or -100.
+        [S] which rows have gold, [N] the classes of the spans of these, or -100, and [N] whether a
+        word of the span is one of an entity.
     """
     truth = gold.table(["id", "labels"])
     at = positions(table, truth)
     known = np.asarray(at.is_valid())  # a row whose tags are bad has text and no gold
     tags_W, offsets = items_of(truth["labels"].take(at.drop_null()))
-    return known, spans.labels_of_many(tags_W, np.diff(offsets), max_len, labels)
+    num_words_S = np.diff(offsets)
+    true_N = spans.labels_of_many(tags_W, num_words_S, max_len, labels)
+    spans_N2, offsets = spans.enumerate_many(num_words_S, max_len)
+    each_N2 = spans.end_to_end(spans_N2, num_words_S, offsets)
+    before_W = np.append(0, np.cumsum(tags_W > 0))
+    return known, true_N, before_W[each_N2[:, 1] + 1] > before_W[each_N2[:, 0]]
 
 
 def label_noise(
@@ -101,13 +107,13 @@ def label_noise(
         epochs: How many epochs there were.
 
     Returns:
-        ``epoch``, ``said``, ``reliable``, ``spans`` and ``right``; as facts the classes, and the
-        ``entities`` of gold that a span can be.
+        ``epoch``, ``said``, ``reliable``, ``spans`` and ``right``; as facts the classes, the
+        ``entities`` of gold that a span can be, and ``moved``, see `moved_labels`.
     """
     known = LabelSet(tuple(labels))
     classes = spans.span_classes(known)
     table = sorted_by_id(student.table())
-    there, true_N = classes_of(table, gold, labels=known, max_len=max_len)
+    there, true_N, near_N = classes_of(table, gold, labels=known, max_len=max_len)
     table, scored = table.filter(pa.array(there)), true_N != UNLABELLED
     rows = []
     for epoch in range(epochs):
@@ -118,8 +124,38 @@ def label_noise(
             said, is_reliable = classes[code // 2], bool(code % 2)
             counts = {"spans": int(own.sum()), "right": int(right_N[own].sum())}
             rows.append({"epoch": epoch, "said": said, "reliable": is_reliable, **counts})
-    facts = {"classes": list(classes), "entities": int((true_N[scored] > 0).sum())}
+    first_N, last_N = (items_of(table[f"epoch-{x}"])[0][scored] // 2 for x in (0, epochs - 1))
+    facts = {
+        "classes": list(classes),
+        "entities": int((true_N[scored] > 0).sum()),
+        "moved": moved_labels(first_N, last_N, true_N[scored], near_N[scored]),
+    }
     return pa.Table.from_pylist(rows), facts
+
+
+def moved_labels(
+    first_N: np.ndarray, last_N: np.ndarray, true_N: np.ndarray, near_N: np.ndarray
+) -> dict[str, int]:
+    """How many labels moved from O to an entity, and the other way, from an epoch to another.
+
+    Args:
+        first_N: Classes of spans in the one epoch.
+        last_N: And in the other.
+        true_N: Their gold classes.
+        near_N: Whether a word of the span is one of an entity.
+
+    Returns:
+        ``to_entity`` and ``to_o``; of the former those that are ``right``, and of the others those
+        that ``overlap`` a gold entity.
+    """
+    became_N = (first_N == 0) & (last_N > 0)
+    right_N = became_N & (last_N == true_N)
+    return {
+        "to_entity": int(became_N.sum()),
+        "right": int(right_N.sum()),
+        "overlap": int((became_N & ~right_N & near_N).sum()),
+        "to_o": int(((first_N > 0) & (last_N == 0)).sum()),
+    }
 
 
 def projection(
@@ -138,7 +174,7 @@ def projection(
     """
     names = LabelSet(tuple(labels))
     table = sorted_by_id(said.table(["id", "z", "scores"]))
-    there, true_N = classes_of(table, gold, labels=names, max_len=max_len)
+    there, true_N, _ = classes_of(table, gold, labels=names, max_len=max_len)
     table = table.filter(pa.array(there))
     z_NQ, scores_NK = (items_of(table[name])[0] for name in ("z", "scores"))
     said_N = scores_NK.argmax(axis=1)
@@ -198,6 +234,7 @@ def find(config: RunConfig) -> dict[str, Any]:
                     "epochs": epochs,
                     "noise": noise.table().to_pylist(),
                     "entities": noise.info["entities"],
+                    "moved": noise.info["moved"],
                     "points": flat.table().to_pydict(),
                 }
             )

@@ -148,7 +148,7 @@ class SpanMemory:
         """[K] mean soft label of the target spans of all workers (M7)."""
         return vmf.shares(self.context.total(self.p_NK[self.target_N].double().sum(dim=0)))
 
-    def filter(self, *, outside: bool = True) -> None:
+    def filter(self, *, outside: bool) -> None:
         """Part the target spans of each class into reliable and others by their scores (M8).
 
         A span that the epoch did not come to stays what it was; in the warm-up all are reliable.

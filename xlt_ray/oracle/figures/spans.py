@@ -166,6 +166,12 @@ def markdown(findings: Mapping[str, Any]) -> str:
         parts.append(
             f"Best possible with {k} classes: cosine {1 - margin:.3f}, margin {margin:.3f}."
         )
+        moved = record["moved"]
+        parts.append(
+            f"From the first epoch to the last {moved['to_entity']:,} spans of O became entities, "
+            f"{moved['right']:,} of them rightly; {moved['overlap']:,} of the others overlap an "
+            f"entity. {moved['to_o']:,} became O."
+        )
         lines = [_epoch(record, number) for number in range(len(record["epochs"]))]
         parts.append(markdown_table(head, lines))
         parts.append(f"![spans of {record['target']}](figure-{record['target']}.svg)")
