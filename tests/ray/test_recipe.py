@@ -160,16 +160,16 @@ def unscored(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in item.items() if key != "scores"} for item in rounds]
 
 
-def test_attention_is_plain_in_bf16_alone(
+def test_attention_is_eager_in_bf16_alone(
     ray_cluster: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, attend = list[Classifier](), Classifier.attend_plainly
+    asked, attend = list[Classifier](), Classifier.use_eager_attention
 
     def noted(model: Classifier) -> None:
         asked.append(model)
         attend(model)
 
-    monkeypatch.setattr(Classifier, "attend_plainly", noted)
+    monkeypatch.setattr(Classifier, "use_eager_attention", noted)
     flags = ["method.rounds=0", "method.source_epochs=1"]
     for precision, trainings in (("fp32", 0), ("bf16", 1)):
         report = run(world.config(tmp_path, *flags, f"resources.precision={precision}"))

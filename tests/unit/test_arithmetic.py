@@ -102,10 +102,10 @@ def test_threads_are_set() -> None:
         torch.set_num_threads(before)
 
 
-def test_bf16_on_a_cpu_trains_with_plain_attention() -> None:
-    on_cpu = [x for x in ("fp32", "bf16", "int8") if Arithmetic("cpu", x).trains_plainly]
+def test_bf16_on_a_cpu_trains_with_eager_attention() -> None:
+    on_cpu = [x for x in ("fp32", "bf16", "int8") if Arithmetic("cpu", x).eager_attention]
     assert on_cpu == ["bf16"]
-    assert not Arithmetic("cuda", "bf16").trains_plainly
+    assert not Arithmetic("cuda", "bf16").eager_attention
 
 
 @pytest.mark.parametrize(("precision", "wanted"), [("fp32", False), ("bf16", True)])

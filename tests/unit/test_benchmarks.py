@@ -104,8 +104,10 @@ def test_the_script_reads_long_sentences_as_a_run_does(longest: int) -> None:
     assert firsts == [item.firsts.tolist() for item in expected]
 
 
-def test_both_kinds_of_attention_take_turns(tmp_path: Path) -> None:
-    found = passes(str(write_encoder(tmp_path)), 8, 32, repeats=1)
-    assert [x.name for x in found.timings] == ["fused", "step by step"]
+@pytest.mark.parametrize("forward", [True, False])
+def test_both_kinds_of_attention_take_turns(tmp_path: Path, *, forward: bool) -> None:
+    encoder = str(write_encoder(tmp_path))
+    found = passes(encoder, 8, 32, precision="bf16", forward=forward, repeats=1)
+    assert [x.name for x in found.timings] == ["fused", "eager"]
     assert found.units == 32
     assert all(len(x.seconds) == 1 for x in found.timings)

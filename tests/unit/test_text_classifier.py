@@ -52,7 +52,7 @@ def stock_logits(folder: Path, batch: Batch, *, segments: bool = False) -> torch
     return model(**inputs).logits
 
 
-def test_plain_attention_differs_by_rounding_alone(
+def test_eager_attention_differs_by_rounding_alone(
     encoder: Path, batch: Batch, tmp_path: Path
 ) -> None:
     """Padding is left out, and the folder does not say how attention was computed."""
@@ -60,7 +60,7 @@ def test_plain_attention_differs_by_rounding_alone(
     wanted = logits_of(model, batch)
     model.save(tmp_path / "fused")
     for _ in range(2):  # what is asked for twice is done
-        model.attend_plainly()
+        model.use_eager_attention()
     torch.testing.assert_close(logits_of(model, batch), wanted)
     assert model.model.config._attn_implementation == "eager"
     model.save(tmp_path / "plain")

@@ -54,9 +54,9 @@ class Arithmetic:
         return replace(self, precision="fp32") if self.precision == "int8" else self
 
     @property
-    def trains_plainly(self) -> bool:
-        """Whether training computes attention step by step: PyTorch's fused kernel for CPUs is
-        slower in bf16, above all on the way back."""
+    def eager_attention(self) -> bool:
+        """Whether training does without PyTorch's fused attention: on CPUs it is slower in bf16,
+        above all in the backward pass."""
         return self.device == "cpu" and self.precision == "bf16"
 
     def take(self) -> torch.device:

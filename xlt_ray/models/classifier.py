@@ -157,10 +157,10 @@ class Classifier(nn.Module, ABC):
         """
         self.encoder.compile(dynamic=True)
 
-    def attend_plainly(self) -> None:
-        """Compute attention step by step where PyTorch's fused kernel would.
+    def use_eager_attention(self) -> None:
+        """Compute attention by plain products where PyTorch's fused kernel would.
 
-        Results differ by rounding alone; weights, their names and files stay as they are.
+        Results differ by rounding, and by which weights dropout leaves out; files stay as they are.
         """
         if self.model.config._attn_implementation == "sdpa":
             self.model.set_attn_implementation("eager")

@@ -195,8 +195,8 @@ class Worker:
             model.attach(task.objective.build(context, model.width), folder)
         if task.schedule.frozen_layers is not None or task.train.freeze_embeddings:
             model.freeze(task.schedule.frozen_layers or 0)
-        if task.arithmetic.trains_plainly:
-            model.attend_plainly()
+        if task.arithmetic.eager_attention:
+            model.use_eager_attention()
         if task.compiled:
             model.compile_encoder()
         return model
