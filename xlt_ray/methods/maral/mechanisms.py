@@ -77,7 +77,7 @@ def at_work(outcome: Outcome, settings: Settings) -> Sequence[Mechanism]:
     return [
         _teachers(teachers),
         _visits(records, settings),
-        _filtered(records, settings),
+        *([_filtered(records, settings)] if settings.filtering and settings.target else []),
         _moved(records, settings),
     ]
 
@@ -117,8 +117,6 @@ def _visits(records: Mapping[str, list[Mapping[str, Any]]], settings: Settings) 
 def _filtered(records: Mapping[str, list[Mapping[str, Any]]], settings: Settings) -> Mechanism:
     """What the filter made of the labels that the epochs up to the kept one learnt from."""
     part = "labels that the filter leaves out, mean share of O and of the entities' classes"
-    if not (settings.filtering and settings.target):
-        return Mechanism(part)
     figures = dict[str, float]()
     for name, epochs in records.items():
         known = [item["reliable"] for item in epochs[settings.warmup - 1 : -1]]
