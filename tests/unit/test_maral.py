@@ -18,7 +18,7 @@ from xlt_ray.config.errors import ConfigError
 from xlt_ray.config.schema import Split
 from xlt_ray.labels import LabelSet
 from xlt_ray.methods.maral.baseline import BLSpansConfig
-from xlt_ray.methods.maral.recipe import CODE, MARALConfig, epochs_of
+from xlt_ray.methods.maral.recipe import CODE, MARAL, MARALConfig, epochs_of, head_of
 from xlt_ray.methods.maral.source_spans import (
     MOST_WORDS,
     count_spans,
@@ -325,6 +325,13 @@ def test_a_run_says_how_far_its_parts_were_at_work(tmp_path: Path) -> None:
     assert parts["teachers"].figures == {"a": 0.6, "b": 0.6}
     assert parts["spans of up to 4 words"].figures == {"of at most that length": 1.0}
     assert {part.warning for part in parts.values()} == {None}
+
+
+def test_the_student_alone_predicts_with_a_prior() -> None:
+    method = MARAL(MARALConfig(predict_prior=True))
+    assert method.head.prior
+    assert not head_of(method.config).prior
+    assert not MARAL(MARALConfig()).head.prior
 
 
 FILTERED = "labels that the filter leaves out"
